@@ -1,0 +1,46 @@
+# The commands of this project; `make` alone lists them. Written for GNU make 3.81 and later.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The linters load the settings, and `check --deploy` wants a key of production's length.
+LINT_ENV := SECRET_KEY=a-key-for-lint-runs-only-0123456789-abcdefghijklmnopqrstuvwxyz DEBUG=0
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test lint demo services clean
+
+help: ## List the commands
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+venv: $(STAMP) ## Install everything into .venv, at the pinned versions
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "cutover needs Python 3.11 or later; name one with: make $(or $(MAKECMDGOALS),venv) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "$(PYTHON) has no venv module; install it first (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@touch $(STAMP)
+
+test: $(STAMP) ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## Check style, types, imports, migrations and the deploy settings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(LINT_ENV) $(BIN)/python manage.py makemigrations --check --dry-run
+	$(LINT_ENV) $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+demo: $(STAMP) ## Watch a whole cutover, with real processes
+	$(BIN)/python -m demo
+
+services: $(STAMP) ## Start the services that the site needs, for trying things by hand
+	$(BIN)/python -m demo.services
+
+clean: ## Remove the venv, caches and local data
+	rm -rf $(VENV) var staticfiles dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

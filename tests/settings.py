@@ -1,0 +1,28 @@
+"""The host's own settings, on servers that the test run starts itself and on no others.
+
+What the caller's environment says of Redis and the database does not count here: tests empty both.
+"""
+
+import os
+
+from demo.services import HOST, free_port
+
+os.environ.setdefault("SECRET_KEY", "a-key-for-test-runs-only-of-more-than-fifty-characters-in-all")
+# Known before the server runs: whoever needs Redis asks for the fixture `valkey`, which starts it there.
+VALKEY_PORT = free_port()
+os.environ["REDIS_URL"] = f"redis://{HOST}:{VALKEY_PORT}/0"
+os.environ.pop("CELERY_BROKER_URL", None)
+os.environ.pop("DATABASE_URL", None)
+
+from prayer_room_api.settings import *  # noqa: E402, F403
+from prayer_room_api.settings import DATABASES, VAR_DIR  # noqa: E402
+
+# A file, not memory: threads are to meet at its locks as processes do.
+DATABASES["default"]["TEST"] = {"NAME": str(VAR_DIR / f"test-{os.getpid()}.sqlite3")}
+# The fixture `postgres` starts the server and says where it is.
+DATABASES["postgres"] = {
+    "ENGINE": "django.db.backends.postgresql",
+    "NAME": "postgres",
+    "USER": "postgres",
+    "HOST": "",
+}
