@@ -1,0 +1,152 @@
+"""The agenda: which entries of a schedule are due, and when the next one will be; in memory, ordered by time.
+
+It is kept by leaders and standbys alike, so that a standby that takes over begins at once, however many entries there
+are. Nothing leaves it for being read: an entry moves on only when its slot is recorded.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+
+from celery.beat import ScheduleEntry
+
+from cutover import slots
+from cutover.conf import CatchUpRule
+from cutover.events import Event, tell
+from cutover.slots import Owed, Standing, Timetable
+from cutover.types import EntryName
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From when on and until when an entry may be sent at all; None for no limit."""
+
+    not_before: dt.datetime | None = None
+    not_after: dt.datetime | None = None
+
+
+@dataclass(slots=True)
+class _Item:
+    entry: ScheduleEntry
+    fingerprint: str
+    table: Timetable
+    rule: CatchUpRule
+    limits: Limits
+    standing: Standing
+    turn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An entry with slots due: what to send, and what to record as missed."""
+
+    name: EntryName
+    entry: ScheduleEntry
+    owed: Owed
+
+
+class Agenda:
+    """The schedule of one side, with each entry's standing."""
+
+    def __init__(self) -> None:
+        self._items: dict[EntryName, _Item] = {}
+        self._heap: list[tuple[dt.datetime, int, EntryName]] = []
+        self._turns = count(1)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def entry(self, name: EntryName) -> ScheduleEntry | None:
+        """The entry of that name; None when the schedule has none."""
+        item = self._items.get(name)
+        return item.entry if item else None
+
+    def fingerprints(self) -> dict[EntryName, str]:
+        """What each entry's schedule means, as the ledger remembers it."""
+        return {name: item.fingerprint for name, item in self._items.items()}
+
+    def load(self, entries: Mapping[EntryName, tuple[ScheduleEntry, CatchUpRule, Limits]], now: dt.datetime) -> None:
+        """Replace the schedule. Entries that stay keep their standing; new ones stand at ``now`` until settled."""
+        before, self._items, self._heap = self._items, {}, []
+        for name, (entry, rule, limits) in entries.items():
+            old = before.get(name)
+            standing = old.standing if old else Standing(None, now)
+            try:
+                fingerprint = slots.fingerprint(entry.schedule)
+                table = slots.timetable(entry.schedule)
+            except Exception as exc:  # a schedule of the project's own making; the others must go on
+                tell(Event.ENTRY_FAILED, entry=name, reason=f"its schedule can not be read: {exc}")
+                continue
+            self._items[name] = _Item(entry, fingerprint, table, rule, limits, standing)
+            self._enter(name)
+
+    def settle(self, last: Mapping[EntryName, dt.datetime], owed_from: Mapping[EntryName, dt.datetime]) -> None:
+        """Take over what the ledger knows: each entry's latest slot, and since when slots are owed to it."""
+        for name in last.keys() | owed_from.keys():
+            item = self._items.get(name)
+            if item is None:
+                continue
+            latest = max(filter(None, (item.standing.last, last.get(name))), default=None)
+            standing = Standing(latest, owed_from.get(name, item.standing.owed_from))
+            if standing != item.standing:
+                item.standing = standing
+                self._enter(name)
+
+    def record(self, name: EntryName, due_at: dt.datetime) -> None:
+        """The slot at ``due_at`` is in the ledger: go on from it."""
+        self.settle({name: due_at}, {})
+
+    def due(self, now: dt.datetime, prompt: dt.timedelta) -> Iterator[Due]:
+        """Every entry with slots due at ``now``, longest due first. See ``slots.owed`` for ``prompt``."""
+        taken: list[tuple[dt.datetime, int, EntryName]] = []
+        try:
+            while self._heap and self._heap[0][0] <= now:
+                event = heapq.heappop(self._heap)
+                item = self._items.get(event[2])
+                if item is None or item.turn != event[1]:
+                    continue
+                taken.append(event)
+                until = min(now, item.limits.not_after or now)
+                rule = item.rule
+                owed = slots.owed(item.table, item.standing, until, rule.policy, rule.window, prompt)
+                yield Due(event[2], item.entry, owed)
+        finally:
+            for event in taken:
+                heapq.heappush(self._heap, event)
+
+    def next_at(self) -> dt.datetime | None:
+        """When the next entry falls due (perhaps in the past); None when none will."""
+        while self._heap:
+            due_at, turn, name = self._heap[0]
+            item = self._items.get(name)
+            if item is not None and item.turn == turn:
+                return due_at
+            heapq.heappop(self._heap)
+        return None
+
+    def _enter(self, name: EntryName) -> None:
+        item = self._items[name]
+        item.turn = next(self._turns)
+        item.standing = _within(item.limits, item.standing, item.table)
+        try:
+            due_at = item.standing.next_due(item.table)
+        except Exception as exc:  # as above: one entry must not stop the others
+            tell(Event.ENTRY_FAILED, entry=name, reason=f"its next slot can not be told: {exc}")
+            return
+        if due_at is None or (item.limits.not_after is not None and due_at >= item.limits.not_after):
+            return
+        heapq.heappush(self._heap, (due_at, item.turn, name))
+
+
+def _within(limits: Limits, standing: Standing, table: Timetable) -> Standing:
+    """Nothing is owed from before ``not_before``; an interval that never ran begins exactly then."""
+    if limits.not_before is None or standing.owed_from >= limits.not_before:
+        return standing
+    before = limits.not_before - dt.timedelta(microseconds=1)
+    if standing.last is None and (step := slots.interval(table)) is not None:
+        return Standing(limits.not_before - step, before)
+    return Standing(standing.last, max(standing.owed_from, before))

@@ -1,0 +1,112 @@
+"""django-prodserver backends for Celery: a worker, and a beat for each side; for 2.4.0 and 3.x alike.
+
+On 3.x ``server`` and ``prodserver`` run one kind of backend and ``worker`` another; these are of both kinds.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import click
+from celery.bin.beat import beat as beat_command
+from celery.bin.worker import worker as worker_command
+from django.core.management.base import CommandError
+from django_prodserver.backends import base
+
+from cutover import conf, project
+from cutover.errors import ConfigurationError
+
+_KINDS: tuple[type, ...] = tuple(
+    dict.fromkeys((base.BaseServerBackend, getattr(base, "BaseWorkerBackend", base.BaseServerBackend)))
+)
+
+
+class CeleryProcess(*_KINDS):  # type: ignore[misc]
+    """A Celery command as a prodserver process.
+
+    ``APP`` is the dotted path of the Celery app. ``ARGS`` are the command's own long options without the dashes:
+    True or None for a flag, False to leave it out, a list to repeat it. Anything else: CommandError, one line.
+    """
+
+    command: ClassVar[click.Command]
+    fixed: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, **process: Any) -> None:
+        try:
+            self.app = project.import_app(process.get("APP", ""), "PRODUCTION_PROCESSES[...]['APP']")
+            conf.load()
+        except ConfigurationError as exc:
+            raise CommandError(str(exc)) from exc
+        self.args = [*self._options(process.get("ARGS", {})), *(f"--{k}={v}" for k, v in self.fixed.items())]
+
+    def start_server(self, *args: str) -> None:
+        """Run the command in this process until it ends; its exit code is kept, its usage errors are one line."""
+        try:
+            code = self.app.start(argv=[self.command.name, *args])
+        except click.ClickException as exc:
+            raise CommandError(f"celery {self.command.name}: {exc.format_message()}", returncode=exc.exit_code) from exc
+        except click.exceptions.Abort:
+            code = 1
+        if code:
+            raise SystemExit(code)
+
+    def prep_server_args(self) -> list[str]:
+        """The command line after the command's name."""
+        return self.args
+
+    def _options(self, args: Any) -> list[str]:
+        if not isinstance(args, Mapping):
+            raise CommandError("ARGS must be a dictionary of celery options, such as {'loglevel': 'info'}.")
+        known = {o.lstrip("-"): p for p in self.command.params for o in (*p.opts, *p.secondary_opts) if o[:2] == "--"}
+        rendered: list[str] = []
+        for name, value in args.items():
+            if name not in known:
+                raise CommandError(
+                    f"ARGS has {name!r}, but celery {self.command.name} has no option --{name}{_near(name, known)}."
+                )
+            if name in self.fixed and value != self.fixed[name]:
+                raise CommandError(
+                    f"ARGS has {name!r}: {value!r}, but {type(self).__name__} runs under the lease with "
+                    f"{self.fixed[name]!r}; leave {name!r} out."
+                )
+            if name not in self.fixed:
+                rendered += _render(name, value, is_flag=getattr(known[name], "is_flag", False))
+        return rendered
+
+
+class CeleryWorker(CeleryProcess):
+    """``celery worker``."""
+
+    command = worker_command
+
+
+class CodeBeat(CeleryProcess):
+    """``celery beat`` on the code schedule, under the lease."""
+
+    command = beat_command
+    fixed: ClassVar[Mapping[str, str]] = {"scheduler": "cutover.schedulers:CodeScheduler"}
+
+
+class DatabaseBeat(CeleryProcess):
+    """``celery beat`` on django-celery-beat's rows, under the lease."""
+
+    command = beat_command
+    fixed: ClassVar[Mapping[str, str]] = {"scheduler": "cutover.schedulers:DatabaseScheduler"}
+
+
+def _render(name: str, value: Any, *, is_flag: bool) -> list[str]:
+    if is_flag:
+        if value not in (True, False, None):
+            raise CommandError(f"ARGS has {name!r}: {value!r}, but --{name} takes no value: use True or False.")
+        return [] if value is False else [f"--{name}"]
+    if value is None or isinstance(value, bool):
+        raise CommandError(f"ARGS has {name!r}: {value!r}, but --{name} takes a value.")
+    values = value if isinstance(value, list | tuple) else [value]
+    return [f"--{name}={v}" for v in values]
+
+
+def _near(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,261 @@
+"""A candidate's turn: stand by, take office, send what is due, stand down. Each turn ends within about two seconds.
+
+The elector says who should lead, the ledger what may be sent; here the two meet with the schedule. Losing the office
+never ends the process: it stands by again.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final, Protocol
+
+from celery.beat import ScheduleEntry
+
+from cutover import clock
+from cutover.agenda import Agenda, Limits
+from cutover.conf import CatchUpRule, Config
+from cutover.dispatcher import Dispatcher
+from cutover.elector import Elector, News
+from cutover.errors import LedgerUnavailable
+from cutover.events import Event, tell
+from cutover.ledger import Ledger
+from cutover.types import EntryName, Identity, Side, Term
+
+LOOK_EVERY_S: Final = 2.0
+"""How often the fence, the schedule and the ledger are looked at when nobody says that they have changed."""
+PROMPT: Final = dt.timedelta(seconds=30)
+"""Without catching up, a slot this late is still sent: a busy leader is late, it has not been away."""
+PRUNE_EVERY_S: Final = 3600.0
+PRUNE_MOST: Final = 5_000
+
+Entries = Mapping[EntryName, tuple[ScheduleEntry, CatchUpRule, Limits]]
+
+
+class Source(Protocol):
+    """Where a side's schedule comes from."""
+
+    def load(self) -> Entries | None:
+        """The schedule, or None when it has not changed since the last call. Raises LedgerUnavailable."""
+
+    def version(self) -> str:
+        """The version of the schedule that was loaded last."""
+
+    def records(self) -> Mapping[EntryName, dt.datetime]:
+        """Last runs from before the ledger existed, by entry."""
+
+    def published(self, entries: Sequence[ScheduleEntry]) -> None:
+        """These entries were sent just now: keep their last run and run count true."""
+
+
+class Candidate:
+    """One beat process of one side."""
+
+    def __init__(
+        self,
+        config: Config,
+        who: Identity,
+        side: Side,
+        elector: Elector,
+        ledger: Ledger,
+        dispatcher: Dispatcher,
+        source: Source,
+    ) -> None:
+        self._config = config
+        self._who = who
+        self._side = side
+        self._elector = elector
+        self._ledger = ledger
+        self._dispatcher = dispatcher
+        self._source = source
+        self._agenda = Agenda()
+        self._term: Term | None = None
+        self._ticked = False
+        self._last_id = 0
+        self._look_at_s = 0.0
+        self._prune_at_s = clock.monotonic_s() + PRUNE_EVERY_S
+        self._outage_s: float | None = None
+        self._backoff_s = 0.0
+        self._stood_by_for: Side | None = None
+        self._news: frozenset[News] = frozenset()
+
+    def turn(self) -> None:
+        """Do what is to be done now, then wait for news or for the next slot, at most two seconds."""
+        self._elector.vouch()
+        try:
+            wait_s = self._lead() if self._term is not None else self._stand_by()
+            self._database_found()
+        except LedgerUnavailable as exc:
+            wait_s = self._database_lost(exc)
+        self._news = self._elector.wait(wait_s)
+
+    def close(self) -> None:
+        """End the term, give the lease back, leave the race."""
+        if self._term is not None:
+            with suppress(LedgerUnavailable):
+                self._ledger.end_term(self._term, "stopped")
+            tell(
+                Event.TERM_ENDED,
+                epoch=self._term.epoch,
+                holder=self._who.holder,
+                side=self._side,
+                reason="stopped",
+            )
+            self._term = None
+        self._elector.stop()
+
+    # --- standing by ------------------------------------------------------------------------------------------------
+
+    def _stand_by(self) -> float:
+        if self._elector.holds:
+            return self._take_office()
+        if self._looks():
+            fence = self._ledger.fence()
+            self._warm_up()
+            self._elector.stand(fence.side == self._side)
+            self._tell_standing(fence.side)
+        return self._until_look_s()
+
+    def _tell_standing(self, active: Side) -> None:
+        if self._stood_by_for == active:
+            return
+        self._stood_by_for = active
+        reason = "waiting for the lease"
+        if active is not self._side:
+            command = "cutover rollback" if self._side is Side.CODE else "cutover phase3"
+            reason = f"the active side is {active}: this beat sends nothing until `manage.py {command}`"
+        tell(Event.BEAT_STOOD_BY, holder=self._who.holder, side=self._side, reason=reason)
+
+    def _warm_up(self) -> bool:
+        """Bring schedule and standings up to date, before they are needed; True if the schedule changed."""
+        entries = self._source.load()
+        if entries is not None:
+            self._agenda.load(entries, clock.now())
+            last, self._last_id = self._ledger.last_slots()
+            tell(
+                Event.SCHEDULE_LOADED,
+                side=self._side,
+                entries=len(self._agenda),
+                version=self._source.version(),
+            )
+        else:
+            last, self._last_id = self._ledger.last_slots(self._last_id)
+        self._agenda.settle(last, {})
+        self._elector.describe(warm=True, schedule_version=self._source.version())
+        return entries is not None
+
+    # --- leading ----------------------------------------------------------------------------------------------------
+
+    def _take_office(self) -> float:
+        term = self._ledger.open_term(self._who, self._side)
+        if term is None:
+            tell(
+                Event.TERM_REFUSED,
+                holder=self._who.holder,
+                side=self._side,
+                reason="its side is not the active one",
+            )
+            self._elector.stand(False)
+            self._look_at_s = 0.0
+            return 0.0
+        tell(Event.TERM_STARTED, epoch=term.epoch, holder=self._who.holder, side=self._side)
+        self._term, self._ticked, self._stood_by_for = term, False, None
+        self._warm_up()
+        if not self._owe(term):
+            return self._lay_down("fenced")
+        self._dispatcher.sweep_soon()
+        return self._lead()
+
+    def _owe(self, term: Term) -> bool:
+        owed_from = self._ledger.owed_from(term, self._agenda.fingerprints(), self._source.records())
+        if owed_from is None:
+            return False
+        self._agenda.settle({}, owed_from)
+        return True
+
+    def _lead(self) -> float:
+        term = self._term
+        if term is None or not self._elector.holds:
+            return self._lay_down("the lease is another's")
+        if self._ticked and self._looks():
+            if self._ledger.fence().epoch != term.epoch:
+                return self._lay_down("fenced")
+            if self._warm_up() and not self._owe(term):
+                return self._lay_down("fenced")
+        if not self._send(term):
+            return self._lay_down("fenced")
+        if not self._ticked:
+            self._ledger.first_tick(term)
+            self._ticked = True
+            self._look_at_s = clock.monotonic_s() + LOOK_EVERY_S
+        self._prune()
+        return self._until_next_s()
+
+    def _send(self, term: Term) -> bool:
+        """One round of sweeping and sending; False when fenced."""
+        if self._dispatcher.sweep_in_s() == 0.0:
+            swept = self._dispatcher.sweep(term, self._agenda)
+            self._source.published(swept.published)
+            if swept.fenced:
+                return False
+        if self._dispatcher.is_blocked:
+            return True
+        sent = self._dispatcher.send(term, self._agenda, self._agenda.due(clock.now(), PROMPT))
+        self._source.published(sent.published)
+        return not sent.fenced
+
+    def _lay_down(self, reason: str) -> float:
+        term, self._term = self._term, None
+        self._elector.stand(False)
+        self._look_at_s = 0.0
+        if term is not None:
+            tell(Event.TERM_ENDED, epoch=term.epoch, holder=self._who.holder, side=self._side, reason=reason)
+            self._ledger.end_term(term, reason)
+        return 0.0
+
+    def _prune(self) -> None:
+        if clock.monotonic_s() >= self._prune_at_s:
+            self._prune_at_s = clock.monotonic_s() + PRUNE_EVERY_S
+            if pruned := self._ledger.prune(PRUNE_MOST):
+                tell(Event.LEDGER_PRUNED, slots=pruned)
+
+    # --- waiting ----------------------------------------------------------------------------------------------------
+
+    def _looks(self) -> bool:
+        """Whether it is time to look at fence and schedule, or somebody said so."""
+        now_s = clock.monotonic_s()
+        if now_s < self._look_at_s and not self._news & {News.SWITCHED, News.SCHEDULE}:
+            return False
+        self._look_at_s = now_s + LOOK_EVERY_S
+        return True
+
+    def _until_look_s(self) -> float:
+        return max(0.0, self._look_at_s - clock.monotonic_s())
+
+    def _until_next_s(self) -> float:
+        waits = [self._until_look_s()]
+        if (sweep_s := self._dispatcher.sweep_in_s()) is not None:
+            waits.append(sweep_s)
+        elif (due_at := self._agenda.next_at()) is not None:
+            waits.append(max(0.0, (due_at - clock.now()).total_seconds()))
+        return min(waits)
+
+    def _database_lost(self, exc: LedgerUnavailable) -> float:
+        """Nothing can be sent without the database: let a candidate lead that still reaches it."""
+        if self._outage_s is None:
+            self._outage_s, self._backoff_s = clock.monotonic_s(), 0.1
+            tell(Event.DATABASE_LOST, holder=self._who.holder, reason=str(exc))
+        elif clock.monotonic_s() - self._outage_s > LOOK_EVERY_S:
+            self._term = None
+            self._elector.stand(False)
+        self._look_at_s = 0.0
+        self._backoff_s = min(2 * self._backoff_s, LOOK_EVERY_S)
+        return self._backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not secrecy
+
+    def _database_found(self) -> None:
+        if self._outage_s is not None:
+            elapsed_ms = int(1000 * (clock.monotonic_s() - self._outage_s))
+            tell(Event.DATABASE_FOUND, holder=self._who.holder, elapsed_ms=elapsed_ms)
+            self._outage_s = None

@@ -1,0 +1,153 @@
+"""The only reader of Django's settings: ``CUTOVER = {...}``, checked as a whole before anything starts."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from django.conf import settings
+
+from cutover.errors import ConfigurationError
+from cutover.types import CatchUp, EntryName
+
+RELEASE_VARIABLES = ("CUTOVER_RELEASE", "GIT_REV", "HEROKU_SLUG_COMMIT", "SOURCE_VERSION")
+"""Where the release label is looked for when ``RELEASE`` is not set: ours, Dokku's, Heroku's two."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUpRule:
+    """What to do for a late slot, and up to which age (``window`` >= 0)."""
+
+    policy: CatchUp
+    window: dt.timedelta
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of cutover's settings, typed. Meanings and defaults are those of ``docs/settings.md``."""
+
+    app: str = ""
+    code_schedule: str = ""
+    redis_alias: str = "default"
+    database: str = "default"
+    namespace: str = "cutover"
+    lease: dt.timedelta = dt.timedelta(seconds=15)
+    catch_up: CatchUp = CatchUp.LATEST
+    catch_up_window: dt.timedelta = dt.timedelta(hours=12)
+    entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    retention: dt.timedelta = dt.timedelta(days=30)
+    takeover_timeout: dt.timedelta = dt.timedelta(seconds=10)
+    release: str = ""
+    run_without_database: bool = False
+    sent_by_beat_alone: frozenset[str] = frozenset()
+
+    @property
+    def renew_every(self) -> dt.timedelta:
+        """How often a leader renews: a third of the lease, so that two renewals may fail."""
+        return self.lease / 3
+
+    def catch_up_rule(self, entry: EntryName) -> CatchUpRule:
+        """The rule for one entry: its own, where ``ENTRIES`` has one, else the general one."""
+        own = self.entries.get(entry, {})
+        policy = CatchUp(own.get("CATCH_UP", self.catch_up))
+        return CatchUpRule(policy, _duration("CATCH_UP_WINDOW", own.get("CATCH_UP_WINDOW", self.catch_up_window)))
+
+
+def load() -> Config:
+    """Read ``settings.CUTOVER``.
+
+    Raises ConfigurationError for an unknown name, a value of the wrong type, or durations that contradict each other.
+    """
+    raw: Mapping[str, Any] = getattr(settings, "CUTOVER", {})
+    known = {f.name.upper(): f for f in fields(Config)}
+    values: dict[str, Any] = {}
+    for name, value in raw.items():
+        if name not in known:
+            raise ConfigurationError(f"CUTOVER has no setting {name!r}{_suggestion(name, known)}.")
+        values[name.lower()] = _convert(name, value)
+    values.setdefault("release", next((os.environ[v] for v in RELEASE_VARIABLES if os.environ.get(v)), ""))
+    config = Config(**values)
+    _validate(config)
+    return config
+
+
+def _convert(name: str, value: Any) -> Any:
+    if name in {"LEASE", "CATCH_UP_WINDOW", "RETENTION", "TAKEOVER_TIMEOUT"}:
+        return _duration(name, value)
+    if name == "CATCH_UP":
+        return _catch_up(value)
+    if name == "SENT_BY_BEAT_ALONE":
+        return _names(name, value)
+    if name == "RUN_WITHOUT_DATABASE":
+        return bool(value)
+    if name == "ENTRIES":
+        return _entries(value)
+    if not isinstance(value, str):
+        raise ConfigurationError(f"CUTOVER[{name!r}] must be a string, not {type(value).__name__}.")
+    return value
+
+
+def _duration(name: str, value: Any) -> dt.timedelta:
+    if isinstance(value, dt.timedelta):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return dt.timedelta(seconds=value)
+    raise ConfigurationError(f"CUTOVER[{name!r}] must be a timedelta or seconds, not {value!r}.")
+
+
+def _names(name: str, value: Any) -> frozenset[str]:
+    if isinstance(value, str) or not all(isinstance(v, str) for v in value):
+        raise ConfigurationError(f"CUTOVER[{name!r}] must be a list of task names.")
+    return frozenset(value)
+
+
+def _catch_up(value: Any) -> CatchUp:
+    try:
+        return CatchUp(value)
+    except ValueError as exc:
+        choices = " or ".join(repr(c.value) for c in CatchUp)
+        raise ConfigurationError(f"CUTOVER['CATCH_UP'] must be {choices}, not {value!r}.") from exc
+
+
+def _entries(value: Any) -> Mapping[str, Mapping[str, Any]]:
+    allowed = {"CATCH_UP", "CATCH_UP_WINDOW"}
+    if not isinstance(value, Mapping):
+        raise ConfigurationError("CUTOVER['ENTRIES'] must map entry names to their own settings.")
+    checked: dict[str, dict[str, Any]] = {}
+    for entry, own in value.items():
+        for name in own:
+            if name not in allowed:
+                raise ConfigurationError(
+                    f"CUTOVER['ENTRIES'][{entry!r}] has no setting {name!r}{_suggestion(name, allowed)}."
+                )
+        checked[entry] = {name: _convert(name, v) for name, v in own.items()}
+    return checked
+
+
+def _validate(config: Config) -> None:
+    if config.lease < dt.timedelta(seconds=1):
+        raise ConfigurationError(
+            "CUTOVER['LEASE'] must be at least one second: a shorter lease is lost to a slow network."
+        )
+    if config.catch_up_window < dt.timedelta(0):
+        raise ConfigurationError(
+            "CUTOVER['CATCH_UP_WINDOW'] must not be negative; 'CATCH_UP': 'none' turns catching up off."
+        )
+    windows = [config.catch_up_rule(EntryName(name)).window for name in config.entries]
+    longest = max([config.catch_up_window, *windows])
+    if config.retention <= longest + 2 * config.lease:
+        raise ConfigurationError(
+            "CUTOVER['RETENTION'] must be longer than the longest catch-up window and two leases: "
+            f"a slot that the ledger has forgotten could be sent again (now {config.retention}, window {longest})."
+        )
+    if not config.namespace or not config.namespace.isprintable() or any(c in config.namespace for c in "{} "):
+        raise ConfigurationError("CUTOVER['NAMESPACE'] must be printable, without spaces and braces.")
+
+
+def _suggestion(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name.upper(), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(sorted(known))}"

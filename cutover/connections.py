@@ -1,0 +1,96 @@
+"""Redis connections: those of the project's own django-redis alias, with every wait bounded.
+
+Sentinel, TLS, credentials and unix sockets are the alias's business; what is added is a time limit on each answer, so
+that a half-open connection can not hold a thread, and no silent retry, so that a lost connection is noticed.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Final, Self
+
+import redis
+from django.core.exceptions import ImproperlyConfigured
+from django_redis import get_redis_connection
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import SentinelConnectionPool
+
+from cutover.conf import Config
+from cutover.errors import ConfigurationError, LeaseUnavailable
+
+ANSWER_TIMEOUT_S: Final = 2.0
+"""How long one answer of Redis is waited for; above a failover's hiccup, far below any lease."""
+
+
+def redis_client(config: Config) -> redis.Redis:
+    """A thread-safe client of the alias ``CUTOVER['REDIS_ALIAS']``; it connects at its first command.
+
+    Raises ConfigurationError when the alias is missing or is not django-redis.
+    """
+    try:
+        shared = get_redis_connection(config.redis_alias)
+    except (NotImplementedError, ImproperlyConfigured, ValueError) as exc:
+        raise ConfigurationError(
+            f"CUTOVER['REDIS_ALIAS'] = {config.redis_alias!r} must name a CACHES entry with the backend "
+            f"'django_redis.cache.RedisCache': {exc}"
+        ) from exc
+    except redis.RedisError as exc:
+        raise LeaseUnavailable(f"Redis (CACHES[{config.redis_alias!r}]) gives no answer: {exc}") from exc
+    return redis.Redis(connection_pool=_bounded(shared.connection_pool))
+
+
+def _bounded(pool: redis.ConnectionPool) -> redis.ConnectionPool:
+    own: dict[str, Any] = {
+        **pool.connection_kwargs,
+        "socket_timeout": ANSWER_TIMEOUT_S,
+        "socket_connect_timeout": ANSWER_TIMEOUT_S,
+        "socket_keepalive": True,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_timeout": False,
+        "decode_responses": True,
+    }
+    if isinstance(pool, SentinelConnectionPool):
+        own.pop("connection_pool", None)
+        return SentinelConnectionPool(
+            pool.service_name,
+            pool.sentinel_manager,
+            is_master=pool.is_master,
+            check_connection=pool.check_connection,
+            connection_class=pool.connection_class,
+            **own,
+        )
+    return redis.ConnectionPool(connection_class=pool.connection_class, **own)
+
+
+class Link:
+    """A candidate's standing connections: one for its commands, one on which it is woken.
+
+    As long as the process lives and the network holds, the server lists the first one by ``client_id``: that is the
+    evidence by which a standby tells a dead leader from a slow one. Every method raises ``redis.RedisError``.
+    """
+
+    def __init__(self, client: redis.Redis, channel: str) -> None:
+        self.commands: redis.Redis = client.client()
+        self.client_id = int(self.commands.client_id())
+        self._inbox = client.pubsub(ignore_subscribe_messages=True)
+        self._inbox.subscribe(channel)
+
+    def wait(self, timeout_s: float) -> str | None:
+        """The next message of the channel, or None once ``timeout_s`` (>= 0) have passed."""
+        message = self._inbox.get_message(timeout=timeout_s)
+        return str(message["data"]) if message else None
+
+    def close(self) -> None:
+        """Give both connections back to the system; the server then no longer lists them."""
+        for close in (self._inbox.close, self.commands.close):
+            try:
+                close()
+            except (redis.RedisError, OSError):
+                continue  # closing what is broken already
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()

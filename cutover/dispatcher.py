@@ -1,0 +1,195 @@
+"""The dispatcher: claim, publish, confirm, in this order, for many slots at once; and the sweep of what got stuck."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from celery.beat import ScheduleEntry
+
+from cutover import clock
+from cutover.agenda import Agenda, Due
+from cutover.events import Event, tell
+from cutover.ledger import Ledger
+from cutover.types import Claim, Epoch, Missed, Slot, Term
+
+CHUNK: Final = 200
+"""How many slots are claimed in one commit: enough to make its cost small, few enough to stand down soon."""
+RETRY_FIRST_S: Final = 0.5
+RETRY_MOST_S: Final = 10.0
+
+HEADER_ENTRY: Final = "cutover_entry"
+HEADER_DUE_AT: Final = "cutover_due_at"
+HEADER_EPOCH: Final = "cutover_epoch"
+
+Publish = Callable[[ScheduleEntry], None]
+"""Hands one entry's message to the broker; raises whatever the broker's client raises."""
+
+
+@dataclass(slots=True)
+class Sent:
+    """What came of one round: entries published, and whether the fence refused it."""
+
+    published: list[ScheduleEntry] = field(default_factory=list)
+    fenced: bool = False
+
+
+class Dispatcher:
+    """Sends slots for one leader at a time. Methods raise LedgerUnavailable; a broker's failure is kept and retried."""
+
+    def __init__(self, ledger: Ledger, publish: Publish, namespace: str, between: Callable[[], None]) -> None:
+        self._ledger = ledger
+        self._publish = publish
+        self._namespace = namespace
+        self._between = between
+        self._retry_s = RETRY_FIRST_S
+        self._sweep_at: float | None = None
+
+    def send(self, term: Term, agenda: Agenda, due: Iterable[Due]) -> Sent:
+        """Claim, publish and confirm all that is due, and record what is missed; agenda entries move on."""
+        sent = Sent()
+        wanted = list(due)
+        for start in range(0, len(wanted), CHUNK):
+            self._send_chunk(term, agenda, wanted[start : start + CHUNK], sent)
+            if sent.fenced or self.is_blocked:
+                break
+            self._between()
+        return sent
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether something is to be swept first: while the broker takes nothing, nothing more is claimed."""
+        return self._sweep_at is not None
+
+    def sweep_soon(self) -> None:
+        """Look for stuck claims at the next opportunity: a leadership has begun."""
+        self._sweep_at, self._retry_s = clock.monotonic_s(), RETRY_FIRST_S
+
+    def sweep_in_s(self) -> float | None:
+        """Seconds until the next sweep (0 when it is due); None when nothing is known to be stuck."""
+        return None if self._sweep_at is None else max(0.0, self._sweep_at - clock.monotonic_s())
+
+    def sweep(self, term: Term, agenda: Agenda) -> Sent:
+        """Publish again what was claimed and never confirmed, under the same task ids.
+
+        Given up, with the reason in the ledger: a claim that a newer slot of its entry supersedes, and one whose entry
+        this side does not have.
+        """
+        sent = Sent()
+        self._sweep_at = None
+        hopeless: dict[Slot, str] = {}
+        stuck: list[tuple[ScheduleEntry, Slot, Epoch]] = []
+        for claim in self._ledger.unpublished():
+            entry = agenda.entry(claim.slot.entry)
+            if claim.superseded:
+                hopeless[claim.slot] = "superseded by a newer slot before it was published"
+            elif entry is None:
+                hopeless[claim.slot] = f"side {term.side} has no such entry"
+            else:
+                stuck.append((entry, claim.slot, claim.epoch))
+        if (hopeless or stuck) and not self._ledger.give_up(term, hopeless):
+            sent.fenced = True
+            return sent
+        for slot, reason in hopeless.items():
+            tell(
+                Event.SLOT_MISSED,
+                entry=slot.entry,
+                due_at=slot.due_at.isoformat(),
+                epoch=term.epoch,
+                reason=reason,
+            )
+        for _, slot, epoch in stuck:
+            tell(Event.SLOT_SWEPT, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch)
+        self._hand_over([(entry, slot) for entry, slot, _ in stuck], term.epoch, sent)
+        return sent
+
+    def _send_chunk(self, term: Term, agenda: Agenda, due: Sequence[Due], sent: Sent) -> None:
+        slots = {Slot(d.owed.send, d.name): d.entry for d in due if d.owed.send is not None}
+        missed = [m for d in due for m in _missed(d)]
+        for slot, outcome in self._ledger.claim(term, list(slots), missed).items():
+            _tell_claim(slot, outcome, term.epoch)
+            if outcome is Claim.FENCED:
+                sent.fenced = True
+            elif outcome is not Claim.CLAIMED:
+                del slots[slot]
+        if sent.fenced:
+            return
+        for record in missed:
+            _tell_missed(record, term.epoch)
+        self._hand_over([(entry, slot) for slot, entry in slots.items()], term.epoch, sent)
+        for d in due:
+            settled = d.owed.send or max(d.owed.missed, default=None)
+            if settled is not None:
+                agenda.record(d.name, settled)
+
+    def _hand_over(self, messages: Sequence[tuple[ScheduleEntry, Slot]], epoch: Epoch, sent: Sent) -> None:
+        """Publish and confirm; what the broker does not take stays claimed for the next sweep."""
+        published: list[Slot] = []
+        try:
+            for entry, slot in messages:
+                try:
+                    self._publish(self._message(entry, slot, epoch))
+                except Exception as exc:  # whatever the broker's client raises: the claim stands and is swept
+                    self._broker_failed(slot, epoch, exc)
+                    break
+                published.append(slot)
+                sent.published.append(entry)
+                tell(Event.SLOT_PUBLISHED, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch)
+        finally:
+            self._ledger.confirm(published)
+        if messages and len(published) == len(messages):
+            self._retry_s = RETRY_FIRST_S
+
+    def _broker_failed(self, slot: Slot, epoch: Epoch, exc: Exception) -> None:
+        tell(
+            Event.SLOT_PUBLISH_FAILED,
+            entry=slot.entry,
+            due_at=slot.due_at.isoformat(),
+            epoch=epoch,
+            reason=str(exc),
+        )
+        self._sweep_at = clock.monotonic_s() + self._retry_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        self._retry_s = min(2 * self._retry_s, RETRY_MOST_S)
+
+    def _message(self, entry: ScheduleEntry, slot: Slot, epoch: Epoch) -> ScheduleEntry:
+        """The entry as it is sent for one slot: under the slot's task id, with headers that name the slot."""
+        message = copy.copy(entry)
+        headers = {
+            **(entry.options.get("headers") or {}),
+            HEADER_ENTRY: slot.entry,
+            HEADER_DUE_AT: slot.due_at.isoformat(),
+            HEADER_EPOCH: int(epoch),
+        }
+        message.options = {**entry.options, "task_id": slot.task_id(self._namespace), "headers": headers}
+        return message
+
+
+def _missed(due: Due) -> list[Missed]:
+    reason = "a later slot was sent in its stead" if due.owed.send else "older than the catch-up window"
+    uncounted = [due.owed.uncounted] + [0] * len(due.owed.missed)
+    return [Missed(Slot(at, due.name), reason, covers) for at, covers in zip(due.owed.missed, uncounted, strict=False)]
+
+
+def _tell_claim(slot: Slot, outcome: Claim, epoch: Epoch) -> None:
+    event = {
+        Claim.CLAIMED: Event.SLOT_CLAIMED,
+        Claim.ALREADY_CLAIMED: Event.SLOT_ALREADY_CLAIMED,
+        Claim.FENCED: Event.SLOT_FENCED,
+        Claim.TOO_OLD: Event.SLOT_TOO_OLD,
+    }[outcome]
+    tell(event, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch, outcome=outcome.value)
+
+
+def _tell_missed(record: Missed, epoch: Epoch) -> None:
+    slot = record.slot
+    tell(
+        Event.SLOT_MISSED,
+        entry=slot.entry,
+        due_at=slot.due_at.isoformat(),
+        epoch=epoch,
+        reason=record.reason,
+        covers=record.covers,
+    )

@@ -1,0 +1,39 @@
+"""Every error that cutover raises. Each message is one line that says what is wrong and what to do."""
+
+from __future__ import annotations
+
+
+class CutoverError(Exception):
+    """Base of all errors raised by cutover."""
+
+
+class ConfigurationError(CutoverError):
+    """A setting is missing, misspelt or contradicts another one."""
+
+
+class LeaseUnavailable(CutoverError):
+    """Redis gave no usable answer; nothing is known about the lease."""
+
+
+class LedgerUnavailable(CutoverError):
+    """The database gave no usable answer; nothing was written."""
+
+
+class LedgerNotMigrated(LedgerUnavailable):
+    """The database has no ledger yet: ``manage.py migrate`` has not run."""
+
+
+class EntryRefused(CutoverError):
+    """A schedule entry can not be carried over whole; says entry, field, reason and remedy."""
+
+
+class GateRefused(CutoverError):
+    """A condition that must hold before a phase does not hold."""
+
+
+class OperatorBusy(CutoverError):
+    """Another operator's command is at work; says whose."""
+
+
+class PhaseFailed(CutoverError):
+    """A phase began and could not be completed; says what was put back."""

@@ -1,0 +1,172 @@
+"""The tables: what safety rests on (fence, terms, slots), and what the phases remember.
+
+Rows are written by ``ledger`` and ``phases`` alone; the admin shows them read-only.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+from cutover.types import Side, SlotState
+
+SIDES = [(side.value, side.value) for side in Side]
+NAME_LENGTH = 200
+"""The longest entry name: that of django-celery-beat's ``PeriodicTask.name``."""
+
+
+class Fence(models.Model):
+    """The one row that holds the current epoch and the active side; claims are admitted under its lock."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    epoch = models.BigIntegerField(default=0)
+    side = models.CharField(max_length=8, choices=SIDES, default=Side.CODE.value)
+    switched_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [models.CheckConstraint(condition=models.Q(id=1), name="cutover_fence_single")]
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}, side {self.side}"
+
+
+class Term(models.Model):
+    """One leadership: who sent under which epoch, from when to when."""
+
+    epoch = models.BigIntegerField(primary_key=True)
+    holder = models.CharField(max_length=255)
+    side = models.CharField(max_length=8, choices=SIDES)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    release = models.CharField(max_length=100, blank=True)
+    started_at = models.DateTimeField()
+    first_tick_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    end_reason = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-epoch"]
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}: {self.side} {self.host}:{self.pid}"
+
+
+class Entry(models.Model):
+    """What is owed to one schedule entry: nothing that fell due at or before ``owed_from``."""
+
+    name = models.CharField(max_length=NAME_LENGTH, primary_key=True)
+    fingerprint = models.TextField()
+    owed_from = models.DateTimeField()
+    active = models.BooleanField(default=True)
+    changed_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        verbose_name_plural = "entries"
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Slot(models.Model):
+    """One slot of one entry. That there is at most one row for it is the whole argument."""
+
+    entry = models.CharField(max_length=NAME_LENGTH)
+    due_at = models.DateTimeField()
+    epoch = models.BigIntegerField()
+    side = models.CharField(max_length=8, choices=SIDES)
+    state = models.CharField(max_length=9, choices=[(s.value, s.value) for s in SlotState])
+    task_id = models.UUIDField()
+    claimed_at = models.DateTimeField()
+    published_at = models.DateTimeField(null=True)
+    run_started_at = models.DateTimeField(null=True)
+    run_ended_at = models.DateTimeField(null=True)
+    run_by = models.CharField(max_length=255, blank=True)
+    suppressed = models.PositiveIntegerField(default=0)
+    covers = models.PositiveIntegerField(default=0)
+    reason = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["entry", "due_at"], name="cutover_slot_once"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["due_at"], name="cutover_slot_due"),
+            models.Index(fields=["epoch"], condition=models.Q(state="claimed"), name="cutover_slot_unpublished"),
+        ]
+        ordering: ClassVar = ["-due_at", "entry"]
+
+    def __str__(self) -> str:
+        return f"{self.entry} {self.due_at:%Y-%m-%dT%H:%M:%S%z} {self.state}"
+
+
+class Cutover(models.Model):
+    """The one row that says how far the cutover has come and which command is at work on it."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    phase = models.PositiveSmallIntegerField(default=0)
+    plan_hash = models.CharField(max_length=64, blank=True)
+    switched_at = models.DateTimeField(null=True)
+    switch_epoch = models.BigIntegerField(null=True)
+    operator = models.CharField(max_length=255, blank=True)
+    operator_host = models.CharField(max_length=255, blank=True)
+    operator_pid = models.PositiveIntegerField(null=True)
+    operator_seen_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [models.CheckConstraint(condition=models.Q(id=1), name="cutover_cutover_single")]
+
+    def __str__(self) -> str:
+        return f"phase {self.phase}"
+
+
+class Transition(models.Model):
+    """One step of one phase: recorded before it is taken, completed after."""
+
+    phase = models.CharField(max_length=20)
+    step = models.CharField(max_length=40)
+    outcome = models.CharField(max_length=10, default="begun")
+    detail = models.TextField(blank=True)
+    operator = models.CharField(max_length=255)
+    begun_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.phase} {self.step} {self.outcome}"
+
+
+class UnguardedBeat(models.Model):
+    """A beat that sends without the lease, as workers heard it: the origin (pid@host) of its messages."""
+
+    origin = models.CharField(max_length=255, primary_key=True)
+    first_heard_at = models.DateTimeField()
+    last_heard_at = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["-last_heard_at"]
+
+    def __str__(self) -> str:
+        return self.origin
+
+
+class CarriedEntry(models.Model):
+    """A ``PeriodicTask`` row that the cutover brought in or took over, and how it stood before the switch."""
+
+    name = models.CharField(max_length=NAME_LENGTH, primary_key=True)
+    fingerprint = models.TextField()
+    created = models.BooleanField()
+    options = models.JSONField(default=dict)
+    row = models.JSONField(default=dict)
+    enabled_before = models.BooleanField(null=True)
+    last_run_at_before = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "carried entries"
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name

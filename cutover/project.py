@@ -1,0 +1,61 @@
+"""What the host project supplies by dotted path: its Celery app and the retired code schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from celery import Celery, current_app
+from django.utils.module_loading import import_string
+
+from cutover.conf import Config
+from cutover.errors import ConfigurationError
+
+
+def import_app(path: str, setting: str) -> Celery:
+    """The Celery app at ``path`` (such as ``prayer_room_api.celery.app``).
+
+    Raises ConfigurationError, naming ``setting``, when there is no such thing or it is no Celery app.
+    """
+    hint = f"{setting} must be the dotted path of the Celery app, such as 'your_project.celery.app'"
+    if not path:
+        raise ConfigurationError(f"{hint}; it is missing.")
+    try:
+        app = import_string(path)
+    except ImportError as exc:
+        raise ConfigurationError(f"{hint}; {path!r} can not be imported: {exc}.") from exc
+    if not isinstance(app, Celery):
+        raise ConfigurationError(f"{hint}; {path!r} is a {type(app).__name__}.")
+    return app
+
+
+def celery_app(config: Config) -> Celery:
+    """The app named by ``CUTOVER['APP']``, else Celery's current app where the project has set one."""
+    if config.app:
+        return import_app(config.app, "CUTOVER['APP']")
+    app = current_app._get_current_object()
+    if app.main in (None, "default"):
+        raise ConfigurationError(
+            "CUTOVER['APP'] is missing: the dotted path of the Celery app, such as 'your_project.celery.app'."
+        )
+    return app
+
+
+def code_schedule(app: Celery, config: Config) -> Mapping[str, Mapping[str, Any]]:
+    """The code side's schedule: the mapping at ``CUTOVER['CODE_SCHEDULE']`` over what ``app.conf.beat_schedule`` holds.
+
+    Raises ConfigurationError when the path does not lead to a mapping.
+    """
+    schedule = dict(app.conf.beat_schedule or {})
+    if config.code_schedule:
+        try:
+            found = import_string(config.code_schedule)
+        except ImportError as exc:
+            raise ConfigurationError(
+                f"CUTOVER['CODE_SCHEDULE'] = {config.code_schedule!r} can not be imported: {exc}. "
+                "Remove the setting once the retired code schedule is gone."
+            ) from exc
+        if not isinstance(found, Mapping):
+            raise ConfigurationError(f"CUTOVER['CODE_SCHEDULE'] = {config.code_schedule!r} is no mapping of entries.")
+        schedule.update(found)
+    return schedule

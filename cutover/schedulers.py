@@ -1,0 +1,275 @@
+"""Where Celery's schedulers meet the elector and the ledger; composition only.
+
+``CodeScheduler`` is celery's ``PersistentScheduler`` and ``DatabaseScheduler`` is django-celery-beat's, each under the
+lease: they read their schedules and publish as the stock ones do, and ask before they send. Name one of them as
+``beat_scheduler`` and the guard works wherever beat runs: ``prodserver``, ``celery beat``, ``celery worker -B``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import Any, ClassVar, Final
+
+from billiard import current_process
+from celery.beat import PersistentScheduler, ScheduleEntry, Scheduler
+from django.db import DatabaseError, InterfaceError, connections
+from django.db.models import F
+from django_celery_beat.models import PeriodicTask, PeriodicTasks
+from django_celery_beat.schedulers import DatabaseScheduler as StockDatabaseScheduler
+
+from cutover import clock, conf, project, shelf
+from cutover.agenda import Limits
+from cutover.candidate import Candidate, Entries
+from cutover.conf import CatchUpRule, Config
+from cutover.connections import redis_client
+from cutover.dispatcher import Dispatcher
+from cutover.elector import Elector, News
+from cutover.errors import LedgerUnavailable
+from cutover.lease import Lease
+from cutover.ledger import Ledger
+from cutover.types import EntryName, HolderId, Identity, Side
+
+BROKER_TRIES: Final = 2
+"""How often a broker connection is tried before the slot is left to the sweep; stock beat waits minutes here."""
+
+
+class Leased(Scheduler):
+    """A scheduler under the lease; mixed in before a stock one."""
+
+    side: ClassVar[Side]
+    _candidate: Candidate | None = None
+    _elector: Elector | None = None
+    _stopping = False
+
+    def tick(self, *_: Any, **__: Any) -> float:
+        """One turn of the candidate. It does its own waiting, so that it can be woken; hence always 0."""
+        if self._candidate is None:
+            self._candidate = self._enter()
+        if self._stopping:
+            raise SystemExit
+        self._candidate.turn()
+        return 0.0
+
+    def close(self) -> None:
+        """Stand down at once, then close as the stock scheduler does.
+
+        Celery calls this from its own signal handler too; ours has replaced that one by the first tick.
+        """
+        self._leave()
+        super().close()
+
+    def _leave(self) -> None:
+        candidate, self._candidate = self._candidate, None
+        if candidate is not None:
+            candidate.close()
+
+    def _enter(self) -> Candidate:
+        config = conf.load()
+        who = Identity(
+            HolderId(f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"),
+            socket.gethostname(),
+            os.getpid(),
+            config.release,
+        )
+        client = redis_client(config)
+        lease = Lease(client, config.namespace, config.lease)
+        ledger = Ledger(config.database, config.namespace, config.retention)
+        _forget_inherited_connections()
+        # A connection made anew at every turn would cost more than the turn.
+        connections[config.database].settings_dict["CONN_MAX_AGE"] = None
+        elector = Elector(client, lease, who, self.side, config.lease, config.renew_every)
+        dispatcher = Dispatcher(ledger, self._hand_over, config.namespace, elector.vouch)
+        self._elector = elector
+        self._defer_signals()
+        elector.start()
+        return Candidate(config, who, self.side, elector, ledger, dispatcher, self)
+
+    def _defer_signals(self) -> None:
+        """A signal ends the loop between two turns: celery's handler would close the scheduler in the middle of one."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._on_signal)
+            signal.signal(signal.SIGINT, self._on_signal)
+
+    def _on_signal(self, _signum: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+        if self._elector is not None:
+            self._elector.wake(News.SIGNAL)
+
+    def _hand_over(self, entry: ScheduleEntry) -> None:
+        self.apply_async(entry, producer=self.producer, advance=False)
+
+    def _ensure_connected(self) -> Any:
+        return self.connection.ensure_connection(max_retries=BROKER_TRIES, interval_start=0.1, interval_step=0.2)
+
+    def should_sync(self) -> bool:
+        """Never by the stock clock: what was sent is in the ledger when it was sent."""
+        return False
+
+
+class CodeScheduler(Leased, PersistentScheduler):
+    """The code side: the schedule of ``beat_schedule`` or ``CUTOVER['CODE_SCHEDULE']``.
+
+    Celery's schedule file is read at the start, for the last runs from before the ledger, and written when a leader
+    stops, for a beat that knows no ledger; it is never held open, so any number of beats may share it.
+    """
+
+    side = Side.CODE
+    _loaded = False
+    _led = False
+
+    def setup_schedule(self) -> None:
+        """Read the code schedule, with celery's own default entries, and the last runs of the schedule file."""
+        self.data: dict[str, ScheduleEntry] = {}
+        self.merge_inplace(project.code_schedule(self.app, conf.load()))
+        self.install_default_entries(self.data)
+        self._records = shelf.read(self.schedule_filename)
+        for name, last_run_at in self._records.items():
+            if name in self.data:
+                self.data[name].last_run_at = last_run_at
+
+    def get_schedule(self) -> dict[str, ScheduleEntry]:
+        """The entries by name."""
+        return self.data
+
+    def set_schedule(self, schedule: dict[str, ScheduleEntry]) -> None:
+        """Replace the entries."""
+        self.data = schedule
+
+    schedule = property(get_schedule, set_schedule)
+
+    def close(self) -> None:
+        """Stand down, then write the schedule file if this beat has led. (The stock ``close`` wants the file open.)"""
+        self._leave()
+        Scheduler.close(self)
+        if self._led:
+            shelf.write(self.schedule_filename, self.data, self.app)
+
+    def load(self) -> Entries | None:
+        """See ``candidate.Source``: the code schedule does not change while the process lives."""
+        if self._loaded:
+            return None
+        self._loaded = True
+        config, deadline = conf.load(), self.app.conf.beat_cron_starting_deadline
+        return {EntryName(n): (e, _rule(config, n, deadline), Limits()) for n, e in self.data.items()}
+
+    def version(self) -> str:
+        """See ``candidate.Source``."""
+        return "code"
+
+    def records(self) -> Mapping[EntryName, dt.datetime]:
+        """See ``candidate.Source``: from celery's schedule file."""
+        return {EntryName(name): at for name, at in self._records.items()}
+
+    def published(self, entries: Sequence[ScheduleEntry]) -> None:
+        """See ``candidate.Source``."""
+        self._led = True
+        for entry in entries:
+            self.data[entry.name] = next(self.data[entry.name])
+
+
+class DatabaseScheduler(Leased, StockDatabaseScheduler):
+    """The database side: django-celery-beat's rows.
+
+    Unlike the stock scheduler it writes no code schedule over the rows, loads every enabled row whatever its hour, and
+    notices every change of a row within seconds, also one that went past ``save()``.
+    """
+
+    side = Side.DATABASE
+    _version = ""
+    _digest: Any = None
+
+    def setup_schedule(self) -> None:
+        """Nothing is written: the rows are the master."""
+        self._schedule: dict[str, ScheduleEntry] = {}
+
+    @property
+    def schedule(self) -> dict[str, ScheduleEntry]:
+        """The entries by name, as loaded last."""
+        return self._schedule or {}
+
+    def enabled_models_qs(self) -> Any:
+        """Every enabled row: the stock scheduler hides those whose hour is not near, and so misses late ones."""
+        return PeriodicTask.objects.enabled().select_related("interval", "crontab", "solar", "clocked")
+
+    def sync(self) -> None:
+        """Nothing is left to write: see ``published``."""
+
+    def load(self) -> Entries | None:
+        """See ``candidate.Source``."""
+        try:
+            last_change = PeriodicTasks.last_change()
+            version = last_change.isoformat() if last_change else ""
+            rows = PeriodicTask.objects.enabled().order_by("pk")
+            digest = hash(tuple(rows.values_list(*_WATCHED)))
+            if version == self._version and digest == self._digest:
+                return None
+            self._schedule = self.all_as_schedule()
+        except (DatabaseError, InterfaceError) as exc:
+            connections[PeriodicTask.objects.db].close()
+            raise LedgerUnavailable(f"The schedule can not be read: {exc}") from exc
+        self._version, self._digest = version, digest
+        config, deadline = conf.load(), self.app.conf.beat_cron_starting_deadline
+        return {
+            EntryName(name): (
+                entry,
+                _rule(config, name, deadline),
+                Limits(entry.model.start_time, entry.model.expires),
+            )
+            for name, entry in self._schedule.items()
+        }
+
+    def version(self) -> str:
+        """See ``candidate.Source``: ``PeriodicTasks.last_update`` in ISO 8601."""
+        return self._version
+
+    def records(self) -> Mapping[EntryName, dt.datetime]:
+        """See ``candidate.Source``: a row tells since when it exists, not since when it is enabled; so none."""
+        return {}
+
+    def published(self, entries: Sequence[ScheduleEntry]) -> None:
+        """See ``candidate.Source``; a one-off row is disabled once it was sent, as the stock scheduler does."""
+        if not entries:
+            return
+        try:
+            sent = PeriodicTask.objects.filter(pk__in=[e.model.pk for e in entries])
+            sent.update(last_run_at=clock.now(), total_run_count=F("total_run_count") + 1)
+            once = [e.model.pk for e in entries if e.model.one_off]
+            if once:
+                PeriodicTask.objects.filter(pk__in=once).update(enabled=False, total_run_count=0)
+                PeriodicTasks.update_changed()
+        except (DatabaseError, InterfaceError) as exc:
+            connections[PeriodicTask.objects.db].close()
+            raise LedgerUnavailable(f"The last runs can not be written: {exc}") from exc
+
+
+def _forget_inherited_connections() -> None:
+    """In a beat embedded in a worker (``-B``): the parent's sockets are not ours to use, nor to close."""
+    if current_process().name != "MainProcess":
+        for connection in connections.all(initialized_only=True):
+            connection.connection = None
+
+
+_WATCHED: Final = (
+    *("pk", "name", "task", "args", "kwargs", "queue", "exchange", "routing_key", "headers", "priority"),
+    *("expires", "expire_seconds", "one_off", "start_time"),
+    *("interval__every", "interval__period", "clocked__clocked_time"),
+    *("solar__event", "solar__latitude", "solar__longitude"),
+    *("crontab__minute", "crontab__hour", "crontab__day_of_month", "crontab__month_of_year"),
+    *("crontab__day_of_week", "crontab__timezone"),
+)
+"""Every column that changes what is sent or when."""
+
+
+def _rule(config: Config, name: str, deadline_s: float | None) -> CatchUpRule:
+    """The catch-up rule of one entry, within celery's own ``beat_cron_starting_deadline`` where that is set."""
+    rule = config.catch_up_rule(EntryName(name))
+    if deadline_s is None:
+        return rule
+    return CatchUpRule(rule.policy, min(rule.window, dt.timedelta(seconds=deadline_s)))

@@ -1,0 +1,70 @@
+"""Celery's schedule file: the old beat's own record of last runs, read and written without being held open.
+
+Celery opens the file for as long as beat lives, and when a second process can not open it takes it for corrupt and
+deletes it. So a copy is read, and a new file is moved into place.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import shelve
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from celery import Celery, __version__
+from celery.beat import ScheduleEntry
+from celery.utils.time import maybe_make_aware
+
+from cutover.events import Event, tell
+
+SUFFIXES: Final = ("", ".db", ".dat", ".bak", ".dir")
+"""What the dbm modules append to the name."""
+
+
+def read(filename: str | None) -> dict[str, dt.datetime]:
+    """Each entry's last run (aware, UTC) as the file has it; empty when there is no such file or it can not be read."""
+    files = _files(filename)
+    if not filename or not files:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            for file in files:
+                shutil.copy2(file, folder)
+            with shelve.open(str(Path(folder) / Path(filename).name), flag="r") as store:  # noqa: S301 - beat's own file
+                entries: Mapping[str, ScheduleEntry] = store.get("entries", {})
+                return {name: maybe_make_aware(e.last_run_at).astimezone(dt.UTC) for name, e in entries.items()}
+        except Exception as exc:  # whatever a damaged pickle or dbm raises; the ledger is the record
+            tell(Event.ENTRY_FAILED, reason=f"the schedule file {filename} can not be read: {exc}")
+            return {}
+
+
+def write(filename: str | None, entries: Mapping[str, ScheduleEntry], app: Celery) -> None:
+    """Leave the last runs for a beat that knows no ledger; an unwritable folder is told, not raised."""
+    if not filename:
+        return
+    target = Path(filename)
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            made = Path(folder) / target.name
+            with shelve.open(str(made), flag="n") as store:  # noqa: S301 - beat's own file
+                store.update(_content(entries, app))
+            for file in _files(str(made)):
+                file.replace(target.parent / file.name)
+    except OSError as exc:
+        tell(Event.ENTRY_FAILED, reason=f"the schedule file {filename} can not be written: {exc}")
+
+
+def _content(entries: Mapping[str, ScheduleEntry], app: Celery) -> dict[str, Any]:
+    return {
+        "entries": dict(entries),
+        "__version__": __version__,
+        "tz": app.conf.timezone,
+        "utc_enabled": app.conf.enable_utc,
+    }
+
+
+def _files(filename: str | None) -> list[Path]:
+    return [Path(filename + s) for s in SUFFIXES if Path(filename + s).is_file()] if filename else []

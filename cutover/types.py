@@ -1,0 +1,102 @@
+"""The words of the protocol as types: sides, epochs, slots, and the outcomes that are values, not exceptions."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+Epoch = NewType("Epoch", int)
+"""Fencing token: rises with every leadership and with every switch of side. The first one is 1."""
+
+EntryName = NewType("EntryName", str)
+"""The name by which one schedule entry is known on both sides."""
+
+HolderId = NewType("HolderId", str)
+"""Identity of one candidate: ``host:pid:random``. Never reused, not even by the same process."""
+
+
+class Side(StrEnum):
+    """Where a schedule lives: in code (the old way) or in django-celery-beat's rows (the new way)."""
+
+    CODE = "code"
+    DATABASE = "database"
+
+    @property
+    def other(self) -> Side:
+        """The side that a switch from this one goes to."""
+        return Side.DATABASE if self is Side.CODE else Side.CODE
+
+
+class Claim(StrEnum):
+    """Outcome of claiming a slot. Losing is normal and is told apart by value."""
+
+    CLAIMED = "claimed"
+    ALREADY_CLAIMED = "already_claimed"
+    FENCED = "fenced"
+    TOO_OLD = "too_old"
+
+
+class SlotState(StrEnum):
+    """How far a slot has come: claimed, then published; or missed, with a reason."""
+
+    CLAIMED = "claimed"
+    PUBLISHED = "published"
+    MISSED = "missed"
+
+
+class Start(StrEnum):
+    """Outcome of a worker's attempt to start a slot's run."""
+
+    STARTED = "started"
+    ALREADY_STARTED = "already_started"
+    TOO_OLD = "too_old"
+
+
+class CatchUp(StrEnum):
+    """What a late leader does with the latest slot that fell due while nobody led."""
+
+    LATEST = "latest"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Slot:
+    """One nominal instant (aware, UTC) at which one entry was due."""
+
+    due_at: dt.datetime
+    entry: EntryName
+
+    def task_id(self, namespace: str) -> str:
+        """The id under which this slot's message is published, the same whoever publishes it and however often."""
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"cutover:{namespace}:{self.entry}:{self.due_at.isoformat()}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A slot that will not be sent, and why; ``covers`` older ones of the same gap share this record."""
+
+    slot: Slot
+    reason: str
+    covers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a candidate is: the holder id and what a person needs to find the process."""
+
+    holder: HolderId
+    host: str
+    pid: int
+    release: str
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One leadership: the epoch under which its claims are admitted, and whose it is."""
+
+    epoch: Epoch
+    side: Side
+    holder: HolderId

@@ -1,0 +1,77 @@
+"""Beats that know no lease: which slot one of their messages stands for.
+
+While two releases overlap, the old one's stock beat sends too, and its messages carry no slot. From celery 5.7 on they
+are marked as a beat's; below that only the tasks listed in ``CUTOVER['SENT_BY_BEAT_ALONE']`` can be told, because a
+stray message and a ``.delay()`` look the same. A message that can not be told for certain is never taken for a slot.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from celery import Celery
+from celery.schedules import BaseSchedule, maybe_schedule
+from django_celery_beat.models import PeriodicTask
+
+from cutover import clock, project, slots
+from cutover.conf import Config
+from cutover.ledger import Ledger
+from cutover.types import EntryName, Slot
+
+HEADER_BEAT: Final = "celery_beat_task"
+"""How celery 5.7 and later mark every message that a beat sends."""
+HEADER_ROW: Final = "periodic_task_name"
+"""How django-celery-beat names the row; its admin's "run selected tasks" sets this one too, but not the other."""
+EARLY: Final = dt.timedelta(seconds=1)
+"""Stock beat sends some milliseconds before the time, and clocks differ."""
+LOOK_BACK: Final = dt.timedelta(days=400)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a worker sees of a message."""
+
+    task: str
+    args: Sequence[Any]
+    kwargs: dict[str, Any]
+    is_marked: bool
+    row: str
+
+
+def slot_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> Slot | None:
+    """The slot that an unguarded beat's message stands for; None when it is none, or can not be told for certain."""
+    if not message.is_marked and message.task not in config.sent_by_beat_alone:
+        return None
+    entries = list(_entries(message, app, config))
+    if len(entries) != 1:
+        return None
+    (name, schedule) = entries[0]
+    due_at = _due_at(schedule, ledger.last_slot(name), clock.now())
+    return Slot(due_at, name) if due_at else None
+
+
+def _entries(message: Message, app: Celery, config: Config) -> Iterator[tuple[EntryName, BaseSchedule]]:
+    """Every entry that sends such a message, of the side that it came from."""
+    if message.row:
+        rows = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked")
+        yield from ((EntryName(row.name), row.schedule) for row in rows.filter(name=message.row))
+        return
+    for name, entry in project.code_schedule(app, config).items():
+        arguments = list(entry.get("args") or ()), dict(entry.get("kwargs") or {})
+        if entry["task"] == message.task and arguments == (list(message.args), message.kwargs):
+            yield EntryName(name), maybe_schedule(entry["schedule"], entry.get("relative", False), app=app)
+
+
+def _due_at(schedule: BaseSchedule, last: dt.datetime | None, now: dt.datetime) -> dt.datetime | None:
+    """The slot nearest to ``now``: of an interval's cadence, or the latest of a calendar.
+
+    An interval without any slot yet begins its cadence here: the guarded beat goes on from the old one's last run.
+    """
+    table = slots.timetable(schedule)
+    every = slots.interval(table)
+    if every is None:
+        return table.latest(now - LOOK_BACK, now + EARLY)
+    return last + round((now - last) / every) * every if last else now
