@@ -11,19 +11,25 @@ import heapq
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
+from typing import Final
 
 from celery.beat import ScheduleEntry
 
 from cutover import slots
 from cutover.conf import CatchUpRule
 from cutover.events import Event, tell
+from cutover.models import NAME_LENGTH
 from cutover.slots import Owed, Standing, Timetable
-from cutover.types import EntryName
+from cutover.types import CatchUp, EntryName
+
+_INSTANT: Final = dt.timedelta(microseconds=1)
+_ASK_AGAIN: Final = dt.timedelta(minutes=1)
+"""When a schedule that failed to answer is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """From when on and until when an entry may be sent at all; None for no limit."""
+    """From when on (inclusive) and until when (exclusive) an entry may be sent at all; None for no limit."""
 
     not_before: dt.datetime | None = None
     not_after: dt.datetime | None = None
@@ -76,10 +82,12 @@ class Agenda:
             old = before.get(name)
             standing = old.standing if old else Standing(None, now)
             try:
+                if len(name) > NAME_LENGTH:
+                    raise ValueError(f"its name is longer than {NAME_LENGTH} characters")
                 fingerprint = slots.fingerprint(entry.schedule)
                 table = slots.timetable(entry.schedule)
             except Exception as exc:  # a schedule of the project's own making; the others must go on
-                tell(Event.ENTRY_FAILED, entry=name, reason=f"its schedule can not be read: {exc}")
+                tell(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {exc}")
                 continue
             self._items[name] = _Item(entry, fingerprint, table, rule, limits, standing)
             self._enter(name)
@@ -109,10 +117,13 @@ class Agenda:
                 item = self._items.get(event[2])
                 if item is None or item.turn != event[1]:
                     continue
+                try:
+                    owed = _owed(item, now, prompt)
+                except Exception as exc:  # as in `load`
+                    tell(Event.ENTRY_FAILED, entry=event[2], reason=f"its slots can not be told: {exc}")
+                    taken.append((now + _ASK_AGAIN, *event[1:]))
+                    continue
                 taken.append(event)
-                until = min(now, item.limits.not_after or now)
-                rule = item.rule
-                owed = slots.owed(item.table, item.standing, until, rule.policy, rule.window, prompt)
                 yield Due(event[2], item.entry, owed)
         finally:
             for event in taken:
@@ -131,22 +142,30 @@ class Agenda:
     def _enter(self, name: EntryName) -> None:
         item = self._items[name]
         item.turn = next(self._turns)
-        item.standing = _within(item.limits, item.standing, item.table)
+        standing = _within(item.limits, item.standing, item.table)
         try:
-            due_at = item.standing.next_due(item.table)
-        except Exception as exc:  # as above: one entry must not stop the others
-            tell(Event.ENTRY_FAILED, entry=name, reason=f"its next slot can not be told: {exc}")
-            return
+            due_at = standing.next_due(item.table)
+        except Exception:  # told by `due`, which then asks again
+            due_at = standing.origin
         if due_at is None or (item.limits.not_after is not None and due_at >= item.limits.not_after):
             return
         heapq.heappush(self._heap, (due_at, item.turn, name))
+
+
+def _owed(item: _Item, now: dt.datetime, prompt: dt.timedelta) -> Owed:
+    standing = _within(item.limits, item.standing, item.table)
+    rule, end = item.rule, item.limits.not_after
+    if end is None or now < end:
+        return slots.owed(item.table, standing, now, rule.policy, rule.window, prompt)
+    # It may be sent no more: what fell due before its end and was not sent then is missed, however young.
+    return slots.owed(item.table, standing, end - _INSTANT, CatchUp.NONE, rule.window, -_INSTANT)
 
 
 def _within(limits: Limits, standing: Standing, table: Timetable) -> Standing:
     """Nothing is owed from before ``not_before``; an interval that never ran begins exactly then."""
     if limits.not_before is None or standing.owed_from >= limits.not_before:
         return standing
-    before = limits.not_before - dt.timedelta(microseconds=1)
+    before = limits.not_before - _INSTANT
     if standing.last is None and (step := slots.interval(table)) is not None:
         return Standing(limits.not_before - step, before)
     return Standing(standing.last, max(standing.owed_from, before))

@@ -98,7 +98,7 @@ class DatabaseBeat(CeleryProcess):
 
 def _render(name: str, value: Any, *, is_flag: bool) -> list[str]:
     if is_flag:
-        if value not in (True, False, None):
+        if value is not None and not isinstance(value, bool):
             raise CommandError(f"ARGS has {name!r}: {value!r}, but --{name} takes no value: use True or False.")
         return [] if value is False else [f"--{name}"]
     if value is None or isinstance(value, bool):
@@ -107,6 +107,6 @@ def _render(name: str, value: Any, *, is_flag: bool) -> list[str]:
     return [f"--{name}={v}" for v in values]
 
 
-def _near(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+def _near(name: Any, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(str(name), known, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

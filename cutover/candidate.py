@@ -73,6 +73,7 @@ class Candidate:
         self._agenda = Agenda()
         self._term: Term | None = None
         self._ticked = False
+        self._settled = False
         self._last_id = 0
         self._look_at_s = 0.0
         self._prune_at_s = clock.monotonic_s() + PRUNE_EVERY_S
@@ -128,23 +129,21 @@ class Candidate:
             reason = f"the active side is {active}: this beat sends nothing until `manage.py {command}`"
         tell(Event.BEAT_STOOD_BY, holder=self._who.holder, side=self._side, reason=reason)
 
-    def _warm_up(self) -> bool:
-        """Bring schedule and standings up to date, before they are needed; True if the schedule changed."""
+    def _warm_up(self) -> None:
+        """Bring schedule and standings up to date, before they are needed."""
         entries = self._source.load()
         if entries is not None:
             self._agenda.load(entries, clock.now())
-            last, self._last_id = self._ledger.last_slots()
+            self._settled, self._last_id = False, 0
             tell(
                 Event.SCHEDULE_LOADED,
                 side=self._side,
                 entries=len(self._agenda),
                 version=self._source.version(),
             )
-        else:
-            last, self._last_id = self._ledger.last_slots(self._last_id)
+        last, self._last_id = self._ledger.last_slots(self._last_id)
         self._agenda.settle(last, {})
         self._elector.describe(warm=True, schedule_version=self._source.version())
-        return entries is not None
 
     # --- leading ----------------------------------------------------------------------------------------------------
 
@@ -161,18 +160,20 @@ class Candidate:
             self._look_at_s = 0.0
             return 0.0
         tell(Event.TERM_STARTED, epoch=term.epoch, holder=self._who.holder, side=self._side)
-        self._term, self._ticked, self._stood_by_for = term, False, None
         self._warm_up()
-        if not self._owe(term):
-            return self._lay_down("fenced")
+        self._term, self._ticked, self._settled, self._stood_by_for = term, False, False, None
         self._dispatcher.sweep_soon()
         return self._lead()
 
-    def _owe(self, term: Term) -> bool:
+    def _settle(self, term: Term) -> bool:
+        """Learn since when each entry of the schedule is owed its slots; False when fenced."""
+        if self._settled:
+            return True
         owed_from = self._ledger.owed_from(term, self._agenda.fingerprints(), self._source.records())
         if owed_from is None:
             return False
         self._agenda.settle({}, owed_from)
+        self._settled = True
         return True
 
     def _lead(self) -> float:
@@ -182,9 +183,8 @@ class Candidate:
         if self._ticked and self._looks():
             if self._ledger.fence().epoch != term.epoch:
                 return self._lay_down("fenced")
-            if self._warm_up() and not self._owe(term):
-                return self._lay_down("fenced")
-        if not self._send(term):
+            self._warm_up()
+        if not self._settle(term) or not self._send(term):
             return self._lay_down("fenced")
         if not self._ticked:
             self._ledger.first_tick(term)
@@ -243,7 +243,11 @@ class Candidate:
         return min(waits)
 
     def _database_lost(self, exc: LedgerUnavailable) -> float:
-        """Nothing can be sent without the database: let a candidate lead that still reaches it."""
+        """Nothing can be sent without the database: let a candidate lead that still reaches it.
+
+        What was under way may have been written all the same, a claim that nobody knows of: it is swept first.
+        """
+        self._dispatcher.sweep_soon()
         if self._outage_s is None:
             self._outage_s, self._backoff_s = clock.monotonic_s(), 0.1
             tell(Event.DATABASE_LOST, holder=self._who.holder, reason=str(exc))

@@ -6,8 +6,9 @@ import datetime as dt
 import difflib
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 
@@ -16,6 +17,9 @@ from cutover.types import CatchUp, EntryName
 
 RELEASE_VARIABLES = ("CUTOVER_RELEASE", "GIT_REV", "HEROKU_SLUG_COMMIT", "SOURCE_VERSION")
 """Where the release label is looked for when ``RELEASE`` is not set: ours, Dokku's, Heroku's two."""
+
+RELEASE_LENGTH: Final = 100
+"""How much of a release label the ledger keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,9 @@ def load() -> Config:
 
     Raises ConfigurationError for an unknown name, a value of the wrong type, or durations that contradict each other.
     """
-    raw: Mapping[str, Any] = getattr(settings, "CUTOVER", {})
+    raw = getattr(settings, "CUTOVER", {})
+    if not isinstance(raw, Mapping):
+        raise ConfigurationError(f"CUTOVER must be a dictionary of settings, not {raw!r}.")
     known = {f.name.upper(): f for f in fields(Config)}
     values: dict[str, Any] = {}
     for name, value in raw.items():
@@ -70,6 +76,7 @@ def load() -> Config:
             raise ConfigurationError(f"CUTOVER has no setting {name!r}{_suggestion(name, known)}.")
         values[name.lower()] = _convert(name, value)
     values.setdefault("release", next((os.environ[v] for v in RELEASE_VARIABLES if os.environ.get(v)), ""))
+    values["release"] = values["release"][:RELEASE_LENGTH]
     config = Config(**values)
     _validate(config)
     return config
@@ -83,7 +90,7 @@ def _convert(name: str, value: Any) -> Any:
     if name == "SENT_BY_BEAT_ALONE":
         return _names(name, value)
     if name == "RUN_WITHOUT_DATABASE":
-        return bool(value)
+        return _switch(name, value)
     if name == "ENTRIES":
         return _entries(value)
     if not isinstance(value, str):
@@ -95,8 +102,15 @@ def _duration(name: str, value: Any) -> dt.timedelta:
     if isinstance(value, dt.timedelta):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return dt.timedelta(seconds=value)
+        with suppress(ValueError, OverflowError):
+            return dt.timedelta(seconds=value)
     raise ConfigurationError(f"CUTOVER[{name!r}] must be a timedelta or seconds, not {value!r}.")
+
+
+def _switch(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ConfigurationError(f"CUTOVER[{name!r}] must be True or False, not {value!r}.")
 
 
 def _names(name: str, value: Any) -> frozenset[str]:
@@ -119,6 +133,8 @@ def _entries(value: Any) -> Mapping[str, Mapping[str, Any]]:
         raise ConfigurationError("CUTOVER['ENTRIES'] must map entry names to their own settings.")
     checked: dict[str, dict[str, Any]] = {}
     for entry, own in value.items():
+        if not isinstance(own, Mapping):
+            raise ConfigurationError(f"CUTOVER['ENTRIES'][{entry!r}] must be a dictionary of settings, not {own!r}.")
         for name in own:
             if name not in allowed:
                 raise ConfigurationError(
@@ -133,12 +149,14 @@ def _validate(config: Config) -> None:
         raise ConfigurationError(
             "CUTOVER['LEASE'] must be at least one second: a shorter lease is lost to a slow network."
         )
-    if config.catch_up_window < dt.timedelta(0):
+    if config.takeover_timeout < dt.timedelta(0):
+        raise ConfigurationError("CUTOVER['TAKEOVER_TIMEOUT'] must not be negative.")
+    windows = [config.catch_up_window, *(config.catch_up_rule(EntryName(name)).window for name in config.entries)]
+    if min(windows) < dt.timedelta(0):
         raise ConfigurationError(
             "CUTOVER['CATCH_UP_WINDOW'] must not be negative; 'CATCH_UP': 'none' turns catching up off."
         )
-    windows = [config.catch_up_rule(EntryName(name)).window for name in config.entries]
-    longest = max([config.catch_up_window, *windows])
+    longest = max(windows)
     if config.retention <= longest + 2 * config.lease:
         raise ConfigurationError(
             "CUTOVER['RETENTION'] must be longer than the longest catch-up window and two leases: "
@@ -148,6 +166,6 @@ def _validate(config: Config) -> None:
         raise ConfigurationError("CUTOVER['NAMESPACE'] must be printable, without spaces and braces.")
 
 
-def _suggestion(name: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(name.upper(), known, n=1)
+def _suggestion(name: Any, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(str(name).upper(), known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(sorted(known))}"

@@ -64,17 +64,32 @@ def _bounded(pool: redis.ConnectionPool) -> redis.ConnectionPool:
 
 
 class Link:
-    """A candidate's standing connections: one for its commands, one on which it is woken.
+    """A process's standing connections: one for its commands, one on which it is woken.
 
-    As long as the process lives and the network holds, the server lists the first one by ``client_id``: that is the
-    evidence by which a standby tells a dead leader from a slow one. Every method raises ``redis.RedisError``.
+    The second one is evidence: as long as the process lives and the network holds, the server lists it by
+    ``client_id``, and by that others tell a dead process from a slow one. It is the one that its owner listens to, who
+    so notices at once when it is cut; and a server that closes idle connections leaves subscribed ones alone. Every
+    method raises ``redis.RedisError``.
     """
 
     def __init__(self, client: redis.Redis, channel: str) -> None:
         self.commands: redis.Redis = client.client()
-        self.client_id = int(self.commands.client_id())
         self._inbox = client.pubsub(ignore_subscribe_messages=True)
-        self._inbox.subscribe(channel)
+        try:
+            self._inbox.execute_command("CLIENT", "ID")
+            self.client_id = int(self._inbox.parse_response())
+            self._inbox.subscribe(channel)
+        except BaseException:
+            self.close()
+            raise
+
+    def is_cut(self) -> bool:
+        """Whether the listening connection has been closed; asked of the socket, not of the server."""
+        try:
+            self.wait(0.0)
+        except (redis.RedisError, OSError):
+            return True
+        return False
 
     def wait(self, timeout_s: float) -> str | None:
         """The next message of the channel, or None once ``timeout_s`` (>= 0) have passed."""
@@ -83,9 +98,11 @@ class Link:
 
     def close(self) -> None:
         """Give both connections back to the system; the server then no longer lists them."""
-        for close in (self._inbox.close, self.commands.close):
+        for owner in (self._inbox, self.commands):
             try:
-                close()
+                if owner.connection is not None:
+                    owner.connection.disconnect()  # `close` alone puts it back into the pool, still open
+                owner.close()
             except (redis.RedisError, OSError):
                 continue  # closing what is broken already
 

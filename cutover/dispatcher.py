@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -47,6 +46,7 @@ class Dispatcher:
         self._between = between
         self._retry_s = RETRY_FIRST_S
         self._sweep_at: float | None = None
+        self._unconfirmed: list[Slot] = []
 
     def send(self, term: Term, agenda: Agenda, due: Iterable[Due]) -> Sent:
         """Claim, publish and confirm all that is due, and record what is missed; agenda entries move on."""
@@ -79,6 +79,7 @@ class Dispatcher:
         this side does not have.
         """
         sent = Sent()
+        self._confirm([])
         self._sweep_at = None
         hopeless: dict[Slot, str] = {}
         stuck: list[tuple[ScheduleEntry, Slot, Epoch]] = []
@@ -139,9 +140,15 @@ class Dispatcher:
                 sent.published.append(entry)
                 tell(Event.SLOT_PUBLISHED, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch)
         finally:
-            self._ledger.confirm(published)
+            self._confirm(published)
         if messages and len(published) == len(messages):
             self._retry_s = RETRY_FIRST_S
+
+    def _confirm(self, published: Sequence[Slot]) -> None:
+        """Confirm what was published; what the database does not take now is confirmed later, not published again."""
+        self._unconfirmed += published
+        self._ledger.confirm(self._unconfirmed)
+        self._unconfirmed.clear()
 
     def _broker_failed(self, slot: Slot, epoch: Epoch, exc: Exception) -> None:
         tell(
@@ -156,7 +163,8 @@ class Dispatcher:
 
     def _message(self, entry: ScheduleEntry, slot: Slot, epoch: Epoch) -> ScheduleEntry:
         """The entry as it is sent for one slot: under the slot's task id, with headers that name the slot."""
-        message = copy.copy(entry)
+        message = object.__new__(type(entry))  # a row's entry can not be copied: its constructor takes other arguments
+        message.__dict__.update(vars(entry))
         headers = {
             **(entry.options.get("headers") or {}),
             HEADER_ENTRY: slot.entry,

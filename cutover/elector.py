@@ -100,6 +100,7 @@ class Elector:
             self._stands = for_office
             if not for_office:
                 self._holds = False
+            self._due_at["report"] = 0.0
         self._poke()
 
     def vouch(self) -> None:
@@ -174,6 +175,9 @@ class Elector:
         if message.startswith(POKED) and message != f"{POKED}{self._who.holder}":
             return
         if message == SWITCHED:
+            with self._changed:
+                # Nobody stands until its loop has read which side is active now: the old side must not get in between.
+                self._stands = self._holds
             self.wake(News.SWITCHED)
         self._rival = None
         self._due_at["evidence"] = 0.0

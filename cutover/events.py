@@ -28,8 +28,6 @@ class Event(Enum):
     REDIS_FOUND = ("cutover.redis.found", logging.INFO)
     DATABASE_LOST = ("cutover.database.lost", logging.WARNING)
     DATABASE_FOUND = ("cutover.database.found", logging.INFO)
-    BROKER_LOST = ("cutover.broker.lost", logging.WARNING)
-    BROKER_FOUND = ("cutover.broker.found", logging.INFO)
     TERM_STARTED = ("cutover.term.started", logging.INFO)
     TERM_REFUSED = ("cutover.term.refused", logging.INFO)
     TERM_ENDED = ("cutover.term.ended", logging.INFO)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from django.db import DatabaseError, IntegrityError, InterfaceError, connections, transaction
-from django.db.models import F, Max, QuerySet
+from django.db.models import F, Func, Max, QuerySet, TextField, Value
 
 from cutover import clock, models
 from cutover.errors import LedgerNotMigrated, LedgerUnavailable
@@ -36,6 +36,14 @@ from cutover.types import (
 _OVERLAP: Final = 1_000
 """How many slots before the last known one are read again: transactions may commit out of the order of their keys."""
 _CLAIM_TRIES: Final = 3
+_PATIENCE: Final = Func(
+    Value("idle_in_transaction_session_timeout"),
+    Value("2000"),
+    Value(True),
+    function="set_config",
+    output_field=TextField(),
+)
+"""A holder of the fence that falls silent, frozen or cut off, loses it: PostgreSQL ends its session after 2 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +372,8 @@ class Ledger:
         if not connections[self._alias].features.has_select_for_update:
             # SQLite locks the whole file at the first write; without one, two readers could both go on to write.
             fences.update(epoch=F("epoch"))
+        elif connections[self._alias].vendor == "postgresql":
+            fences = fences.annotate(patience=_PATIENCE)
         return fences.select_for_update().get()
 
     @contextmanager

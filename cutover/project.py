@@ -12,7 +12,7 @@ from cutover.conf import Config
 from cutover.errors import ConfigurationError
 
 
-def import_app(path: str, setting: str) -> Celery:
+def import_app(path: Any, setting: str) -> Celery:
     """The Celery app at ``path`` (such as ``prayer_room_api.celery.app``).
 
     Raises ConfigurationError, naming ``setting``, when there is no such thing or it is no Celery app.
@@ -20,6 +20,8 @@ def import_app(path: str, setting: str) -> Celery:
     hint = f"{setting} must be the dotted path of the Celery app, such as 'your_project.celery.app'"
     if not path:
         raise ConfigurationError(f"{hint}; it is missing.")
+    if not isinstance(path, str):
+        raise ConfigurationError(f"{hint}; it is {path!r}.")
     try:
         app = import_string(path)
     except ImportError as exc:

@@ -52,14 +52,16 @@ class _Crontab:
     def __init__(self, schedule: schedules.crontab) -> None:
         self._schedule = schedule
 
-    def next_after(self, instant: dt.datetime) -> dt.datetime | None:
-        start, delta, _ = self._schedule.remaining_delta(instant.astimezone(self._schedule.tz))
-        # Wall-clock arithmetic, then UTC: the same instant whatever `instant` it is sought from.
-        local = start + delta
-        found = local.astimezone(dt.UTC)
-        if found <= instant:  # within a repeated hour the arithmetic lands in its first occurrence
-            found = local.replace(fold=1).astimezone(dt.UTC)
-        return found if found > instant else None
+    def next_after(self, instant: dt.datetime) -> dt.datetime:
+        local = instant.astimezone(self._schedule.tz)
+        while True:
+            start, delta, _ = self._schedule.remaining_delta(local)
+            # Wall-clock arithmetic, then UTC: the same instant whatever `instant` it is sought from.
+            local = start + delta
+            found: dt.datetime = local.astimezone(dt.UTC)
+            if found > instant:
+                return found
+            # `instant` is in an hour that is put back, and the arithmetic in its first round, which has all its slots.
 
     def latest(self, after: dt.datetime, until: dt.datetime) -> dt.datetime | None:
         # Back off from `until` in doubling steps: an hourly entry is found in six steps, a yearly one in nineteen.
@@ -67,7 +69,7 @@ class _Crontab:
         while True:
             start = max(after, until - step)
             first = self.next_after(start)
-            if first is not None and first <= until:
+            if first <= until:
                 return _last(self, first, until)
             if start == after:
                 return None
@@ -79,12 +81,15 @@ class _Calendar:
 
     def __init__(self, schedule: schedules.BaseSchedule) -> None:
         self._schedule = copy.copy(schedule)
+        self._schedule.app = schedule.app  # celery's own schedules leave it behind, and the time zone with it
         self._solar = isinstance(schedule, schedules.solar)
 
     def next_after(self, instant: dt.datetime) -> dt.datetime | None:
         start = instant + _SOLAR_REST if self._solar else instant
-        self._schedule.nowfun = lambda: start
-        found = start + self._schedule.remaining_estimate(start)
+        # In the schedule's own zone: there a relative interval is rounded.
+        now = start.astimezone(self._schedule.tz)
+        self._schedule.nowfun = lambda: now
+        found: dt.datetime = start + self._schedule.remaining_estimate(now)
         return found if found > instant else None
 
     def latest(self, after: dt.datetime, until: dt.datetime) -> dt.datetime | None:
@@ -132,7 +137,7 @@ def fingerprint(schedule: schedules.BaseSchedule) -> str:
         return f"crontab {' '.join(fields)} {schedule.tz}"
     if isinstance(schedule, schedules.schedule):
         relative = " relative" if schedule.relative else ""
-        return f"every {schedule.run_every.total_seconds():g}s{relative}"
+        return f"every {schedule.run_every.total_seconds():.15g}s{relative}"
     if isinstance(schedule, schedules.solar):
         return f"solar {schedule.event} {float(schedule.lat):.6f} {float(schedule.lon):.6f}"
     if isinstance(schedule, clocked):

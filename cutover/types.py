@@ -71,7 +71,8 @@ class Slot:
 
     def task_id(self, namespace: str) -> str:
         """The id under which this slot's message is published, the same whoever publishes it and however often."""
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"cutover:{namespace}:{self.entry}:{self.due_at.isoformat()}"))
+        due_at = self.due_at.astimezone(dt.UTC).isoformat()
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"cutover:{namespace}:{self.entry}:{due_at}"))
 
 
 @dataclass(frozen=True, slots=True)

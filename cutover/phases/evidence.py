@@ -1,0 +1,141 @@
+"""What the ledger proves since the switch: each slot that was due was claimed, published and run, once.
+
+That a slot was claimed once and run once is the table's own doing (unique slot, one conditional start); what is looked
+for here is what is absent, stuck, missed, or not of the schedule.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from django.db.models import Max
+from django_celery_beat.models import PeriodicTask
+
+from cutover import clock, models
+from cutover.phases.context import Context
+from cutover.phases.state import outages
+from cutover.slots import Standing, Timetable, fingerprint, timetable
+from cutover.types import EntryName, SlotState
+
+PATIENCE: Final = dt.timedelta(minutes=1)
+"""How long a slot may stay claimed or published before that it is not run counts against it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One slot, and what is wrong with it or still awaited."""
+
+    entry: EntryName
+    due_at: dt.datetime
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.entry} due {self.due_at:%Y-%m-%d %H:%M:%S} UTC: {self.reason}"
+
+
+@dataclass(slots=True)
+class Evidence:
+    """All findings; ``upcoming`` has the timetable and next slot of every entry that has one."""
+
+    proven: int = 0
+    entries: int = 0
+    doubles: int = 0
+    failures: list[Finding] = field(default_factory=list)
+    pending: list[Finding] = field(default_factory=list)
+    unproven: list[EntryName] = field(default_factory=list)
+    upcoming: dict[EntryName, tuple[Timetable, dt.datetime]] = field(default_factory=dict)
+
+    def due_by(self, count: int) -> dt.datetime | None:
+        """When ``count`` (>= 1) more slots will have fallen due; None when that is never."""
+        queue = [(at, name) for name, (_, at) in self.upcoming.items()]
+        heapq.heapify(queue)
+        reached = None
+        for _ in range(count):
+            if not queue:
+                return None
+            reached, name = heapq.heappop(queue)
+            after = self.upcoming[name][0].next_after(reached)
+            if after is not None:
+                heapq.heappush(queue, (after, name))
+        return reached
+
+
+def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence:
+    """Compare the schedule of the database side with the ledger, over ``(since, until]``."""
+    with outages(context.alias):
+        tasks = PeriodicTask.objects.using(context.alias).filter(enabled=True)
+        rows = {EntryName(row.name): row for row in tasks.select_related("crontab", "interval", "solar", "clocked")}
+        entries = {EntryName(e.name): e for e in models.Entry.objects.using(context.alias).filter(active=True)}
+        slots = models.Slot.objects.using(context.alias)
+        before = dict(slots.filter(due_at__lte=since).values_list("entry").annotate(Max("due_at")).order_by())
+        found: dict[EntryName, dict[dt.datetime, models.Slot]] = defaultdict(dict)
+        for slot in slots.filter(due_at__gt=since, due_at__lte=until).order_by("due_at").iterator():
+            found[EntryName(slot.entry)][slot.due_at] = slot
+    evidence = Evidence()
+    for name, row in sorted(rows.items()):
+        entry = entries.get(name)
+        if entry is None or entry.fingerprint != fingerprint(row.schedule):
+            evidence.unproven.append(name)  # added or edited a moment ago: the leader has not read it yet
+            continue
+        start = max(since, entry.owed_from)
+        earlier = [at for at in found[name] if at <= start]
+        # The cadence is counted from the last slot before, as the leader counts it; owed is what is due after `start`.
+        origin = max([*earlier, *filter(None, [before.get(name)])], default=entry.owed_from)
+        _prove(evidence, name, timetable(row.schedule), Standing(origin, start), until, found[name])
+    for name in found.keys() - rows.keys():
+        for slot in found[name].values():
+            _judge(evidence, name, slot)
+    evidence.entries = len(rows)
+    return evidence
+
+
+def _prove(
+    evidence: Evidence,
+    name: EntryName,
+    table: Timetable,
+    standing: Standing,
+    until: dt.datetime,
+    found: Mapping[dt.datetime, models.Slot],
+) -> None:
+    expected = set()
+    for due_at in _due(table, standing):
+        if due_at > until:
+            evidence.upcoming[name] = (table, due_at)
+            break
+        expected.add(due_at)
+        slot = found.get(due_at)
+        if slot is None:
+            evidence.failures.append(Finding(name, due_at, "was never claimed"))
+        else:
+            _judge(evidence, name, slot)
+    if not expected:
+        evidence.unproven.append(name)
+    for due_at, slot in found.items():
+        if due_at > standing.owed_from and due_at not in expected:
+            said = f"is no slot of the entry's schedule; {slot.reason or f'claimed under epoch {slot.epoch}'}"
+            evidence.failures.append(Finding(name, due_at, said))
+
+
+def _due(table: Timetable, standing: Standing) -> Iterator[dt.datetime]:
+    due_at = standing.next_due(table)
+    while due_at is not None:
+        yield due_at
+        due_at = table.next_after(due_at)
+
+
+def _judge(evidence: Evidence, name: EntryName, slot: models.Slot) -> None:
+    evidence.doubles += slot.suppressed
+    if slot.state == SlotState.MISSED:
+        more = f" (and {slot.covers} older ones)" if slot.covers else ""
+        evidence.failures.append(Finding(name, slot.due_at, f"was missed: {slot.reason}{more}"))
+    elif slot.run_started_at is not None and slot.published_at is not None:
+        evidence.proven += 1
+    else:
+        said = "published, its run not started" if slot.published_at else "claimed, not published"
+        overdue = clock.now() - (slot.published_at or slot.claimed_at) > PATIENCE
+        (evidence.failures if overdue else evidence.pending).append(Finding(name, slot.due_at, said))

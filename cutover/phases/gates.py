@@ -1,0 +1,111 @@
+"""Gates on beats, schedule and state: conditions that hold or not, each with what to do where it does not."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Final
+
+from cutover import clock, parity, rows
+from cutover.errors import LeaseUnavailable
+from cutover.importer import EntriesRefused
+from cutover.models import CarriedEntry, UnguardedBeat
+from cutover.phases.context import Context
+from cutover.phases.handover import standbys
+from cutover.phases.report import Check, command
+from cutover.phases.state import State, outages
+from cutover.types import EntryName, Side
+
+HEARD_WITHIN: Final = dt.timedelta(minutes=2)
+"""How long after its last message an unguarded beat is taken to be alive."""
+
+START: Final = {
+    Side.CODE: "start a beat with the scheduler cutover.schedulers:CodeScheduler, or `prodserver legacy-beat`",
+    Side.DATABASE: "start one with `prodserver beat` (backend cutover.backends.DatabaseBeat)",
+}
+SHOWN: Final = 20
+"""How many findings of one kind are spelt out."""
+
+
+def phase_done(state: State, needed: int) -> Check:
+    """The phase before is done."""
+    if state.phase >= needed:
+        return Check("order", True, f"phase {state.phase} is done")
+    following = command(f"phase{state.phase + 1}")
+    return Check("order", False, f"phase {needed} is not done, phase {state.phase} is", f"type `{following}` first")
+
+
+def active_side(state: State, side: Side) -> Check:
+    """``side`` is the active one."""
+    holds = state.side is side
+    return Check("active side", holds, str(state.side), "" if holds else f"type `{command('status')}`")
+
+
+def code_beat(context: Context) -> Check:
+    """A beat of the code side runs under the lease, and leads."""
+    name = "code beat"
+    try:
+        beats = [beat for beat in context.lease.beats() if beat.side is Side.CODE]
+        held = context.lease.view()
+    except LeaseUnavailable as exc:
+        return Check(name, False, str(exc), "see the gate on Redis")
+    remedy = START[Side.CODE] + "; where nothing has ever sent the code schedule, add --no-code-beat"
+    if not beats:
+        return Check(name, False, "no beat of the code side runs under the lease", remedy)
+    listed = ", ".join(f"{beat.host}:{beat.pid}" for beat in beats)
+    if held is None or held.side is not Side.CODE:
+        return Check(name, False, f"{listed} runs, but none leads", "wait a moment, then look at the beat's log")
+    return Check(name, True, f"{listed}; {held.holder} leads")
+
+
+def standby(context: Context, side: Side) -> Check:
+    """A warm beat of ``side`` stands by."""
+    name = f"{side} standby"
+    try:
+        found = standbys(context, side)
+    except LeaseUnavailable as exc:
+        return Check(name, False, str(exc), "see that Redis can be reached")
+    if not found:
+        return Check(name, False, "no warm beat stands by", f"{START[side]}; --force goes on without one")
+    return Check(name, True, ", ".join(f"{beat.host}:{beat.pid}" for beat in found))
+
+
+def no_unguarded_beat(context: Context) -> Check:
+    """No beat has been heard lately that sends without the lease."""
+    with outages(context.alias):
+        lately = UnguardedBeat.objects.using(context.alias).filter(last_heard_at__gt=clock.now() - HEARD_WITHIN)
+        found = list(lately)
+    if not found:
+        return Check("unguarded beats", True, f"none heard in the last {HEARD_WITHIN.seconds // 60} minutes")
+    named = ", ".join(f"{beat.origin} ({beat.last_heard_at:%H:%M:%S} UTC)" for beat in found)
+    return Check(
+        "unguarded beats", False, named, "stop it, or start it with a scheduler of cutover.schedulers; then wait"
+    )
+
+
+def schedule_readable(context: Context) -> Check:
+    """The code schedule can be read."""
+    try:
+        count = len(context.entries)
+    except EntriesRefused as exc:
+        return Check("code schedule", False, "; ".join(map(str, exc.refusals[:SHOWN])), "mend the code schedule")
+    remedy = "set CUTOVER['CODE_SCHEDULE'] to the dotted path of the retired schedule"
+    return Check("code schedule", bool(count), f"{count} entries", "" if count else remedy)
+
+
+def same_parity(context: Context) -> Check:
+    """The rows in the database fire and send as the code does."""
+    found = differences(context)
+    if found:
+        shown = "; ".join(map(str, found[:SHOWN])) + (f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+        return Check("parity", False, shown, f"type `{command('phase2')}`, or mend the row")
+    days = parity.HORIZON.days
+    return Check("parity", True, f"{len(context.entries)} entries fire and send alike on both sides ({days} days)")
+
+
+def differences(context: Context) -> Sequence[parity.Difference]:
+    """Every difference between the code schedule and the carried rows."""
+    with outages(context.alias):
+        names = {EntryName(n) for n in CarriedEntry.objects.using(context.alias).values_list("name", flat=True)}
+        standing = rows.periodic_tasks(context.alias, names)
+    return parity.differences(context.app, context.entries, standing, clock.now())

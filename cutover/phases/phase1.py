@@ -1,0 +1,56 @@
+"""Phase 1, preflight: every condition that the cutover rests on, and the code side under the lease."""
+
+from __future__ import annotations
+
+from cutover.phases import gates, preflight
+from cutover.phases.context import Context
+from cutover.phases.journal import at_work
+from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
+from cutover.phases.state import read
+
+NAME = "phase1"
+
+
+def run(context: Context, no_code_beat: bool = False) -> Report:
+    """Check everything; record phase 1 as done when all of it holds.
+
+    ``no_code_beat`` is for a project where nothing has sent the code schedule so far: no such beat is asked for.
+    """
+    first = [preflight.guarded(preflight.migrations, context)]
+    if all_hold(first):
+        first.append(preflight.guarded(preflight.database, context))
+    if not all_hold(first):
+        return refused(NAME, first)
+    state = read(context)
+    if state.phase >= 1:
+        return _already(state.phase)
+    with at_work(context.alias, NAME) as journal:
+        checks = [*first, *_checks(context, no_code_beat)]
+        if not all_hold(checks):
+            journal.refused(NAME, "; ".join(check.name for check in checks if not check.ok))
+            return refused(NAME, checks)
+        journal.finish(NAME, 1)
+    lines = ["Phase 1 is done: the code side sends under the lease."]
+    if no_code_beat:
+        lines = ["Phase 1 is done. No beat of the code side was asked for: so far nothing sends the code schedule."]
+    return Report(
+        NAME, Outcome.DONE, checks, lines, command("phase2"), command("rollback"), {"no_code_beat": no_code_beat}
+    )
+
+
+def _checks(context: Context, no_code_beat: bool) -> list[Check]:
+    checks = [preflight.guarded(gate, context) for gate in (preflight.lease_store, preflight.clocks)]
+    context.progress(f"asking the broker, up to {preflight.BROKER_TIMEOUT_S:g} s")
+    readable = gates.schedule_readable
+    others = [preflight.broker, preflight.versions, preflight.processes, readable, gates.no_unguarded_beat]
+    checks += [preflight.guarded(gate, context) for gate in others]
+    if next(check.ok for check in checks if check.name == "code schedule"):
+        checks.append(preflight.guarded(preflight.tasks, context))
+    if no_code_beat:
+        return [*checks, Check("code beat", True, "not asked for (--no-code-beat): nothing sends the code schedule")]
+    return [*checks, preflight.guarded(gates.code_beat, context)]
+
+
+def _already(phase: int) -> Report:
+    lines = [f"Phase 1 is done already (phase {phase} now). Nothing was changed."]
+    return Report(NAME, Outcome.ALREADY, (), lines, command(f"phase{min(phase + 1, 4)}"), command("rollback"))

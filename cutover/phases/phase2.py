@@ -1,0 +1,74 @@
+"""Phase 2: the code schedule becomes disabled rows, and they are proved to fire and send alike."""
+
+from __future__ import annotations
+
+from cutover.importer import EntriesRefused, Import, import_entries
+from cutover.phases import gates
+from cutover.phases.context import Context
+from cutover.phases.journal import Journal, at_work
+from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
+from cutover.phases.state import outages, read
+from cutover.types import Side
+
+NAME = "phase2"
+
+
+def run(context: Context, adopt: bool = False) -> Report:
+    """Import and prove. Run again it carries over what has changed in code since, up to the switch.
+
+    ``adopt`` takes over rows of the same names that differ or are enabled.
+    """
+    state = read(context)
+    if state.phase >= 3 and state.side is Side.DATABASE:
+        lines = [f"Phase 2 is done already (phase {state.phase} now). Nothing was changed."]
+        return Report(NAME, Outcome.ALREADY, (), lines, command("phase4"), command("rollback"))
+    checks = [gates.phase_done(state, 1)]
+    if not all_hold(checks):
+        return refused(NAME, checks, next_command=command(f"phase{state.phase + 1}"))
+    if state.snapshot or state.side is Side.DATABASE or state.phase >= 3:
+        return refused(NAME, [*checks, Check("rows", False, state.in_words(), command("rollback"))])
+    with at_work(context.alias, NAME) as journal:
+        return _import(context, journal, adopt, state.phase)
+
+
+def _import(context: Context, journal: Journal, adopt: bool, phase: int) -> Report:
+    try:
+        with journal.step(NAME, "import"), outages(context.alias):
+            done = import_entries(context.app, context.config, context.entries, adopt)
+    except EntriesRefused as exc:
+        found = [Check(f"{r.entry}: {r.field}", False, r.reason, r.remedy) for r in exc.refusals]
+        return refused(NAME, found, [f"{len(exc.refusals)} reasons why the schedule can not be carried over whole."])
+    context.progress("comparing fire times")
+    proved = gates.same_parity(context)
+    lines = _lines(done)
+    if not proved.ok:
+        journal.refused(NAME, proved.detail)
+        return Report(NAME, Outcome.REFUSED, [proved], lines, command(NAME), command("rollback"), _data(done))
+    if phase == 2 and not done.changed and not done.forgotten:
+        lines = ["Phase 2 is done already.", *lines]
+        return Report(NAME, Outcome.ALREADY, [proved], lines, command("phase3"), command("rollback"), _data(done))
+    journal.finish(NAME, 2)
+    return Report(NAME, Outcome.DONE, [proved], lines, command("phase3"), command("rollback"), _data(done))
+
+
+def _lines(done: Import) -> list[str]:
+    if not done.changed:
+        lines = [f"0 rows changed; {len(done.unchanged)} are as the code has them, disabled."]
+    else:
+        lines = [
+            f"{len(done.created)} rows created, {len(done.updated)} updated, {len(done.adopted)} adopted, "
+            f"{len(done.unchanged)} unchanged; all disabled."
+        ]
+    if done.forgotten:
+        lines.append(f"No longer in code, their rows left disabled: {', '.join(done.forgotten)}.")
+    return lines
+
+
+def _data(done: Import) -> dict[str, object]:
+    return {
+        "created": done.created,
+        "updated": done.updated,
+        "adopted": done.adopted,
+        "unchanged": done.unchanged,
+        "forgotten": done.forgotten,
+    }

@@ -1,0 +1,120 @@
+"""Phase 3, the switch from code to database without a gap.
+
+Every step is recorded before it is taken, decides by what the database says, and does nothing where it was done
+before: the command may be killed anywhere and run again.
+"""
+
+from __future__ import annotations
+
+from cutover.errors import LeaseUnavailable, PhaseFailed
+from cutover.phases import carried, gates, handover
+from cutover.phases.context import Context
+from cutover.phases.handover import Lead
+from cutover.phases.journal import Journal, at_work
+from cutover.phases.preflight import guarded
+from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
+from cutover.phases.state import State, read
+from cutover.types import Side
+
+NAME = "phase3"
+
+
+def run(context: Context, force: bool = False) -> Report:
+    """Switch. ``force`` goes on where no beat of the database side stands by: then nothing is sent until one starts.
+
+    Raises PhaseFailed, with everything put back, when no beat of the new side has loaded the rows or leads in time.
+    """
+    state = read(context)
+    if state.phase >= 3 and state.side is Side.DATABASE:
+        lines = [f"Phase 3 is done already (phase {state.phase} now). Nothing was changed."]
+        return Report(NAME, Outcome.ALREADY, (), lines, command("phase4"), command("rollback"))
+    if state.phase >= 3:
+        unfinished = Check("order", False, state.in_words(), command("rollback"))
+        return refused(NAME, [unfinished], next_command=command("rollback"))
+    with at_work(context.alias, NAME) as journal:
+        state = read(context)
+        resumed = bool(state.snapshot) or state.side is Side.DATABASE
+        checks = _checks(context, state, force)
+        if not all_hold(checks):
+            journal.refused(NAME, "; ".join(check.name for check in checks if not check.ok))
+            wanted = command(f"phase{state.phase + 1}") if state.phase < 2 else command(NAME)
+            return refused(NAME, checks, [state.in_words()] if resumed else [], wanted)
+        lead = _switch(context, journal, state, alone=force and _nobody(context))
+        journal.finish(NAME, 3)
+    lines = ["An unfinished phase 3 was taken up again."] if resumed else []
+    return _report(lead, checks, lines)
+
+
+def _checks(context: Context, state: State, force: bool) -> list[Check]:
+    checks = [gates.phase_done(state, 2)]
+    if state.side is Side.DATABASE or not all_hold(checks):
+        return checks  # switched already: what is left is to see that the new side leads
+    checks.append(gates.active_side(state, Side.CODE))
+    context.progress("comparing fire times")
+    checks += [guarded(gate, context) for gate in (gates.same_parity, gates.no_unguarded_beat)]
+    standby = gates.standby(context, Side.DATABASE)
+    if force and not standby.ok:
+        standby = Check(standby.name, True, f"{standby.detail}; forced: nothing is sent until one starts")
+    return [*checks, standby]
+
+
+def _switch(context: Context, journal: Journal, state: State, alone: bool) -> Lead | None:
+    if state.side is Side.CODE:
+        with journal.step(NAME, "snapshot"):
+            carried.keep_snapshot(context)
+        with journal.step(NAME, "enable"):
+            carried.enable(context)
+        if not alone:
+            _load(context, journal)
+    with journal.step(NAME, "switch"):
+        handover.switch(context, Side.DATABASE)
+    lead = None
+    try:
+        with journal.step(NAME, "lead"):
+            lead = handover.wait_for_leader(context, Side.DATABASE)
+            if lead is None and not alone:
+                raise PhaseFailed("no beat of the database side led in time")
+    except PhaseFailed as exc:
+        _put_back(context, journal)
+        raise PhaseFailed(
+            f"No beat of the database side led within {context.config.takeover_timeout.total_seconds():g} s. "
+            "The code side is active again and the rows are as before. Look at the log of the database-side beat."
+        ) from exc
+    return lead
+
+
+def _load(context: Context, journal: Journal) -> None:
+    try:
+        with journal.step(NAME, "loaded"):
+            if not handover.wait_until_loaded(context):
+                raise PhaseFailed("no beat of the database side has loaded the rows in time")
+    except (PhaseFailed, LeaseUnavailable) as exc:
+        with journal.step(NAME, "restore"):
+            carried.restore(context)
+        why = str(exc).rstrip(".")
+        raise PhaseFailed(f"Not switched: {why}. The code side is active and the rows are as before.") from exc
+
+
+def _put_back(context: Context, journal: Journal) -> None:
+    with journal.step(NAME, "switch back"):
+        handover.switch(context, Side.CODE)
+    with journal.step(NAME, "restore"):
+        carried.restore(context)
+
+
+def _nobody(context: Context) -> bool:
+    try:
+        return not handover.standbys(context, Side.DATABASE)
+    except LeaseUnavailable:
+        return True
+
+
+def _report(lead: Lead | None, checks: list[Check], lines: list[str]) -> Report:
+    if lead is None:
+        said = "Phase 3 is done, forced: the database side is active and nobody leads. Start `prodserver beat` now."
+        return Report(
+            NAME, Outcome.DONE, checks, [*lines, said], command("phase4"), command("rollback"), {"gap_ms": None}
+        )
+    data = {"gap_ms": lead.gap_ms, "epoch": lead.term.epoch, "leader": lead.term.holder}
+    lines = [*lines, "Phase 3 is done: the rows send.", lead.in_words()]
+    return Report(NAME, Outcome.DONE, checks, lines, command("phase4"), command("rollback"), data)

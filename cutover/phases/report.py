@@ -1,0 +1,65 @@
+"""What a phase hands back: checks, lines for a person, data for a program, the way on and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+
+class Outcome(StrEnum):
+    """How a command ended. ``already`` is a finished phase run again: nothing was changed."""
+
+    DONE = "done"
+    ALREADY = "already"
+    FAILED = "failed"
+    REFUSED = "refused"
+    INCONCLUSIVE = "inconclusive"
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 failed, 3 a gate refused or too little evidence."""
+        return {Outcome.DONE: 0, Outcome.ALREADY: 0, Outcome.FAILED: 1}.get(self, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One gate's finding; ``remedy`` says what to do where it does not hold."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result of one command. ``data`` is plain JSON with stable keys."""
+
+    phase: str
+    outcome: Outcome
+    checks: Sequence[Check] = ()
+    lines: Sequence[str] = ()
+    next_command: str = ""
+    undo: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+COMMAND: Final = "python manage.py cutover"
+
+
+def command(name: str) -> str:
+    """A subcommand as it is typed."""
+    return f"{COMMAND} {name}"
+
+
+def refused(phase: str, checks: Sequence[Check], lines: Sequence[str] = (), next_command: str = "") -> Report:
+    """A gate does not hold, and nothing was changed."""
+    again = next_command or command(phase)
+    return Report(phase, Outcome.REFUSED, checks, [*lines, "Nothing was changed."], again)
+
+
+def all_hold(checks: Sequence[Check]) -> bool:
+    """Whether every gate holds."""
+    return all(check.ok for check in checks)

@@ -1,0 +1,96 @@
+"""The way back, from wherever the cutover stands: the code side sends again, the rows are as they were."""
+
+from __future__ import annotations
+
+from cutover.errors import LeaseUnavailable, PhaseFailed
+from cutover.phases import carried, gates, handover
+from cutover.phases.context import Context
+from cutover.phases.handover import Lead
+from cutover.phases.journal import Journal, at_work, last_finished
+from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
+from cutover.phases.state import State, read
+from cutover.types import Side
+
+NAME = "rollback"
+
+
+def run(context: Context, force: bool = False) -> Report:
+    """Go back by the switch if there was one, else by the import: the rows stay, disabled.
+
+    ``force`` goes on where no beat of the code side stands by. Raises PhaseFailed, with the database side active again,
+    when none leads in time.
+    """
+    if _is_back(context, read(context)):
+        return _already(read(context))
+    with at_work(context.alias, NAME) as journal:
+        state = read(context)
+        if state.side is Side.DATABASE or state.phase >= 3:
+            return _switch_back(context, journal, state, force)
+        if state.snapshot:
+            _restore(context, journal)
+            journal.finish(NAME, state.phase)
+            lines = [
+                "The rows that an unfinished phase 3 had enabled are as before. The code side was active all the time."
+            ]
+            return Report(NAME, Outcome.DONE, (), lines, command("phase3"))
+        journal.finish(NAME, 0)
+    lines = ["Rolled back to before phase 1. Imported rows stay, disabled; the code side was active all the time."]
+    return Report(NAME, Outcome.DONE, (), lines, command("phase1"))
+
+
+def _is_back(context: Context, state: State) -> bool:
+    if state.side is Side.DATABASE or state.phase >= 3 or state.snapshot:
+        return False
+    return state.phase == 0 or last_finished(context.alias) == NAME
+
+
+def _already(state: State) -> Report:
+    lines = ["Rolled back already: the code side is active, no row is enabled by the cutover. Nothing was changed."]
+    return Report(NAME, Outcome.ALREADY, (), lines, command(f"phase{state.phase + 1}"))
+
+
+def _switch_back(context: Context, journal: Journal, state: State, force: bool) -> Report:
+    try:
+        alone = force and not handover.standbys(context, Side.CODE)
+    except LeaseUnavailable:
+        alone = force
+    checks: list[Check] = []
+    if state.side is Side.DATABASE:
+        standby = gates.standby(context, Side.CODE)
+        if force and not standby.ok:
+            standby = Check(standby.name, True, f"{standby.detail}; forced: nothing is sent until one starts")
+        checks.append(standby)
+    if not all_hold(checks):
+        journal.refused(NAME, standby.detail)
+        return refused(NAME, checks)
+    lead = _switch(context, journal, alone)
+    _restore(context, journal)
+    journal.finish(NAME, 2)
+    said = lead.in_words() if lead else "Forced: nobody leads. Start a beat of the code side now."
+    lines = ["Rolled back: the code side sends, the rows are as they were before phase 3.", said]
+    data = {"gap_ms": lead.gap_ms if lead else None}
+    return Report(NAME, Outcome.DONE, checks, lines, command("status"), command("phase3"), data)
+
+
+def _switch(context: Context, journal: Journal, alone: bool) -> Lead | None:
+    with journal.step(NAME, "switch"):
+        handover.switch(context, Side.CODE)
+    lead = None
+    try:
+        with journal.step(NAME, "lead"):
+            lead = handover.wait_for_leader(context, Side.CODE)
+            if lead is None and not alone:
+                raise PhaseFailed("no beat of the code side led in time")
+    except PhaseFailed as exc:
+        with journal.step(NAME, "switch back"):
+            handover.switch(context, Side.DATABASE)
+        raise PhaseFailed(
+            f"No beat of the code side led within {context.config.takeover_timeout.total_seconds():g} s. "
+            "The database side is active again. Look at the log of the code-side beat."
+        ) from exc
+    return lead
+
+
+def _restore(context: Context, journal: Journal) -> None:
+    with journal.step(NAME, "restore"):
+        carried.restore(context)

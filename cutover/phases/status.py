@@ -1,0 +1,232 @@
+"""How the cutover and its beats stand; each part as far as Redis and the database let it be told."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from celery.schedules import BaseSchedule
+from django_celery_beat.models import PeriodicTask
+
+from cutover import clock, models
+from cutover.errors import CutoverError
+from cutover.phases.context import Context
+from cutover.phases.gates import HEARD_WITHIN
+from cutover.phases.report import Outcome, Report, command
+from cutover.phases.state import outages, read
+from cutover.slots import timetable
+from cutover.types import EntryName, Side, SlotState
+
+NAME = "status"
+RECENT: Final = 10
+_DAY: Final = dt.timedelta(days=1)
+_OVERDUE: Final = dt.timedelta(seconds=5)
+"""How late a slot may be before it counts as overdue."""
+
+
+def run(context: Context, check: bool = False) -> Report:
+    """The present status. With ``check`` the outcome is failed unless the active side is led and nothing is overdue."""
+    data: dict[str, Any] = {"now": clock.now().isoformat(), "problems": []}
+    for part in (_cutover, _leader, _slots, _overdue, _unguarded):
+        _gather(part, context, data)
+    _judge(data)
+    failed = check and bool(data["problems"])
+    lines = [*_lines(data), *(f"Problem: {problem}" for problem in data["problems"])]
+    if check and not failed:
+        lines.append("Healthy: the active side is led and nothing is overdue.")
+    return Report(NAME, Outcome.FAILED if failed else Outcome.DONE, (), lines, _following(data), "", data)
+
+
+def _gather(part: Callable[[Context, dict[str, Any]], None], context: Context, data: dict[str, Any]) -> None:
+    try:
+        part(context, data)
+    except CutoverError as exc:
+        if str(exc) not in data["problems"]:
+            data["problems"].append(str(exc))
+
+
+def _cutover(context: Context, data: dict[str, Any]) -> None:
+    state = read(context)
+    data |= {
+        "phase": state.phase,
+        "side": state.side.value,
+        "epoch": int(state.fence.epoch),
+        "switched_at": _iso(state.fence.switched_at),
+        "stands": state.in_words(),
+    }
+    with outages(context.alias):
+        row = models.Cutover.objects.using(context.alias).get(id=1)
+        terms = list(models.Term.objects.using(context.alias)[:2])
+    data["operator"] = f"{row.operator} (pid {row.operator_pid})" if row.operator else None
+    data["term"] = _term(terms[0]) if terms else None
+    data["last_handover_ms"] = _handover_ms(terms)
+
+
+def _leader(context: Context, data: dict[str, Any]) -> None:
+    held = context.lease.view()
+    beats = context.lease.beats()
+    data["lease"] = None
+    if held is not None:
+        data["lease"] = {
+            "holder": held.holder,
+            "side": held.side.value,
+            "remaining_s": round(held.remaining.total_seconds(), 1),
+            "connected": context.lease.is_connected(held.client_id),
+        }
+    data["beats"] = [
+        {
+            "holder": beat.holder,
+            "side": beat.side.value,
+            "host": beat.host,
+            "pid": beat.pid,
+            "release": beat.release,
+            "role": beat.role,
+            "warm": beat.warm,
+            "seen_ago_s": round(beat.seen_ago.total_seconds(), 1),
+        }
+        for beat in beats
+    ]
+    data["standbys"] = sum(1 for beat in beats if beat.role != "leader")
+
+
+def _slots(context: Context, data: dict[str, Any]) -> None:
+    with outages(context.alias):
+        slots = models.Slot.objects.using(context.alias)
+        recent = list(slots[:RECENT])
+        missed = list(slots.filter(state=SlotState.MISSED, due_at__gt=clock.now() - _DAY)[: 10 * RECENT])
+        lately = slots.filter(due_at__gt=clock.now() - _DAY, suppressed__gt=0)
+        data["slots"] = [_slot(slot) for slot in recent]
+        data["missed"] = [_slot(slot) for slot in missed]
+        data["unpublished"] = slots.filter(state=SlotState.CLAIMED).count()
+        data["suppressed"] = sum(lately.values_list("suppressed", flat=True))
+
+
+def _overdue(context: Context, data: dict[str, Any]) -> None:
+    schedules = _schedules(context, Side(data["side"])) if "side" in data else {}
+    late = clock.now() - _OVERDUE
+    data["overdue"] = []
+    for name, stands in context.ledger.standings().items():
+        due_at = stands.next_due(timetable(schedules[name])) if name in schedules else None
+        if due_at is not None and due_at < late:
+            data["overdue"].append({"entry": name, "due_at": due_at.isoformat()})
+
+
+def _schedules(context: Context, side: Side) -> Mapping[EntryName, BaseSchedule]:
+    if side is Side.CODE:
+        return {name: entry.schedule for name, entry in context.entries.items()}
+    with outages(context.alias):
+        tasks = PeriodicTask.objects.using(context.alias).filter(enabled=True, start_time=None, expires=None)
+        kinds = tasks.select_related("crontab", "interval", "solar", "clocked")
+        return {EntryName(row.name): row.schedule for row in kinds if row.scheduler is not None}
+
+
+def _unguarded(context: Context, data: dict[str, Any]) -> None:
+    with outages(context.alias):
+        heard = models.UnguardedBeat.objects.using(context.alias)
+        lately = heard.filter(last_heard_at__gt=clock.now() - HEARD_WITHIN)
+        data["unguarded_beats"] = [
+            {"origin": beat.origin, "last_heard_at": beat.last_heard_at.isoformat()} for beat in lately
+        ]
+
+
+def _judge(data: dict[str, Any]) -> None:
+    problems: list[str] = data["problems"]
+    held = data.get("lease")
+    if "lease" in data and "side" in data:
+        if held is None or held["side"] != data["side"]:
+            problems.append(f"nobody leads for the {data['side']} side")
+        elif held["connected"] is False:
+            problems.append(f"the leader {held['holder']} has lost its connection to Redis")
+    for late in data.get("overdue", []):
+        problems.append(f"{late['entry']} is overdue since {late['due_at']}")
+    problems += [f"a beat without the lease was heard: {beat['origin']}" for beat in data.get("unguarded_beats", [])]
+    data["healthy"] = not problems
+
+
+def _lines(data: dict[str, Any]) -> list[str]:
+    lines = []
+    if "phase" in data:
+        lines += [f"Cutover   {data['stands']} Epoch {data['epoch']}."]
+        if data["switched_at"]:
+            lines += [f"Switched  {data['switched_at']}"]
+        if data["operator"]:
+            lines += [f"At work   {data['operator']}"]
+        if term := data["term"]:
+            ended = f", ended {term['ended_at']} ({term['end_reason']})" if term["ended_at"] else ""
+            lines += [
+                f"Term      epoch {term['epoch']}, {term['side']}, {term['holder']}, since {term['started_at']}{ended}"
+            ]
+        if data["last_handover_ms"] is not None:
+            lines += [f"Handover  the last one left {data['last_handover_ms']} ms without a leader"]
+    if "lease" in data:
+        held = data["lease"]
+        lines += [f"Leader    {held['holder']} ({held['side']})" if held else "Leader    nobody"]
+        lines += [f"Beat      {_beat_line(beat)}" for beat in data["beats"]]
+    if "slots" in data:
+        lines += [f"Slot      {_slot_line(slot)}" for slot in data["slots"]]
+        lines += [f"Missed    {_slot_line(slot)}" for slot in data["missed"][:RECENT]]
+        lines += [
+            f"Counts    {data['unpublished']} claimed and not published; in the last day {len(data['missed'])} missed, "
+            f"{data['suppressed']} further messages suppressed"
+        ]
+    lines += [
+        f"Unguarded {beat['origin']}, heard at {beat['last_heard_at']}" for beat in data.get("unguarded_beats", [])
+    ]
+    return lines
+
+
+def _beat_line(beat: Mapping[str, Any]) -> str:
+    release = f", release {beat['release']}" if beat["release"] else ""
+    warm = "" if beat["warm"] else ", not warm"
+    return f"{beat['side']} {beat['role']} {beat['host']}:{beat['pid']}{release}{warm}, seen {beat['seen_ago_s']} s ago"
+
+
+def _slot_line(slot: Mapping[str, Any]) -> str:
+    run = f", run by {slot['run_by']}" if slot["run_by"] else ""
+    reason = f": {slot['reason']}" if slot["reason"] else ""
+    return f"{slot['due_at']} {slot['entry']} {slot['state']} by {slot['side']}{run}{reason}"
+
+
+def _following(data: Mapping[str, Any]) -> str:
+    phase = data.get("phase")
+    return command(f"phase{phase + 1}") if isinstance(phase, int) and phase < 4 else ""
+
+
+def _slot(slot: models.Slot) -> dict[str, Any]:
+    return {
+        "entry": slot.entry,
+        "due_at": slot.due_at.isoformat(),
+        "epoch": slot.epoch,
+        "side": slot.side,
+        "state": slot.state,
+        "published_at": _iso(slot.published_at),
+        "run_started_at": _iso(slot.run_started_at),
+        "run_by": slot.run_by,
+        "suppressed": slot.suppressed,
+        "covers": slot.covers,
+        "reason": slot.reason,
+    }
+
+
+def _term(term: models.Term) -> dict[str, Any]:
+    return {
+        "epoch": term.epoch,
+        "side": term.side,
+        "holder": term.holder,
+        "started_at": term.started_at.isoformat(),
+        "first_tick_at": _iso(term.first_tick_at),
+        "ended_at": _iso(term.ended_at),
+        "end_reason": term.end_reason,
+    }
+
+
+def _handover_ms(terms: list[models.Term]) -> int | None:
+    """From the end of the term before to the first tick of the present one; None while either is not known."""
+    if len(terms) < 2 or terms[0].first_tick_at is None or terms[1].ended_at is None:
+        return None
+    return max(0, (terms[0].first_tick_at - terms[1].ended_at) // dt.timedelta(milliseconds=1))
+
+
+def _iso(at: dt.datetime | None) -> str | None:
+    return at.isoformat() if at is not None else None
