@@ -1,0 +1,119 @@
+"""A project before its cutover, in this process: real Redis, real databases, real schedulers in threads."""
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+from celery.beat import Scheduler
+from celery.schedules import crontab
+from django.db import connections
+from django.db.models import Model
+from pytest_django import Settings
+
+from cutover import conf
+from cutover.models import Cutover, Fence
+from cutover.phases.context import Context
+from cutover.schedulers import CodeScheduler, DatabaseScheduler
+from cutover.types import Side
+from demo.services import Valkey
+from demo.waiting import wait_until
+from prayer_room_api.celery import app as celery_app
+
+import demo.tasks  # noqa: F401 isort: skip - its tasks are the schedule's
+
+SCHEDULE: dict[str, dict[str, Any]] = {
+    "ticking": {"task": "demo.tasks.note", "schedule": 0.5, "args": ("ticking",)},
+    "hourly": {"task": "demo.tasks.note", "schedule": crontab(minute=0), "options": {"expires": 600}},
+    "yearly": {"task": "demo.tasks.note", "schedule": crontab(0, 0, month_of_year=1, day_of_month=1)},
+}
+
+
+class ToOneDatabase:
+    """Sends the rows of django-celery-beat to the database that the test is about."""
+
+    alias = "default"
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str:
+        return self.alias
+
+    db_for_write = db_for_read
+
+
+class Beat:
+    """A real scheduler, ticking in a thread of its own until the ``with`` block ends."""
+
+    def __init__(self, side: Side, folder: Path, context: Context) -> None:
+        self._context = context
+        self._side = side
+        self._folder = folder
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"beat-{side}")
+
+    def _run(self) -> None:
+        kinds: dict[Side, Callable[..., Scheduler]] = {
+            Side.CODE: lambda: CodeScheduler(app=celery_app, schedule_filename=str(self._folder / "schedule")),
+            Side.DATABASE: lambda: DatabaseScheduler(app=celery_app),
+        }
+        scheduler = kinds[self._side]()
+        try:
+            while not self._stop.is_set():
+                scheduler.tick()
+        finally:
+            scheduler.close()
+            connections.close_all()
+
+    def __enter__(self) -> Self:
+        before = len(self._beats())
+        self._thread.start()
+        wait_until(lambda: len(self._beats()) > before, f"a warm beat of the {self._side} side")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _beats(self) -> list[str]:
+        return [beat.holder for beat in self._context.lease.beats() if beat.side is self._side and beat.warm]
+
+
+@pytest.fixture
+def schedule() -> dict[str, dict[str, Any]]:
+    """The code schedule, to be changed by the test."""
+    return {name: dict(fields) for name, fields in SCHEDULE.items()}
+
+
+@pytest.fixture
+def context(
+    alias: str,
+    valkey: Valkey,
+    settings: Settings,
+    schedule: dict[str, dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[[], Context]]:
+    """Makes the surroundings of one command, on a project in phase 0."""
+    monkeypatch.setattr(ToOneDatabase, "alias", alias)
+    monkeypatch.setattr("demo.schedule.beat_schedule", schedule)
+    settings.DATABASE_ROUTERS = [ToOneDatabase()]
+    settings.CUTOVER = {
+        "APP": "prayer_room_api.celery.app",
+        "CODE_SCHEDULE": "demo.schedule.beat_schedule",
+        "DATABASE": alias,
+        "LEASE": dt.timedelta(seconds=2),
+        "TAKEOVER_TIMEOUT": dt.timedelta(seconds=3),
+    }
+    Fence.objects.using(alias).get_or_create(id=1)
+    Cutover.objects.using(alias).get_or_create(id=1)
+    yield lambda: Context(conf.load())
+    celery_app.pool.force_close_all()
+
+
+@pytest.fixture
+def beat(context: Callable[[], Context], tmp_path: Path) -> Callable[[Side], Beat]:
+    """Makes a beat of a side; it runs while its ``with`` block does."""
+    return lambda side: Beat(side, tmp_path, context())

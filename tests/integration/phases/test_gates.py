@@ -1,0 +1,101 @@
+"""The preflight: each gate holds on a sound project, and says what to do on one that is not."""
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery import Task
+from pytest_django import Settings
+
+from cutover import clock
+from cutover.models import UnguardedBeat
+from cutover.phases import gates, preflight
+from cutover.phases.context import Context
+from prayer_room_api.celery import app as celery_app
+
+pytestmark = pytest.mark.integration
+
+Surroundings = Callable[[], Context]
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        preflight.migrations,
+        preflight.database,
+        preflight.lease_store,
+        preflight.clocks,
+        preflight.broker,
+        preflight.versions,
+        preflight.processes,
+        preflight.tasks,
+        gates.schedule_readable,
+        gates.no_unguarded_beat,
+    ],
+)
+def test_a_sound_project_passes(context: Surroundings, gate: Callable[[Context], Any]) -> None:
+    check = gate(context())
+    assert check.ok, check
+
+
+def test_rows_and_ledger_belong_in_one_database(context: Surroundings, alias: str, settings: Settings) -> None:
+    settings.DATABASE_ROUTERS = []
+    check = preflight.database(context())
+    assert check.ok == (alias == "default")
+    assert check.ok or "'default'" in check.detail
+
+
+def test_a_beat_without_the_lease_is_named_for_two_minutes(context: Surroundings) -> None:
+    now = clock.now()
+    beats = UnguardedBeat.objects.using(context().alias)
+    beats.create(origin="7@old-web", first_heard_at=now, last_heard_at=now)
+    beats.create(origin="8@gone", first_heard_at=now, last_heard_at=now - dt.timedelta(minutes=3))
+    check = gates.no_unguarded_beat(context())
+    assert not check.ok
+    assert "7@old-web" in check.detail
+    assert "8@gone" not in check.detail
+
+
+def test_a_task_that_nobody_registers_is_named(context: Surroundings, schedule: dict[str, dict[str, Any]]) -> None:
+    schedule["hourly"]["task"] = "demo.tasks.nothing"
+    check = preflight.tasks(context())
+    assert not check.ok
+    assert "not registered: demo.tasks.nothing" in check.detail
+
+
+def test_a_task_without_the_run_guard_is_named(context: Surroundings, schedule: dict[str, dict[str, Any]]) -> None:
+    schedule["hourly"]["task"] = "bare"
+
+    @celery_app.task(name="bare", base=Task)
+    def bare() -> None: ...
+
+    try:
+        check = preflight.tasks(context())
+    finally:
+        del celery_app.tasks["bare"]
+    assert not check.ok
+    assert "without the run guard: bare" in check.detail
+
+
+@pytest.mark.parametrize(
+    ("process", "said"),
+    [
+        ({"BACKEND": "no.such.Backend"}, "no.such"),
+        ({"APP": "prayer_room_api.celery.app"}, "has no 'BACKEND'"),
+        ({"BACKEND": "cutover.backends.CeleryWorker", "APP": "prayer_room_api"}, "dotted path"),
+    ],
+)
+def test_a_process_that_can_not_be_imported_is_named(
+    context: Surroundings, settings: Settings, process: dict[str, str], said: str
+) -> None:
+    settings.PRODUCTION_PROCESSES = {"worker": process}
+    check = preflight.processes(context())
+    assert not check.ok
+    assert "worker" in check.detail
+    assert said in check.detail
+
+
+def test_an_empty_code_schedule_is_no_schedule(context: Surroundings, schedule: dict[str, dict[str, Any]]) -> None:
+    schedule.clear()
+    assert not gates.schedule_readable(context()).ok

@@ -1,0 +1,165 @@
+"""The code schedule in the rows: whole, disabled, once; and nothing of anybody else's written over."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from celery.schedules import crontab, solar
+from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
+
+from cutover.importer import CLEANUP, EntriesRefused, Import, import_entries
+from cutover.models import CarriedEntry
+from cutover.phases.context import Context
+from cutover.phases.gates import differences
+from prayer_room_api.celery import app as celery_app
+
+pytestmark = pytest.mark.integration
+
+Surroundings = Callable[[], Context]
+
+
+def run(context: Context, adopt: bool = False) -> Import:
+    return import_entries(context.app, context.config, context.entries, adopt)
+
+
+def task(context: Context, name: str) -> PeriodicTask:
+    return PeriodicTask.objects.using(context.alias).get(name=name)
+
+
+def test_every_entry_becomes_a_disabled_row_that_fires_and_sends_alike(context: Surroundings) -> None:
+    done = run(context())
+    assert sorted(done.created) == ["hourly", "ticking", "yearly"]
+    assert differences(context()) == []
+    rows = PeriodicTask.objects.using(context().alias)
+    assert set(rows.values_list("enabled", "last_run_at")) == {(False, None)}
+    assert task(context(), "hourly").expire_seconds == 600
+    assert CarriedEntry.objects.using(context().alias).filter(created=True).count() == 3
+
+
+def test_a_second_run_changes_nothing(context: Surroundings) -> None:
+    run(context())
+    changed_at = PeriodicTasks.last_change()
+    done = run(context())
+    assert (done.changed, len(done.unchanged)) == (0, 3)
+    assert PeriodicTasks.last_change() == changed_at
+
+
+def test_the_change_is_seen_also_where_no_change_was_ever_recorded(context: Surroundings) -> None:
+    assert PeriodicTasks.last_change() is None
+    run(context())
+    assert PeriodicTasks.last_change() is not None
+
+
+def test_a_change_in_code_is_carried_over_by_the_next_run(
+    context: Surroundings, schedule: dict[str, dict[str, Any]]
+) -> None:
+    run(context())
+    schedule["hourly"]["schedule"] = 60
+    del schedule["yearly"]
+    done = run(context())
+    assert (done.updated, done.forgotten, done.unchanged) == (["hourly"], ["yearly"], ["ticking"])
+    row = task(context(), "hourly")
+    assert (row.crontab, row.interval.every, row.enabled) == (None, 60, False)
+    assert not task(context(), "yearly").enabled
+    assert differences(context()) == []
+
+
+def test_duplicates_of_a_schedule_are_borne_and_none_is_added(context: Surroundings) -> None:
+    for _ in range(2):
+        CrontabSchedule.objects.using(context().alias).create(minute="0", timezone="UTC")
+        IntervalSchedule.objects.using(context().alias).create(every=500_000, period="microseconds")
+    run(context())
+    assert CrontabSchedule.objects.using(context().alias).filter(minute="0", hour="*").count() == 2
+    assert IntervalSchedule.objects.using(context().alias).count() == 2
+    assert task(context(), "ticking").interval == IntervalSchedule.objects.using(context().alias).order_by("pk").first()
+
+
+def test_all_refusals_come_together_and_nothing_is_written(
+    context: Surroundings, schedule: dict[str, dict[str, Any]]
+) -> None:
+    schedule["sunset"] = {"task": "demo.tasks.note", "schedule": solar("sunset", 51, 0)}
+    schedule["late"] = {"task": "demo.tasks.note", "schedule": 5, "options": {"countdown": 5, "eta": 1}}
+    with pytest.raises(EntriesRefused) as refused:
+        run(context())
+    assert [(r.entry, r.field) for r in refused.value.refusals] == [
+        ("sunset", "schedule"),
+        ("late", "options['countdown']"),
+        ("late", "options['eta']"),
+    ]
+    assert "\n" not in str(refused.value)
+    assert not PeriodicTask.objects.using(context().alias).exists()
+    assert not CarriedEntry.objects.using(context().alias).exists()
+
+
+def test_an_entry_that_celery_itself_can_not_read_is_named(
+    context: Surroundings, schedule: dict[str, dict[str, Any]]
+) -> None:
+    schedule["odd"] = {"task": "demo.tasks.note", "schedule": 5, "qeue": "slow"}
+    with pytest.raises(EntriesRefused, match=r"odd: entry .*qeue"):
+        run(context())
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_row_of_the_same_name_is_not_written_over_unless_adopted(context: Surroundings, enabled: bool) -> None:
+    weekly = CrontabSchedule.objects.using(context().alias).create(minute="5", day_of_week="1", timezone="UTC")
+    theirs = {"task": "demo.tasks.note", "crontab": weekly, "args": '["theirs"]', "queue": "slow", "enabled": enabled}
+    PeriodicTask.objects.using(context().alias).create(name="ticking", **theirs)
+    with pytest.raises(EntriesRefused) as refused:
+        run(context())
+    fields = [refusal.field for refusal in refused.value.refusals]
+    assert fields == ["queue", "args", "schedule", *(["enabled"] if enabled else [])]
+    assert all(refusal.remedy for refusal in refused.value.refusals)
+    assert PeriodicTask.objects.using(context().alias).count() == 1
+
+    assert run(context(), adopt=True).adopted == ["ticking"]
+    row = task(context(), "ticking")
+    assert (row.enabled, row.crontab, row.queue, row.interval.every) == (False, None, None, 500_000)
+    assert differences(context()) == []
+    assert not CarriedEntry.objects.using(context().alias).get(name="ticking").created
+
+
+def test_an_equal_row_is_taken_over_as_it_is_when_it_is_disabled(context: Surroundings) -> None:
+    run(context())
+    CarriedEntry.objects.using(context().alias).all().delete()
+    done = run(context())
+    assert (done.changed, sorted(done.unchanged)) == (0, ["hourly", "ticking", "yearly"])
+    assert CarriedEntry.objects.using(context().alias).filter(created=False).count() == 3
+
+
+def test_an_equal_row_that_is_enabled_is_refused(context: Surroundings) -> None:
+    run(context())
+    PeriodicTask.objects.using(context().alias).filter(name="hourly").update(enabled=True)
+    with pytest.raises(EntriesRefused) as refused:
+        run(context())
+    assert [(r.entry, r.field) for r in refused.value.refusals] == [("hourly", "enabled")]
+    assert run(context(), adopt=True).adopted == ["hourly"]
+    assert not task(context(), "hourly").enabled
+
+
+def test_what_a_person_wrote_into_our_row_is_not_written_over(context: Surroundings) -> None:
+    run(context())
+    PeriodicTask.objects.using(context().alias).filter(name="hourly").update(queue="slow")
+    with pytest.raises(EntriesRefused, match="hourly: queue"):
+        run(context())
+
+
+def test_a_row_that_was_deleted_is_made_again(context: Surroundings) -> None:
+    run(context())
+    PeriodicTask.objects.using(context().alias).filter(name="hourly").delete()
+    assert run(context()).created == ["hourly"]
+
+
+@pytest.fixture
+def expiring_results() -> Iterator[None]:
+    """The app lets results expire, on a backend that needs help with it."""
+    celery_app.conf.result_expires = 3600
+    yield
+    celery_app.conf.result_expires = None
+
+
+@pytest.mark.usefixtures("expiring_results")
+def test_celerys_own_clean_up_is_carried_over_where_celery_adds_it(context: Surroundings) -> None:
+    assert isinstance(context().entries[CLEANUP].schedule, crontab)
+    run(context())
+    assert task(context(), CLEANUP).expire_seconds == 12 * 3600
+    assert differences(context()) == []

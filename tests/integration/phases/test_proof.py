@@ -1,0 +1,190 @@
+"""Phase 4 passes on whole evidence alone: it fails on one slot that is absent, missed or stuck, and waits for more."""
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery.schedules import crontab
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from cutover import clock
+from cutover.models import Cutover, Entry, Fence, Slot
+from cutover.phases import carried, phase2, phase3, phase4, rollback, state
+from cutover.phases.context import Context
+from cutover.phases.report import Outcome, Report
+from cutover.slots import fingerprint
+from cutover.types import EntryName, Epoch, HolderId, Missed, Side, Term
+from cutover.types import Slot as SlotName
+
+pytestmark = pytest.mark.integration
+
+Surroundings = Callable[[], Context]
+MINUTES = 30
+
+
+@pytest.fixture
+def schedule() -> dict[str, dict[str, Any]]:
+    return {
+        "minutely": {"task": "demo.tasks.note", "schedule": 60},
+        "yearly": {"task": "demo.tasks.note", "schedule": crontab(0, 0, month_of_year=1, day_of_month=1)},
+    }
+
+
+class Site:
+    """A project that switched half an hour ago, one slot of ``minutely`` due in each minute since."""
+
+    def __init__(self, context: Surroundings) -> None:
+        self.context = context
+        self.alias = context().alias
+        self.ledger = context().ledger
+        self.switched_at = clock.now().replace(microsecond=0) - dt.timedelta(minutes=MINUTES)
+        self.term = Term(Epoch(7), Side.DATABASE, HolderId("host:1:x"))
+        Cutover.objects.using(self.alias).update(phase=1)
+        assert phase2.run(context()).outcome is Outcome.DONE
+        carried.keep_snapshot(context())
+        carried.enable(context())
+        Fence.objects.using(self.alias).update(epoch=7, side=Side.DATABASE, switched_at=self.switched_at)
+        Cutover.objects.using(self.alias).update(phase=3, switch_epoch=6, switched_at=self.switched_at)
+        for row in PeriodicTask.objects.using(self.alias):
+            Entry.objects.using(self.alias).create(
+                name=row.name,
+                fingerprint=fingerprint(row.schedule),
+                owed_from=self.switched_at - dt.timedelta(seconds=90),
+                changed_at=self.switched_at,
+            )
+
+    def slot(self, minute: int) -> SlotName:
+        """The slot that falls due half a minute into a minute since the switch; before it for a negative one."""
+        return SlotName(self.switched_at + dt.timedelta(minutes=minute, seconds=30), EntryName("minutely"))
+
+    def send(self, *minutes: int, confirm: bool = True, run: bool = True) -> None:
+        """Claim, publish and run slots, as far as that is wanted."""
+        slots = [self.slot(minute) for minute in minutes]
+        self.ledger.claim(self.term, slots)
+        if confirm:
+            self.ledger.confirm(slots)
+        if run:
+            for slot in slots:
+                self.ledger.start_run(slot, self.term.epoch, "a-worker")
+
+    def age(self, minute: int) -> None:
+        """Let the record of a slot be as old as the slot itself."""
+        row = Slot.objects.using(self.alias).filter(due_at=self.slot(minute).due_at)
+        row.update(claimed_at=self.slot(minute).due_at)
+        row.exclude(published_at=None).update(published_at=self.slot(minute).due_at)
+
+    def prove(self, **options: Any) -> Report:
+        return phase4.run(self.context(), **options)
+
+
+@pytest.fixture
+def site(context: Surroundings) -> Site:
+    return Site(context)
+
+
+def findings(report: Report, kind: str) -> list[tuple[str, str]]:
+    return [(found["due_at"], found["reason"]) for found in report.data[kind]]
+
+
+ALL = range(MINUTES)
+
+
+def test_whole_evidence_closes_the_cutover(site: Site) -> None:
+    site.send(*ALL)
+    report = site.prove()
+    assert report.outcome is Outcome.DONE
+    assert (report.data["proven"], report.data["failures"], report.data["unproven"]) == (MINUTES, [], ["yearly"])
+    assert any("legacy-beat" in line for line in report.lines)
+    assert any("yearly, next due at" in line for line in report.lines)
+    assert state.read(site.context()).phase == 4
+    assert site.prove().outcome is Outcome.ALREADY
+    assert phase3.run(site.context()).outcome is Outcome.ALREADY
+
+
+def test_the_cadence_is_that_of_the_last_slot_before_the_switch(site: Site) -> None:
+    earlier = SlotName(site.switched_at - dt.timedelta(seconds=10), EntryName("minutely"))
+    site.ledger.claim(site.term, [earlier])
+    site.send(*ALL)
+    report = site.prove()
+    assert report.outcome is Outcome.FAILED
+    assert {reason.partition(";")[0] for _, reason in findings(report, "failures")} == {
+        "was never claimed",
+        "is no slot of the entry's schedule",
+    }
+
+
+def test_one_slot_that_was_never_claimed_is_named(site: Site) -> None:
+    site.send(*[minute for minute in ALL if minute != 7])
+    report = site.prove()
+    assert report.outcome is Outcome.FAILED
+    assert findings(report, "failures") == [(site.slot(7).due_at.isoformat(), "was never claimed")]
+    assert any("minutely" in line and "never claimed" in line for line in report.lines)
+    assert state.read(site.context()).phase == 3
+
+
+def test_a_missed_slot_is_named_with_its_reason(site: Site) -> None:
+    site.send(*[minute for minute in ALL if minute != 7])
+    site.ledger.claim(site.term, [], [Missed(site.slot(7), "older than the catch-up window", covers=2)])
+    [(_, reason)] = findings(site.prove(), "failures")
+    assert reason == "was missed: older than the catch-up window (and 2 older ones)"
+
+
+@pytest.mark.parametrize(
+    ("confirm", "said"), [(False, "claimed, not published"), (True, "published, its run not started")]
+)
+def test_a_stuck_slot_fails_and_a_young_one_is_waited_for(site: Site, confirm: bool, said: str) -> None:
+    site.send(*[minute for minute in ALL if minute != 7])
+    site.send(7, confirm=confirm, run=False)
+    young = site.prove()
+    assert young.outcome is Outcome.INCONCLUSIVE
+    assert findings(young, "pending") == [(site.slot(7).due_at.isoformat(), said)]
+    site.age(7)
+    old = site.prove()
+    assert old.outcome is Outcome.FAILED
+    assert findings(old, "failures") == [(site.slot(7).due_at.isoformat(), said)]
+
+
+def test_too_little_evidence_is_inconclusive_and_says_how_long_to_wait(site: Site) -> None:
+    site.send(*ALL)
+    report = site.prove(slots=MINUTES + 3)
+    assert report.outcome is Outcome.INCONCLUSIVE
+    assert report.outcome.exit_code == 3
+    due_at = site.slot(MINUTES + 2).due_at
+    assert any(f"{due_at:%H:%M:%S}" in line for line in report.lines)
+    assert state.read(site.context()).phase == 3
+    assert site.prove(slots=MINUTES).outcome is Outcome.DONE
+
+
+def test_suppressed_doubles_are_told_and_are_no_failure(site: Site) -> None:
+    site.send(*ALL)
+    site.ledger.suppressed(site.slot(3))
+    report = site.prove()
+    assert (report.outcome, report.data["doubles_suppressed"]) == (Outcome.DONE, 1)
+
+
+def test_a_row_that_was_edited_is_proved_from_its_edit_on(site: Site) -> None:
+    half_hourly = IntervalSchedule.objects.using(site.alias).create(every=120, period="seconds")
+    tasks = PeriodicTask.objects.using(site.alias).filter(name="minutely")
+    tasks.update(interval=half_hourly)
+    site.send(*range(10))
+    assert "minutely" in site.prove(slots=1).data["unproven"]
+    Entry.objects.using(site.alias).filter(name="minutely").update(
+        fingerprint=fingerprint(tasks.get().schedule), owed_from=site.slot(9).due_at + dt.timedelta(seconds=1)
+    )
+    site.send(*range(11, MINUTES, 2))
+    report = site.prove(slots=1)
+    assert (report.outcome, report.data["proven"]) == (Outcome.DONE, 10)
+
+
+def test_a_row_that_was_disabled_is_owed_nothing(site: Site) -> None:
+    site.send(*range(20))
+    PeriodicTask.objects.using(site.alias).filter(name="minutely").update(enabled=False)
+    assert site.prove().outcome is Outcome.DONE
+
+
+def test_before_the_switch_there_is_nothing_to_prove(site: Site) -> None:
+    assert rollback.run(site.context(), force=True).outcome is Outcome.DONE
+    report = site.prove()
+    assert report.outcome is Outcome.REFUSED
+    assert report.next_command.endswith("phase3")

@@ -1,0 +1,70 @@
+"""Status: who leads, what is late, and what a probe is told."""
+
+import datetime as dt
+from collections.abc import Callable
+
+import pytest
+
+from cutover import clock
+from cutover.models import Entry, Slot, UnguardedBeat
+from cutover.phases import status
+from cutover.phases.context import Context
+from cutover.phases.report import Outcome
+from cutover.slots import fingerprint
+from cutover.types import EntryName, HolderId, Missed, Side, Term
+from cutover.types import Slot as SlotName
+from demo.waiting import wait_until
+from tests.integration.phases.conftest import Beat
+
+pytestmark = pytest.mark.integration
+
+Surroundings = Callable[[], Context]
+Beats = Callable[[Side], Beat]
+
+
+def test_a_site_that_is_led_is_healthy(context: Surroundings, beat: Beats) -> None:
+    with beat(Side.CODE), beat(Side.DATABASE):
+        wait_until(lambda: status.run(context()).data["healthy"], "the code side is led")
+        report = status.run(context(), check=True)
+    assert report.outcome is Outcome.DONE
+    data = report.data
+    assert (data["phase"], data["side"], data["standbys"], data["problems"]) == (0, "code", 1, [])
+    assert data["lease"]["side"] == data["term"]["side"] == "code"
+    assert data["lease"]["holder"] == data["term"]["holder"]
+    assert {beat["side"]: beat["role"] for beat in data["beats"]} == {"code": "leader", "database": "standby"}
+
+
+def test_a_site_without_a_leader_is_not(context: Surroundings, beat: Beats) -> None:
+    with beat(Side.DATABASE):
+        report = status.run(context(), check=True)
+    assert report.outcome is Outcome.FAILED
+    assert report.data["problems"] == ["nobody leads for the code side"]
+    assert status.run(context()).outcome is Outcome.DONE
+
+
+def test_what_is_late_and_what_was_missed_is_told(context: Surroundings) -> None:
+    site = context()
+    entry = site.entries[EntryName("hourly")]
+    began = clock.now().replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=3)
+    Entry.objects.using(site.alias).create(
+        name="hourly", fingerprint=fingerprint(entry.schedule), owed_from=began, changed_at=began
+    )
+    term = Term(site.ledger.fence().epoch, Side.CODE, HolderId("host:1:x"))
+    missed = Missed(SlotName(began + dt.timedelta(hours=1), EntryName("hourly")), "older than the catch-up window")
+    site.ledger.claim(term, [], [missed])
+    data = status.run(context()).data
+    overdue = (began + dt.timedelta(hours=2)).isoformat()
+    assert data["overdue"] == [{"entry": "hourly", "due_at": overdue}]
+    assert f"hourly is overdue since {overdue}" in data["problems"]
+    assert [slot["reason"] for slot in data["missed"]] == ["older than the catch-up window"]
+
+    site.ledger.claim(term, [SlotName(began + dt.timedelta(hours=hours), EntryName("hourly")) for hours in (2, 3)])
+    Slot.objects.using(site.alias).update(suppressed=2)
+    data = status.run(context()).data
+    assert (data["overdue"], data["unpublished"], data["suppressed"]) == ([], 2, 6)
+
+
+def test_a_beat_without_the_lease_is_a_problem(context: Surroundings, alias: str) -> None:
+    now = clock.now()
+    UnguardedBeat.objects.using(alias).create(origin="7@old-web", first_heard_at=now, last_heard_at=now)
+    assert "a beat without the lease was heard: 7@old-web" in status.run(context()).data["problems"]

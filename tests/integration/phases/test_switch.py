@@ -1,0 +1,276 @@
+"""There and back: the switch, its failure, and a command that is killed at any of its statements and run again."""
+
+import datetime as dt
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connections
+from django_celery_beat.models import PeriodicTask, PeriodicTasks
+
+from cutover.errors import OperatorBusy, PhaseFailed
+from cutover.models import CarriedEntry, Cutover, Transition
+from cutover.phases import phase1, phase2, phase3, rollback, state
+from cutover.phases.context import Context
+from cutover.phases.journal import at_work
+from cutover.phases.report import Outcome, Report
+from cutover.types import Side
+from tests.integration.phases.conftest import Beat
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+Surroundings = Callable[[], Context]
+Beats = Callable[[Side], Beat]
+
+LAST_RUN = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+
+
+@pytest.fixture
+def imported(context: Surroundings) -> None:
+    """Phase 2 is done; one carried row has a last run, one foreign row is enabled."""
+    Cutover.objects.using(context().alias).update(phase=1)
+    assert phase2.run(context()).outcome is Outcome.DONE
+    tasks = PeriodicTask.objects.using(context().alias)
+    tasks.filter(name="yearly").update(last_run_at=LAST_RUN)
+    other = tasks.get(name="yearly").crontab
+    tasks.create(name="not-ours", task="demo.tasks.note", crontab=other, enabled=False)
+
+
+def rows(context: Context) -> dict[str, tuple[bool, dt.datetime | None]]:
+    tasks = PeriodicTask.objects.using(context.alias)
+    return {name: rest for name, *rest in tasks.values_list("name", "enabled", "last_run_at")}
+
+
+def assert_switched(context: Context, report: Report) -> None:
+    assert report.outcome is Outcome.DONE, report
+    now = state.read(context)
+    assert (now.phase, now.side, now.snapshot) == (3, Side.DATABASE, 3)
+    assert {name for name, (enabled, _) in rows(context).items() if enabled} == {"hourly", "ticking", "yearly"}
+    kept = CarriedEntry.objects.using(context.alias)
+    assert set(kept.values_list("name", "enabled_before", "last_run_at_before")) == {
+        ("hourly", False, None),
+        ("ticking", False, None),
+        ("yearly", False, LAST_RUN),
+    }
+
+
+def assert_back(context: Context, report: Report, before: dict[str, Any]) -> None:
+    assert report.outcome is Outcome.DONE, report
+    now = state.read(context)
+    assert (now.phase, now.side, now.snapshot) == (2, Side.CODE, 0)
+    assert rows(context) == before
+
+
+@pytest.mark.usefixtures("imported")
+def test_there_and_back(context: Surroundings, beat: Beats) -> None:
+    before = rows(context())
+    with beat(Side.CODE), beat(Side.DATABASE):
+        there = phase3.run(context())
+        assert_switched(context(), there)
+        assert 0 <= there.data["gap_ms"] < 1000
+        again = phase3.run(context())
+        assert again.outcome is Outcome.ALREADY
+        touched = PeriodicTasks.last_change()
+        back = rollback.run(context())
+        assert_back(context(), back, before)
+        assert PeriodicTasks.last_change() > touched
+        assert rollback.run(context()).outcome is Outcome.ALREADY
+        assert state.read(context()).phase == 2
+    steps = [(t.phase, t.step) for t in Transition.objects.using(context().alias).order_by("id")][2:]
+    assert steps == [
+        *(("phase3", step) for step in ("snapshot", "enable", "loaded", "switch", "lead", "finish")),
+        *(("rollback", step) for step in ("switch", "lead", "restore", "finish")),
+    ]
+    assert set(Transition.objects.using(context().alias).values_list("outcome", flat=True)) == {"done"}
+
+
+@pytest.mark.usefixtures("imported")
+def test_nobody_stands_by_there_so_the_switch_is_refused(context: Surroundings, beat: Beats) -> None:
+    before = rows(context())
+    with beat(Side.CODE):
+        report = phase3.run(context())
+    assert report.outcome is Outcome.REFUSED
+    assert [check.name for check in report.checks if not check.ok] == ["database standby"]
+    assert rows(context()) == before
+    assert state.read(context()).side is Side.CODE
+
+
+@pytest.mark.usefixtures("imported")
+def test_nobody_stands_by_there_and_it_is_forced(context: Surroundings, beat: Beats) -> None:
+    before = rows(context())
+    assert_switched(context(), phase3.run(context(), force=True))
+    refused = rollback.run(context())
+    assert refused.outcome is Outcome.REFUSED
+    assert state.read(context()).side is Side.DATABASE
+    assert_back(context(), rollback.run(context(), force=True), before)
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_row_that_was_edited_since_its_import_stops_the_switch(context: Surroundings, beat: Beats) -> None:
+    PeriodicTask.objects.using(context().alias).filter(name="hourly").update(args='["other"]')
+    with beat(Side.DATABASE):
+        report = phase3.run(context())
+    assert report.outcome is Outcome.REFUSED
+    [parity] = [check for check in report.checks if check.name == "parity"]
+    assert "hourly: args" in parity.detail
+    assert not any(enabled for enabled, _ in rows(context()).values())
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_side_that_does_not_take_over_in_time_is_left_again(context: Surroundings, beat: Beats) -> None:
+    before = rows(context())
+    gone = beat(Side.DATABASE).__enter__()
+
+    def stop_before_the_switch(context: Context) -> None:
+        gone.__exit__(None, None, None)
+
+    with beat(Side.CODE):
+        with _when("switch", stop_before_the_switch, context()), pytest.raises(PhaseFailed) as failed:
+            phase3.run(context())
+        assert "\n" not in str(failed.value)
+        assert "code side is active again" in str(failed.value)
+    now = state.read(context())
+    assert (now.phase, now.side, now.snapshot) == (2, Side.CODE, 0)
+    assert rows(context()) == before
+
+
+@contextmanager
+def _when(step: str, act: Callable[[Context], None], context: Context) -> Iterator[None]:
+    """Act when a step is being recorded, on the connection that records it."""
+
+    def wrapper(execute: Any, sql: str, params: Any, many: bool, wrapped: Any) -> Any:
+        if "INSERT" in sql and "cutover_transition" in sql and step in (params or ()):
+            act(context)
+        return execute(sql, params, many, wrapped)
+
+    with connections[context.alias].execute_wrapper(wrapper):
+        yield
+
+
+class Killed(BaseException):
+    """The process is gone: nothing that it would still have done is done."""
+
+
+class Death:
+    """Lets ``statements`` statements through and then none; the connection is rolled back, as at a process's end."""
+
+    def __init__(self, alias: str, statements: int) -> None:
+        self._alias = alias
+        self._left = statements
+        self.happened = False
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, wrapped: Any) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            self.happened = True
+            raise Killed
+        return execute(sql, params, many, wrapped)
+
+
+def run_until_killed(context: Context, run: Callable[[Context], Report], statements: int) -> bool:
+    """Whether ``run`` was killed after so many statements; False when it had come to its end by then."""
+    death = Death(context.alias, statements)
+    try:
+        with connections[context.alias].execute_wrapper(death):
+            run(context)
+    except Killed:
+        pass
+    connections[context.alias].close()
+    if death.happened:
+        _forget_the_dead(context.alias)
+    return death.happened
+
+
+def _forget_the_dead(alias: str) -> None:
+    """The lock of a killed process names a process that is no more; here it was this one."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    Cutover.objects.using(alias).exclude(operator="").update(operator_pid=ended.pid)
+
+
+@pytest.mark.usefixtures("imported")
+def test_killed_at_any_statement_the_switch_and_the_way_back_are_completed_by_running_again(
+    context: Surroundings, beat: Beats
+) -> None:
+    before = rows(context())
+    with beat(Side.CODE), beat(Side.DATABASE):
+        for statements in itertools.count(1):
+            killed = run_until_killed(context(), phase3.run, statements)
+            report = phase3.run(context())
+            if not killed:
+                break
+            if report.outcome is not Outcome.ALREADY:  # killed after its last step, giving its lock back
+                assert_switched(context(), report)
+            assert_back(context(), rollback.run(context()), before)
+        assert statements > 30
+        for statements in itertools.count(1):
+            killed = run_until_killed(context(), rollback.run, statements)
+            report = rollback.run(context())
+            if not killed:
+                break
+            if report.outcome is not Outcome.ALREADY:
+                assert_back(context(), report, before)
+            assert state.read(context()).side is Side.CODE
+            assert rows(context()) == before
+            assert_switched(context(), phase3.run(context()))
+        assert statements > 20
+
+
+@pytest.mark.usefixtures("imported")
+def test_killed_at_any_statement_the_switch_can_be_rolled_back_at_once(context: Surroundings, beat: Beats) -> None:
+    before = rows(context())
+    with beat(Side.CODE), beat(Side.DATABASE):
+        for statements in itertools.count(1):
+            if not run_until_killed(context(), phase3.run, statements):
+                break
+            rollback.run(context())
+            assert rows(context()) == before
+            assert state.read(context()).side is Side.CODE
+            Cutover.objects.using(context().alias).update(phase=2)
+            Transition.objects.using(context().alias).all().delete()
+
+
+@pytest.mark.usefixtures("imported")
+def test_of_two_operators_one_is_told_of_the_other(context: Surroundings) -> None:
+    with at_work(context().alias, "phase3") as first, pytest.raises(OperatorBusy) as busy:
+        phase3.run(context())
+    assert first.operator in str(busy.value)
+    assert "phase3 since" in str(busy.value)
+    assert Cutover.objects.using(context().alias).get().operator == ""
+
+
+@pytest.mark.usefixtures("imported")
+@pytest.mark.parametrize(
+    "fact", [{"operator_pid": 2**22 - 1}, {"operator_host": "elsewhere", "operator_seen_at": LAST_RUN}]
+)
+def test_the_lock_of_a_dead_operator_is_taken_over(context: Surroundings, fact: dict[str, Any]) -> None:
+    with at_work(context().alias, "phase3") as dead:
+        Cutover.objects.using(context().alias).update(**fact)
+        with at_work(context().alias, "rollback"):
+            pass
+        with pytest.raises(OperatorBusy, match="taken over"), dead.step("phase3", "switch"):
+            pass
+
+
+def test_phases_out_of_order_name_the_command_to_type(context: Surroundings) -> None:
+    for run, wanted in ((phase2.run, "phase1"), (phase3.run, "phase1")):
+        report = run(context())
+        assert report.outcome is Outcome.REFUSED
+        assert report.next_command == f"python manage.py cutover {wanted}"
+        assert Transition.objects.using(context().alias).filter(outcome="done").count() == 0
+
+
+def test_preflight_with_and_without_a_beat_of_the_code_side(context: Surroundings, beat: Beats) -> None:
+    report = phase1.run(context())
+    assert [check.name for check in report.checks if not check.ok] == ["code beat"]
+    with beat(Side.CODE):
+        assert phase1.run(context()).outcome is Outcome.DONE
+    assert phase1.run(context()).outcome is Outcome.ALREADY
+    assert rollback.run(context()).outcome is Outcome.DONE
+    assert state.read(context()).phase == 0
+    assert rollback.run(context()).outcome is Outcome.ALREADY
+    assert phase1.run(context(), no_code_beat=True).outcome is Outcome.DONE
