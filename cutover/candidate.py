@@ -238,7 +238,7 @@ class Candidate:
         waits = [self._until_look_s()]
         if (sweep_s := self._dispatcher.sweep_in_s()) is not None:
             waits.append(sweep_s)
-        elif (due_at := self._agenda.next_at()) is not None:
+        if not self._dispatcher.is_blocked and (due_at := self._agenda.next_at()) is not None:
             waits.append(max(0.0, (due_at - clock.now()).total_seconds()))
         return min(waits)
 

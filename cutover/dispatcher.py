@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from celery.beat import ScheduleEntry
+from celery.beat import ScheduleEntry, SchedulingError
+from kombu.exceptions import SerializationError
 
 from cutover import clock
 from cutover.agenda import Agenda, Due
@@ -23,6 +24,9 @@ RETRY_MOST_S: Final = 10.0
 HEADER_ENTRY: Final = "cutover_entry"
 HEADER_DUE_AT: Final = "cutover_due_at"
 HEADER_EPOCH: Final = "cutover_epoch"
+
+OWN_FAULTS: Final = (TypeError, ValueError, LookupError, AttributeError, SerializationError)
+"""An entry's own faults: arguments that the task does not take or that do not serialise, a queue that is not there."""
 
 Publish = Callable[[ScheduleEntry], None]
 """Hands one entry's message to the broker; raises whatever the broker's client raises."""
@@ -46,6 +50,7 @@ class Dispatcher:
         self._between = between
         self._retry_s = RETRY_FIRST_S
         self._sweep_at: float | None = None
+        self._is_blocked = False
         self._unconfirmed: list[Slot] = []
 
     def send(self, term: Term, agenda: Agenda, due: Iterable[Due]) -> Sent:
@@ -62,11 +67,11 @@ class Dispatcher:
     @property
     def is_blocked(self) -> bool:
         """Whether something is to be swept first: while the broker takes nothing, nothing more is claimed."""
-        return self._sweep_at is not None
+        return self._is_blocked
 
     def sweep_soon(self) -> None:
         """Look for stuck claims at the next opportunity: a leadership has begun."""
-        self._sweep_at, self._retry_s = clock.monotonic_s(), RETRY_FIRST_S
+        self._sweep_at, self._is_blocked, self._retry_s = clock.monotonic_s(), True, RETRY_FIRST_S
 
     def sweep_in_s(self) -> float | None:
         """Seconds until the next sweep (0 when it is due); None when nothing is known to be stuck."""
@@ -80,7 +85,7 @@ class Dispatcher:
         """
         sent = Sent()
         self._confirm([])
-        self._sweep_at = None
+        self._sweep_at, self._is_blocked = None, False
         hopeless: dict[Slot, str] = {}
         stuck: list[tuple[ScheduleEntry, Slot, Epoch]] = []
         for claim in self._ledger.unpublished():
@@ -127,21 +132,27 @@ class Dispatcher:
                 agenda.record(d.name, settled)
 
     def _hand_over(self, messages: Sequence[tuple[ScheduleEntry, Slot]], epoch: Epoch, sent: Sent) -> None:
-        """Publish and confirm; what the broker does not take stays claimed for the next sweep."""
+        """Publish and confirm; what is not taken stays claimed for the next sweep.
+
+        When that is the broker's doing the rest is not tried; an entry that can not be published at all holds up no
+        other one.
+        """
         published: list[Slot] = []
         try:
             for entry, slot in messages:
                 try:
                     self._publish(self._message(entry, slot, epoch))
                 except Exception as exc:  # whatever the broker's client raises: the claim stands and is swept
-                    self._broker_failed(slot, epoch, exc)
-                    break
+                    self._not_published(slot, epoch, exc)
+                    if self._is_blocked:
+                        break
+                    continue
                 published.append(slot)
                 sent.published.append(entry)
                 tell(Event.SLOT_PUBLISHED, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch)
         finally:
             self._confirm(published)
-        if messages and len(published) == len(messages):
+        if published and not self._is_blocked:
             self._retry_s = RETRY_FIRST_S
 
     def _confirm(self, published: Sequence[Slot]) -> None:
@@ -150,7 +161,7 @@ class Dispatcher:
         self._ledger.confirm(self._unconfirmed)
         self._unconfirmed.clear()
 
-    def _broker_failed(self, slot: Slot, epoch: Epoch, exc: Exception) -> None:
+    def _not_published(self, slot: Slot, epoch: Epoch, exc: Exception) -> None:
         tell(
             Event.SLOT_PUBLISH_FAILED,
             entry=slot.entry,
@@ -158,8 +169,11 @@ class Dispatcher:
             epoch=epoch,
             reason=str(exc),
         )
-        self._sweep_at = clock.monotonic_s() + self._retry_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
-        self._retry_s = min(2 * self._retry_s, RETRY_MOST_S)
+        wait_s = RETRY_MOST_S
+        if not _is_own_fault(exc):
+            self._is_blocked = True
+            wait_s, self._retry_s = self._retry_s, min(2 * self._retry_s, RETRY_MOST_S)
+        self._sweep_at = clock.monotonic_s() + wait_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
 
     def _message(self, entry: ScheduleEntry, slot: Slot, epoch: Epoch) -> ScheduleEntry:
         """The entry as it is sent for one slot: under the slot's task id, with headers that name the slot."""
@@ -173,6 +187,12 @@ class Dispatcher:
         }
         message.options = {**entry.options, "task_id": slot.task_id(self._namespace), "headers": headers}
         return message
+
+
+def _is_own_fault(exc: BaseException) -> bool:
+    while isinstance(exc, SchedulingError) and (inner := exc.__cause__ or exc.__context__):
+        exc = inner
+    return isinstance(exc, OWN_FAULTS)
 
 
 def _missed(due: Due) -> list[Missed]:

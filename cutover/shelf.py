@@ -42,7 +42,7 @@ def read(filename: str | None) -> dict[str, dt.datetime]:
 
 
 def write(filename: str | None, entries: Mapping[str, ScheduleEntry], app: Celery) -> None:
-    """Leave the last runs for a beat that knows no ledger; an unwritable folder is told, not raised."""
+    """Leave the last runs for a beat that knows no ledger; what prevents it is told, not raised."""
     if not filename:
         return
     target = Path(filename)
@@ -53,7 +53,7 @@ def write(filename: str | None, entries: Mapping[str, ScheduleEntry], app: Celer
                 store.update(_content(entries, app))
             for file in _files(str(made)):
                 file.replace(target.parent / file.name)
-    except OSError as exc:
+    except Exception as exc:  # a full disk, or an entry that can not be pickled; the ledger is the record
         tell(Event.ENTRY_FAILED, reason=f"the schedule file {filename} can not be written: {exc}")
 
 

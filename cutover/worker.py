@@ -1,6 +1,7 @@
 """A worker process, as other workers can tell it: Redis lists its connection for as long as it lives.
 
 A process that is slow, stopped or swapped out keeps its connection; one that was killed loses it within milliseconds.
+A process whose connection was cut is another worker from its next run on.
 """
 
 from __future__ import annotations
@@ -8,12 +9,11 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from functools import cache
 
 import redis
 
 from cutover import conf
-from cutover.connections import redis_client
+from cutover.connections import Link, redis_client
 from cutover.errors import CutoverError, LeaseUnavailable
 from cutover.lease import Lease
 
@@ -25,18 +25,24 @@ class Worker:
     """
 
     def __init__(self) -> None:
+        self._link: Link | None = None
         self._lease: Lease | None = None
         self._server, client_id = "", 0
         try:
             config = conf.load()
-            connection = redis_client(config).client()
-            client_id = int(connection.client_id())
-            self._server = str(connection.info("server")["run_id"])
-            self._lease = Lease(connection, config.namespace, config.lease)
+            # Nobody speaks on this channel: it is subscribed to so that the server does not take it for idle.
+            self._link = Link(redis_client(config), f"{{cutover:{config.namespace}}}:workers")
+            self._server = str(self._link.commands.info("server")["run_id"])
+            self._lease = Lease(self._link.commands, config.namespace, config.lease)
+            client_id = self._link.client_id
         except (redis.RedisError, OSError, CutoverError):
             client_id = 0  # without Redis nobody can take this process's runs over; it still runs each slot once
         self._host = socket.gethostname()
         self.mark = f"{client_id}@{self._server} {self._host}:{os.getpid()}:{secrets.token_hex(4)}"
+
+    def is_cut(self) -> bool:
+        """Whether the standing connection has been closed; by its mark this process is then taken for gone."""
+        return self._link is not None and self._link.is_cut()
 
     def is_gone(self, mark: str) -> bool:
         """Whether the process of ``mark`` is seen to have ended; False where that can not be seen.
@@ -66,11 +72,12 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-@cache
-def _of_process(_pid: int) -> Worker:
-    return Worker()
+_of_process: dict[int, Worker] = {}
 
 
 def this() -> Worker:
     """This process. A forked child is another worker than its parent."""
-    return _of_process(os.getpid())
+    pid = os.getpid()
+    if pid not in _of_process or _of_process[pid].is_cut():
+        _of_process[pid] = Worker()
+    return _of_process[pid]

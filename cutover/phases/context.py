@@ -56,8 +56,10 @@ class Context:
         """The ledger; its methods raise LedgerUnavailable."""
         return Ledger(self.alias, self.config.namespace, self.config.retention)
 
-    def wait_for(self, look: Callable[[], _T | None], within: dt.timedelta, what: str) -> _T | None:
-        """The first answer of ``look`` that is not None; None when there was none in time."""
+    def wait_for(
+        self, look: Callable[[], _T | None], within: dt.timedelta, what: str, every_s: float = _LOOK_EVERY_S
+    ) -> _T | None:
+        """The first answer of ``look``, asked ``every_s``, that is not None; None when there was none in time."""
         started = told = clock.monotonic_s()
         while True:
             found = look()
@@ -67,4 +69,4 @@ class Context:
             if now - told >= _TELL_EVERY_S:
                 told = now
                 self.progress(f"waiting for {what}: {now - started:.0f} of {within.total_seconds():g} s")
-            clock.sleep(_LOOK_EVERY_S)
+            clock.sleep(every_s)

@@ -19,10 +19,16 @@ LEAST_SLOTS = 10
 GRACE = dt.timedelta(seconds=5)
 """How young a slot may be before it is looked at: its message may be under way."""
 _PRUNED = dt.timedelta(hours=1)
+_LOOK_EVERY_S = 1.0
 
 
-def run(context: Context, slots: int = LEAST_SLOTS, grace: dt.timedelta = GRACE) -> Report:
-    """Prove and close. Fewer than ``slots`` (>= 1) proven slots are no proof: then the outcome is inconclusive."""
+def run(
+    context: Context, slots: int = LEAST_SLOTS, grace: dt.timedelta = GRACE, wait: dt.timedelta = dt.timedelta(0)
+) -> Report:
+    """Prove and close. Fewer than ``slots`` (>= 1) proven slots are no proof: then the outcome is inconclusive.
+
+    ``wait``: for how long to look again while it is.
+    """
     state = read(context)
     if state.phase >= 4:
         lines = ["Phase 4 is done already: the cutover is closed. Nothing was changed."]
@@ -34,13 +40,25 @@ def run(context: Context, slots: int = LEAST_SLOTS, grace: dt.timedelta = GRACE)
         return refused(NAME, checks, next_command=command(f"phase{min(state.phase, 2) + 1}"))
     with at_work(context.alias, NAME) as journal:
         context.progress("reading the ledger")
-        evidence = gather(context, _since(context, state), clock.now() - grace)
-        report = _verdict(context, evidence, slots)
+        report = _look(context, state, slots, grace)
+        if report.outcome is Outcome.INCONCLUSIVE and wait:
+            found = context.wait_for(
+                lambda: _conclusion(_look(context, state, slots, grace)), wait, "enough slots", _LOOK_EVERY_S
+            )
+            report = found or _look(context, state, slots, grace)
         if report.outcome is Outcome.DONE:
             journal.finish(NAME, 4)
         else:
             journal.refused(NAME, report.outcome.value)
     return report
+
+
+def _look(context: Context, state: State, slots: int, grace: dt.timedelta) -> Report:
+    return _verdict(context, gather(context, _since(context, state), clock.now() - grace), slots)
+
+
+def _conclusion(report: Report) -> Report | None:
+    return None if report.outcome is Outcome.INCONCLUSIVE else report
 
 
 def _since(context: Context, state: State) -> dt.datetime:

@@ -6,23 +6,18 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from celery.schedules import BaseSchedule
-from django_celery_beat.models import PeriodicTask
-
 from cutover import clock, models
 from cutover.errors import CutoverError
 from cutover.phases.context import Context
 from cutover.phases.gates import HEARD_WITHIN
+from cutover.phases.lateness import overdue
 from cutover.phases.report import Outcome, Report, command
 from cutover.phases.state import outages, read
-from cutover.slots import timetable
-from cutover.types import EntryName, Side, SlotState
+from cutover.types import Side, SlotState
 
 NAME = "status"
 RECENT: Final = 10
 _DAY: Final = dt.timedelta(days=1)
-_OVERDUE: Final = dt.timedelta(seconds=5)
-"""How late a slot may be before it counts as overdue."""
 
 
 def run(context: Context, check: bool = False) -> Report:
@@ -103,22 +98,8 @@ def _slots(context: Context, data: dict[str, Any]) -> None:
 
 
 def _overdue(context: Context, data: dict[str, Any]) -> None:
-    schedules = _schedules(context, Side(data["side"])) if "side" in data else {}
-    late = clock.now() - _OVERDUE
-    data["overdue"] = []
-    for name, stands in context.ledger.standings().items():
-        due_at = stands.next_due(timetable(schedules[name])) if name in schedules else None
-        if due_at is not None and due_at < late:
-            data["overdue"].append({"entry": name, "due_at": due_at.isoformat()})
-
-
-def _schedules(context: Context, side: Side) -> Mapping[EntryName, BaseSchedule]:
-    if side is Side.CODE:
-        return {name: entry.schedule for name, entry in context.entries.items()}
-    with outages(context.alias):
-        tasks = PeriodicTask.objects.using(context.alias).filter(enabled=True, start_time=None, expires=None)
-        kinds = tasks.select_related("crontab", "interval", "solar", "clocked")
-        return {EntryName(row.name): row.schedule for row in kinds if row.scheduler is not None}
+    late = overdue(context, Side(data["side"])) if "side" in data else []
+    data["overdue"] = [{"entry": name, "due_at": due_at.isoformat()} for name, due_at in late]
 
 
 def _unguarded(context: Context, data: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 a gate refused, 130 interrupted.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import difflib
 import json
 import logging
@@ -17,7 +18,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from cutover import clock, conf
 from cutover.errors import ConfigurationError, CutoverError, PhaseFailed
-from cutover.phases import phase1, phase2, phase3, phase4, plan, rollback, state, status
+from cutover.phases import phase1, phase2, phase3, phase4, plan, probe, rollback, state, status
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome, Report, command
 
@@ -64,8 +65,18 @@ class Command(BaseCommand):
         made["phase4"].add_argument(
             "--slots", type=_positive, default=phase4.LEAST_SLOTS, help="how many slots are proof enough (10)"
         )
+        made["phase4"].add_argument(
+            "--wait", type=_positive, metavar="SECONDS", default=0, help="look again for so long while inconclusive"
+        )
         made["status"].add_argument("--watch", action="store_true", help="paint it anew every second until Ctrl-C")
         made["status"].add_argument("--check", action="store_true", help="exit 1 unless led and nothing overdue")
+        made["status"].add_argument(
+            "--role",
+            type=probe.Role,
+            choices=list(probe.Role),
+            metavar="|".join(probe.Role),
+            help="with --check: judge this host's own process, in one line, for a platform's probe",
+        )
 
     def run_from_argv(self, argv: list[str]) -> None:
         """As Django does it, after a word on a misspelt phase."""
@@ -81,6 +92,8 @@ class Command(BaseCommand):
         name, as_json = options["phase"], options["json"]
         context: Context | None = None
         try:
+            if options.get("role") and not options["check"]:
+                raise ConfigurationError("--role goes with --check: it says of whom the check is.")
             with _to_itself(options["verbosity"]):
                 context = Context(conf.load(), self._quiet if as_json else self._progress)
                 if name == "status" and options["watch"]:
@@ -104,7 +117,7 @@ class Command(BaseCommand):
 
     def _watch(self, context: Context, options: dict[str, Any]) -> None:
         while True:
-            report = status.run(context, options["check"])
+            report = _status(context, options)
             if options["json"]:
                 self._write_json(_document(report))
             else:
@@ -151,11 +164,15 @@ def _run(name: str, context: Context, options: dict[str, Any]) -> Report:
         "phase1": lambda: phase1.run(context, options["no_code_beat"]),
         "phase2": lambda: phase2.run(context, options["adopt"]),
         "phase3": lambda: phase3.run(context, options["force"]),
-        "phase4": lambda: phase4.run(context, options["slots"]),
+        "phase4": lambda: phase4.run(context, options["slots"], wait=dt.timedelta(seconds=options["wait"])),
         "rollback": lambda: rollback.run(context, options["force"]),
-        "status": lambda: status.run(context, options["check"]),
+        "status": lambda: _status(context, options),
     }
     return runs[name]()
+
+
+def _status(context: Context, options: dict[str, Any]) -> Report:
+    return probe.run(context, options["role"]) if options["role"] else status.run(context, options["check"])
 
 
 def _document(report: Report) -> dict[str, Any]:

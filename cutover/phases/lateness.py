@@ -1,0 +1,55 @@
+"""What should have been sent by now and was not; cheap enough to be asked by a probe."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Final
+
+from celery.schedules import BaseSchedule
+from django.db.models import OuterRef, Subquery
+from django_celery_beat.models import PeriodicTask
+
+from cutover import clock, models
+from cutover.phases.context import Context
+from cutover.phases.state import outages
+from cutover.slots import Standing, timetable
+from cutover.types import EntryName, Side
+
+OVERDUE: Final = dt.timedelta(seconds=5)
+"""How late a slot may be before it counts as overdue."""
+
+
+def overdue(context: Context, side: Side) -> list[tuple[EntryName, dt.datetime]]:
+    """Every entry of ``side`` that has been due for longer than ``OVERDUE``, and since when.
+
+    Raises LedgerUnavailable; for the code side ConfigurationError or EntriesRefused too.
+    """
+    schedules = _schedules(context, side)
+    late = clock.now() - OVERDUE
+    found = []
+    for name, stands in _standings(context).items():
+        due_at = stands.next_due(timetable(schedules[name])) if name in schedules else None
+        if due_at is not None and due_at < late:
+            found.append((name, due_at))
+    return found
+
+
+def _standings(context: Context) -> dict[EntryName, Standing]:
+    """Where every entry stands; one look into the index for each, however long the ledger is."""
+    slots = models.Slot.objects.using(context.alias).filter(entry=OuterRef("name")).order_by("-due_at")
+    with outages(context.alias):
+        entries = models.Entry.objects.using(context.alias).filter(active=True)
+        rows = list(
+            entries.annotate(last=Subquery(slots.values("due_at")[:1])).values_list("name", "last", "owed_from")
+        )
+    return {EntryName(name): Standing(last, owed_from) for name, last, owed_from in rows}
+
+
+def _schedules(context: Context, side: Side) -> Mapping[EntryName, BaseSchedule]:
+    if side is Side.CODE:
+        return {name: entry.schedule for name, entry in context.entries.items()}
+    with outages(context.alias):
+        tasks = PeriodicTask.objects.using(context.alias).filter(enabled=True, start_time=None, expires=None)
+        kinds = tasks.select_related("crontab", "interval", "solar", "clocked")
+        return {EntryName(row.name): row.schedule for row in kinds if row.scheduler is not None}

@@ -1,0 +1,157 @@
+"""Probes: whether the beat or the worker of this very host does its work, told within seconds, in one line.
+
+A platform's probe runs in the container of the process that it asks about, so that process is found by this host's
+name. What cannot be told because Redis or the database is away is no reason to restart a beat: a leader goes on under
+its epoch, and one that was restarted could not. So ``any``, for liveness, fails on evidence only; ``standby``, for
+readiness, and ``leader`` want proof.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from django.db import connections
+
+from cutover import models
+from cutover.errors import CutoverError, LeaseUnavailable, LedgerUnavailable
+from cutover.lease import Presence
+from cutover.phases.context import Context
+from cutover.phases.lateness import overdue
+from cutover.phases.report import Outcome, Report
+from cutover.phases.state import outages
+from cutover.phases.status import NAME
+from cutover.types import SlotState
+
+WITHIN_S: Final = 8.0
+"""How long a probe takes at most, once Django has started; give the platform's own time limit more."""
+PING_S: Final = 3.0
+"""How long a worker's answer is waited for."""
+
+
+class Role(StrEnum):
+    """What is asked of this host."""
+
+    LEADER = "leader"
+    STANDBY = "standby"
+    WORKER = "worker"
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The verdict and its one line."""
+
+    ok: bool
+    said: str
+
+
+def run(context: Context, role: Role) -> Report:
+    """Judge this host's process. The outcome is failed when it does not do what ``role`` asks.
+
+    ``leader``: leads for the active side, and nothing is overdue. ``standby``: could lead, or leads. ``any``: is not
+    wedged. ``worker``: answers. With several beats on one host, all of them have to be well.
+    """
+    judge = _worker if role is Role.WORKER else lambda context: _beats(context, role)
+    found = _in_time(lambda: judge(context), role)
+    outcome = Outcome.DONE if found.ok else Outcome.FAILED
+    line = f"{'Healthy' if found.ok else 'Unhealthy'} ({role} on {socket.gethostname()}): {found.said}"
+    data = {"role": role.value, "host": socket.gethostname(), "healthy": found.ok, "said": found.said}
+    return Report(NAME, outcome, (), [line], data=data)
+
+
+def _in_time(judge: Callable[[], Finding], role: Role) -> Finding:
+    """The finding, or that there was none in time: a driver's own limits do not cover every hang."""
+    found: list[Finding] = []
+
+    def ask() -> None:
+        try:
+            found.append(judge())
+        except CutoverError as exc:
+            found.append(Finding(_is_excused(role, exc), str(exc)))
+        except Exception as exc:  # whatever a driver raises: a probe has one line, not a traceback
+            found.append(Finding(False, f"{type(exc).__name__}: {exc}".splitlines()[0]))
+        finally:
+            connections.close_all()  # this thread's own
+
+    thread = threading.Thread(target=ask, name="cutover-probe", daemon=True)
+    thread.start()
+    thread.join(WITHIN_S)
+    return found[0] if found else Finding(role is Role.ANY, f"cannot be told: no answer within {WITHIN_S:g} s")
+
+
+def _is_excused(role: Role, exc: CutoverError) -> bool:
+    return role is Role.ANY and isinstance(exc, LeaseUnavailable | LedgerUnavailable)
+
+
+# --- beats ----------------------------------------------------------------------------------------------------------
+
+
+def _beats(context: Context, role: Role) -> Finding:
+    mine = [beat for beat in context.lease.beats() if beat.host == socket.gethostname()]
+    if not mine:
+        return Finding(False, "no beat of this host has reported lately")
+    wedged = [beat for beat in mine if not beat.warm]
+    if wedged:
+        return Finding(False, f"{_named(wedged[0])} has not loaded its schedule, or its loop has not come round lately")
+    leader = _leader(context, mine)
+    if leader is None:
+        return Finding(role is not Role.LEADER, f"{', '.join(map(_named, mine))} stands by")
+    return _leads(context, leader, role)
+
+
+def _leader(context: Context, mine: list[Presence]) -> Presence | None:
+    """This host's beat that holds the lease."""
+    held = context.lease.view()
+    return next((beat for beat in mine if held is not None and beat.holder == held.holder), None)
+
+
+def _leads(context: Context, leader: Presence, role: Role) -> Finding:
+    fence = context.ledger.fence()
+    if fence.side is not leader.side:
+        return Finding(role is not Role.LEADER, f"{_named(leader)} stands down: the active side is {fence.side}")
+    late = overdue(context, fence.side)
+    if not late:
+        return Finding(True, f"{_named(leader)} leads under epoch {fence.epoch}, nothing is overdue")
+    name, due_at = late[0]
+    said = f"{_named(leader)} leads, and {len(late)} entries are overdue: {name} since {due_at.isoformat()}"
+    if stuck := _stuck(context):
+        # Another leader would fare no better: what the broker does not take is claimed and kept.
+        return Finding(role is not Role.LEADER, f"{said}; the broker has not taken {stuck} messages")
+    return Finding(False, said)
+
+
+def _stuck(context: Context) -> int:
+    with outages(context.alias):
+        return models.Slot.objects.using(context.alias).filter(state=SlotState.CLAIMED).count()
+
+
+def _named(beat: Presence) -> str:
+    return f"{beat.side} beat {beat.pid}"
+
+
+# --- workers --------------------------------------------------------------------------------------------------------
+
+
+def _worker(context: Context) -> Finding:
+    """Ask the worker itself, by way of the broker: the process that answers is the one that takes messages."""
+    host = socket.gethostname()
+    with context.app.connection_for_write(connect_timeout=PING_S) as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=PING_S)
+        answers = context.app.control.broadcast(
+            "ping",
+            reply=True,
+            limit=1,
+            timeout=PING_S,
+            pattern=f"*@{host}",
+            matcher="glob",
+            connection=connection,
+        )
+    named = [name for answer in answers or () for name in answer]
+    if named:
+        return Finding(True, f"{', '.join(named)} answers")
+    return Finding(False, f"no worker of this host (*@{host}) has answered within {PING_S:g} s")

@@ -1,0 +1,1 @@
+"""The cutover of a living site, shown and counted: ``python -m demo``."""

@@ -1,0 +1,160 @@
+"""What happened, without asking the code under test: the broker's own record, and what tasks wrote."""
+
+import ast
+import datetime as dt
+import json
+import re
+import socket
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .waiting import wait_until
+
+MONITOR_LINE = re.compile(rb"\+(?P<at>[\d.]+) \[[^]]*\] (?P<words>.*)")
+QUIET = dt.timedelta(seconds=0.5)
+WORD = re.compile(rb'"(?:[^"\\]|\\.)*"')
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Slot:
+    """An entry's name and the instant at which it was due, as a message's headers say."""
+
+    due_at: dt.datetime
+    entry: str
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """One message that the broker was handed."""
+
+    at: dt.datetime
+    task: str
+    task_id: str
+    slot: Slot | None
+    redelivered: bool
+
+    @property
+    def late(self) -> dt.timedelta:
+        """How long after its slot's instant the broker had it."""
+        return self.at - self.slot.due_at
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one task, as the task itself wrote it down."""
+
+    at: dt.datetime
+    label: str
+    task_id: str
+    slot: Slot | None
+
+
+class Monitor:
+    """Listens to ``MONITOR`` on the broker and keeps every task message that is pushed to a queue."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._socket = socket.create_connection((host, port), timeout=5)
+        self._thread = threading.Thread(target=self._listen, name="monitor", daemon=True)
+        self._handed: list[Handed] = []
+
+    def __enter__(self) -> Self:
+        self._lines = self._socket.makefile("rb")
+        self._socket.sendall(b"MONITOR\r\n")
+        if not (answer := self._lines.readline()).startswith(b"+OK"):
+            raise RuntimeError(f"the broker does not let itself be watched: {answer!r}")
+        self._socket.settimeout(None)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._lines.close()
+        self._socket.close()
+
+    @property
+    def handed(self) -> list[Handed]:
+        """What the broker was handed so far, in its order."""
+        return self._handed.copy()
+
+    @property
+    def published(self) -> list[Handed]:
+        """As ``handed``, without what a worker put back unfinished: that was handed over before."""
+        return [message for message in self._handed if not message.redelivered]
+
+    def _listen(self) -> None:
+        for line in self._lines:
+            if message := _message(line):
+                self._handed.append(message)
+
+
+def read_runs(path: Path) -> list[Run]:
+    """The runs that tasks have written to ``path``, one JSON object a line; none where there is no file."""
+    if not path.exists():
+        return []
+    return [_run(json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def wait_until_quiet(monitor: Monitor, runs: Path) -> None:
+    """Return when every slot that the broker was handed has run, and the last run is over.
+
+    A celery worker that is told to end in the very moment in which a task ends waits half a minute for itself.
+    """
+
+    def is_quiet() -> bool:
+        ran = read_runs(runs)
+        return (
+            per_slot(monitor.published).keys() <= per_slot(ran).keys()
+            and max(run.at for run in ran) < dt.datetime.now(dt.UTC) - QUIET
+        )
+
+    wait_until(is_quiet, "all that was sent has run")
+
+
+def per_slot(records: Iterable[Handed | Run]) -> dict[Slot, int]:
+    """How many of ``records`` each slot has; what belongs to no slot is left out."""
+    counts: dict[Slot, int] = {}
+    for record in records:
+        if record.slot:
+            counts[record.slot] = counts.get(record.slot, 0) + 1
+    return counts
+
+
+def _message(line: bytes) -> Handed | None:
+    match = MONITOR_LINE.match(line)
+    if not match:
+        return None
+    words = WORD.findall(match["words"])
+    if len(words) < 3 or words[0].upper() not in {b'"LPUSH"', b'"RPUSH"'}:
+        return None
+    try:
+        # The broker quotes words as Python quotes bytes.
+        headers = json.loads(ast.literal_eval("b" + words[2].decode("ascii")))["headers"]
+        return Handed(
+            at=dt.datetime.fromtimestamp(float(match["at"]), dt.UTC),
+            task=headers["task"],
+            task_id=headers["id"],
+            slot=_slot(headers.get("cutover_entry"), headers.get("cutover_due_at")),
+            redelivered=bool(headers.get("redelivered")),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None  # pushed to a list that is no task queue
+
+
+def _run(row: dict[str, str]) -> Run:
+    return Run(
+        at=dt.datetime.fromisoformat(row["at"]),
+        label=row["label"],
+        task_id=row["task_id"],
+        slot=_slot(row["entry"], row["due_at"]),
+    )
+
+
+def _slot(entry: str | None, due_at: str | None) -> Slot | None:
+    return Slot(dt.datetime.fromisoformat(due_at), entry) if entry and due_at else None

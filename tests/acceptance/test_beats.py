@@ -1,0 +1,40 @@
+"""Any number of beats of both sides at once: every slot is sent once and run once, also across a switch."""
+
+import datetime as dt
+
+import pytest
+
+from demo.census import per_slot, read_runs, wait_until_quiet
+from demo.processes import Process
+from demo.verdict import expected_slots
+from demo.waiting import wait_until
+from tests.support.site import Site
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+
+
+def test_two_beats_of_each_side_send_every_slot_once(site: Site, long: bool) -> None:
+    watched = dt.timedelta(seconds=60 if long else 20)
+    with site.monitor() as monitor:
+        worker = site.prodserver("worker")
+        beats = [site.prodserver(name) for name in ("beat", "legacy-beat") * 2]
+        wait_until(lambda: monitor.published, "the code side sends")
+        began = dt.datetime.now(dt.UTC)
+        for phase in ("phase1", "phase2", "phase3"):
+            command = site.cutover(phase)
+            assert command.exit_code == 0, command.output
+        wait_until(lambda: dt.datetime.now(dt.UTC) > began + watched, "enough was watched", watched.seconds + 30)
+        until = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1)
+        stop_all(beats)
+        wait_until_quiet(monitor, site.runs)
+        stop_all([worker])
+    sent, run = per_slot(monitor.published), per_slot(read_runs(site.runs))
+    expected = expected_slots(sent, until)
+    assert {slot for slot in expected if slot not in run} == set()
+    assert {slot for slot, count in sent.items() if count > 1} == set()
+    assert {slot for slot, count in run.items() if count > 1} == set()
+
+
+def stop_all(processes: list[Process]) -> None:
+    for process in processes:
+        assert process.stop() == 0, process.output

@@ -1,0 +1,149 @@
+"""Real servers for tests that need them, started when first asked for; see README.md beside this file."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings as django_settings
+from django.db import connections
+
+from demo.processes import Processes
+from demo.services import Valkey
+from tests.servers import Postgres, running_postgres
+from tests.support.site import Site
+
+SQLITE, POSTGRES = "sqlite", "postgres"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="let tests that watch a running site watch longer")
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether ``--long`` was given."""
+    return request.config.getoption("--long")
+
+
+@pytest.fixture(scope="session")
+def all_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """Keeps the servers of the whole run."""
+    processes = Processes(logs=tmp_path_factory.mktemp("servers"))
+    with processes:
+        yield processes
+    assert processes.survivors() == []
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """Starts processes that end with the test, however it ends."""
+    processes = Processes(logs=tmp_path / "logs")
+    with processes:
+        yield processes
+    assert processes.survivors() == []
+
+
+@pytest.fixture(scope="session")
+def valkey_server(all_processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """The server to which the settings point; take ``valkey`` instead, which is empty."""
+    server = Valkey(all_processes, tmp_path_factory.mktemp("valkey"), django_settings.VALKEY_PORT)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Valkey:
+    """The server to which the settings point, emptied."""
+    with valkey_server.client() as client:
+        client.flushall()
+    return valkey_server
+
+
+@pytest.fixture
+def own_valkey(processes: Processes, tmp_path: Path) -> Valkey:
+    """A server of the test's own, to be frozen, killed and started again."""
+    server = Valkey(processes, tmp_path / "valkey")
+    server.start()
+    return server
+
+
+@pytest.fixture(scope="session")
+def postgres(all_processes: Processes) -> Iterator[Postgres]:
+    """The PostgreSQL server."""
+    with running_postgres(all_processes) as server:
+        yield server
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("default", id=SQLITE, marks=pytest.mark.django_db(transaction=True)),
+        pytest.param(
+            "postgres",
+            id=POSTGRES,
+            marks=pytest.mark.django_db(transaction=True, databases=["default", "postgres"]),
+        ),
+    ]
+)
+def alias(request: pytest.FixtureRequest) -> str:
+    """Runs a test twice, with the alias of a real SQLite and of a real PostgreSQL database; commits count."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
+    """Start PostgreSQL before Django makes its test databases, where a test asks for that one."""
+    marks = (item.get_closest_marker("django_db") for item in request.session.items)
+    if any("postgres" in (mark.kwargs.get("databases") or []) for mark in marks if mark):
+        server = request.getfixturevalue("postgres")
+        connections.databases["postgres"]["HOST"] = str(server.directory)
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(all_processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database to copy."""
+    file = tmp_path_factory.mktemp("migrated") / "db.sqlite3"
+    migrate(Site(all_processes, file.parent, django_settings.REDIS_URL, f"sqlite:///{file}"))
+    return file
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(all_processes: Processes, tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> str:
+    """The name of a migrated database to copy."""
+    name = postgres.create_database()
+    directory = tmp_path_factory.mktemp("migrated")
+    migrate(Site(all_processes, directory, django_settings.REDIS_URL, postgres.url(name)))
+    return name
+
+
+def migrate(site: Site) -> None:
+    migration = site.manage("migrate", "--noinput", "--verbosity=0")
+    assert migration.exit_code == 0, migration.output
+
+
+@pytest.fixture
+def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+    """The URL of a migrated SQLite database of the test's own."""
+    return f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path)}"
+
+
+@pytest.fixture(params=[SQLITE, POSTGRES])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Runs a test twice, with the URL of a migrated SQLite and of a migrated PostgreSQL database of its own."""
+    if request.param == SQLITE:
+        return request.getfixturevalue("sqlite_url")
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.url(server.create_database(request.getfixturevalue("migrated_postgres")))
+
+
+@pytest.fixture
+def site(processes: Processes, valkey: Valkey, database_url: str, tmp_path: Path) -> Site:
+    """A prayer room of the test's own, its processes and commands real; runs a test twice, on either database."""
+    return Site(processes, tmp_path, valkey.url, database_url)
+
+
+@pytest.fixture
+def sqlite_site(processes: Processes, valkey: Valkey, sqlite_url: str, tmp_path: Path) -> Site:
+    """As ``site``, on SQLite alone: where the database makes no difference."""
+    return Site(processes, tmp_path, valkey.url, sqlite_url)

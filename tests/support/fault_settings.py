@@ -1,0 +1,21 @@
+"""The host's settings, with what the faults change by environment: the lease's time, Sentinel, Redis redelivery."""
+
+from prayer_room_api.settings import *  # noqa: F403
+from prayer_room_api.settings import CACHES, CELERY_BROKER_TRANSPORT_OPTIONS, CUTOVER, env
+
+CUTOVER["LEASE"] = env.float("CUTOVER_LEASE", 15.0)
+# A worker that is killed with messages in hand: after how long the broker gives them to another.
+CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"] = env.float("VISIBILITY_TIMEOUT", 3600.0)
+
+if sentinels := env.list("SENTINELS", default=[]):
+    DJANGO_REDIS_CONNECTION_FACTORY = "django_redis.pool.SentinelConnectionFactory"
+    CACHES["default"] = {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": f"redis://{env.str('SENTINEL_SERVICE')}/0",
+        "OPTIONS": {
+            "CLIENT_CLASS": "django_redis.client.SentinelClient",
+            "SENTINELS": [(host, int(port)) for host, port in (each.split(":") for each in sentinels)],
+        },
+    }
+    # The factory is one for all aliases; this one goes to the broker's server, which no Sentinel watches.
+    CACHES["throttle"] = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}

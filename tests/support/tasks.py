@@ -1,0 +1,23 @@
+"""Tasks that end when a test lets them, and such as are tried again; each try leaves a line."""
+
+from pathlib import Path
+
+from celery import Task, shared_task
+
+from demo.tasks import write_run
+from demo.waiting import wait_until
+
+
+@shared_task(bind=True, acks_late=True)
+def until_told(self: Task, label: str, file: str) -> None:
+    """Write down that the run has begun, and end once ``file`` exists; its message is acknowledged at the end."""
+    write_run(self, label)
+    wait_until(Path(file).exists, f"{file} exists", timeout_s=60)
+
+
+@shared_task(bind=True, max_retries=2)
+def at_the_third_try(self: Task, label: str) -> None:
+    """Write down every try, and succeed at the third."""
+    write_run(self, f"{label}-{self.request.retries}")
+    if self.request.retries < 2:
+        raise self.retry(countdown=0)
