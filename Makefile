@@ -4,11 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+MINUTES ?= 20
+TRIES ?= 100
 # The linters load the settings, and `check --deploy` wants a key of production's length.
 LINT_ENV := SECRET_KEY=a-key-for-lint-runs-only-0123456789-abcdefghijklmnopqrstuvwxyz DEBUG=0
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint demo services clean
+SESSION ?= oldest newest
+.PHONY: help venv test rehearse versions soak freeze mutants lint demo services clean
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -26,6 +29,22 @@ $(STAMP): pyproject.toml constraints.txt
 
 test: $(STAMP) ## Run the tests
 	$(BIN)/python -m pytest
+
+rehearse: $(STAMP) ## Play the whole migration, release by release, on every test platform, host project and broker
+	$(BIN)/python -m tests.platform
+	$(BIN)/python -m pytest tests/hosts tests/parts --long
+
+versions: $(STAMP) ## Run the quick tests on other versions: make versions SESSION="oldest newest"
+	$(BIN)/python -m nox -s $(SESSION)
+
+soak: $(STAMP) ## Break things at random: make soak MINUTES=20 [SEED=n]
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+freeze: $(STAMP) ## Freeze and thaw leaders: make freeze TRIES=100
+	$(BIN)/python -m tests.faults.freeze --tries $(TRIES)
+
+mutants: $(STAMP) ## Take each safeguard out of a copy; a test must fail
+	$(BIN)/python -m tests.faults.mutants
 
 lint: $(STAMP) ## Check style, types, imports, migrations and the deploy settings
 	$(BIN)/ruff check .

@@ -94,8 +94,8 @@ class CutoverAdmin(ReadOnlyAdmin):
 class CarriedEntryAdmin(ReadOnlyAdmin):
     """Rows that the cutover brought in or took over."""
 
-    list_display = ("name", "created", "fingerprint", "enabled_before", "last_run_at_before")
-    list_filter = ("created", "enabled_before")
+    list_display = ("name", "created", "fingerprint", "options", "relative", "enabled_before", "last_run_at_before")
+    list_filter = ("created", "relative", "enabled_before")
     search_fields = ("name",)
 
 
@@ -105,3 +105,18 @@ class UnguardedBeatAdmin(ReadOnlyAdmin):
 
     list_display = ("origin", "first_heard_at", "last_heard_at")
     search_fields = ("origin",)
+
+
+@admin.register(models.ShadowRun)
+class ShadowRunAdmin(ReadOnlyAdmin):
+    """Shadow runs."""
+
+    list_display = ("asked_at", "seconds", "holder", "began_at", "ended_at")
+
+
+@admin.register(models.ShadowSlot)
+class ShadowSlotAdmin(ReadOnlyAdmin):
+    """What a standby would have sent in a shadow run."""
+
+    list_display = ("due_at", "entry", "seen_at", "run")
+    search_fields = ("entry",)

@@ -71,6 +71,10 @@ class Agenda:
         item = self._items.get(name)
         return item.entry if item else None
 
+    def window(self, name: EntryName) -> dt.timedelta:
+        """How old a slot of that entry may be to be still sent; KeyError when the schedule has none."""
+        return self._items[name].rule.window
+
     def fingerprints(self) -> dict[EntryName, str]:
         """What each entry's schedule means, as the ledger remembers it."""
         return {name: item.fingerprint for name, item in self._items.items()}

@@ -31,14 +31,17 @@ PROMPT: Final = dt.timedelta(seconds=30)
 PRUNE_EVERY_S: Final = 3600.0
 PRUNE_MOST: Final = 5_000
 
-Entries = Mapping[EntryName, tuple[ScheduleEntry, CatchUpRule, Limits]]
+Entries = dict[EntryName, tuple[ScheduleEntry, CatchUpRule, Limits]]
 
 
 class Source(Protocol):
     """Where a side's schedule comes from."""
 
-    def load(self) -> Entries | None:
-        """The schedule, or None when it has not changed since the last call. Raises LedgerUnavailable."""
+    def load(self, thorough: bool = True) -> Entries | None:
+        """The schedule, or None when it has not changed since the last call. Raises LedgerUnavailable.
+
+        Not ``thorough``: a change that nobody announced may be left for the next call.
+        """
 
     def version(self) -> str:
         """The version of the schedule that was loaded last."""
@@ -48,6 +51,12 @@ class Source(Protocol):
 
     def published(self, entries: Sequence[ScheduleEntry]) -> None:
         """These entries were sent just now: keep their last run and run count true."""
+
+    def rehearse(self, looks: bool) -> float | None:
+        """Called while standing by, at looks and in between: seconds until the next call is wanted, None for none.
+
+        Whatever is done there sends nothing and writes no live state.
+        """
 
 
 class Candidate:
@@ -112,12 +121,13 @@ class Candidate:
     def _stand_by(self) -> float:
         if self._elector.holds:
             return self._take_office()
-        if self._looks():
+        if looks := self._looks():
             fence = self._ledger.fence()
             self._warm_up()
             self._elector.stand(fence.side == self._side)
             self._tell_standing(fence.side)
-        return self._until_look_s()
+        rehearse_s = self._source.rehearse(looks)
+        return min(self._until_look_s(), self._until_look_s() if rehearse_s is None else rehearse_s)
 
     def _tell_standing(self, active: Side) -> None:
         if self._stood_by_for == active:
@@ -129,9 +139,9 @@ class Candidate:
             reason = f"the active side is {active}: this beat sends nothing until `manage.py {command}`"
         tell(Event.BEAT_STOOD_BY, holder=self._who.holder, side=self._side, reason=reason)
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, thorough: bool = True) -> None:
         """Bring schedule and standings up to date, before they are needed."""
-        entries = self._source.load()
+        entries = self._source.load(thorough)
         if entries is not None:
             self._agenda.load(entries, clock.now())
             self._settled, self._last_id = False, 0
@@ -142,7 +152,9 @@ class Candidate:
                 version=self._source.version(),
             )
         last, self._last_id = self._ledger.last_slots(self._last_id)
-        self._agenda.settle(last, {})
+        # So that nothing but the ledger's changes is left to be done by who takes office.
+        owed_from = self._ledger.owed_alike(self._agenda.fingerprints()) if self._term is None and thorough else {}
+        self._agenda.settle(last, owed_from)
         self._elector.describe(warm=True, schedule_version=self._source.version())
 
     # --- leading ----------------------------------------------------------------------------------------------------
@@ -160,7 +172,7 @@ class Candidate:
             self._look_at_s = 0.0
             return 0.0
         tell(Event.TERM_STARTED, epoch=term.epoch, holder=self._who.holder, side=self._side)
-        self._warm_up()
+        self._warm_up(thorough=False)
         self._term, self._ticked, self._settled, self._stood_by_for = term, False, False, None
         self._dispatcher.sweep_soon()
         return self._lead()

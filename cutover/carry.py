@@ -1,35 +1,31 @@
-"""Pure: what a ``PeriodicTask`` row must hold to send what a code entry sends; or why no row can.
+"""Pure: what a ``PeriodicTask`` row must hold to send what a code entry sends, and what is kept beside it.
 
-It does NOT approximate. An entry that a row can not hold whole is refused, field by field, with a remedy.
+It does NOT approximate. An entry that can not be carried over whole is refused, field by field, with a remedy.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import zoneinfo
+import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
 from celery.beat import BeatLazyFunc, ScheduleEntry
-from celery.schedules import crontab, schedule
-from django.core.exceptions import ValidationError
-from django.db.models import Field
-from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
-from django_celery_beat.tzcrontab import TzAwareCrontab
+from celery.schedules import BaseSchedule, maybe_schedule
+from celery.schedules import schedule as interval
+from django.utils.functional import Promise
+from django.utils.module_loading import import_string
+from django_celery_beat.clockedschedule import clocked
+from django_celery_beat.models import PeriodicTask
 from kombu.utils.json import dumps, loads
 
+from cutover.kinds import MOST, Unfit, Values, values_of
 from cutover.types import EntryName
 
-MOST: Final = 2**31 - 1
-"""The greatest number that a row's integer columns hold."""
-
-CRONTAB_FIELDS: Final = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 OWN_HEADERS: Final = frozenset({"periodic_task_name", "celery_beat_task"})
 """Headers that the beats themselves add to a message."""
-
-_MICROSECOND: Final = dt.timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +42,12 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class CrontabValues:
-    """The columns of a ``CrontabSchedule``."""
-
-    minute: str
-    hour: str
-    day_of_month: str
-    month_of_year: str
-    day_of_week: str
-    timezone: str
-
-
-@dataclass(frozen=True, slots=True)
-class IntervalValues:
-    """The columns of an ``IntervalSchedule``."""
-
-    every: int
-    period: str
-
-
-@dataclass(frozen=True, slots=True)
 class RowValues:
     """All that the import writes into one row; ``args``, ``kwargs`` and ``headers`` are JSON."""
 
     name: EntryName
     task: str
-    schedule: CrontabValues | IntervalValues
+    schedule: Values
     args: str
     kwargs: str
     headers: str
@@ -80,126 +56,118 @@ class RowValues:
     routing_key: str | None = None
     priority: int | None = None
     expire_seconds: int | None = None
+    one_off: bool = False
+    start_time: dt.datetime | None = None
+    expires: dt.datetime | None = None
 
 
-class _Unfit(Exception):
-    """One field's reason and remedy."""
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """One entry carried over: its row, and what is kept beside it, as plain data for a JSON column."""
+
+    row: RowValues
+    options: Mapping[str, Any] = field(default_factory=dict)
+    relative: bool = False
 
 
-def row_values(entry: ScheduleEntry, tuples_are_lists: bool) -> RowValues | list[Refusal]:
-    """The row that sends what ``entry`` sends, or every reason why there is none.
+def carry(entry: ScheduleEntry, serializer: str, converters: Mapping[str, str]) -> Carried | list[Refusal]:
+    """The row that sends what ``entry`` sends and what goes beside it, or every reason why there is none.
 
-    ``tuples_are_lists`` says that the app's serializer (JSON) turns a tuple within the arguments into a list anyway.
+    ``serializer`` is the one that the entry's message is written with: where it is JSON, a value may come back from the
+    row as what the worker receives anyway (a tuple as a list). ``converters``: ``CUTOVER['CONVERTERS']``.
     """
     name = EntryName(entry.name)
     values: dict[str, Any] = {"headers": "{}"}
+    kept: dict[str, Any] = {}
     refusals: list[Refusal] = []
 
-    def fill(column: str, said: str, convert: Callable[[Any], Any], value: Any) -> None:
+    def fill(found: dict[str, Any], key: str, said: str, convert: Callable[[Any], Any], value: Any) -> None:
         try:
-            values[column] = convert(value)
-        except _Unfit as unfit:
+            found[key] = convert(value)
+        except Unfit as unfit:
             reason, remedy = unfit.args
             refusals.append(Refusal(name, said, reason, remedy))
 
-    fill("name", "name", partial(_text, "name"), entry.name)
-    fill("task", "task", partial(_text, "task"), entry.task)
-    fill("schedule", "schedule", _schedule, entry.schedule)
-    fill("args", "args", partial(_json, (list, tuple), tuples_are_lists), entry.args or ())
-    fill("kwargs", "kwargs", partial(_json, (Mapping,), tuples_are_lists), entry.kwargs or {})
+    json_follows = serializer == "json"
+    fill(values, "name", "name", partial(_text, "name"), entry.name)
+    fill(values, "task", "task", partial(_text, "task"), entry.task)
+    fill(values, "schedule", "schedule", partial(_schedule, entry, converters), entry.schedule)
+    fill(values, "args", "args", partial(_json, (list, tuple), json_follows), entry.args or ())
+    fill(values, "kwargs", "kwargs", partial(_json, (Mapping,), json_follows), entry.kwargs or {})
     for option, value in entry.options.items():
+        said = f"options[{option!r}]"
         if value is None:
             continue
-        said = f"options[{option!r}]"
-        if option in _OPTIONS:
-            column, convert = _OPTIONS[option]
-            fill(column, said, convert, value)
+        if option == "headers":
+            fill(values, option, said, _headers, value)
+        elif option in _COLUMNS and _fits(option, value):
+            column, convert = _COLUMNS[option]
+            values[column] = convert(value)
         else:
-            remedy = _ELSEWHERE.get(option, "set it on the task, or drop it")
-            refusals.append(Refusal(name, said, "has no column in a row", remedy))
-    return refusals or RowValues(**values)
+            fill(kept, option, said, partial(_beside, option), value)
+    if refusals:
+        return refusals
+    once = isinstance(entry.schedule, clocked) or "clocked_time" in values["schedule"].__dataclass_fields__
+    relative = isinstance(entry.schedule, interval) and entry.schedule.relative
+    return Carried(RowValues(**values, one_off=once), kept, relative)
 
 
-def _schedule(found: Any) -> CrontabValues | IntervalValues:
-    if getattr(found, "nowfun", None) is not None and not isinstance(found, TzAwareCrontab):
-        raise _Unfit("has a clock of its own (nowfun)", "give the schedule no nowfun")
-    if type(found) in (crontab, TzAwareCrontab):
-        spelt = {field: _cron_field(field, found) for field in CRONTAB_FIELDS}
-        return CrontabValues(**spelt, timezone=_timezone(found.tz))
-    if type(found) is schedule:
-        return _interval(found)
+def restored(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that ``Carried.options`` holds as plain data, as celery is to be given them."""
+    return dict(loads(json.dumps(options)))
+
+
+def _schedule(entry: ScheduleEntry, converters: Mapping[str, str], found: Any) -> Values:
     kind = f"{type(found).__module__}.{type(found).__qualname__}"
-    raise _Unfit(f"is a {kind}, which no row holds", "write it as a crontab, a timedelta or a number of seconds")
-
-
-def _cron_field(field: str, found: crontab) -> str:
-    """The field as it was written where a row (and its form in the admin) admits that, else its numbers."""
-    written = getattr(found, f"_orig_{field}")
-    if isinstance(written, str):
-        try:
-            _column(CrontabSchedule, field).run_validators(written)
-        except ValidationError:
-            pass  # celery reads more than the admin does
-        else:
-            return written
-    return ",".join(str(int(number)) for number in sorted(getattr(found, field)))
-
-
-def _timezone(tz: dt.tzinfo) -> str:
-    name = str(tz)
+    if kind not in converters:
+        return values_of(found)
+    remedy = f"mend {converters[kind]}, named in CUTOVER['CONVERTERS']"
     try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as exc:
-        raise _Unfit(f"fires in {name!r}, which is no named time zone", "name one in the app's `timezone`") from exc
-    return name
+        made = import_string(converters[kind])(found)
+    except Exception as exc:  # the project's own function
+        raise Unfit(f"is not converted: {type(exc).__name__} {exc}", remedy) from exc
+    if not isinstance(made, int | float | dt.timedelta | BaseSchedule):
+        raise Unfit(f"is converted into a {type(made).__name__}, which is no schedule", remedy)
+    return values_of(maybe_schedule(made, app=entry.app))
 
 
-def _interval(found: schedule) -> IntervalValues:
-    if found.relative:
-        raise _Unfit("is relative, which no row holds", "write it as a crontab")
-    microseconds = found.run_every // _MICROSECOND
-    if microseconds < 1:
-        raise _Unfit("is no positive interval", "give it at least a microsecond")
-    seconds, rest = divmod(microseconds, 1_000_000)
-    if rest == 0 and seconds <= MOST:
-        return IntervalValues(seconds, IntervalSchedule.SECONDS)
-    if microseconds <= MOST:
-        return IntervalValues(microseconds, IntervalSchedule.MICROSECONDS)
-    raise _Unfit(f"of {found.run_every} is too long for a row to hold it exactly", "round it to whole seconds")
-
-
-def _text(field: str, value: Any) -> str:
+def _text(column: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise _Unfit(f"is {value!r}, no text", "give it as a string")
-    most = _column(PeriodicTask, field).max_length or 0
+        raise Unfit(f"is {value!r}, no text", "give it as a string")
+    most = PeriodicTask._meta.get_field(column).max_length or 0
     if len(value) > most:
-        raise _Unfit(f"has {len(value)} characters; a row holds {most}", "shorten it")
-    if "\0" in value:
-        raise _Unfit("has a NUL character", "take it out")
+        raise Unfit(f"has {len(value)} characters; a row holds {most}", "shorten it")
+    _storable(value)
     return value
+
+
+def _storable(text: str) -> None:
+    if "\0" in text:
+        raise Unfit("has a NUL character", "take it out")
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise Unfit("has half a surrogate pair", "give it as valid text") from exc
 
 
 def _option_text(option: str, value: Any) -> str | None:
     if value == "":
         return None
-    if not isinstance(value, str):
-        raise _Unfit(f"is a {type(value).__name__}; a row holds its name only", "give the name as a string")
     return _text(option, value)
 
 
 def _priority(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
-        raise _Unfit(f"is {value!r}", "give a whole number from 0 to 255")
+    if type(value) is not int or not 0 <= value <= 255:
+        raise Unfit(f"is {value!r}", "give a whole number from 0 to 255")
     return value
 
 
-def _expires(value: Any) -> int:
-    remedy = "give whole seconds, at least one"
+def _expire_seconds(value: Any) -> int:
     seconds = value.total_seconds() if isinstance(value, dt.timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise _Unfit(f"is a {type(value).__name__}", remedy)
+        raise Unfit(f"is a {type(value).__name__}", "give seconds")
     if not 1 <= seconds <= MOST or seconds != int(seconds):
-        raise _Unfit(f"is {value}", remedy)
+        raise Unfit(f"is {value}", "give whole seconds")
     return int(seconds)
 
 
@@ -209,21 +177,80 @@ def _headers(value: Any) -> str:
     return _json((Mapping,), False, value)
 
 
-def _json(kinds: tuple[type, ...], tuples_are_lists: bool, value: Any) -> str:
-    if not any(isinstance(value, kind) for kind in kinds):
-        raise _Unfit(f"is a {type(value).__name__}", f"give a {kinds[0].__name__.lower()}")
+def _fits(option: str, value: Any) -> bool:
+    try:
+        _COLUMNS[option][1](value)
+    except Unfit:
+        return False
+    return True
+
+
+def _beside(option: str, value: Any) -> Any:
+    """An option that no column holds, as plain data."""
+    if option == "expires":
+        value = _expires(value)
+    if option in ("queue", "exchange") and not isinstance(value, str):
+        raise Unfit(f"is a {type(value).__name__}; a row holds its name only", "give the name as a string")
+    if any(isinstance(part, BeatLazyFunc) for part in _parts(value)):
+        raise Unfit("is computed anew at each send (BeatLazyFunc)", "let the task compute it")
+    remedy = "give it as what JSON can hold, or set it on the task"
+    try:
+        text = dumps(value)
+        plain = json.loads(text)
+        json.dumps(plain, allow_nan=False)
+        back = loads(text)
+    except (TypeError, ValueError) as exc:
+        raise Unfit(f"is a {type(value).__name__}, which can not be kept ({exc})", remedy) from exc
+    if back != _listed(value):
+        raise Unfit("comes back from JSON as something else", remedy)
+    _storable(json.dumps(plain, ensure_ascii=False).replace("\\u0000", "\0"))
+    return plain
+
+
+def _expires(value: Any) -> Any:
+    """A message's expiry, as celery takes it: seconds, an instant, or its ISO 8601 text."""
+    if isinstance(value, dt.timedelta):
+        return value.total_seconds()
+    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        raise Unfit("is a date, which celery itself can not send", "give seconds, or a datetime")
+    return value
+
+
+def _json(kinds: tuple[type, ...], json_follows: bool, given: Any) -> str:
+    if not isinstance(given, kinds):
+        raise Unfit(f"is a {type(given).__name__}", f"give a {kinds[0].__name__.lower()}")
+    value: Any = given
     plain: Any = dict(value) if isinstance(value, Mapping) else list(value)
     if any(isinstance(part, BeatLazyFunc) for part in _parts(plain)):
-        raise _Unfit("is computed anew at each send (BeatLazyFunc)", "let the task compute it")
+        raise Unfit("is computed anew at each send (BeatLazyFunc)", "let the task compute it")
+    if any(isinstance(part, Promise) for part in _parts(plain)):
+        raise Unfit("is translated anew at each send (a lazy text)", "give the text itself")
+    if isinstance(plain, dict) and not all(isinstance(key, str) for key in plain):
+        raise Unfit("has a key that is no text", "give names as keys")
     same = "let JSON give back what went in: text keys, and no sets, tuples or objects"
     try:
         text = dumps(plain)
         back = loads(text)
+        again = loads(dumps(back)) if json_follows else back
     except (TypeError, ValueError) as exc:
-        raise _Unfit(f"is no JSON ({exc})", same) from exc
-    if back != (_listed(plain) if tuples_are_lists else plain):
-        raise _Unfit("comes back from JSON as something else", same)
+        raise Unfit(f"is no JSON ({exc})", same) from exc
+    # With JSON on the wire the worker receives `back` from code and `again` from the row.
+    if not alike(again, back if json_follows else plain):
+        raise Unfit("comes back from JSON as something else", same)
     return str(text)
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two values are equal and of the same types throughout: 1 is neither True nor 1.0."""
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(alike, one, other))
+    return bool(one == other)
 
 
 def _parts(value: Any) -> Iterable[Any]:
@@ -242,23 +269,11 @@ def _listed(value: Any) -> Any:
     return [_listed(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-def _column(model: type[Any], name: str) -> Field[Any, Any]:
-    column: Field[Any, Any] = model._meta.get_field(name)
-    return column
-
-
-_OPTIONS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+_COLUMNS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "queue": ("queue", partial(_option_text, "queue")),
     "exchange": ("exchange", partial(_option_text, "exchange")),
     "routing_key": ("routing_key", partial(_option_text, "routing_key")),
     "priority": ("priority", _priority),
-    "expires": ("expire_seconds", _expires),
-    "headers": ("headers", _headers),
+    "expires": ("expire_seconds", _expire_seconds),
 }
 """The options of a code entry that a row has a column for: its name, and what makes its value."""
-
-_ELSEWHERE: Final = {
-    "expire_seconds": "celery's own word is 'expires'",
-    "countdown": "let the task wait, or move the schedule",
-    "eta": "let the task wait, or move the schedule",
-}

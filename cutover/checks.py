@@ -1,20 +1,115 @@
-"""System checks: settings that are missing or contradict each other, told before anything starts."""
+"""System checks: what is missing or contradictory in the project, told before anything starts. See docs/checks.md."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
-from django.core.checks import CheckMessage, Error, register
+from celery import Celery
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.db import router
 
-from cutover import conf
-from cutover.errors import ConfigurationError
+from cutover import conf, connections, project
+from cutover.conf import Config
+from cutover.errors import ConfigurationError, LeaseUnavailable
+
+SCHEDULERS: Final = ("cutover.schedulers:CodeScheduler", "cutover.schedulers:DatabaseScheduler")
+
+Found = Iterator[CheckMessage]
 
 
 @register("cutover")
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """E001: ``settings.CUTOVER`` can not be read."""
+    """All of them. E001, ``CUTOVER`` can not be read, is told alone: the others ask what it says."""
     try:
-        conf.load()
+        config = conf.load()
     except ConfigurationError as exc:
-        return [Error(str(exc), hint="See docs/settings.md.", id="cutover.E001")]
-    return []
+        return [_error("E001", str(exc), "See docs/settings.md.")]
+    apart: tuple[Callable[[Config], Found], ...] = (_apps, _ledger, _lease, _celery)
+    return [message for check in apart for message in check(config)]
+
+
+def _apps(_: Config) -> Found:
+    """E002, E003: the apps that this one works with."""
+    if not apps.is_installed("django_celery_beat"):
+        yield _error("E002", "django_celery_beat is not in INSTALLED_APPS.", "Add it: its rows are the database side.")
+    if getattr(settings, "PRODUCTION_PROCESSES", None) and not apps.is_installed("django_prodserver"):
+        hint = "Add it: `manage.py prodserver` is its command."
+        yield _error("E003", "PRODUCTION_PROCESSES is set, but django_prodserver is not in INSTALLED_APPS.", hint)
+
+
+def _ledger(config: Config) -> Found:
+    """E004, E005: the ledger's database."""
+    if config.database not in settings.DATABASES:
+        hint = f"Name one of DATABASES: {', '.join(sorted(settings.DATABASES))}."
+        yield _error("E004", f"CUTOVER['DATABASE'] = {config.database!r} is no database of DATABASES.", hint)
+        return
+    if not apps.is_installed("django_celery_beat"):
+        return
+    from django_celery_beat.models import PeriodicTask
+
+    from cutover.models import Slot
+
+    rows = router.db_for_write(PeriodicTask)
+    if rows != config.database:
+        hint = f"Set CUTOVER['DATABASE'] to {rows!r}, or route both apps to one database: a switch is one commit."
+        yield _error("E005", f"The rows are in {rows!r}, the ledger is in {config.database!r}.", hint)
+    elif not router.allow_migrate_model(config.database, Slot):
+        hint = "Let the router admit the app label `cutover` there."
+        yield _error("E005", f"DATABASE_ROUTERS keep the ledger's tables out of {config.database!r}.", hint)
+
+
+def _lease(config: Config) -> Found:
+    """E006: the Redis alias."""
+    try:
+        connections.redis_client(config)
+    except ConfigurationError as exc:
+        hint = (
+            "Add a CACHES entry with the backend django_redis.cache.RedisCache and name it in CUTOVER['REDIS_ALIAS']."
+        )
+        yield _error("E006", str(exc), hint)
+    except LeaseUnavailable:
+        return  # a server that is away is no mistake in the settings
+
+
+def _celery(config: Config) -> Found:
+    """E007, E008, W001, W002, W003: the Celery app."""
+    try:
+        app = project.celery_app(config)
+    except ConfigurationError as exc:
+        hint = "Or import the app in the project's __init__.py, as Celery's own pages say."
+        yield _error("E007", str(exc), hint)
+        return
+    yield from _schedule(app, config)
+    yield from _guard(app)
+    scheduler = app.conf.beat_scheduler
+    if not str(scheduler).startswith("cutover.") and not getattr(scheduler, "side", None):
+        hint = f"Set it to {' or '.join(map(repr, SCHEDULERS))}: then `celery beat` and `worker -B` are safe too."
+        message = f"The Celery app's beat_scheduler is {scheduler!r}: a beat started by it sends without the lease."
+        yield Warning(message, hint=hint, id="cutover.W002")
+
+
+def _schedule(app: Celery, config: Config) -> Found:
+    try:
+        schedule = project.code_schedule(app, config)
+    except ConfigurationError as exc:
+        yield _error("E008", str(exc), "See CODE_SCHEDULE in docs/settings.md.")
+        return
+    strange = sorted(name for name in config.entries if name not in schedule) if schedule else []
+    if strange:
+        message = f"CUTOVER['ENTRIES'] names {', '.join(map(repr, strange))}, no entry of the code schedule."
+        yield Warning(message, hint="Right where it is the name of a row; else mend the name.", id="cutover.W003")
+
+
+def _guard(app: Celery) -> Found:
+    from cutover.guard import GuardedTask
+
+    if not issubclass(app.Task, GuardedTask):
+        hint = 'Celery("project", task_cls="cutover.guard.GuardedTask"), or derive the project\'s own base from it.'
+        yield Warning("The Celery app's tasks run without the run guard.", hint=hint, id="cutover.W001")
+
+
+def _error(number: str, message: str, hint: str) -> Error:
+    return Error(message, hint=hint, id=f"cutover.{number}")

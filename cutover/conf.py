@@ -48,6 +48,7 @@ class Config:
     release: str = ""
     run_without_database: bool = False
     sent_by_beat_alone: frozenset[str] = frozenset()
+    converters: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def renew_every(self) -> dt.timedelta:
@@ -93,6 +94,8 @@ def _convert(name: str, value: Any) -> Any:
         return _switch(name, value)
     if name == "ENTRIES":
         return _entries(value)
+    if name == "CONVERTERS":
+        return _converters(value)
     if not isinstance(value, str):
         raise ConfigurationError(f"CUTOVER[{name!r}] must be a string, not {type(value).__name__}.")
     return value
@@ -125,6 +128,14 @@ def _catch_up(value: Any) -> CatchUp:
     except ValueError as exc:
         choices = " or ".join(repr(c.value) for c in CatchUp)
         raise ConfigurationError(f"CUTOVER['CATCH_UP'] must be {choices}, not {value!r}.") from exc
+
+
+def _converters(value: Any) -> Mapping[str, str]:
+    if isinstance(value, Mapping) and all(isinstance(part, str) for pair in value.items() for part in pair):
+        return dict(value)
+    raise ConfigurationError(
+        "CUTOVER['CONVERTERS'] must map dotted schedule classes to dotted functions that make a schedule a row holds."
+    )
 
 
 def _entries(value: Any) -> Mapping[str, Mapping[str, Any]]:

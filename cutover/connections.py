@@ -79,6 +79,7 @@ class Link:
             self._inbox.execute_command("CLIENT", "ID")
             self.client_id = int(self._inbox.parse_response())
             self._inbox.subscribe(channel)
+            self._inbox.get_message(timeout=ANSWER_TIMEOUT_S)  # that it is subscribed: nothing is missed from here on
         except BaseException:
             self.close()
             raise

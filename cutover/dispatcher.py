@@ -80,8 +80,8 @@ class Dispatcher:
     def sweep(self, term: Term, agenda: Agenda) -> Sent:
         """Publish again what was claimed and never confirmed, under the same task ids.
 
-        Given up, with the reason in the ledger: a claim that a newer slot of its entry supersedes, and one whose entry
-        this side does not have.
+        Given up, with the reason in the ledger: a claim that a newer slot of its entry supersedes, one older than its
+        catch-up window, and one whose entry this side does not have.
         """
         sent = Sent()
         self._confirm([])
@@ -94,6 +94,8 @@ class Dispatcher:
                 hopeless[claim.slot] = "superseded by a newer slot before it was published"
             elif entry is None:
                 hopeless[claim.slot] = f"side {term.side} has no such entry"
+            elif clock.now() - claim.slot.due_at > agenda.window(claim.slot.entry):
+                hopeless[claim.slot] = "older than the catch-up window"
             else:
                 stuck.append((entry, claim.slot, claim.epoch))
         if (hopeless or stuck) and not self._ledger.give_up(term, hopeless):

@@ -5,7 +5,7 @@ It does NOT write over what somebody else wrote into a row, unless told to adopt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,8 +15,8 @@ from celery.schedules import crontab
 from django.db import transaction
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
-from cutover import project, rows
-from cutover.carry import Refusal, RowValues, row_values
+from cutover import bulk, project, rows
+from cutover.carry import Carried, Refusal, RowValues, carry
 from cutover.conf import Config
 from cutover.errors import ConfigurationError, EntryRefused
 from cutover.models import CarriedEntry
@@ -73,7 +73,7 @@ def code_entries(app: Celery, config: Config) -> dict[EntryName, ScheduleEntry]:
         try:
             entry = ScheduleEntry(**{**dict(fields), "name": name, "app": app})
             entry.options = dict(entry.options)
-        except (TypeError, ValueError) as exc:
+        except Exception as exc:  # a schedule's own clock may raise anything
             refusals.append(Refusal(EntryName(str(name)), "entry", f"is not what celery reads ({exc})", "mend it"))
         else:
             entries[EntryName(name)] = entry
@@ -82,13 +82,22 @@ def code_entries(app: Celery, config: Config) -> dict[EntryName, ScheduleEntry]:
     return entries
 
 
-def draft(app: Celery, entries: Mapping[EntryName, ScheduleEntry]) -> tuple[list[RowValues], list[Refusal]]:
-    """The rows for ``entries``, and the refusals of those that can have none."""
-    drafted: list[RowValues] = []
+def serializer_of(app: Celery, entry: ScheduleEntry) -> str:
+    """The serializer that the entry's message is written with."""
+    task = app.tasks.get(entry.task)
+    own = entry.options.get("serializer") or getattr(task, "serializer", None)
+    return str(own or app.conf.task_serializer)
+
+
+def draft(
+    app: Celery, config: Config, entries: Mapping[EntryName, ScheduleEntry]
+) -> tuple[list[Carried], list[Refusal]]:
+    """What ``entries`` become, and the refusals of those that can not be carried over."""
+    drafted: list[Carried] = []
     refusals: list[Refusal] = []
     for entry in entries.values():
-        found = row_values(entry, tuples_are_lists=app.conf.task_serializer == "json")
-        if isinstance(found, RowValues):
+        found = carry(entry, serializer_of(app, entry), config.converters)
+        if isinstance(found, Carried):
             drafted.append(found)
         else:
             refusals += found
@@ -108,25 +117,34 @@ def objections(values: RowValues, row: PeriodicTask, carried: CarriedEntry | Non
     return found
 
 
-def import_entries(app: Celery, config: Config, entries: Mapping[EntryName, ScheduleEntry], adopt: bool) -> Import:
+def import_entries(
+    app: Celery,
+    config: Config,
+    entries: Mapping[EntryName, ScheduleEntry],
+    adopt: bool,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Import:
     """Write the rows in one transaction, and remember each as carried.
 
     ``adopt`` allows to take over rows of the same name that differ or are enabled: they get the code's values and are
     disabled. Raises EntriesRefused, with all refusals and before anything is written.
     """
     alias = config.database
-    drafted, refusals = draft(app, entries)
+    progress(f"reading {len(entries)} entries")
+    drafted, refusals = draft(app, config, entries)
     with transaction.atomic(using=alias):
+        progress("comparing with the rows that there are")
         standing = rows.periodic_tasks(alias, entries.keys())
         carried = {EntryName(kept.name): kept for kept in CarriedEntry.objects.using(alias).select_for_update()}
         if not adopt:
-            for values in drafted:
-                if values.name in standing:
-                    refusals += objections(values, standing[values.name], carried.get(values.name))
+            for one in drafted:
+                if (row := standing.get(one.row.name)) is not None:
+                    refusals += objections(one.row, row, carried.get(one.row.name))
         if refusals:
             raise EntriesRefused(refusals)
         done = _sort(drafted, standing, carried)
-        _write(alias, drafted, done)
+        progress(f"writing {done.changed} rows")
+        _write(alias, drafted, standing, done)
         _remember(alias, drafted, carried, done, entries)
         if done.changed or not PeriodicTasks.objects.using(alias).exists():
             PeriodicTasks.update_changed()
@@ -139,10 +157,10 @@ def _is_ours(carried: CarriedEntry | None, row: PeriodicTask) -> bool:
 
 
 def _sort(
-    drafted: list[RowValues], standing: Mapping[EntryName, PeriodicTask], carried: Mapping[EntryName, CarriedEntry]
+    drafted: list[Carried], standing: Mapping[EntryName, PeriodicTask], carried: Mapping[EntryName, CarriedEntry]
 ) -> Import:
     done = Import()
-    for values in drafted:
+    for values in (one.row for one in drafted):
         row = standing.get(values.name)
         if row is None:
             done.created.append(values.name)
@@ -152,35 +170,49 @@ def _sort(
             done.updated.append(values.name)
         else:
             done.adopted.append(values.name)
-    done.forgotten.extend(sorted(carried.keys() - {values.name for values in drafted}))
+    done.forgotten.extend(sorted(carried.keys() - {one.row.name for one in drafted}))
     return done
 
 
-def _write(alias: str, drafted: list[RowValues], done: Import) -> None:
+def _write(alias: str, drafted: list[Carried], standing: Mapping[EntryName, PeriodicTask], done: Import) -> None:
+    created, overwritten = set(done.created), {*done.updated, *done.adopted}
+    fresh = [one.row for one in drafted if one.row.name in created]
+    changed = [(standing[one.row.name], one.row) for one in drafted if one.row.name in overwritten]
+    if not fresh and not changed:
+        return
     shelf = rows.Schedules(alias)
-    created = set(done.created)
-    overwritten = {*done.updated, *done.adopted}
-    rows.create(alias, [values for values in drafted if values.name in created], shelf)
-    for values in drafted:
-        if values.name in overwritten:
-            rows.overwrite(alias, values, shelf)
+    shelf.provide(values.schedule for values in [*fresh, *(values for _, values in changed)])
+    rows.create(alias, fresh, shelf)
+    rows.overwrite(alias, changed, shelf)
 
 
 def _remember(
     alias: str,
-    drafted: list[RowValues],
+    drafted: list[Carried],
     carried: Mapping[EntryName, CarriedEntry],
     done: Import,
     entries: Mapping[EntryName, ScheduleEntry],
 ) -> None:
     created = set(done.created)
-    fresh = []
-    for values in drafted:
-        kept = carried.get(values.name)
-        present = {"fingerprint": fingerprint(entries[values.name].schedule), "row": rows.record(values)}
+    fresh, changed = [], []
+    for one in drafted:
+        name = one.row.name
+        present = {
+            "fingerprint": fingerprint(entries[name].schedule),
+            "row": rows.record(one.row),
+            "options": one.options,
+            "relative": one.relative,
+        }
+        kept = carried.get(name)
         if kept is None:
-            fresh.append(CarriedEntry(name=values.name, created=values.name in created, **present))
-        elif (kept.fingerprint, kept.row) != (present["fingerprint"], present["row"]):
-            CarriedEntry.objects.using(alias).filter(name=values.name).update(**present)
-    CarriedEntry.objects.using(alias).bulk_create(fresh)
+            fresh.append(CarriedEntry(name=name, created=name in created, **present))
+        elif any(getattr(kept, field) != value for field, value in present.items()):
+            for field, value in present.items():
+                setattr(kept, field, value)
+            changed.append(kept)
+    moved = {kept.name for kept in changed} & set(done.unchanged)  # what is beside the row has changed, not the row
+    done.unchanged[:] = [name for name in done.unchanged if name not in moved]
+    done.updated.extend(one.row.name for one in drafted if one.row.name in moved)
+    bulk.insert(alias, fresh)
+    bulk.update(alias, changed, ("fingerprint", "row", "options", "relative"))
     CarriedEntry.objects.using(alias).filter(name__in=done.forgotten).delete()

@@ -10,13 +10,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from django.db import DatabaseError, IntegrityError, InterfaceError, connections, transaction
 from django.db.models import F, Func, Max, QuerySet, TextField, Value
 
-from cutover import clock, models
+from cutover import bulk, clock, models
 from cutover.errors import LedgerNotMigrated, LedgerUnavailable
 from cutover.slots import Standing
 from cutover.types import (
@@ -35,6 +35,8 @@ from cutover.types import (
 
 _OVERLAP: Final = 1_000
 """How many slots before the last known one are read again: transactions may commit out of the order of their keys."""
+_CLOCKS_APART: Final = dt.timedelta(minutes=1)
+"""How long before the last known change of an entry changes are read again: the hosts' clocks may differ."""
 _CLAIM_TRIES: Final = 3
 _PATIENCE: Final = Func(
     Value("idle_in_transaction_session_timeout"),
@@ -72,6 +74,15 @@ class RunView:
     has_ended: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """One entry as the ledger has it."""
+
+    fingerprint: str
+    owed_from: dt.datetime
+    active: bool = True
+
+
 class Ledger:
     """The ledger in one database. Every method raises LedgerUnavailable (or LedgerNotMigrated) when there is none."""
 
@@ -79,6 +90,8 @@ class Ledger:
         self._alias = alias
         self._namespace = namespace
         self._retention = retention
+        self._entries: dict[EntryName, _Known] = {}
+        self._entries_at = dt.datetime.min.replace(tzinfo=dt.UTC) + _CLOCKS_APART
 
     # --- the fence --------------------------------------------------------------------------------------------------
 
@@ -230,18 +243,35 @@ class Ledger:
         with self._transaction():
             if not self._admits(term):
                 return None
-            known = {EntryName(e.name): e for e in models.Entry.objects.using(self._alias).all()}
-            new = [
-                models.Entry(name=n, fingerprint=f, owed_from=min(records.get(n, now), now), changed_at=now)
-                for n, f in fingerprints.items()
-                if n not in known
-            ]
-            changed = [e for n, e in known.items() if _entry_changes(e, fingerprints.get(n), now)]
-            models.Entry.objects.using(self._alias).bulk_create(new, batch_size=200)
-            fields = ["fingerprint", "active", "owed_from", "changed_at"]
-            models.Entry.objects.using(self._alias).bulk_update(changed, fields, batch_size=100)
-        known.update({EntryName(e.name): e for e in new})
-        return {name: known[name].owed_from for name in fingerprints}
+            self._learn_entries()
+            changes = dict(_entry_changes(self._entries, fingerprints, records, now))
+            made = [models.Entry(name=n, changed_at=now, **asdict(known)) for n, known in changes.items()]
+            bulk.insert(self._alias, [entry for entry in made if entry.name not in self._entries])
+            fields = ("fingerprint", "active", "owed_from", "changed_at")
+            bulk.update(self._alias, [entry for entry in made if entry.name in self._entries], fields)
+        self._entries.update(changes)
+        return {name: self._entries[name].owed_from for name in fingerprints}
+
+    def owed_alike(self, fingerprints: Mapping[EntryName, str]) -> dict[EntryName, dt.datetime]:
+        """Since when slots are owed to those entries that the ledger knows with the same schedule; writes nothing."""
+        with self._database():
+            self._learn_entries()
+        return {
+            name: known.owed_from
+            for name, fingerprint in fingerprints.items()
+            if (known := self._entries.get(name)) is not None and known.active and known.fingerprint == fingerprint
+        }
+
+    def _learn_entries(self) -> None:
+        """Read what has changed of the entries since the last time, so that taking office need not read them all."""
+        rows = models.Entry.objects.using(self._alias)
+        if self._entries and rows.count() == len(self._entries):
+            rows = rows.filter(changed_at__gt=self._entries_at - _CLOCKS_APART)
+        else:
+            self._entries = {}
+        for name, changed_at, *known in rows.values_list("name", "changed_at", "fingerprint", "owed_from", "active"):
+            self._entries[EntryName(name)] = _Known(*known)
+            self._entries_at = max(self._entries_at, changed_at)
 
     def last_slot(self, entry: EntryName) -> dt.datetime | None:
         """The entry's latest slot; None before the first."""
@@ -266,11 +296,11 @@ class Ledger:
         forgotten it.
         """
         now = clock.now()
-        with self._database():
-            if self._slot_rows(slot).filter(run_started_at=None).update(run_started_at=now, run_by=worker):
-                return Start.STARTED
-            if self._slot_rows(slot).exists():
-                return Start.ALREADY_STARTED
+        if self._begin_run(slot, worker):
+            return Start.STARTED
+        if self._is_known(slot):
+            # Asked once more: its claim may have been committed between the two questions.
+            return Start.STARTED if self._begin_run(slot, worker) else Start.ALREADY_STARTED
         if slot.due_at < now - self._retention:
             return Start.TOO_OLD
         reason = f"sent without the lease by {origin}" if origin else "recorded by its run"
@@ -281,7 +311,7 @@ class Ledger:
             with self._transaction():
                 row.save(using=self._alias, force_insert=True)
         except IntegrityError:
-            return Start.ALREADY_STARTED
+            return Start.STARTED if self._begin_run(slot, worker) else Start.ALREADY_STARTED
         return Start.STARTED
 
     def end_run(self, slot: Slot, worker: str) -> None:
@@ -336,6 +366,15 @@ class Ledger:
 
     def _slot_rows(self, slot: Slot) -> QuerySet[models.Slot]:
         return models.Slot.objects.using(self._alias).filter(entry=slot.entry, due_at=slot.due_at)
+
+    def _begin_run(self, slot: Slot, worker: str) -> bool:
+        with self._database():
+            rows = self._slot_rows(slot).filter(run_started_at=None)
+            return bool(rows.update(run_started_at=clock.now(), run_by=worker))
+
+    def _is_known(self, slot: Slot) -> bool:
+        with self._database():
+            return self._slot_rows(slot).exists()
 
     def _row(self, term: Term, slot: Slot, state: SlotState, reason: str = "", covers: int = 0) -> models.Slot:
         return models.Slot(
@@ -408,18 +447,22 @@ class Ledger:
         return LedgerUnavailable(f"The database ({self._alias}) gives no answer: {str(exc).strip()}")
 
 
-def _entry_changes(entry: models.Entry, fingerprint: str | None, now: dt.datetime) -> bool:
-    """Bring a known entry up to the present schedule (None: it has the entry no more); True if that changes it."""
-    if fingerprint is None:
-        changes = entry.active
-        entry.active = False
-    else:
-        changes = not entry.active or entry.fingerprint != fingerprint
-        if changes:
-            entry.fingerprint, entry.active, entry.owed_from = fingerprint, True, now
-    if changes:
-        entry.changed_at = now
-    return changes
+def _entry_changes(
+    known: Mapping[EntryName, _Known],
+    fingerprints: Mapping[EntryName, str],
+    records: Mapping[EntryName, dt.datetime],
+    now: dt.datetime,
+) -> Iterator[tuple[EntryName, _Known]]:
+    """What the ledger is to know of the entries that are new, changed, there again, or gone."""
+    for name, fingerprint in fingerprints.items():
+        before = known.get(name)
+        if before is None:
+            yield name, _Known(fingerprint, min(records.get(name, now), now))
+        elif not before.active or before.fingerprint != fingerprint:
+            yield name, _Known(fingerprint, now)
+    for name, before in known.items():
+        if before.active and name not in fingerprints:
+            yield name, replace(before, active=False)
 
 
 def _fence_view(row: models.Fence) -> FenceView:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from django.db import models
 
+from cutover.fields import InstantField
 from cutover.types import Side, SlotState
 
 SIDES = [(side.value, side.value) for side in Side]
@@ -22,7 +23,7 @@ class Fence(models.Model):
     id = models.SmallIntegerField(primary_key=True, default=1)
     epoch = models.BigIntegerField(default=0)
     side = models.CharField(max_length=8, choices=SIDES, default=Side.CODE.value)
-    switched_at = models.DateTimeField(null=True)
+    switched_at = InstantField(null=True)
 
     class Meta:
         constraints: ClassVar = [models.CheckConstraint(condition=models.Q(id=1), name="cutover_fence_single")]
@@ -40,9 +41,9 @@ class Term(models.Model):
     host = models.CharField(max_length=255)
     pid = models.PositiveIntegerField()
     release = models.CharField(max_length=100, blank=True)
-    started_at = models.DateTimeField()
-    first_tick_at = models.DateTimeField(null=True)
-    ended_at = models.DateTimeField(null=True)
+    started_at = InstantField()
+    first_tick_at = InstantField(null=True)
+    ended_at = InstantField(null=True)
     end_reason = models.CharField(max_length=100, blank=True)
 
     class Meta:
@@ -57,9 +58,9 @@ class Entry(models.Model):
 
     name = models.CharField(max_length=NAME_LENGTH, primary_key=True)
     fingerprint = models.TextField()
-    owed_from = models.DateTimeField()
+    owed_from = InstantField()
     active = models.BooleanField(default=True)
-    changed_at = models.DateTimeField(db_index=True)
+    changed_at = InstantField(db_index=True)
 
     class Meta:
         verbose_name_plural = "entries"
@@ -73,15 +74,15 @@ class Slot(models.Model):
     """One slot of one entry. That there is at most one row for it is the whole argument."""
 
     entry = models.CharField(max_length=NAME_LENGTH)
-    due_at = models.DateTimeField()
+    due_at = InstantField()
     epoch = models.BigIntegerField()
     side = models.CharField(max_length=8, choices=SIDES)
     state = models.CharField(max_length=9, choices=[(s.value, s.value) for s in SlotState])
     task_id = models.UUIDField()
-    claimed_at = models.DateTimeField()
-    published_at = models.DateTimeField(null=True)
-    run_started_at = models.DateTimeField(null=True)
-    run_ended_at = models.DateTimeField(null=True)
+    claimed_at = InstantField()
+    published_at = InstantField(null=True)
+    run_started_at = InstantField(null=True)
+    run_ended_at = InstantField(null=True)
     run_by = models.CharField(max_length=255, blank=True)
     suppressed = models.PositiveIntegerField(default=0)
     covers = models.PositiveIntegerField(default=0)
@@ -107,12 +108,12 @@ class Cutover(models.Model):
     id = models.SmallIntegerField(primary_key=True, default=1)
     phase = models.PositiveSmallIntegerField(default=0)
     plan_hash = models.CharField(max_length=64, blank=True)
-    switched_at = models.DateTimeField(null=True)
+    switched_at = InstantField(null=True)
     switch_epoch = models.BigIntegerField(null=True)
     operator = models.CharField(max_length=255, blank=True)
     operator_host = models.CharField(max_length=255, blank=True)
     operator_pid = models.PositiveIntegerField(null=True)
-    operator_seen_at = models.DateTimeField(null=True)
+    operator_seen_at = InstantField(null=True)
 
     class Meta:
         constraints: ClassVar = [models.CheckConstraint(condition=models.Q(id=1), name="cutover_cutover_single")]
@@ -129,8 +130,8 @@ class Transition(models.Model):
     outcome = models.CharField(max_length=10, default="begun")
     detail = models.TextField(blank=True)
     operator = models.CharField(max_length=255)
-    begun_at = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True)
+    begun_at = InstantField()
+    ended_at = InstantField(null=True)
 
     class Meta:
         ordering: ClassVar = ["-id"]
@@ -143,8 +144,8 @@ class UnguardedBeat(models.Model):
     """A beat that sends without the lease, as workers heard it: the origin (pid@host) of its messages."""
 
     origin = models.CharField(max_length=255, primary_key=True)
-    first_heard_at = models.DateTimeField()
-    last_heard_at = models.DateTimeField()
+    first_heard_at = InstantField()
+    last_heard_at = InstantField()
 
     class Meta:
         ordering: ClassVar = ["-last_heard_at"]
@@ -160,9 +161,11 @@ class CarriedEntry(models.Model):
     fingerprint = models.TextField()
     created = models.BooleanField()
     options = models.JSONField(default=dict)
+    relative = models.BooleanField(default=False)
     row = models.JSONField(default=dict)
+    row_before = models.JSONField(null=True)
     enabled_before = models.BooleanField(null=True)
-    last_run_at_before = models.DateTimeField(null=True)
+    last_run_at_before = InstantField(null=True)
 
     class Meta:
         verbose_name_plural = "carried entries"
@@ -170,3 +173,36 @@ class CarriedEntry(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ShadowRun(models.Model):
+    """An operator's wish that a standby of the database side computes what it would send, and sends nothing."""
+
+    asked_at = InstantField()
+    seconds = models.PositiveIntegerField()
+    holder = models.CharField(max_length=255, blank=True)
+    began_at = InstantField(null=True)
+    ended_at = InstantField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.seconds} s asked for at {self.asked_at:%Y-%m-%dT%H:%M:%S%z}"
+
+
+class ShadowSlot(models.Model):
+    """A slot that the standby would have sent in a shadow run, and when it would have."""
+
+    run = models.ForeignKey(ShadowRun, on_delete=models.CASCADE)
+    entry = models.CharField(max_length=NAME_LENGTH)
+    due_at = InstantField()
+    seen_at = InstantField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "entry", "due_at"], name="cutover_shadow_slot_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.entry} {self.due_at:%Y-%m-%dT%H:%M:%S%z}"

@@ -1,28 +1,27 @@
-"""Pure: code entries against rows -> every difference in when they fire and what they send.
-
-Schedules with equal fingerprints fire alike by construction; others are compared instant by instant.
-"""
+"""Code entries against the rows that are to send them: every difference in when they fire and what they send."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from celery import Celery
 from celery.beat import ScheduleEntry
-from celery.schedules import BaseSchedule, schedule
+from celery.schedules import BaseSchedule, crontab
 from django_celery_beat.models import PeriodicTask
-from django_celery_beat.schedulers import ModelEntry
-from kombu.utils.json import dumps, loads
+from kombu.utils.json import loads
 
-from cutover.carry import OWN_HEADERS
-from cutover.slots import Timetable, fingerprint, timetable
+from cutover import beside, messages
+from cutover.beside import NOTHING, Beside
+from cutover.firetimes import HORIZON, Parting, first_divergence
+from cutover.rows import JSON_FIELDS
+from cutover.slots import fingerprint, zone_of
 from cutover.types import EntryName
 
-HORIZON: Final = dt.timedelta(days=400)
-"""More than a year: every month, leap day aside, and both changes of a daylight-saving zone."""
+TOLD_EVERY: Final = 1_000
+"""After how many entries progress is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,101 +42,87 @@ def differences(
     code: Mapping[EntryName, ScheduleEntry],
     rows: Mapping[EntryName, PeriodicTask],
     since: dt.datetime,
+    kept: Mapping[EntryName, Beside] = NOTHING,
+    progress: Callable[[str], None] = lambda line: None,
     horizon: dt.timedelta = HORIZON,
 ) -> list[Difference]:
-    """Every difference between ``code`` and ``rows``; fire times are enumerated over ``horizon`` from ``since``."""
+    """Every difference between ``code`` and ``rows``, with what is ``kept`` beside these.
+
+    Fire times are compared over ``horizon`` from ``since``; messages as celery would hand them to the broker.
+    """
     found: list[Difference] = []
-    for name in sorted(code.keys() | rows.keys()):
+    comparison = _Comparison(app, beside.Reader(app, kept), since, horizon)
+    for number, name in enumerate(sorted(code.keys() | rows.keys())):
+        if number and number % TOLD_EVERY == 0:
+            progress(f"comparing fire times and messages: {number} of {len(code)} entries")
         if name not in rows:
             found.append(Difference(name, "entry", "present", "missing"))
         elif name not in code:
             found.append(Difference(name, "entry", "missing", "present"))
         else:
-            found += _entry_differences(app, code[name], rows[name], since, horizon)
+            found += comparison.entry(code[name], rows[name])
     return found
 
 
-def first_divergence(
-    one: BaseSchedule, other: BaseSchedule, since: dt.datetime, horizon: dt.timedelta
-) -> tuple[dt.datetime | None, dt.datetime | None] | None:
-    """The first fire times at which the two part; None when they do not up to ``since + horizon``.
+class _Comparison:
+    def __init__(self, app: Celery, reader: beside.Reader, since: dt.datetime, horizon: dt.timedelta) -> None:
+        self._app = app
+        self._reader = reader
+        self._builder = messages.Builder(app)
+        self._since = since
+        self._horizon = horizon
+        self._partings: dict[tuple[str, str], Parting | None] = {}
 
-    An interval and a calendar part at once, even where the two first instants happen to be the same.
-    """
-    if _is_interval(one) or _is_interval(other):
-        # An interval counts from its last slot: it fires with a calendar by chance only.
-        same = _is_interval(one) and _is_interval(other) and one.run_every == other.run_every
-        return None if same else (timetable(one).next_after(since), timetable(other).next_after(since))
-    if fingerprint(one) == fingerprint(other):
-        return None
-    end = since + horizon
-    for left, right in zip(_until(timetable(one), since, end), _until(timetable(other), since, end), strict=False):
-        if left != right:
-            return left, right
-        if left is None:
-            break
-    return None
+    def entry(self, entry: ScheduleEntry, row: PeriodicTask) -> list[Difference]:
+        name = EntryName(row.name)
+        broken = [column for column in JSON_FIELDS if not _is_json(getattr(row, column))]
+        if broken or row.scheduler is None:
+            # ModelEntry would answer such a row by disabling and saving it.
+            why = f"unreadable {', '.join(broken)}" if broken else "without a schedule"
+            return [Difference(name, "entry", "readable", why)]
+        once = row.clocked is not None
+        found = [
+            Difference(name, column, "unset", getattr(row, column))
+            for column, unset in (("start_time", None), ("expires", None), ("one_off", once))
+            if getattr(row, column) != unset
+        ]
+        sent = self._reader.entry(row, as_proved=False)
+        apart = self._parting(entry.schedule, sent.schedule)
+        if apart is not None:
+            zones = [_zone(self._app, found) for found in (entry.schedule, sent.schedule)]
+            found.append(Difference(name, "fire time", *(_spelt(at, zones) for at in apart)))
+        return found + self._messages(name, entry, sent)
 
+    def _parting(self, one: BaseSchedule, other: BaseSchedule) -> Parting | None:
+        pair = fingerprint(one), fingerprint(other)
+        if pair not in self._partings:
+            self._partings[pair] = first_divergence(one, other, self._since, self._horizon)
+        return self._partings[pair]
 
-def message(args: Any, kwargs: Any, options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What the worker is sent, spelt alike for both sides; the headers that the beats add themselves are left out.
-
-    Raises TypeError or ValueError for what JSON can not hold.
-    """
-    given = dict(options or {})
-    headers = {key: value for key, value in (given.pop("headers", None) or {}).items() if key not in OWN_HEADERS}
-    if isinstance(given.get("expires"), dt.timedelta):
-        given["expires"] = given["expires"].total_seconds()
-    said = {"args": loads(dumps(list(args or ()))), "kwargs": loads(dumps(dict(kwargs or {})))}
-    said |= {f"options[{key!r}]": value for key, value in given.items() if value not in (None, "")}
-    return said | ({"options['headers']": loads(dumps(headers))} if headers else {})
-
-
-def _is_interval(found: BaseSchedule) -> bool:
-    return isinstance(found, schedule) and not found.relative
-
-
-def _until(table: Timetable, since: dt.datetime, end: dt.datetime) -> Iterator[dt.datetime | None]:
-    """Every fire time in ``(since, end]``, then None without end."""
-    at: dt.datetime | None = since
-    while at is not None:
-        at = table.next_after(at)
-        if at is None or at > end:
-            break
-        yield at
-    while True:
-        yield None
+    def _messages(self, name: EntryName, entry: ScheduleEntry, sent: ScheduleEntry) -> list[Difference]:
+        try:
+            in_code = self._builder.message(entry)
+        except messages.Unsendable as exc:
+            return [Difference(name, "message", f"not to be sent ({exc})", "not compared")]
+        try:
+            in_row = self._builder.message(sent)
+        except messages.Unsendable as exc:
+            return [Difference(name, "message", "sent", f"not to be sent ({exc})")]
+        differing = messages.differing(in_code, in_row)
+        return [Difference(name, field, *values) for field, values in differing.items()]
 
 
-def _entry_differences(
-    app: Celery, entry: ScheduleEntry, row: PeriodicTask, since: dt.datetime, horizon: dt.timedelta
-) -> list[Difference]:
-    name = EntryName(row.name)
-    broken = [column for column in ("args", "kwargs", "headers") if not _is_json(getattr(row, column))]
-    if broken or row.scheduler is None:
-        # ModelEntry would answer such a row by disabling and saving it.
-        why = f"unreadable {', '.join(broken)}" if broken else "without a schedule"
-        return [Difference(name, "entry", "readable", why)]
-    found = [
-        Difference(name, column, "unset", getattr(row, column))
-        for column in ("start_time", "expires", "one_off")
-        if getattr(row, column)
-    ]
-    sent = ModelEntry(row, app=app)
-    apart = first_divergence(entry.schedule, sent.schedule, since, horizon)
-    if apart is not None:
-        found.append(Difference(name, "fire time", *(_spelt(at) for at in apart)))
-    if entry.task != sent.task:
-        found.append(Difference(name, "task", entry.task, sent.task))
-    try:
-        in_code = message(entry.args, entry.kwargs, entry.options)
-    except (TypeError, ValueError) as exc:
-        return [*found, Difference(name, "message", f"no JSON ({exc})", "JSON")]
-    in_row = message(sent.args, sent.kwargs, sent.options)
-    for key in sorted(in_code.keys() | in_row.keys()):
-        if in_code.get(key) != in_row.get(key):
-            found.append(Difference(name, key, in_code.get(key), in_row.get(key)))
-    return found
+def _zone(app: Celery, found: BaseSchedule) -> dt.tzinfo:
+    zone: dt.tzinfo = zone_of(found) if isinstance(found, crontab) else app.timezone
+    return zone
+
+
+def _spelt(at: dt.datetime | None, zones: list[dt.tzinfo]) -> str:
+    """An instant in both sides' zones; once where they have one name."""
+    if at is None:
+        return "never"
+    named = {str(zone): f"{at.astimezone(zone).isoformat(sep=' ')} {zone}" for zone in zones}
+    return " = ".join(named.values())
 
 
 def _is_json(text: str | None) -> bool:
@@ -146,7 +131,3 @@ def _is_json(text: str | None) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _spelt(at: dt.datetime | None) -> str:
-    return at.isoformat() if at is not None else "none"

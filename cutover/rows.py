@@ -6,27 +6,55 @@ Writes bypass ``save()`` and its signals: ``save()`` clears ``last_run_at`` of a
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, Final
 
-from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
+from django.db.models import QuerySet
+from django_celery_beat.models import PeriodicTask
 from kombu.utils.json import loads
 
-from cutover.carry import CrontabValues, IntervalValues, RowValues
+from cutover import bulk, clock, kinds
+from cutover.carry import RowValues
+from cutover.fields import instant, stored
+from cutover.kinds import Values
 from cutover.slots import fingerprint
 from cutover.types import EntryName
 
-_JSON_FIELDS: Final = ("args", "kwargs", "headers")
-_PLAIN_FIELDS: Final = ("task", "queue", "exchange", "routing_key", "priority", "expire_seconds")
-_UNSET: Final[Mapping[str, Any]] = {"start_time": None, "expires": None, "one_off": False}
-_SCHEDULES: Final = ("crontab", "interval", "solar", "clocked")
+JSON_FIELDS: Final = ("args", "kwargs", "headers")
+_PLAIN_FIELDS: Final = (
+    *("task", "queue", "exchange", "routing_key", "priority", "expire_seconds"),
+    *("start_time", "expires", "one_off"),
+)
+_INSTANTS: Final = ("start_time", "expires")
+_KINDS: Final = tuple(column for column, _ in kinds.MODELS.values())
+_WRITTEN: Final = (*_PLAIN_FIELDS, *JSON_FIELDS, *_KINDS, "enabled", "date_changed")
+_FEW: Final = 500
+"""Up to how many names are asked for by name; more are picked from all rows."""
 
 
 def periodic_tasks(alias: str, names: Collection[str]) -> dict[EntryName, PeriodicTask]:
     """The rows of these names that there are, with their schedules."""
-    query = PeriodicTask.objects.using(alias).select_related(*_SCHEDULES)
-    return {EntryName(row.name): row for row in query if row.name in names}
+    query = PeriodicTask.objects.using(alias)
+    if len(names) <= _FEW:
+        query = query.filter(name__in=names)
+    return {EntryName(row.name): row for row in with_schedules(query) if row.name in names}
+
+
+def with_schedules(query: QuerySet[PeriodicTask]) -> list[PeriodicTask]:
+    """The rows of ``query``; those on the same schedule share one object of it."""
+    found = list(query)
+    for column, model in kinds.MODELS.values():
+        keys = {getattr(row, f"{column}_id") for row in found} - {None}
+        if not keys:
+            continue
+        schedules = model._default_manager.using(query.db)
+        shared = {one.pk: one for one in (schedules.filter(pk__in=keys) if len(keys) <= _FEW else schedules.all())}
+        for row in found:
+            if (key := getattr(row, f"{column}_id")) in shared:
+                setattr(row, column, shared[key])
+    return found
 
 
 def schedule_of(row: PeriodicTask) -> str:
@@ -34,78 +62,109 @@ def schedule_of(row: PeriodicTask) -> str:
     return fingerprint(row.schedule) if row.scheduler is not None else "none"
 
 
+def same_schedule(values: Values, row: PeriodicTask) -> bool:
+    """Whether the row's schedule fires as ``values`` do."""
+    if row.scheduler is not None and kinds.values_of_row(row.scheduler) == values:
+        return True
+    return schedule_of(row) == fingerprint(kinds.row_of(values).schedule)
+
+
 def differing(values: RowValues, row: PeriodicTask) -> dict[str, tuple[Any, Any]]:
     """Where ``row`` differs from ``values``: field to (held, wanted). Whether it is enabled does not count."""
     found: dict[str, tuple[Any, Any]] = {}
     for name in _PLAIN_FIELDS:
-        held, wanted = getattr(row, name), getattr(values, name)
-        if (None if held == "" else held) != wanted:
+        held, wanted = _held(row, name), getattr(values, name)
+        if held != wanted:
             found[name] = (held, wanted)
-    for name in _JSON_FIELDS:
-        if _loaded(getattr(row, name)) != _loaded(getattr(values, name)):
-            found[name] = (getattr(row, name), getattr(values, name))
-    wanted_schedule = fingerprint(schedule_model(values.schedule).schedule)
-    if schedule_of(row) != wanted_schedule:
-        found["schedule"] = (schedule_of(row), wanted_schedule)
-    found |= {name: (getattr(row, name), unset) for name, unset in _UNSET.items() if getattr(row, name) != unset}
+    for name in JSON_FIELDS:
+        held, wanted = getattr(row, name), getattr(values, name)
+        if held != wanted and _loaded(held) != _loaded(wanted):
+            found[name] = (held, wanted)
+    if not same_schedule(values.schedule, row):
+        found["schedule"] = (schedule_of(row), fingerprint(kinds.row_of(values.schedule).schedule))
     return found
+
+
+def values_of(row: PeriodicTask) -> RowValues:
+    """What the row holds; raises AttributeError for a row without a schedule."""
+    plain = {name: _held(row, name) for name in _PLAIN_FIELDS}
+    plain |= {name: getattr(row, name) or ("[]" if name == "args" else "{}") for name in JSON_FIELDS}
+    return RowValues(name=EntryName(row.name), schedule=kinds.values_of_row(row.scheduler), **plain)
 
 
 def record(values: RowValues) -> dict[str, Any]:
     """``values`` as plain data, for a JSON field."""
-    return asdict(values)
+    plain = {column.name: getattr(values, column.name) for column in fields(values)} | {
+        name: at.isoformat() if (at := getattr(values, name)) is not None else None for name in _INSTANTS
+    }
+    return plain | {"schedule": asdict(values.schedule)}
 
 
 def recorded(data: Mapping[str, Any]) -> RowValues:
     """What ``record`` was given."""
-    columns = data["schedule"]
-    kind = CrontabValues if "minute" in columns else IntervalValues
-    return RowValues(**{**data, "schedule": kind(**columns)})
+    instants = {name: dt.datetime.fromisoformat(data[name]) if data[name] else None for name in _INSTANTS}
+    return RowValues(**{**data, **instants, "schedule": kinds.recorded(data["schedule"])})
 
 
 def create(alias: str, wanted: Iterable[RowValues], shelf: Schedules) -> None:
     """Create disabled rows."""
-    fresh = [PeriodicTask(name=values.name, enabled=False, **_columns(values, shelf)) for values in wanted]
-    PeriodicTask.objects.using(alias).bulk_create(fresh)
+    fresh = []
+    for values in wanted:
+        row = PeriodicTask(name=values.name)
+        _fill(row, values, shelf)
+        fresh.append(row)
+    bulk.insert(alias, fresh)
 
 
-def overwrite(alias: str, values: RowValues, shelf: Schedules) -> None:
-    """Give an existing row these values and disable it; the schedule kinds that it does not have are unset."""
-    query = PeriodicTask.objects.using(alias).filter(name=values.name)
-    query.update(enabled=False, **_UNSET, **_columns(values, shelf))
+def overwrite(alias: str, wanted: Iterable[tuple[PeriodicTask, RowValues]], shelf: Schedules) -> None:
+    """Give existing rows these values and disable them; the schedule kinds that they do not have are unset."""
+    changed = []
+    for row, values in wanted:
+        _fill(row, values, shelf)
+        row.date_changed = stored(clock.now())
+        changed.append(row)
+    bulk.update(alias, changed, _WRITTEN)
 
 
 class Schedules:
-    """The schedule rows of one database: the oldest of equal ones is used, a missing one is created."""
+    """The schedule rows of one database: the oldest of equal ones is used, missing ones are created."""
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
-        self._known: dict[CrontabValues | IntervalValues, CrontabSchedule | IntervalSchedule] = {}
-        for crontab in CrontabSchedule.objects.using(alias).order_by("-pk"):
-            columns = {name: getattr(crontab, name) for name in CrontabValues.__dataclass_fields__}
-            self._known[CrontabValues(**{**columns, "timezone": str(crontab.timezone)})] = crontab
-        for interval in IntervalSchedule.objects.using(alias).order_by("-pk"):
-            self._known[IntervalValues(interval.every, interval.period)] = interval
+        self._known: dict[Values, Any] = {}
+        for _, model in kinds.MODELS.values():
+            for row in model._default_manager.using(alias).order_by("-pk"):
+                self._known[kinds.values_of_row(row)] = row
 
-    def row(self, values: CrontabValues | IntervalValues) -> CrontabSchedule | IntervalSchedule:
-        """The saved schedule row that holds ``values``."""
-        if values not in self._known:
-            made = schedule_model(values)
-            type(made).objects.using(self._alias).bulk_create([made])
-            self._known[values] = made
+    def provide(self, wanted: Iterable[Values]) -> None:
+        """Create what is missing, in one go for each kind."""
+        missing = {values: kinds.row_of(values) for values in wanted if values not in self._known}
+        for _, model in kinds.MODELS.values():
+            fresh = {values: row for values, row in missing.items() if isinstance(row, model)}
+            model._default_manager.using(self._alias).bulk_create(fresh.values())
+            self._known.update(fresh)
+
+    def row(self, values: Values) -> Any:
+        """The saved schedule row that holds ``values``; it is there, or was provided."""
         return self._known[values]
 
 
-def schedule_model(values: CrontabValues | IntervalValues) -> CrontabSchedule | IntervalSchedule:
-    """The schedule row that holds ``values``, not saved."""
-    model = CrontabSchedule if isinstance(values, CrontabValues) else IntervalSchedule
-    return model(**asdict(values))
+def _fill(row: PeriodicTask, values: RowValues, shelf: Schedules) -> None:
+    for name in (*_PLAIN_FIELDS, *JSON_FIELDS):
+        value = getattr(values, name)
+        setattr(row, name, stored(value) if isinstance(value, dt.datetime) else value)
+    row.enabled = False
+    column, _ = kinds.MODELS[type(values.schedule)]
+    for kind in _KINDS:
+        setattr(row, kind, shelf.row(values.schedule) if kind == column else None)
 
 
-def _columns(values: RowValues, shelf: Schedules) -> dict[str, Any]:
-    columns = {name: getattr(values, name) for name in (*_PLAIN_FIELDS, *_JSON_FIELDS)}
-    kind = "crontab" if isinstance(values.schedule, CrontabValues) else "interval"
-    return columns | dict.fromkeys(_SCHEDULES) | {kind: shelf.row(values.schedule)}
+def _held(row: PeriodicTask, name: str) -> Any:
+    """One column; an empty text is none, an instant is aware."""
+    value = getattr(row, name)
+    if isinstance(value, dt.datetime):
+        return instant(value)
+    return None if value == "" else value
 
 
 def _loaded(text: str | None) -> Any:

@@ -13,7 +13,8 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, ClassVar, Final
 
@@ -24,7 +25,7 @@ from django.db.models import F
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from django_celery_beat.schedulers import DatabaseScheduler as StockDatabaseScheduler
 
-from cutover import clock, conf, project, shelf
+from cutover import beside, clock, conf, project, shelf
 from cutover.agenda import Limits
 from cutover.candidate import Candidate, Entries
 from cutover.conf import CatchUpRule, Config
@@ -32,8 +33,13 @@ from cutover.connections import redis_client
 from cutover.dispatcher import Dispatcher
 from cutover.elector import Elector, News
 from cutover.errors import LedgerUnavailable
+from cutover.events import Event, tell
+from cutover.fields import instant, stored
 from cutover.lease import Lease
 from cutover.ledger import Ledger
+from cutover.models import CarriedEntry
+from cutover.rows import with_schedules
+from cutover.shadow import Shadow
 from cutover.types import EntryName, HolderId, Identity, Side
 
 BROKER_TRIES: Final = 2
@@ -46,7 +52,9 @@ class Leased(Scheduler):
     side: ClassVar[Side]
     _candidate: Candidate | None = None
     _elector: Elector | None = None
+    _ledger: Ledger | None = None
     _stopping = False
+    _holder = HolderId("")
 
     def tick(self, *_: Any, **__: Any) -> float:
         """One turn of the candidate. It does its own waiting, so that it can be woken; hence always 0."""
@@ -86,7 +94,7 @@ class Leased(Scheduler):
         connections[config.database].settings_dict["CONN_MAX_AGE"] = None
         elector = Elector(client, lease, who, self.side, config.lease, config.renew_every)
         dispatcher = Dispatcher(ledger, self._hand_over, config.namespace, elector.vouch)
-        self._elector = elector
+        self._elector, self._ledger = elector, ledger
         self._defer_signals()
         elector.start()
         return Candidate(config, who, self.side, elector, ledger, dispatcher, self)
@@ -107,6 +115,10 @@ class Leased(Scheduler):
 
     def _ensure_connected(self) -> Any:
         return self.connection.ensure_connection(max_retries=BROKER_TRIES, interval_start=0.1, interval_step=0.2)
+
+    def rehearse(self, looks: bool) -> float | None:
+        """See ``candidate.Source``: this side has nothing to rehearse."""
+        return None
 
     def should_sync(self) -> bool:
         """Never by the stock clock: what was sent is in the ledger when it was sent."""
@@ -149,9 +161,17 @@ class CodeScheduler(Leased, PersistentScheduler):
         self._leave()
         Scheduler.close(self)
         if self._led:
+            self._adopt_last_slots()
             shelf.write(self.schedule_filename, self.data, self.app)
 
-    def load(self) -> Entries | None:
+    def _adopt_last_slots(self) -> None:
+        """Take over what others sent while this beat stood by: the next one to read the file would send it again."""
+        with suppress(LedgerUnavailable):
+            last, _ = self._ledger.last_slots() if self._ledger is not None else ({}, 0)
+            for name in last.keys() & self.data.keys():
+                self.data[name].last_run_at = last[EntryName(name)]
+
+    def load(self, thorough: bool = True) -> Entries | None:
         """See ``candidate.Source``: the code schedule does not change while the process lives."""
         if self._loaded:
             return None
@@ -184,6 +204,7 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
     side = Side.DATABASE
     _version = ""
     _digest: Any = None
+    _shadow: Shadow | None = None
 
     def setup_schedule(self) -> None:
         """Nothing is written: the rows are the master."""
@@ -194,36 +215,54 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
         """The entries by name, as loaded last."""
         return self._schedule or {}
 
-    def enabled_models_qs(self) -> Any:
-        """Every enabled row: the stock scheduler hides those whose hour is not near, and so misses late ones."""
-        return PeriodicTask.objects.enabled().select_related("interval", "crontab", "solar", "clocked")
-
     def sync(self) -> None:
         """Nothing is left to write: see ``published``."""
 
-    def load(self) -> Entries | None:
+    def load(self, thorough: bool = True) -> Entries | None:
         """See ``candidate.Source``."""
-        try:
+        with _reading():
             last_change = PeriodicTasks.last_change()
             version = last_change.isoformat() if last_change else ""
+            if version == self._version and self._digest is not None and not thorough:
+                return None
             rows = PeriodicTask.objects.enabled().order_by("pk")
             digest = hash(tuple(rows.values_list(*_WATCHED)))
             if version == self._version and digest == self._digest:
                 return None
-            self._schedule = self.all_as_schedule()
-        except (DatabaseError, InterfaceError) as exc:
-            connections[PeriodicTask.objects.db].close()
-            raise LedgerUnavailable(f"The schedule can not be read: {exc}") from exc
+            entries = self._entries(self.enabled_models_qs())
+        self._schedule = {name: entry for name, (entry, _, _) in entries.items()}
         self._version, self._digest = version, digest
+        return entries
+
+    def enabled_models_qs(self) -> Any:
+        """Every enabled row: the stock scheduler hides those whose hour is not near, and so misses late ones."""
+        return PeriodicTask.objects.enabled()
+
+    def _entries(self, query: Any) -> Entries:
         config, deadline = conf.load(), self.app.conf.beat_cron_starting_deadline
-        return {
-            EntryName(name): (
-                entry,
-                _rule(config, name, deadline),
-                Limits(entry.model.start_time, entry.model.expires),
-            )
-            for name, entry in self._schedule.items()
-        }
+        reader = beside.Reader(self.app, beside.load(config.database))
+        found: Entries = {}
+        for row in with_schedules(query):
+            name = EntryName(row.name)
+            try:
+                entry = reader.entry(row)
+            except Exception as exc:  # a row that can not be read; the others must go on
+                tell(Event.ENTRY_FAILED, entry=name, reason=f"its row can not be read: {exc}")
+                continue
+            found[name] = (entry, _rule(config, name, deadline), Limits(row.start_time, row.expires))
+        return found
+
+    def rehearse(self, looks: bool) -> float | None:
+        """See ``candidate.Source``: a shadow run, on the carried rows, enabled or not."""
+        if self._shadow is None:
+            self._shadow = Shadow(conf.load().database, self._holder, self._carried_entries)
+        return self._shadow.turn(looks)
+
+    def _carried_entries(self) -> Entries:
+        with _reading():
+            names = set(CarriedEntry.objects.using(conf.load().database).values_list("name", flat=True))
+            found = self._entries(PeriodicTask.objects.all())
+        return {name: entry for name, entry in found.items() if name in names}
 
     def version(self) -> str:
         """See ``candidate.Source``: ``PeriodicTasks.last_update`` in ISO 8601."""
@@ -239,7 +278,7 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
             return
         try:
             sent = PeriodicTask.objects.filter(pk__in=[e.model.pk for e in entries])
-            sent.update(last_run_at=clock.now(), total_run_count=F("total_run_count") + 1)
+            sent.update(last_run_at=stored(clock.now()), total_run_count=F("total_run_count") + 1)
             once = [e.model.pk for e in entries if e.model.one_off]
             if once:
                 PeriodicTask.objects.filter(pk__in=once).update(enabled=False, total_run_count=0)
@@ -247,6 +286,20 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
         except (DatabaseError, InterfaceError) as exc:
             connections[PeriodicTask.objects.db].close()
             raise LedgerUnavailable(f"The last runs can not be written: {exc}") from exc
+
+
+def _instant(value: dt.datetime | None) -> dt.datetime | None:
+    return instant(value) if value is not None else None
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Tell a database that gives no answer by our own error."""
+    try:
+        yield
+    except (DatabaseError, InterfaceError) as exc:
+        connections[PeriodicTask.objects.db].close()
+        raise LedgerUnavailable(f"The schedule can not be read: {exc}") from exc
 
 
 def _forget_inherited_connections() -> None:

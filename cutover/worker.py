@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from pathlib import Path
 
 import redis
 
@@ -37,23 +38,29 @@ class Worker:
             client_id = self._link.client_id
         except (redis.RedisError, OSError, CutoverError):
             client_id = 0  # without Redis nobody can take this process's runs over; it still runs each slot once
-        self._host = socket.gethostname()
+        self._host = _host()
         self.mark = f"{client_id}@{self._server} {self._host}:{os.getpid()}:{secrets.token_hex(4)}"
 
     def is_cut(self) -> bool:
         """Whether the standing connection has been closed; by its mark this process is then taken for gone."""
         return self._link is not None and self._link.is_cut()
 
+    def leave(self) -> None:
+        """Close the standing connection."""
+        if self._link is not None:
+            self._link.close()
+
     def is_gone(self, mark: str) -> bool:
         """Whether the process of ``mark`` is seen to have ended; False where that can not be seen.
 
-        A connection's number means nothing to another server, or to the same one restarted.
+        On this host the process itself is looked for. Elsewhere the server is asked for its connection; the number of
+        that means nothing to another server, or to the same one restarted.
         """
         connection, _, process = mark.partition(" ")
         client_id, _, server = connection.partition("@")
         host, pid, *_ = [*process.split(":"), "", ""]
-        if host == self._host and pid.isdigit() and not _is_running(int(pid)):
-            return True
+        if host == self._host and pid.isdigit():
+            return not is_running(int(pid))
         if self._lease is None or server != self._server or client_id == "0":
             return False
         try:
@@ -62,7 +69,8 @@ class Worker:
             return False
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether this host has a process of that number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -72,12 +80,23 @@ def _is_running(pid: int) -> bool:
     return True
 
 
+def _host() -> str:
+    """This host, and which of its process number spaces: two containers may share a host name."""
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        space = ""  # no Linux, no containers
+    return f"{socket.gethostname()}/{''.join(c for c in space if c.isdigit())}"
+
+
 _of_process: dict[int, Worker] = {}
 
 
 def this() -> Worker:
     """This process. A forked child is another worker than its parent."""
     pid = os.getpid()
-    if pid not in _of_process or _of_process[pid].is_cut():
+    if pid in _of_process and _of_process[pid].is_cut():
+        _of_process.pop(pid).leave()
+    if pid not in _of_process:
         _of_process[pid] = Worker()
     return _of_process[pid]

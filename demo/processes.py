@@ -25,11 +25,15 @@ STOP_TIMEOUT_S = 30.0
 
 
 class Process:
-    """One running command, its output in a file."""
+    """One running command, its output in a file.
+
+    Once it and its children are known to be gone nothing is signalled any more: the id may be another's by then.
+    """
 
     def __init__(self, name: str, command: str, env: Mapping[str, str], log: Path, fds: Sequence[int]) -> None:
         self.name = name
         self.log = log
+        self._gone = False
         with log.open("wb") as output:
             # exec: what gets the platform's signal is the command, not a shell in front of it.
             self._popen = Popen(f"exec {command}", env=env, cwd=ROOT, stdout=output, pass_fds=fds)
@@ -55,15 +59,18 @@ class Process:
 
     def send_to_group(self, number: signal.Signals) -> None:
         """Send a signal to the command and all of its children."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
+        if not self._gone:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
 
     def wait(self, timeout_s: float | None = STOP_TIMEOUT_S) -> int:
         """Return the exit code; TimeoutError when there is none in time. None: wait for ever."""
         try:
-            return self._popen.wait(timeout_s)
+            code = self._popen.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
             raise TimeoutError(f"{self.name} ({self.pid}) did not end within {timeout_s:g} s") from error
+        self.is_gone()
+        return code
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """SIGTERM, SIGKILL to the whole group after ``timeout_s``; returns the exit code."""
@@ -81,7 +88,8 @@ class Process:
 
     def is_gone(self) -> bool:
         """Whether neither the command nor any child in its group is alive."""
-        return self.exit_code is not None and not any(_living_members(self.pid))
+        self._gone = self._gone or (self.exit_code is not None and not any(_living_members(self.pid)))
+        return self._gone
 
 
 class Processes:
@@ -90,6 +98,7 @@ class Processes:
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         self._started: list[Process] = []
+        self._watched: list[Process] = []
 
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -100,11 +109,13 @@ class Processes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with _interruptions_held():
-            for process in reversed(self._started):
+            self._forget_the_gone()
+            for process in reversed(self._watched):
                 process.send_to_group(signal.SIGCONT)
                 process.send_to_group(signal.SIGTERM)
-            for process in reversed(self._started):
+            for process in reversed(self._watched):
                 self._end(process)
+            self._forget_the_gone()
             self._warden.close()
 
     def start(
@@ -116,6 +127,8 @@ class Processes:
             process = Process(name, line, env, self._log(name), fds)
             self._warden.watch(process.pid)
             self._started.append(process)
+            self._watched.append(process)
+            self._forget_the_gone()
         return process
 
     def adopt(self, group: int) -> None:
@@ -130,6 +143,11 @@ class Processes:
         """What is still alive of all that was ever started."""
         return [process for process in self._started if not process.is_gone()]
 
+    def _forget_the_gone(self) -> None:
+        for process in [process for process in self._watched if process.is_gone()]:
+            self._warden.forget(process.pid)
+            self._watched.remove(process)
+
     def _log(self, name: str) -> Path:
         number = sum(process.name == name for process in self._started) + 1
         return self._logs / (f"{name}.log" if number == 1 else f"{name}-{number}.log")
@@ -140,7 +158,6 @@ class Processes:
         process.send_to_group(signal.SIGKILL)
         process.wait()
         wait_until(process.is_gone, f"no process of {process.name} is left")
-        self._warden.forget(process.pid)
 
 
 def python(*arguments: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import signal
 import socket
 from pathlib import Path
@@ -10,10 +11,13 @@ import psutil
 import redis
 
 from .processes import ROOT, Process, Processes, interrupt_on_termination, python
+from .site import BIN, Site
 from .waiting import wait_until
 
 HOST = "127.0.0.1"
 USUAL_PORT = 6379
+BY_HAND = {"LOG_FORMAT": "console", "SECURE_SSL_REDIRECT": "0"}
+"""What is handier in a terminal and with a browser than in production."""
 
 
 class Valkey:
@@ -85,16 +89,22 @@ def is_free(port: int) -> bool:
 
 
 def main() -> None:
-    """Run Valkey on its usual port, or on another one where that is taken, and say how to reach it."""
+    """Run Valkey on its usual port, or on another one where that is taken, and say how to use it."""
     interrupt_on_termination()
-    var = ROOT / "var" / "services"
-    with contextlib.suppress(KeyboardInterrupt), Processes(logs=var / "logs") as processes:
-        valkey = Valkey(processes, var / "valkey", USUAL_PORT if is_free(USUAL_PORT) else None)
+    directory = ROOT / "var" / "services"
+    with contextlib.suppress(KeyboardInterrupt), Processes(logs=directory / "logs") as processes:
+        valkey = Valkey(processes, directory / "valkey", USUAL_PORT if is_free(USUAL_PORT) else None)
         valkey.start()
-        print(f"Valkey listens on port {valkey.port}. In the terminal of the prayer room:\n")
-        print(f"    export REDIS_URL={valkey.url}\n")
-        print("Ctrl-C stops it.", flush=True)
+        print(f"Valkey listens on port {valkey.port}. Paste this into every terminal of the prayer room:\n")
+        print(_exports(Site(processes, directory, valkey.url, settings=BY_HAND)))
+        print("\nCtrl-C stops it.", flush=True)
         valkey.wait()
+
+
+def _exports(site: Site) -> str:
+    """Shell lines that give a terminal the site's settings, and the commands that are installed beside Python."""
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in site.settings.items()]
+    return "\n".join([*lines, f'export PATH={shlex.quote(BIN)}:"$PATH"'])
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 from .processes import Process, Processes, python
 
 COMMAND_TIMEOUT_S = 90.0
+BIN = str(Path(sys.executable).parent)
 WORD = re.compile(r"[\w.][\w.-]*")
 """What of a command line goes into the name of its log."""
 
@@ -30,10 +31,7 @@ class Site:
         self.directory = directory
         self.mails = directory / "mail"
         self.runs = directory / "runs.jsonl"
-        self.env = {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-            "HOME": str(directory),  # gunicorn puts a socket there
-            "PYTHONUNBUFFERED": "1",
+        self.settings = {
             "SECRET_KEY": secrets.token_urlsafe(48),
             "REDIS_URL": redis_url,
             "DATABASE_URL": database_url or f"sqlite:///{directory / 'db.sqlite3'}",
@@ -44,6 +42,12 @@ class Site:
             "CODE_SCHEDULE": "demo.schedule.beat_schedule",
             "DEMO_RUNS_FILE": str(self.runs),
             **(settings or {}),
+        }
+        self.env = {
+            "PATH": os.pathsep.join([BIN, os.environ.get("PATH", os.defpath)]),
+            "HOME": str(directory),  # gunicorn puts a socket there
+            "PYTHONUNBUFFERED": "1",
+            **self.settings,
         }
 
     def start(self, name: str, command: str, **env: str) -> Process:

@@ -3,8 +3,7 @@
 import datetime as dt
 import textwrap
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from .census import Monitor, per_slot, read_runs, wait_until_quiet
@@ -59,17 +58,17 @@ class Story:
             return self._end(platform, monitor, load, new)
 
     def _open_site(self, stack: ExitStack) -> None:
-        with self._step("A broker, a database, a few people"):
-            self._valkey.start()
-            stack.callback(self._valkey.stop)
-            self._expect(self._site.manage("migrate", "--noinput", "--verbosity=0"))
-            self._expect(self._site.run("python", "-m", "demo.people"))
+        self._step("A broker, a database, a few people")
+        self._valkey.start()
+        stack.callback(self._valkey.stop)
+        self._expect(self._site.manage("migrate", "--noinput", "--verbosity=0"))
+        self._expect(self._site.run("python", "-m", "demo.people"))
 
     def _start_old_world(self, platform: Platform) -> Release:
-        with self._step(f"The old world ({OLD}): bare gunicorn and celery, the schedule in code"):
-            old = platform.deploy("before", OLD)
-            old.wait_until_up()
-            self._say("web, worker and beat are up; 40 requests a second begin")
+        self._step(f"The old world ({OLD}): bare gunicorn and celery, the schedule in code")
+        old = platform.deploy("before", OLD)
+        old.wait_until_up()
+        self._say("web, worker and beat are up; 40 requests a second begin")
         return old
 
     def _prepare(self) -> None:
@@ -77,45 +76,45 @@ class Story:
             self._cutover(phase)
 
     def _cut_over(self, platform: Platform, old: Release, name: str) -> Release:
-        with self._step(f"The new release ({NEW}) starts beside the old one; its beat stands by"):
-            new = platform.deploy(name, NEW)
-            new.wait_until_up()
+        self._step(f"The new release ({NEW}) starts beside the old one; its beat stands by")
+        new = platform.deploy(name, NEW)
+        new.wait_until_up()
         self._switch("phase3", "cutover")
-        with self._step("The platform retires the old release: SIGTERM to its containers"):
-            platform.retire(old)
+        self._step("The platform retires the old release: SIGTERM to its containers")
+        platform.retire(old)
         return new
 
     def _live_on(self, monitor: Monitor, entry: str) -> None:
-        with self._step(f"The site lives on, until the new leader has sent {entry} and {PROOF} slots in all"):
-            switched_at = self._switches[-1].at
+        self._step(f"The site lives on, until the new leader has sent {entry} and {PROOF} slots in all")
+        switched_at = self._switches[-1].at
 
-            def enough() -> bool:
-                settled_at = dt.datetime.now(dt.UTC) - SETTLED
-                slots = [slot for slot in per_slot(monitor.published) if switched_at < slot.due_at < settled_at]
-                return len(slots) >= PROOF and any(slot.entry == entry for slot in slots)
+        def enough() -> bool:
+            settled_at = dt.datetime.now(dt.UTC) - SETTLED
+            slots = [slot for slot in per_slot(monitor.published) if switched_at < slot.due_at < settled_at]
+            return len(slots) >= PROOF and any(slot.entry == entry for slot in slots)
 
-            wait_until(enough, f"the new leader has sent {entry} and {PROOF} slots in all", timeout_s=75)
-            self._say(f"{len(monitor.published)} slots sent since the story began")
+        wait_until(enough, f"the new leader has sent {entry} and {PROOF} slots in all", timeout_s=75)
+        self._say(f"{len(monitor.published)} slots sent since the story began")
 
     def _roll_back(self, platform: Platform, new: Release) -> Release:
-        with self._step(f"Second thoughts: the old release ({OLD}) starts beside the new one"):
-            old = platform.deploy("before-again", OLD)
-            old.wait_until_up()
+        self._step(f"Second thoughts: the old release ({OLD}) starts beside the new one")
+        old = platform.deploy("before-again", OLD)
+        old.wait_until_up()
         self._switch("rollback", "rollback")
-        with self._step("The platform retires the new release"):
-            platform.retire(new)
+        self._step("The platform retires the new release")
+        platform.retire(new)
         return old
 
     def _end(self, platform: Platform, monitor: Monitor, load: Load, new: Release) -> Evidence:
-        with self._step("Everything is stopped: beat, visitors, then the rest"):
-            # A slot that falls due in the last second may be left to the next beat, which never comes.
-            until = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1)
-            platform.retire(new, "beat")
-            platform.wait_until_retired()
-            load.stop()
-            wait_until_quiet(monitor, self._site.runs)
-            platform.retire(new)
-            platform.wait_until_retired()
+        self._step("Everything is stopped: beat, visitors, then the rest")
+        # A slot that falls due in the last second may be left to the next beat, which never comes.
+        until = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1)
+        platform.retire(new, "beat")
+        platform.wait_until_retired()
+        load.stop()
+        wait_until_quiet(monitor, self._site.runs)
+        platform.retire(new)
+        platform.wait_until_retired()
         return Evidence(
             published=monitor.published,
             runs=read_runs(self._site.runs),
@@ -132,19 +131,17 @@ class Story:
         self._say(f"(by the database's own record: {switch.gap_ms:g} ms without a leader)")
 
     def _cutover(self, *arguments: str) -> None:
-        with self._step("python manage.py " + " ".join(("cutover", *arguments))):
-            process = self._site.manage("cutover", *arguments)
-            self._say(process.output)
-            self._expect(process)
+        self._step("python manage.py " + " ".join(("cutover", *arguments)))
+        process = self._site.manage("cutover", *arguments)
+        self._say(process.output)
+        self._expect(process)
 
     def _expect(self, process: Process) -> None:
         if process.exit_code != 0:
             raise StoryFailed(f"{process.name} ended with {process.exit_code}; see {process.log}\n{process.output}")
 
-    @contextmanager
-    def _step(self, title: str) -> Iterator[None]:
+    def _step(self, title: str) -> None:
         print(f"\n[{time.monotonic() - self._started:5.1f} s] {title}", flush=True)
-        yield
 
     def _say(self, text: str) -> None:
         print(textwrap.indent(text.rstrip(), " " * 10), flush=True)

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterable
 
-TERMINATION_S = 5.0
+TERMINATION_S = 8.0
 
 
 class Warden:

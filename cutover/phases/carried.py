@@ -1,24 +1,82 @@
 """The carried rows around a switch: how they stood is kept, they are enabled, they are put back.
 
-Each function is one transaction, does nothing where it was done before, and touches no other row. Rows are written by
-``update``: ``save()`` clears the last run of a disabled row, and runs the signals of every single one.
+Each function is one transaction, does nothing where it was done before, and touches no other row. Rows are written in
+bulk: ``save()`` clears the last run of a disabled row, and runs the signals of every single one.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
-from cutover import rows
+from cutover import bulk, rows
+from cutover.carry import RowValues
+from cutover.fields import instant, stored
 from cutover.models import CarriedEntry
 from cutover.phases.context import Context
 from cutover.phases.state import outages
+from cutover.types import EntryName
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One field of a carried row in which somebody has changed it: what it holds now, and what it held."""
+
+    entry: EntryName
+    field: str
+    now: Any
+    before: Any
+
+    def __str__(self) -> str:
+        return f"{self.entry}: {self.field} was {self.before!r}, is {self.now!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The carried entries, and the rows of their names that there are."""
+
+    entries: list[CarriedEntry]
+    rows: Mapping[EntryName, PeriodicTask]
+
+
+def read(context: Context) -> Present:
+    """What is carried, as it is now."""
+    with outages(context.alias):
+        entries = list(CarriedEntry.objects.using(context.alias))
+        return Present(entries, rows.periodic_tasks(context.alias, {EntryName(entry.name) for entry in entries}))
+
+
+def edits(present: Present, switched: bool = False) -> list[Edit]:
+    """Every edit of a carried row: since its import, or once there is a snapshot since that.
+
+    ``switched``: the database side has sent the rows, so that each one that is disabled was disabled by somebody.
+    """
+    found = (_edits(entry, present.rows.get(EntryName(entry.name)), switched) for entry in present.entries)
+    return [edit for edits_of_one in found for edit in edits_of_one]
+
+
+def _edits(entry: CarriedEntry, row: PeriodicTask | None, switched: bool) -> list[Edit]:
+    name = EntryName(entry.name)
+    if row is None:
+        return [Edit(name, "row", "deleted", "present")]
+    found = [Edit(name, field, *values) for field, values in rows.differing(_expected(entry), row).items()]
+    if switched and not row.enabled and not row.one_off:  # one that is sent once is disabled by that
+        found.append(Edit(name, "enabled", False, True))
+    if row.enabled and entry.enabled_before is None:
+        found.append(Edit(name, "enabled", True, False))
+    return found
+
+
+def _expected(entry: CarriedEntry) -> RowValues:
+    return rows.recorded(entry.row_before if entry.row_before is not None else entry.row)
 
 
 def keep_snapshot(context: Context) -> int:
-    """Remember ``enabled`` and last run of every carried row that has no snapshot yet; returns how many.
+    """Remember every carried row that has no snapshot yet, with its ``enabled`` and last run; returns how many.
 
     One that is there stays: it is from before the first attempt, and the rows have been changed since.
     """
@@ -26,12 +84,12 @@ def keep_snapshot(context: Context) -> int:
         bare = list(CarriedEntry.objects.using(context.alias).filter(enabled_before__isnull=True).select_for_update())
         standing = rows.periodic_tasks(context.alias, {entry.name for entry in bare})
         for entry in bare:
-            row = standing.get(entry.name)  # type: ignore[call-overload]
+            row = standing.get(EntryName(entry.name))
             entry.enabled_before = row.enabled if row is not None else False
-            entry.last_run_at_before = row.last_run_at if row is not None else None
-        CarriedEntry.objects.using(context.alias).bulk_update(
-            bare, ["enabled_before", "last_run_at_before"], batch_size=100
-        )
+            entry.last_run_at_before = instant(row.last_run_at) if row is not None and row.last_run_at else None
+            if row is not None and rows.differing(rows.recorded(entry.row), row):
+                entry.row_before = rows.record(rows.values_of(row))
+        bulk.update(context.alias, bare, ("enabled_before", "last_run_at_before", "row_before"))
     return len(bare)
 
 
@@ -49,19 +107,34 @@ def enable(context: Context) -> int:
     return int(changed)
 
 
-def restore(context: Context) -> int:
-    """Put every carried row back as the snapshot has it, and forget the snapshot; returns how many rows there were."""
+def restore(context: Context, drop_edits: bool = False) -> int:
+    """Put every carried row back as the snapshot has it, and forget the snapshot; returns how many rows there were.
+
+    That is its ``enabled`` and last run; with ``drop_edits`` also every field that was edited since, and a deleted row.
+    """
     with outages(context.alias), transaction.atomic(using=context.alias):
-        kept = CarriedEntry.objects.using(context.alias).filter(enabled_before__isnull=False).select_for_update()
-        alike = defaultdict(list)
-        for entry in kept:
-            alike[entry.enabled_before, entry.last_run_at_before].append(entry.name)
-        changed = 0
-        for (enabled, last_run_at), names in alike.items():
-            for start in range(0, len(names), 500):
-                some = PeriodicTask.objects.using(context.alias).filter(name__in=names[start : start + 500])
-                changed += some.update(enabled=enabled, last_run_at=last_run_at)
-        if alike:
-            CarriedEntry.objects.using(context.alias).update(enabled_before=None, last_run_at_before=None)
-            PeriodicTasks.update_changed()
-    return changed
+        query = CarriedEntry.objects.using(context.alias).filter(enabled_before__isnull=False).select_for_update()
+        kept = {EntryName(entry.name): entry for entry in query}
+        if not kept:
+            return 0
+        if drop_edits:
+            _drop_edits(context.alias, kept)
+        standing = rows.periodic_tasks(context.alias, kept.keys())
+        for name, row in standing.items():
+            last = kept[name].last_run_at_before
+            row.enabled, row.last_run_at = kept[name].enabled_before, stored(last) if last else None
+        bulk.update(context.alias, list(standing.values()), ("enabled", "last_run_at"))
+        CarriedEntry.objects.using(context.alias).update(enabled_before=None, last_run_at_before=None, row_before=None)
+        PeriodicTasks.update_changed()
+    return len(standing)
+
+
+def _drop_edits(alias: str, kept: Mapping[EntryName, CarriedEntry]) -> None:
+    standing = rows.periodic_tasks(alias, kept.keys())
+    wanted = {name: _expected(entry) for name, entry in kept.items()}
+    edited = [(row, wanted[name]) for name, row in standing.items() if rows.differing(wanted[name], row)]
+    deleted = [wanted[name] for name in kept if name not in standing]
+    shelf = rows.Schedules(alias)
+    shelf.provide(values.schedule for values in [*deleted, *(values for _, values in edited)])
+    rows.create(alias, deleted, shelf)
+    rows.overwrite(alias, edited, shelf)

@@ -13,12 +13,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from celery.schedules import BaseSchedule
 from django.db.models import Max
 from django_celery_beat.models import PeriodicTask
 
-from cutover import clock, models
+from cutover import beside, clock, models
 from cutover.phases.context import Context
 from cutover.phases.state import outages
+from cutover.rows import with_schedules
 from cutover.slots import Standing, Timetable, fingerprint, timetable
 from cutover.types import EntryName, SlotState
 
@@ -68,8 +70,7 @@ class Evidence:
 def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence:
     """Compare the schedule of the database side with the ledger, over ``(since, until]``."""
     with outages(context.alias):
-        tasks = PeriodicTask.objects.using(context.alias).filter(enabled=True)
-        rows = {EntryName(row.name): row for row in tasks.select_related("crontab", "interval", "solar", "clocked")}
+        rows = schedules(context)
         entries = {EntryName(e.name): e for e in models.Entry.objects.using(context.alias).filter(active=True)}
         slots = models.Slot.objects.using(context.alias)
         before = dict(slots.filter(due_at__lte=since).values_list("entry").annotate(Max("due_at")).order_by())
@@ -77,21 +78,29 @@ def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence
         for slot in slots.filter(due_at__gt=since, due_at__lte=until).order_by("due_at").iterator():
             found[EntryName(slot.entry)][slot.due_at] = slot
     evidence = Evidence()
-    for name, row in sorted(rows.items()):
+    for name, schedule in sorted(rows.items()):
         entry = entries.get(name)
-        if entry is None or entry.fingerprint != fingerprint(row.schedule):
+        if entry is None or entry.fingerprint != fingerprint(schedule):
             evidence.unproven.append(name)  # added or edited a moment ago: the leader has not read it yet
             continue
         start = max(since, entry.owed_from)
         earlier = [at for at in found[name] if at <= start]
         # The cadence is counted from the last slot before, as the leader counts it; owed is what is due after `start`.
         origin = max([*earlier, *filter(None, [before.get(name)])], default=entry.owed_from)
-        _prove(evidence, name, timetable(row.schedule), Standing(origin, start), until, found[name])
+        _prove(evidence, name, timetable(schedule), Standing(origin, start), until, found[name])
     for name in found.keys() - rows.keys():
         for slot in found[name].values():
             _judge(evidence, name, slot)
     evidence.entries = len(rows)
     return evidence
+
+
+def schedules(context: Context) -> dict[EntryName, BaseSchedule]:
+    """The schedules of the enabled rows, as the database side sends by them."""
+    reader = beside.Reader(context.app, beside.load(context.alias))
+    enabled = PeriodicTask.objects.using(context.alias).filter(enabled=True)
+    found = {EntryName(row.name): row for row in with_schedules(enabled) if row.scheduler is not None}
+    return {name: reader.schedule(row) for name, row in found.items()}
 
 
 def _prove(

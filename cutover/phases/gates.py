@@ -6,10 +6,11 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Final
 
-from cutover import clock, parity, rows
+from cutover import beside, clock, firetimes, parity
 from cutover.errors import LeaseUnavailable
 from cutover.importer import EntriesRefused
-from cutover.models import CarriedEntry, UnguardedBeat
+from cutover.models import UnguardedBeat
+from cutover.phases import carried
 from cutover.phases.context import Context
 from cutover.phases.handover import standbys
 from cutover.phases.report import Check, command
@@ -93,19 +94,51 @@ def schedule_readable(context: Context) -> Check:
     return Check("code schedule", bool(count), f"{count} entries", "" if count else remedy)
 
 
-def same_parity(context: Context) -> Check:
-    """The rows in the database fire and send as the code does."""
-    found = differences(context)
+def same_parity(context: Context, accept_edits: bool = False) -> list[Check]:
+    """The rows fire and send as the code does, and nobody has edited one since its import.
+
+    An edited row that fires and sends alike is only told of; ``accept_edits`` takes every other one as it is, if it is
+    still there.
+    """
+    present = carried.read(context)
+    found = _differences(context, present)
+    edits = carried.edits(present)
+    apart = {difference.entry for difference in found}
+    grave = [edit for edit in edits if edit.entry in apart or edit.field == "enabled"]
+    taken = {edit.entry for edit in grave} if accept_edits else set()
+    taken -= {edit.entry for edit in grave if edit.field == "row"}
+    checks = [] if not edits else [_edited(edits, {edit.entry for edit in grave}, taken)]
+    return [*checks, _parity(context, [difference for difference in found if difference.entry not in taken])]
+
+
+def _edited(edits: Sequence[carried.Edit], grave: set[EntryName], taken: set[EntryName]) -> Check:
+    name, said = "edited rows", _shown(edits)
+    if not grave:
+        return Check(name, True, f"{said}; they fire and send as the code does all the same")
+    if grave == taken:
+        return Check(name, True, f"{said}; taken as they are (--accept-edits)")
+    remedy = f"--accept-edits takes the rows as they are, `{command('phase2')} --adopt` puts the code's values back"
+    return Check(name, False, said, remedy)
+
+
+def _parity(context: Context, found: Sequence[parity.Difference]) -> Check:
     if found:
-        shown = "; ".join(map(str, found[:SHOWN])) + (f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
-        return Check("parity", False, shown, f"type `{command('phase2')}`, or mend the row")
-    days = parity.HORIZON.days
+        return Check("parity", False, _shown(found), f"type `{command('phase2')}`, or mend the row")
+    days = firetimes.HORIZON.days
     return Check("parity", True, f"{len(context.entries)} entries fire and send alike on both sides ({days} days)")
+
+
+def _shown(found: Sequence[object]) -> str:
+    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return "; ".join(map(str, found[:SHOWN])) + more
 
 
 def differences(context: Context) -> Sequence[parity.Difference]:
     """Every difference between the code schedule and the carried rows."""
+    return _differences(context, carried.read(context))
+
+
+def _differences(context: Context, present: carried.Present) -> Sequence[parity.Difference]:
     with outages(context.alias):
-        names = {EntryName(n) for n in CarriedEntry.objects.using(context.alias).values_list("name", flat=True)}
-        standing = rows.periodic_tasks(context.alias, names)
-    return parity.differences(context.app, context.entries, standing, clock.now())
+        kept = beside.load(context.alias)
+    return parity.differences(context.app, context.entries, present.rows, clock.now(), kept, context.progress)

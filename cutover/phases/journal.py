@@ -23,6 +23,7 @@ from cutover.errors import CutoverError, EntryRefused, LeaseUnavailable, LedgerU
 from cutover.events import Event, tell
 from cutover.models import Cutover, Transition
 from cutover.phases.state import outages
+from cutover.worker import is_running
 
 FINISH: Final = "finish"
 """The last step of every phase: it records the phase as done."""
@@ -120,7 +121,7 @@ class Journal:
     def _is_gone(self, held: Cutover) -> bool:
         if held.operator_seen_at is None or clock.now() - held.operator_seen_at > STALE_AFTER:
             return True
-        return held.operator_host == self._host and not _is_alive(held.operator_pid or 0)
+        return held.operator_host == self._host and not is_running(held.operator_pid or 0)
 
     def _keep(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
@@ -176,16 +177,6 @@ def last_finished(alias: str) -> str:
 
 def _end(alias: str, pk: int, outcome: str, detail: str) -> None:
     Transition.objects.using(alias).filter(pk=pk).update(outcome=outcome, detail=detail, ended_at=clock.now())
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _user() -> str:

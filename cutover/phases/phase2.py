@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from cutover.importer import EntriesRefused, Import, import_entries
-from cutover.phases import gates
+from cutover.models import Cutover
+from cutover.phases import approval, gates, shadowing
 from cutover.phases.context import Context
 from cutover.phases.journal import Journal, at_work
 from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
@@ -13,10 +16,12 @@ from cutover.types import Side
 NAME = "phase2"
 
 
-def run(context: Context, adopt: bool = False) -> Report:
+def run(context: Context, adopt: bool = False, plan: str = "", shadow: dt.timedelta | None = None) -> Report:
     """Import and prove. Run again it carries over what has changed in code since, up to the switch.
 
-    ``adopt`` takes over rows of the same names that differ or are enabled.
+    ``adopt`` takes over rows of the same names that differ or are enabled. ``plan`` is the hash of the plan that the
+    operator approved. ``shadow``: for so long, let a standby of the database side compute what it would send, and
+    compare that with what the code side claims.
     """
     state = read(context)
     if state.phase >= 3 and state.side is Side.DATABASE:
@@ -28,27 +33,41 @@ def run(context: Context, adopt: bool = False) -> Report:
     if state.snapshot or state.side is Side.DATABASE or state.phase >= 3:
         return refused(NAME, [*checks, Check("rows", False, state.in_words(), command("rollback"))])
     with at_work(context.alias, NAME) as journal:
-        return _import(context, journal, adopt, state.phase)
+        checks = approval.checks(context, plan)
+        if shadow is not None:
+            checks += [gates.code_beat(context), gates.standby(context, Side.DATABASE)]
+        if not all_hold(checks):
+            journal.refused(NAME, "; ".join(check.name for check in checks if not check.ok))
+            return refused(NAME, checks)
+        return _import(context, journal, adopt, state.phase, shadow)
 
 
-def _import(context: Context, journal: Journal, adopt: bool, phase: int) -> Report:
+def _import(context: Context, journal: Journal, adopt: bool, phase: int, shadow: dt.timedelta | None) -> Report:
     try:
         with journal.step(NAME, "import"), outages(context.alias):
-            done = import_entries(context.app, context.config, context.entries, adopt)
+            done = import_entries(context.app, context.config, context.entries, adopt, context.progress)
     except EntriesRefused as exc:
         found = [Check(f"{r.entry}: {r.field}", False, r.reason, r.remedy) for r in exc.refusals]
         return refused(NAME, found, [f"{len(exc.refusals)} reasons why the schedule can not be carried over whole."])
-    context.progress("comparing fire times")
+    context.progress("comparing fire times and messages")
     proved = gates.same_parity(context)
-    lines = _lines(done)
-    if not proved.ok:
-        journal.refused(NAME, proved.detail)
-        return Report(NAME, Outcome.REFUSED, [proved], lines, command(NAME), command("rollback"), _data(done))
+    lines, data = _lines(done), _data(done)
+    if not all_hold(proved):
+        journal.refused(NAME, "; ".join(check.detail for check in proved if not check.ok))
+        return Report(NAME, Outcome.REFUSED, proved, lines, command(NAME), command("rollback"), data)
+    if shadow is not None:
+        with journal.step(NAME, "shadow"):
+            seen = shadowing.watch(context, shadow)
+        lines, data = [*lines, *seen.lines()], {**data, "shadow": seen.data()}
+        if not seen.holds:
+            with journal.step(NAME, "reopen"), outages(context.alias):
+                Cutover.objects.using(context.alias).filter(id=1).update(phase=1)
+            return Report(NAME, Outcome.FAILED, proved, lines, command(NAME), command("rollback"), data)
     if phase == 2 and not done.changed and not done.forgotten:
         lines = ["Phase 2 is done already.", *lines]
-        return Report(NAME, Outcome.ALREADY, [proved], lines, command("phase3"), command("rollback"), _data(done))
+        return Report(NAME, Outcome.ALREADY, proved, lines, command("phase3"), command("rollback"), data)
     journal.finish(NAME, 2)
-    return Report(NAME, Outcome.DONE, [proved], lines, command("phase3"), command("rollback"), _data(done))
+    return Report(NAME, Outcome.DONE, proved, lines, command("phase3"), command("rollback"), data)
 
 
 def _lines(done: Import) -> list[str]:

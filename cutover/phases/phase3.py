@@ -7,7 +7,7 @@ before: the command may be killed anywhere and run again.
 from __future__ import annotations
 
 from cutover.errors import LeaseUnavailable, PhaseFailed
-from cutover.phases import carried, gates, handover
+from cutover.phases import approval, carried, gates, handover
 from cutover.phases.context import Context
 from cutover.phases.handover import Lead
 from cutover.phases.journal import Journal, at_work
@@ -19,8 +19,11 @@ from cutover.types import Side
 NAME = "phase3"
 
 
-def run(context: Context, force: bool = False) -> Report:
+def run(context: Context, force: bool = False, accept_edits: bool = False, plan: str = "") -> Report:
     """Switch. ``force`` goes on where no beat of the database side stands by: then nothing is sent until one starts.
+
+    ``accept_edits`` takes rows as they are that somebody has edited since their import. ``plan`` is the hash of the
+    plan that the operator approved; without it the one that phase 2 was given holds.
 
     Raises PhaseFailed, with everything put back, when no beat of the new side has loaded the rows or leads in time.
     """
@@ -34,7 +37,7 @@ def run(context: Context, force: bool = False) -> Report:
     with at_work(context.alias, NAME) as journal:
         state = read(context)
         resumed = bool(state.snapshot) or state.side is Side.DATABASE
-        checks = _checks(context, state, force)
+        checks = _checks(context, state, force, accept_edits, plan)
         if not all_hold(checks):
             journal.refused(NAME, "; ".join(check.name for check in checks if not check.ok))
             wanted = command(f"phase{state.phase + 1}") if state.phase < 2 else command(NAME)
@@ -45,13 +48,14 @@ def run(context: Context, force: bool = False) -> Report:
     return _report(lead, checks, lines)
 
 
-def _checks(context: Context, state: State, force: bool) -> list[Check]:
+def _checks(context: Context, state: State, force: bool, accept_edits: bool, plan: str) -> list[Check]:
     checks = [gates.phase_done(state, 2)]
     if state.side is Side.DATABASE or not all_hold(checks):
         return checks  # switched already: what is left is to see that the new side leads
     checks.append(gates.active_side(state, Side.CODE))
-    context.progress("comparing fire times")
-    checks += [guarded(gate, context) for gate in (gates.same_parity, gates.no_unguarded_beat)]
+    context.progress("comparing fire times and messages")
+    checks += [*approval.checks(context, plan), *gates.same_parity(context, accept_edits)]
+    checks.append(guarded(gates.no_unguarded_beat, context))
     standby = gates.standby(context, Side.DATABASE)
     if force and not standby.ok:
         standby = Check(standby.name, True, f"{standby.detail}; forced: nothing is sent until one starts")

@@ -18,6 +18,7 @@ from django_celery_beat.models import PeriodicTask
 
 from cutover import clock, project
 from cutover.errors import ConfigurationError, CutoverError
+from cutover.fields import InstantField
 from cutover.guard import GuardedTask
 from cutover.models import Cutover
 from cutover.phases.context import Context
@@ -90,7 +91,12 @@ def clocks(context: Context) -> Check:
         pass  # the gate on Redis says so
     with outages(context.alias):
         before = clock.now()
-        read = Cutover.objects.using(context.alias).annotate(read_at=Now()).values_list("read_at", flat=True).first()
+        read = (
+            Cutover.objects.using(context.alias)
+            .annotate(read_at=Now(output_field=InstantField()))
+            .values_list("read_at", flat=True)
+            .first()
+        )
         if read is not None:
             apart["the database"] = read - _middle(before)
     worst = max((abs(delta) for delta in apart.values()), default=dt.timedelta(0))

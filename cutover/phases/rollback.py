@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cutover.errors import LeaseUnavailable, PhaseFailed
-from cutover.phases import carried, gates, handover
+from cutover.phases import approval, carried, gates, handover
 from cutover.phases.context import Context
 from cutover.phases.handover import Lead
 from cutover.phases.journal import Journal, at_work, last_finished
@@ -14,10 +14,11 @@ from cutover.types import Side
 NAME = "rollback"
 
 
-def run(context: Context, force: bool = False) -> Report:
+def run(context: Context, force: bool = False, drop_edits: bool = False) -> Report:
     """Go back by the switch if there was one, else by the import: the rows stay, disabled.
 
-    ``force`` goes on where no beat of the code side stands by. Raises PhaseFailed, with the database side active again,
+    ``force`` goes on where no beat of the code side stands by. ``drop_edits`` also undoes what people have edited in
+    the rows since phase 3; they are shown and kept otherwise. Raises PhaseFailed, with the database side active again,
     when none leads in time.
     """
     if _is_back(context, read(context)):
@@ -25,14 +26,16 @@ def run(context: Context, force: bool = False) -> Report:
     with at_work(context.alias, NAME) as journal:
         state = read(context)
         if state.side is Side.DATABASE or state.phase >= 3:
-            return _switch_back(context, journal, state, force)
+            return _switch_back(context, journal, state, force, drop_edits)
         if state.snapshot:
-            _restore(context, journal)
+            edited = _restore(context, journal, drop_edits, switched=False)
             journal.finish(NAME, state.phase)
             lines = [
-                "The rows that an unfinished phase 3 had enabled are as before. The code side was active all the time."
+                "The rows that an unfinished phase 3 had enabled are as before. The code side was active all the time.",
+                *edited,
             ]
             return Report(NAME, Outcome.DONE, (), lines, command("phase3"))
+        approval.forget(context)
         journal.finish(NAME, 0)
     lines = ["Rolled back to before phase 1. Imported rows stay, disabled; the code side was active all the time."]
     return Report(NAME, Outcome.DONE, (), lines, command("phase1"))
@@ -49,7 +52,7 @@ def _already(state: State) -> Report:
     return Report(NAME, Outcome.ALREADY, (), lines, command(f"phase{state.phase + 1}"))
 
 
-def _switch_back(context: Context, journal: Journal, state: State, force: bool) -> Report:
+def _switch_back(context: Context, journal: Journal, state: State, force: bool, drop_edits: bool) -> Report:
     try:
         alone = force and not handover.standbys(context, Side.CODE)
     except LeaseUnavailable:
@@ -64,10 +67,10 @@ def _switch_back(context: Context, journal: Journal, state: State, force: bool) 
         journal.refused(NAME, standby.detail)
         return refused(NAME, checks)
     lead = _switch(context, journal, alone)
-    _restore(context, journal)
+    edited = _restore(context, journal, drop_edits, switched=True)
     journal.finish(NAME, 2)
     said = lead.in_words() if lead else "Forced: nobody leads. Start a beat of the code side now."
-    lines = ["Rolled back: the code side sends, the rows are as they were before phase 3.", said]
+    lines = ["Rolled back: the code side sends, the rows are as they were before phase 3.", *edited, said]
     data = {"gap_ms": lead.gap_ms if lead else None}
     return Report(NAME, Outcome.DONE, checks, lines, command("status"), command("phase3"), data)
 
@@ -91,6 +94,22 @@ def _switch(context: Context, journal: Journal, alone: bool) -> Lead | None:
     return lead
 
 
-def _restore(context: Context, journal: Journal) -> None:
+def _restore(context: Context, journal: Journal, drop_edits: bool, switched: bool) -> list[str]:
+    """Put the rows back; returns what to say about edits since phase 3."""
+    found = carried.edits(carried.read(context), switched)
     with journal.step(NAME, "restore"):
-        carried.restore(context)
+        carried.restore(context, drop_edits)
+        approval.forget(context)
+    if not found:
+        return []
+    if drop_edits:
+        return ["Edited since phase 3, and put back (--drop-edits):", *_told(found)]
+    return [
+        "Edited since phase 3, and kept: the code side sends as the code says, phase3 will ask about them.",
+        *_told(found),
+    ]
+
+
+def _told(found: list[carried.Edit]) -> list[str]:
+    more = [f"  and {len(found) - gates.SHOWN} more"] if len(found) > gates.SHOWN else []
+    return [*(f"  {edit}" for edit in found[: gates.SHOWN]), *more]

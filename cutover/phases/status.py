@@ -206,7 +206,8 @@ def _handover_ms(terms: list[models.Term]) -> int | None:
     """From the end of the term before to the first tick of the present one; None while either is not known."""
     if len(terms) < 2 or terms[0].first_tick_at is None or terms[1].ended_at is None:
         return None
-    return max(0, (terms[0].first_tick_at - terms[1].ended_at) // dt.timedelta(milliseconds=1))
+    gap: dt.timedelta = terms[0].first_tick_at - terms[1].ended_at
+    return max(0, gap // dt.timedelta(milliseconds=1))
 
 
 def _iso(at: dt.datetime | None) -> str | None:

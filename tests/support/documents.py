@@ -6,6 +6,7 @@ see. Any other fence is shown, not typed. An HTML comment on the line above a fe
     <!-- not run: why -->        it can not be run here
     <!-- keeps running -->       it runs until it is stopped
     <!-- exits: 3 -->            it is to end with this exit code, not with 0
+    <!-- site: phase 1 is done -->   it is typed on a site that stands there; see ``stages``
 """
 
 import re
@@ -18,6 +19,7 @@ FENCE = r"[ ]*```(?P<kind>console|bash)\n(?P<text>.*?)^[ ]*```"
 BLOCK = re.compile(rf"^[ ]*(?:{REMARK})?{FENCE}", re.MULTILINE | re.DOTALL)
 NOT_RUN = re.compile(r"not run: (?P<why>.+)")
 KEEPS_RUNNING = "keeps running"
+SITE = re.compile(r"site: (?P<stage>.+)")
 EXITS = re.compile(r"exits: (?P<code>\d+)")
 
 
@@ -31,6 +33,7 @@ class Block:
     not_run: str | None = None
     keeps_running: bool = False
     exit_code: int = 0
+    site: str | None = None
 
     def __str__(self) -> str:
         return f"{self.document.name}:{self.line}"
@@ -62,6 +65,8 @@ def _remark(remark: str | None, document: Path, line: int) -> dict[str, object]:
         return {"not_run": match["why"]}
     if match := EXITS.fullmatch(remark):
         return {"exit_code": int(match["code"])}
+    if match := SITE.fullmatch(remark):
+        return {"site": match["stage"]}
     if remark == KEEPS_RUNNING:
         return {"keeps_running": True}
     raise ValueError(f"{document}:{line}: a block's remark {remark!r} means nothing")

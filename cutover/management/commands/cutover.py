@@ -58,6 +58,20 @@ class Command(BaseCommand):
         made["phase2"].add_argument(
             "--adopt", action="store_true", help="take over rows of the same names that differ or are enabled"
         )
+        made["phase2"].add_argument(
+            "--shadow",
+            type=_duration,
+            metavar="TIME",
+            help="let a standby compute for so long (90s, 15m, 2h) what it would send, and compare",
+        )
+        for name in ("phase2", "phase3"):
+            made[name].add_argument("--plan", default="", metavar="HASH", help="refuse unless this is still the plan")
+        made["phase3"].add_argument(
+            "--accept-edits", action="store_true", help="take rows as they are that were edited since their import"
+        )
+        edits = made["rollback"].add_mutually_exclusive_group()
+        edits.add_argument("--keep-edits", action="store_true", help="keep what was edited in the rows (as without it)")
+        edits.add_argument("--drop-edits", action="store_true", help="undo what was edited in the rows since phase 3")
         for name in ("phase3", "rollback"):
             made[name].add_argument(
                 "--force", action="store_true", help="switch even to a side on which no beat stands by"
@@ -162,10 +176,10 @@ def _run(name: str, context: Context, options: dict[str, Any]) -> Report:
     runs: dict[str, Callable[[], Report]] = {
         "plan": lambda: plan.run(context),
         "phase1": lambda: phase1.run(context, options["no_code_beat"]),
-        "phase2": lambda: phase2.run(context, options["adopt"]),
-        "phase3": lambda: phase3.run(context, options["force"]),
+        "phase2": lambda: phase2.run(context, options["adopt"], options["plan"], options["shadow"]),
+        "phase3": lambda: phase3.run(context, options["force"], options["accept_edits"], options["plan"]),
         "phase4": lambda: phase4.run(context, options["slots"], wait=dt.timedelta(seconds=options["wait"])),
-        "rollback": lambda: rollback.run(context, options["force"]),
+        "rollback": lambda: rollback.run(context, options["force"], options["drop_edits"]),
         "status": lambda: _status(context, options),
     }
     return runs[name]()
@@ -205,6 +219,15 @@ def _exit_code(exc: CutoverError) -> int:
 
 def _outcome(code: int) -> str:
     return {1: Outcome.FAILED.value, 2: "usage"}.get(code, Outcome.REFUSED.value)
+
+
+def _duration(text: str) -> dt.timedelta:
+    units = {"s": 1, "m": 60, "h": 3600}
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
+    seconds = int(number) * units[unit]
+    if not 1 <= seconds <= 7 * 24 * 3600:
+        raise ValueError(text)
+    return dt.timedelta(seconds=seconds)
 
 
 def _positive(text: str) -> int:

@@ -27,8 +27,8 @@ import demo.tasks  # noqa: F401 isort: skip - its tasks are the schedule's
 
 SCHEDULE: dict[str, dict[str, Any]] = {
     "ticking": {"task": "demo.tasks.note", "schedule": 0.5, "args": ("ticking",)},
-    "hourly": {"task": "demo.tasks.note", "schedule": crontab(minute=0), "options": {"expires": 600}},
-    "yearly": {"task": "demo.tasks.note", "schedule": crontab(0, 0, month_of_year=1, day_of_month=1)},
+    "hourly": {"task": "demo.tasks.note", "schedule": crontab(minute=0), "args": ("h",), "options": {"expires": 600}},
+    "yearly": {"task": "demo.tasks.note", "schedule": crontab(0, 0, month_of_year=1, day_of_month=1), "args": ("y",)},
 }
 
 

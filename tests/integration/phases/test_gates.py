@@ -67,7 +67,7 @@ def test_a_task_that_nobody_registers_is_named(context: Surroundings, schedule: 
 def test_a_task_without_the_run_guard_is_named(context: Surroundings, schedule: dict[str, dict[str, Any]]) -> None:
     schedule["hourly"]["task"] = "bare"
 
-    @celery_app.task(name="bare", base=Task)
+    @celery_app.task(name="bare", base=Task, shared=False)
     def bare() -> None: ...
 
     try:

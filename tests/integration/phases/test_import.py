@@ -77,14 +77,14 @@ def test_duplicates_of_a_schedule_are_borne_and_none_is_added(context: Surroundi
 def test_all_refusals_come_together_and_nothing_is_written(
     context: Surroundings, schedule: dict[str, dict[str, Any]]
 ) -> None:
-    schedule["sunset"] = {"task": "demo.tasks.note", "schedule": solar("sunset", 51, 0)}
-    schedule["late"] = {"task": "demo.tasks.note", "schedule": 5, "options": {"countdown": 5, "eta": 1}}
+    schedule["sunset"] = {"task": "demo.tasks.note", "schedule": solar("sunset", 51.12345678, 0)}
+    schedule["late"] = {"task": "demo.tasks.note", "schedule": 5, "options": {"queue": 5, "link": object()}}
     with pytest.raises(EntriesRefused) as refused:
         run(context())
     assert [(r.entry, r.field) for r in refused.value.refusals] == [
         ("sunset", "schedule"),
-        ("late", "options['countdown']"),
-        ("late", "options['eta']"),
+        ("late", "options['queue']"),
+        ("late", "options['link']"),
     ]
     assert "\n" not in str(refused.value)
     assert not PeriodicTask.objects.using(context().alias).exists()

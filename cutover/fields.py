@@ -1,0 +1,49 @@
+"""Instants in the database: aware and in UTC for us, whatever the project's ``USE_TZ`` says."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
+
+
+class InstantField(models.DateTimeField):  # type: ignore[type-arg]  # no generic at run time
+    """A ``DateTimeField`` (migrations know it as one) that takes and gives aware instants even without ``USE_TZ``.
+
+    Then Django itself would store local wall time, in which one hour of the year is ambiguous: here SQLite and its like
+    store UTC, and PostgreSQL, whose column is an instant anyway, is given one.
+    """
+
+    def deconstruct(self) -> Any:
+        """As the field that it is to the database."""
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.DateTimeField", args, kwargs
+
+    def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:
+        """See Django."""
+        if not settings.USE_TZ and isinstance(value, dt.datetime):
+            value = instant(value)
+            if connection.vendor != "postgresql":
+                value = value.replace(tzinfo=None)
+        return super().get_db_prep_value(value, connection, prepared)
+
+    def from_db_value(self, value: Any, _expression: Any, connection: BaseDatabaseWrapper) -> Any:
+        """See Django."""
+        if settings.USE_TZ or not isinstance(value, dt.datetime) or timezone.is_aware(value):
+            return value
+        return instant(value) if connection.vendor == "postgresql" else value.replace(tzinfo=dt.UTC)
+
+
+def instant(value: dt.datetime) -> dt.datetime:
+    """A value of another app's ``DateTimeField``, as an aware instant in UTC."""
+    aware = value if timezone.is_aware(value) else value.replace(tzinfo=timezone.get_default_timezone())
+    return aware.astimezone(dt.UTC)
+
+
+def stored(value: dt.datetime) -> dt.datetime:
+    """An aware instant, as another app's ``DateTimeField`` takes it: without ``USE_TZ`` that is local and naive."""
+    return value if settings.USE_TZ else timezone.make_naive(value, timezone.get_default_timezone())

@@ -1,0 +1,132 @@
+"""A shadow run, as the operator's command sees it: what a standby would have sent, and what the code side claimed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cutover import clock
+from cutover.errors import PhaseFailed
+from cutover.models import CarriedEntry, ShadowRun, ShadowSlot, Slot
+from cutover.phases.context import Context
+from cutover.phases.gates import SHOWN
+from cutover.phases.state import outages
+from cutover.types import EntryName, SlotState
+
+LATE: Final = dt.timedelta(seconds=1)
+GRACE: Final = dt.timedelta(seconds=3)
+"""How long after its end both sides are given to write what fell due at the very last."""
+_LOOK_EVERY_S: Final = 1.0
+_TELL_EVERY_S: Final = 10.0
+
+_Seen = tuple[EntryName, dt.datetime]
+
+
+@dataclass(slots=True)
+class Findings:
+    """What came of a shadow run. An entry that never came due is unproven, which is neither proof nor failure."""
+
+    alike: int = 0
+    missing: list[_Seen] = field(default_factory=list)
+    extra: list[_Seen] = field(default_factory=list)
+    late: list[_Seen] = field(default_factory=list)
+    unproven: list[EntryName] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Nothing missing, extra or late."""
+        return not (self.missing or self.extra or self.late)
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        said = [f"Shadow run: {self.alike} slots alike on both sides."]
+        for what, found in (
+            ("the code side claimed, the standby would not have sent", self.missing),
+            ("the standby would have sent, the code side did not claim", self.extra),
+            ("the standby would have sent late by more than a second", self.late),
+        ):
+            if found:
+                said += [f"{len(found)} slots {what}:", *(f"  {name} due {at} UTC" for name, at in _shown(found))]
+        if self.unproven:
+            said += ["Unproven, for nothing of theirs fell due:", *(f"  {name}" for name in self.unproven[:SHOWN])]
+            said += [f"  and {len(self.unproven) - SHOWN} more"] if len(self.unproven) > SHOWN else []
+        return said
+
+    def data(self) -> dict[str, Any]:
+        """For a program."""
+        lists = {"missing": self.missing, "extra": self.extra, "late": self.late}
+        spelt = {key: [{"entry": n, "due_at": at.isoformat()} for n, at in found] for key, found in lists.items()}
+        return {"alike": self.alike, **spelt, "unproven": self.unproven}
+
+
+def watch(context: Context, duration: dt.timedelta) -> Findings:
+    """Ask a standby for a shadow run, watch it, compare. Raises PhaseFailed when no standby begins one."""
+    with outages(context.alias):
+        run = ShadowRun.objects.using(context.alias).create(
+            asked_at=clock.now(), seconds=round(duration.total_seconds())
+        )
+    try:
+        context.lease.announce_schedule()
+        began_at = context.wait_for(
+            lambda: _began(context, run), context.config.takeover_timeout, "a standby to begin the shadow run"
+        )
+        if began_at is None:
+            raise PhaseFailed("No standby of the database side began the shadow run. Look at the log of that beat.")
+        end = began_at + duration
+        told = clock.monotonic_s()
+        while clock.now() < end + GRACE:
+            clock.sleep(_LOOK_EVERY_S)
+            if clock.monotonic_s() - told >= _TELL_EVERY_S:
+                told = clock.monotonic_s()
+                _tell(context, compare(context, run, began_at, min(end, clock.now() - GRACE)), end)
+        return compare(context, run, began_at, end)
+    finally:
+        with outages(context.alias):
+            ShadowRun.objects.using(context.alias).filter(pk=run.pk).update(ended_at=clock.now())
+
+
+def compare(context: Context, run: ShadowRun, since: dt.datetime, until: dt.datetime) -> Findings:
+    """What both sides have written of the slots in ``(since, until]``."""
+    with outages(context.alias):
+        names = {EntryName(name) for name in CarriedEntry.objects.using(context.alias).values_list("name", flat=True)}
+        within = {"due_at__gt": since, "due_at__lte": until}
+        slots = Slot.objects.using(context.alias).filter(**within).exclude(state=SlotState.MISSED)
+        claimed = {pair for pair in _pairs(slots.values_list("entry", "due_at")) if pair[0] in names}
+        seen: Mapping[_Seen, dt.datetime] = {
+            (EntryName(entry), due_at): seen_at
+            for entry, due_at, seen_at in ShadowSlot.objects.using(context.alias)
+            .filter(run=run, **within)
+            .values_list("entry", "due_at", "seen_at")
+        }
+    alike = claimed & seen.keys()
+    return Findings(
+        alike=len(alike),
+        missing=sorted(claimed - seen.keys()),
+        extra=sorted(seen.keys() - claimed),
+        late=sorted(pair for pair in alike if seen[pair] - pair[1] > LATE),
+        unproven=sorted(names - {name for name, _ in claimed | seen.keys()}),
+    )
+
+
+def _began(context: Context, run: ShadowRun) -> dt.datetime | None:
+    with outages(context.alias):
+        began: dt.datetime | None = (
+            ShadowRun.objects.using(context.alias).values_list("began_at", flat=True).get(pk=run.pk)
+        )
+    return began
+
+
+def _tell(context: Context, found: Findings, end: dt.datetime) -> None:
+    left = max(0.0, (end - clock.now()).total_seconds())
+    wrong = len(found.missing) + len(found.extra) + len(found.late)
+    context.progress(f"shadow run: {found.alike} slots alike, {wrong} not; {left:.0f} s to go")
+
+
+def _pairs(found: Iterable[tuple[str, dt.datetime]]) -> Iterable[_Seen]:
+    return ((EntryName(entry), due_at) for entry, due_at in found)
+
+
+def _shown(found: list[_Seen]) -> list[tuple[EntryName, str]]:
+    return [(name, f"{at:%Y-%m-%d %H:%M:%S.%f}") for name, at in found[:SHOWN]]

@@ -1,0 +1,134 @@
+"""Probes: a platform is told of this host's own beat or worker, and restarts nothing that is not to blame."""
+
+import datetime as dt
+import socket
+import threading
+from collections.abc import Callable
+
+import pytest
+from pytest_django import Settings
+
+from cutover import clock, connections
+from cutover.candidate import Candidate
+from cutover.models import Entry, Slot
+from cutover.phases import lateness, probe
+from cutover.phases.context import Context
+from cutover.phases.probe import Role
+from cutover.phases.report import Outcome
+from cutover.slots import fingerprint
+from cutover.types import EntryName, Side
+from demo.services import HOST, free_port
+from demo.waiting import wait_until
+from tests.integration.phases.conftest import Beat
+
+pytestmark = pytest.mark.integration
+
+Surroundings = Callable[[], Context]
+Beats = Callable[[Side], Beat]
+
+
+def asked(context: Context, role: Role) -> tuple[bool, str]:
+    """Whether the probe passes, and its one line."""
+    report = probe.run(context, role)
+    [line] = report.lines
+    assert "\n" not in line
+    assert (report.outcome is Outcome.DONE) == report.data["healthy"] == line.startswith("Healthy")
+    return report.outcome is Outcome.DONE, line
+
+
+def test_a_standby_passes_without_leading(context: Surroundings, beat: Beats) -> None:
+    with beat(Side.DATABASE):
+        verdicts = {role: asked(context(), role) for role in (Role.STANDBY, Role.ANY, Role.LEADER)}
+    assert {role: ok for role, (ok, _) in verdicts.items()} == {Role.STANDBY: True, Role.ANY: True, Role.LEADER: False}
+    assert "stands by" in verdicts[Role.LEADER][1]
+
+
+def test_a_leader_passes_in_every_role(context: Surroundings, beat: Beats) -> None:
+    with beat(Side.CODE):
+        wait_until(lambda: asked(context(), Role.LEADER)[0], "the beat leads")
+        assert "nothing is overdue" in asked(context(), Role.ANY)[1]
+        assert asked(context(), Role.STANDBY)[0]
+
+
+@pytest.mark.parametrize("role", [Role.STANDBY, Role.ANY, Role.LEADER])
+def test_a_beat_of_another_host_is_no_beat_of_this_one(
+    context: Surroundings, beat: Beats, monkeypatch: pytest.MonkeyPatch, role: Role
+) -> None:
+    with beat(Side.CODE):
+        monkeypatch.setattr(socket, "gethostname", lambda: "another")
+        assert asked(context(), role) == (
+            False,
+            f"Unhealthy ({role} on another): no beat of this host has reported lately",
+        )
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_a_beat_whose_loop_does_not_come_round_fails(
+    context: Surroundings, beat: Beats, settings: Settings, monkeypatch: pytest.MonkeyPatch, side: Side
+) -> None:
+    settings.CUTOVER = {**settings.CUTOVER, "LEASE": 1}
+    with beat(side):
+        turn, freed = Candidate.turn, threading.Event()
+        monkeypatch.setattr(Candidate, "turn", lambda self: (freed.wait(), turn(self)))
+        try:
+            wait_until(lambda: not asked(context(), Role.ANY)[0], "the probe sees that the loop is stuck", timeout_s=15)
+            assert not asked(context(), Role.STANDBY)[0]
+        finally:
+            freed.set()
+            monkeypatch.setattr(Candidate, "turn", turn)
+
+
+def _owe(context: Context) -> None:
+    """An entry that fell due at the last full hour but one."""
+    schedule = context.entries[EntryName("yearly")].schedule
+    began = clock.now() - dt.timedelta(days=500)
+    Entry.objects.using(context.alias).update_or_create(
+        name="yearly",
+        defaults={"fingerprint": fingerprint(schedule), "owed_from": began, "changed_at": began, "active": True},
+    )
+
+
+def test_a_leader_that_leaves_due_entries_unsent_fails(
+    context: Surroundings, beat: Beats, alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with beat(Side.CODE):
+        wait_until(lambda: asked(context(), Role.LEADER)[0], "the beat leads")
+        _owe(context())
+        ok, line = asked(context(), Role.ANY)
+        assert not ok
+        assert "yearly since" in line
+        monkeypatch.setattr(probe, "_stuck", lambda context: 3)
+        ok, line = asked(context(), Role.ANY)
+        assert ok, "the broker is to blame, not this beat"
+        assert "the broker has not taken 3 messages" in line
+        assert not asked(context(), Role.LEADER)[0]
+
+
+def test_what_can_not_be_told_restarts_nothing_and_is_no_proof_either(
+    context: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = context()
+    site.redis = connections.redis.Redis(host=HOST, port=free_port())
+    verdicts = {role: asked(site, role)[0] for role in (Role.ANY, Role.STANDBY, Role.LEADER)}
+    assert verdicts == {Role.ANY: True, Role.STANDBY: False, Role.LEADER: False}
+    monkeypatch.setattr(probe, "WITHIN_S", 0.2)
+    monkeypatch.setattr(probe, "_beats", lambda context, role: threading.Event().wait(1))
+    assert "no answer within 0.2 s" in asked(context(), Role.ANY)[1]
+    assert not asked(context(), Role.LEADER)[0]
+
+
+def test_lateness_is_told_by_the_latest_slot_alone(context: Surroundings) -> None:
+    site = context()
+    _owe(site)
+    [(name, due_at)] = lateness.overdue(site, Side.CODE)
+    assert (name, due_at < clock.now()) == ("yearly", True)
+    Slot.objects.using(site.alias).create(
+        entry="yearly",
+        due_at=due_at.replace(year=clock.now().year),
+        epoch=1,
+        side="code",
+        state="published",
+        task_id="00000000-0000-0000-0000-000000000000",
+        claimed_at=clock.now(),
+    )
+    assert lateness.overdue(site, Side.CODE) == []

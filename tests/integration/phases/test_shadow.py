@@ -1,0 +1,121 @@
+"""A shadow run: a real standby computes what it would send, real claims of the code side are what it must come to."""
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery.schedules import crontab
+from django_celery_beat.models import PeriodicTask
+
+from cutover.models import Cutover, ShadowRun, ShadowSlot, Slot
+from cutover.phases import phase2, state
+from cutover.phases.context import Context
+from cutover.phases.report import Outcome
+from cutover.types import Side
+from demo.services import Valkey
+from tests.integration.phases.conftest import Beat
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+Surroundings = Callable[[], Context]
+Beats = Callable[[Side], Beat]
+WATCHED = dt.timedelta(seconds=4)
+
+
+@pytest.fixture(autouse=True)
+def begun(context: Surroundings, schedule: dict[str, dict[str, Any]]) -> None:
+    """Phase 1 is done; of three entries two fall due while the test watches."""
+    Cutover.objects.using(context().alias).update(phase=1)
+    schedule["relative"] = {
+        "task": "demo.tasks.note",
+        "args": ("r",),
+        "schedule": 1,
+        "relative": True,
+        "options": {"time_limit": 9},
+    }
+
+
+def test_both_sides_come_to_the_same_slots_and_nothing_is_sent_or_written(
+    context: Surroundings, beat: Beats, valkey: Valkey
+) -> None:
+    with beat(Side.CODE), beat(Side.DATABASE):
+        report = phase2.run(context(), shadow=WATCHED)
+    assert report.outcome is Outcome.DONE, report
+    found = report.data["shadow"]
+    assert 9 <= found["alike"] <= 13
+    assert (found["missing"], found["extra"], found["late"]) == ([], [], [])
+    assert found["unproven"] == ["hourly", "yearly"]
+    tasks = PeriodicTask.objects.using(context().alias)
+    assert set(tasks.values_list("enabled", "last_run_at", "total_run_count")) == {(False, None, 0)}
+    assert set(Slot.objects.using(context().alias).values_list("side", flat=True)) == {"code"}
+    run = ShadowRun.objects.using(context().alias).get()
+    assert run.ended_at is not None
+    claimed = Slot.objects.using(context().alias).count()
+    with valkey.client() as client:
+        assert client.llen("celery") == claimed
+
+
+def test_a_standby_that_would_send_something_else_fails_the_phase(
+    context: Surroundings, beat: Beats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cutover.phases.phase2.gates.same_parity", lambda context: [])
+    assert phase2.run(context()).outcome is Outcome.DONE
+    alias = context().alias
+    minutely = type(PeriodicTask.objects.using(alias).get(name="hourly").crontab).objects.using(alias)
+    other = minutely.create(minute="1", hour="1")
+    PeriodicTask.objects.using(alias).filter(name="ticking").update(interval=None, crontab=other)
+    monkeypatch.setattr("cutover.phases.phase2.import_entries", lambda *_: phase2.Import())
+    with beat(Side.CODE), beat(Side.DATABASE):
+        report = phase2.run(context(), shadow=WATCHED)
+    assert report.outcome is Outcome.FAILED
+    assert {slot["entry"] for slot in report.data["shadow"]["missing"]} == {"ticking"}
+    assert report.data["shadow"]["extra"] == []
+    assert state.read(context()).phase == 1
+    assert "the code side claimed, the standby would not have sent" in "\n".join(report.lines)
+
+
+def test_slots_that_are_extra_or_late_are_listed(context: Surroundings, beat: Beats) -> None:
+    from cutover.phases.shadowing import compare
+
+    assert phase2.run(context()).outcome is Outcome.DONE
+    alias, now = context().alias, dt.datetime.now(dt.UTC)
+    run = ShadowRun.objects.using(alias).create(asked_at=now, seconds=10, began_at=now)
+    second = dt.timedelta(seconds=1)
+    for entry, due_at, seen_at in [
+        ("ticking", now + second, now + 1.5 * second),
+        ("hourly", now + second, now + 2.1 * second),
+        ("yearly", now + second, now + second),
+    ]:
+        ShadowSlot.objects.using(alias).create(run=run, entry=entry, due_at=due_at, seen_at=seen_at)
+        if entry != "yearly":
+            Slot.objects.using(alias).create(
+                entry=entry, due_at=due_at, epoch=1, side="code", state="published", task_id="0" * 32, claimed_at=now
+            )
+    found = compare(context(), run, now, now + 10 * second)
+    assert (found.alike, found.missing) == (2, [])
+    assert found.extra == [("yearly", now + second)]
+    assert found.late == [("hourly", now + second)]
+    assert found.unproven == ["relative"]
+    assert not found.holds
+
+
+@pytest.mark.parametrize("side", [Side.CODE, Side.DATABASE])
+def test_a_shadow_run_needs_a_leader_of_the_code_side_and_a_standby(
+    context: Surroundings, beat: Beats, side: Side
+) -> None:
+    with beat(side):
+        report = phase2.run(context(), shadow=WATCHED)
+    assert report.outcome is Outcome.REFUSED
+    wanted = "database standby" if side is Side.CODE else "code beat"
+    assert [check.name for check in report.checks if not check.ok] == [wanted]
+    assert not PeriodicTask.objects.using(context().alias).exists()
+
+
+def test_crontabs_are_rehearsed_too(context: Surroundings, schedule: dict[str, dict[str, Any]], beat: Beats) -> None:
+    schedule["minutely"] = {"task": "demo.tasks.note", "args": ("m",), "schedule": crontab()}
+    left = 60 - dt.datetime.now(dt.UTC).second
+    with beat(Side.CODE), beat(Side.DATABASE):
+        report = phase2.run(context(), shadow=dt.timedelta(seconds=left + 3))
+    assert report.outcome is Outcome.DONE, report
+    assert "minutely" not in report.data["shadow"]["unproven"]

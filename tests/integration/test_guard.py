@@ -1,0 +1,173 @@
+"""The run guard in real worker processes: what they wrote down is the evidence, and what the database says."""
+
+import datetime as dt
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from cutover.types import EntryName, Slot
+from demo.census import read_runs
+from demo.processes import Process
+from demo.waiting import wait_until
+from tests.support.rooms import give_time
+from tests.support.site import Site
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
+
+DEFERRED_AT_MOST_S = 20.0
+
+
+class Books:
+    """The site's database, read and disturbed from outside."""
+
+    def __init__(self, site: Site) -> None:
+        self._path = site.env["DATABASE_URL"].removeprefix("sqlite:///")
+
+    def ask(self, statement: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self._path, timeout=20)) as connection:
+            found = connection.execute(statement).fetchall()
+            connection.commit()
+        return found
+
+    def suppressed(self, entry: str) -> int:
+        return sum(row[0] for row in self.ask(f"SELECT suppressed FROM cutover_slot WHERE entry = '{entry}'"))
+
+
+@pytest.fixture
+def books(room: Site) -> Books:
+    return Books(room)
+
+
+@pytest.fixture
+def worker(room: Site) -> Callable[..., Process]:
+    """Starts workers of two processes each."""
+
+    def start(**env: str) -> Process:
+        process = room.start(
+            "worker",
+            "celery -A prayer_room_api worker -l INFO -c 2 --without-gossip --without-mingle",
+            CELERY_IMPORTS="demo.tasks,tests.support.tasks",
+            **env,
+        )
+        wait_until(lambda: " ready." in process.output, "the worker is ready")
+        return process
+
+    return start
+
+
+@pytest.fixture
+def send(room: Site) -> Iterator[Callable[..., None]]:
+    """Sends a task as a beat does; without a slot as anybody may."""
+    app = Celery("sender", broker=room.env["REDIS_URL"], set_as_current=False)
+
+    def send(task: str, *args: str, slot: Slot | None = None) -> None:
+        headers = (
+            {"cutover_entry": slot.entry, "cutover_due_at": slot.due_at.isoformat(), "cutover_epoch": 1} if slot else {}
+        )
+        task_id = slot.task_id("cutover") if slot else None
+        app.send_task(task, args, task_id=task_id, headers=headers, connection=connection)
+
+    with app.connection_for_write() as connection:
+        yield send
+    app.close()
+
+
+def slot(entry: str) -> Slot:
+    return Slot(dt.datetime.now(dt.UTC).replace(microsecond=0), EntryName(entry))
+
+
+def labels(site: Site) -> Counter[str]:
+    """What the tasks wrote down; without what the demonstration adds when one has ended."""
+    return Counter(run.label for run in read_runs(site.runs) if not run.label.startswith("tests."))
+
+
+def test_the_second_message_of_a_slot_is_dropped_and_counted_and_what_belongs_to_no_slot_runs(
+    room, books, worker, send
+):
+    process = worker()
+    one = slot("a")
+    for _ in range(4):
+        send("demo.tasks.note", "of-a-slot", slot=one)
+        send("demo.tasks.note", "by-hand")
+    wait_until(lambda: labels(room)["by-hand"] == 4 and books.suppressed("a") == 3, "all is settled")
+    assert labels(room) == {"of-a-slot": 1, "by-hand": 4}
+    assert books.ask("SELECT entry, state FROM cutover_slot") == [("a", "published")]
+    assert process.stop() == 0, process.output
+
+
+def test_every_retry_of_an_admitted_run_runs_and_a_second_message_meanwhile_does_not(room, books, worker, send):
+    process = worker()
+    one = slot("a")
+    for _ in range(2):
+        send("tests.support.tasks.at_the_third_try", "try", slot=one)
+    wait_until(lambda: labels(room)["try-2"] and books.suppressed("a"), "the third try was made")
+    assert labels(room) == {"try-0": 1, "try-1": 1, "try-2": 1}
+    assert {run.slot.due_at for run in read_runs(room.runs)} == {one.due_at}
+    assert process.stop() == 0, process.output
+
+
+def test_a_redelivered_message_runs_once_the_worker_that_began_is_gone(room, books, worker, send, tmp_path):
+    first = worker(DJANGO_SETTINGS_MODULE="tests.support.impatient")
+    told = tmp_path / "told"
+    send("tests.support.tasks.until_told", "late", str(told), slot=slot("a"))
+    wait_until(lambda: labels(room)["late"] == 1, "the run has begun")
+    first.kill()
+    give_time(1.2, "the broker gives the message to another one")
+    second = worker(DJANGO_SETTINGS_MODULE="tests.support.impatient")
+    wait_until(lambda: labels(room)["late"] == 2, "the run was taken over")
+    assert "cutover.run.resumed" in second.output
+    told.touch()
+    wait_until(lambda: books.ask("SELECT 1 FROM cutover_slot WHERE run_ended_at IS NOT NULL"), "the run has ended")
+    assert second.stop() == 0, second.output
+    assert labels(room) == {"late": 2}
+    assert books.suppressed("a") == 0
+
+
+def test_a_redelivered_message_waits_while_the_worker_that_began_is_still_there(room, books, worker, send, tmp_path):
+    first = worker()
+    told = tmp_path / "told"
+    send("tests.support.tasks.until_told", "late", str(told), slot=slot("a"))
+    wait_until(lambda: labels(room)["late"] == 1, "the run has begun")
+    give_time(1.2, "the broker gives the message to another one")
+    second = worker(DJANGO_SETTINGS_MODULE="tests.support.impatient")
+    wait_until(lambda: "cutover.run.deferred" in second.output, "the other worker has put it off")
+    told.touch()
+    wait_until(lambda: books.suppressed("a"), "it was dropped in the end", DEFERRED_AT_MOST_S)
+    assert labels(room) == {"late": 1}
+    assert [process.stop() for process in (first, second)] == [0, 0], first.output + second.output
+
+
+def test_without_a_database_a_message_is_put_off_and_runs_once_later(room, books, worker, send):
+    process = worker()
+    books.ask("ALTER TABLE cutover_slot RENAME TO cutover_slot_away")
+    send("demo.tasks.note", "of-a-slot", slot=slot("a"))
+    send("demo.tasks.note", "by-hand")
+    wait_until(lambda: "cutover.run.deferred" in process.output and labels(room)["by-hand"], "it was put off")
+    assert labels(room) == {"by-hand": 1}
+    books.ask("ALTER TABLE cutover_slot_away RENAME TO cutover_slot")
+    wait_until(lambda: labels(room)["of-a-slot"], "it has run", DEFERRED_AT_MOST_S)
+    assert labels(room) == {"by-hand": 1, "of-a-slot": 1}
+    assert process.stop() == 0, process.output
+
+
+def test_a_worker_whose_standing_connection_was_cut_is_known_anew_at_its_next_run(room, books, worker, send, valkey):
+    process = worker()
+    send("demo.tasks.note", "first", slot=slot("a"))
+    wait_until(lambda: labels(room)["first"], "the first has run")
+    with valkey.client() as client:
+        cut = [c["id"] for c in client.client_list() if c["sub"] == "1" and c["cmd"] == "subscribe"]
+        marked = books.ask("SELECT run_by FROM cutover_slot")[0][0].partition("@")[0]
+        assert marked in cut, "the connection of the mark is one that a server does not close for being idle"
+        client.client_kill_filter(_id=marked)
+        for number in range(6):
+            send("demo.tasks.note", "again", slot=slot(f"b{number}"))
+        wait_until(lambda: labels(room)["again"] == 6, "the others have run")
+        alive = {c["id"] for c in client.client_list()}
+        marks = {row[0].partition("@")[0] for row in books.ask("SELECT run_by FROM cutover_slot WHERE entry <> 'a'")}
+    assert marks <= alive
+    assert process.stop() == 0, process.output

@@ -1,0 +1,430 @@
+"""Both schedulers as beat runs them: real processes, and a real thread where the rows are what is asked about."""
+
+import datetime as dt
+import json
+import signal
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+import redis
+from celery.beat import PersistentScheduler
+from celery.schedules import crontab
+from django.db import connections
+from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
+
+from cutover import clock, shelf
+from cutover.elector import News
+from cutover.lease import Lease
+from cutover.models import Cutover, Entry, Fence, Slot
+from cutover.schedulers import CodeScheduler, DatabaseScheduler
+from cutover.types import HolderId, Identity, Side
+from demo.census import read_runs
+from demo.processes import Process
+from demo.services import Valkey
+from demo.waiting import wait_until
+from prayer_room_api.celery import app as celery_app
+from tests.support.rooms import give_time, timed
+from tests.support.site import Site
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
+
+SECOND = dt.timedelta(seconds=1)
+HOUR = dt.timedelta(hours=1)
+DAY = dt.timedelta(days=1)
+LEASE, BEATS = "{cutover:cutover}:lease", "{cutover:cutover}:beats"
+SCHEDULERS = {Side.CODE: "cutover.schedulers:CodeScheduler", Side.DATABASE: "cutover.schedulers:DatabaseScheduler"}
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ask(room: Site) -> Callable[[str], list[tuple[Any, ...]]]:
+    """Ask the site's database, from outside."""
+
+    def ask(statement: str) -> list[tuple[Any, ...]]:
+        path = room.env["DATABASE_URL"].removeprefix("sqlite:///")
+        with closing(sqlite3.connect(path, timeout=20)) as connection:
+            found = connection.execute(statement).fetchall()
+            connection.commit()
+        return found
+
+    return ask
+
+
+@pytest.fixture
+def beat(room: Site) -> Callable[..., Process]:
+    """Starts ``celery beat`` with one of the schedulers, the old way."""
+
+    def start(side: Side = Side.CODE, **env: str) -> Process:
+        return room.start("beat", f"celery -A prayer_room_api beat -l INFO -S {SCHEDULERS[side]}", **env)
+
+    return start
+
+
+def leads(client: redis.Redis, process: Process) -> bool:
+    holder = client.hget(LEASE, "holder")
+    return holder is not None and f":{process.pid}:" in holder
+
+
+def ticks(ask: Callable[[str], list[tuple[Any, ...]]]) -> int:
+    return len(ask("SELECT 1 FROM cutover_term WHERE first_tick_at IS NOT NULL"))
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_a_terminated_beat_exits_with_zero_and_leaves_nothing(room, beat, ask, redis_client, side):
+    ask(f"UPDATE cutover_fence SET side = '{side}'")
+    process = beat(side)
+    wait_until(lambda: ticks(ask) == 1, "it leads")
+    assert process.stop(timeout_s=5) == 0, process.output
+    assert redis_client.exists(LEASE, BEATS) == 0
+    assert ask("SELECT side, end_reason FROM cutover_term") == [(side, "stopped")]
+    assert "Traceback" not in process.output
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_a_beat_of_the_side_that_is_not_active_stands_by_and_exits_with_zero(room, beat, ask, redis_client, side):
+    ask(f"UPDATE cutover_fence SET side = '{side.other}'")
+    process = beat(side)
+    wait_until(lambda: "cutover.beat.stood_by" in process.output, "it stands by")
+    assert f"the active side is {side.other}" in process.output
+    assert process.stop(timeout_s=5) == 0, process.output
+    assert ask("SELECT 1 FROM cutover_term UNION SELECT 1 FROM cutover_slot") == []
+    assert redis_client.exists(LEASE, BEATS) == 0
+
+
+def test_a_beat_that_loses_the_lease_stands_by_and_leads_again_later(room, beat, ask, redis_client):
+    process = beat()
+    wait_until(lambda: ticks(ask) == 1, "it leads")
+    lease = Lease(redis_client, "cutover", 30 * SECOND)
+    usurper = Identity(HolderId("usurper"), "h", 1, "")
+    redis_client.delete(LEASE)
+    assert lease.acquire(usurper, Side.CODE, int(redis_client.client_id())) is None
+    wait_until(lambda: "cutover.lease.lost" in process.output, "it has noticed")
+    wait_until(lambda: ask("SELECT ended_at FROM cutover_term")[0][0], "its term has ended")
+    assert process.exit_code is None
+    lease.release(usurper.holder)
+    wait_until(lambda: ticks(ask) == 2, "it leads again")
+    assert process.stop(timeout_s=5) == 0, process.output
+
+
+def test_two_beats_that_share_one_schedule_file_send_every_slot_once_and_spoil_nothing(room, beat, ask, redis_client):
+    file = room.env["CELERY_BEAT_SCHEDULE_FILENAME"]
+    with room.monitor() as monitor:
+        processes = [beat(), beat()]
+        wait_until(lambda: redis_client.hlen(BEATS) == 2 and ticks(ask), "both are there")
+        wait_until(lambda: len(monitor.published) >= 10, "they send")
+        first = next(process for process in processes if leads(redis_client, process))
+        (other,) = [process for process in processes if process is not first]
+        assert first.stop(timeout_s=5) == 0, first.output
+        wait_until(lambda: leads(redis_client, other), "the other one leads")
+        assert shelf.read(file), "the file was written when the first one stopped"
+        seen = len(monitor.published)
+        wait_until(lambda: len(monitor.published) >= seen + 10, "the other one sends")
+        assert other.stop(timeout_s=5) == 0, other.output
+    slots = Counter(message.slot for message in monitor.published)
+    assert {slot for slot, count in slots.items() if count > 1} == set()
+    assert ask("SELECT COUNT(*) FROM cutover_slot WHERE state <> 'published'") == [(0,)]
+    for process in processes:
+        assert "Traceback" not in process.output
+
+
+def test_a_code_beat_goes_on_from_the_last_runs_of_the_stock_one(room, beat, ask):
+    last = clock.now() - 2.5 * SECOND
+    old = PersistentScheduler(celery_app, schedule_filename=room.env["CELERY_BEAT_SCHEDULE_FILENAME"], lazy=True)
+    old.setup_schedule()
+    entries = {"every-second-a": SECOND, "every-two-seconds-a": 2 * SECOND}
+    for name, every in entries.items():
+        old.add(name=name, task="demo.tasks.note", schedule=every, last_run_at=last)
+    old.close()
+    process = beat()
+    wait_until(lambda: len(ask("SELECT DISTINCT entry FROM cutover_slot")) >= 6, "it sends")
+    for name, every in entries.items():
+        found = ask(f"SELECT due_at FROM cutover_slot WHERE entry = '{name}' ORDER BY due_at")
+        first = dt.datetime.fromisoformat(found[0][0]).replace(tzinfo=dt.UTC)
+        assert first == last + every, "the cadence keeps its phase, and what was owed is accounted for"
+    assert process.stop(timeout_s=5) == 0, process.output
+
+
+def test_a_stopped_code_beat_leaves_a_file_that_tells_of_slots_that_another_one_sent(room, beat, ask, redis_client):
+    file = room.env["CELERY_BEAT_SCHEDULE_FILENAME"]
+    first = beat()
+    wait_until(lambda: ticks(ask) == 1, "the first leads")
+    second = beat()
+    wait_until(lambda: redis_client.hlen(BEATS) == 2, "the second stands by")
+    # A daily entry that the first one sends while the second stands by.
+    sent = clock.now() + DAY / 2
+    columns = "entry, due_at, epoch, side, state, task_id, claimed_at, run_by, suppressed, covers, reason"
+    at = f"{sent:%Y-%m-%d %H:%M:%S}"
+    values = f"'user-digest-daily', '{at}', 1, 'code', 'published', '{'0' * 32}', '{at}', '', 0, 0, ''"
+    ask(f"INSERT INTO cutover_slot ({columns}) VALUES ({values})")
+    assert first.stop(timeout_s=5) == 0, first.output
+    wait_until(lambda: ticks(ask) == 2, "the second leads")
+    wait_until(lambda: len(ask("SELECT 1 FROM cutover_slot WHERE epoch = 2")) >= 3, "the second sends")
+    assert second.stop(timeout_s=5) == 0, second.output
+    assert shelf.read(file)["user-digest-daily"] >= sent.replace(microsecond=0)
+
+
+def test_the_stock_beat_takes_the_file_over_as_its_own(room, beat, ask):
+    ours = beat()
+    wait_until(lambda: ask("SELECT 1 FROM cutover_slot WHERE entry = 'every-second-a'"), "ours sends")
+    assert ours.stop(timeout_s=5) == 0, ours.output
+    last = shelf.read(room.env["CELERY_BEAT_SCHEDULE_FILENAME"])["every-second-a"]
+    stock = PersistentScheduler(celery_app, schedule_filename=room.env["CELERY_BEAT_SCHEDULE_FILENAME"], lazy=True)
+    stock._store = stock._open_schedule()
+    entry = stock._store["entries"]["every-second-a"]
+    assert (entry.last_run_at, entry.task, entry.args) == (last, "demo.tasks.note", ("every-second-a",))
+    assert entry.total_run_count >= 1
+    stock.close()
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_a_beat_within_a_worker_is_under_the_lease_and_ends_with_it(room, ask, redis_client, side):
+    ask(f"UPDATE cutover_fence SET side = '{side}'")
+    process = room.start("worker", f"celery -A prayer_room_api worker -B -l INFO -c 1 --scheduler={SCHEDULERS[side]}")
+    wait_until(lambda: ticks(ask) == 1, "it leads")
+    if side is Side.CODE:
+        wait_until(lambda: len(read_runs(room.runs)) >= 5, "tasks have run")
+        runs = Counter(run.slot for run in read_runs(room.runs))
+        assert set(runs.values()) == {1}
+    # Not its exit code: a stock worker that is ended while messages come in does not always come to its end.
+    process.send(signal.SIGTERM)
+    wait_until(lambda: redis_client.exists(LEASE, BEATS) == 0, "the beat within has given the lease back", timeout_s=5)
+    assert ask("SELECT end_reason FROM cutover_term") == [("stopped",)]
+
+
+def test_a_beat_without_a_database_stands_by_and_leads_once_there_is_one(room, beat, ask):
+    ask("ALTER TABLE cutover_slot RENAME TO cutover_slot_away")
+    process = beat()
+    wait_until(lambda: "cutover.database.lost" in process.output, "it has noticed")
+    assert "run `manage.py migrate`" in process.output
+    ask("ALTER TABLE cutover_slot_away RENAME TO cutover_slot")
+    wait_until(lambda: ticks(ask) == 1, "it leads")
+    assert process.stop(timeout_s=5) == 0, process.output
+    assert "Traceback" not in process.output
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+class Beat:
+    """A real scheduler, ticking in a thread of its own until the ``with`` block ends."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="beat")
+        self.failure: BaseException | None = None
+        self.scheduler: Any = None
+
+    def _run(self) -> None:
+        try:
+            self.scheduler = self._make()
+            try:
+                while not self._stop.is_set():
+                    self.scheduler.tick()
+            finally:
+                self.scheduler.close()
+        except BaseException as error:
+            self.failure = error
+        finally:
+            connections.close_all()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        if self.scheduler is not None and self.scheduler._elector is not None:
+            self.scheduler._elector.wake(News.SIGNAL)
+        self._thread.join()
+        if error is None:
+            assert self.failure is None, self.failure
+
+
+@pytest.fixture
+def rows(transactional_db: None, valkey: Valkey) -> Iterator[None]:
+    """A project whose database side is active, with no row yet."""
+    Fence.objects.update_or_create(id=1, defaults={"epoch": 0, "side": "database"})
+    Cutover.objects.get_or_create(id=1)
+    PeriodicTasks.objects.get_or_create(ident=1, defaults={"last_update": clock.now()})
+    yield
+    connections.close_all()
+
+
+@pytest.fixture
+def database_beat(rows: None) -> Iterator[Beat]:
+    """A beat of the database side that leads."""
+    with Beat(lambda: DatabaseScheduler(app=celery_app)) as beat:
+        wait_until(lambda: beat.failure or Fence.objects.get().epoch == 1, "it leads")
+        yield beat
+
+
+def every(seconds: int = 1) -> IntervalSchedule:
+    return IntervalSchedule.objects.get_or_create(every=seconds, period=IntervalSchedule.SECONDS)[0]
+
+
+def row(name: str, **fields: Any) -> PeriodicTask:
+    """Save a row, as the admin does."""
+    fields.setdefault("interval", every())
+    return PeriodicTask.objects.create(name=name, task="demo.tasks.note", args=json.dumps([name]), **fields)
+
+
+def sent(name: str) -> list[dt.datetime]:
+    """The slots of that entry that were published, the first one first."""
+    return list(Slot.objects.filter(entry=name, state="published").order_by("due_at").values_list("due_at", flat=True))
+
+
+def test_a_new_row_is_noticed_at_once_or_within_seconds(database_beat):
+    row("a")
+    assert timed(lambda: sent("a"), "its first slot was sent") < 6
+
+
+def test_the_rows_are_left_as_they_are_and_no_entry_of_the_code_is_written(rows, settings):
+    celery_app.conf.beat_schedule = {"a": {"task": "other", "schedule": crontab()}, "b": {"task": "b", "schedule": 1.0}}
+    try:
+        row("a", queue="special")
+        before = list(PeriodicTask.objects.values())
+        with Beat(lambda: DatabaseScheduler(app=celery_app)):
+            wait_until(lambda: Fence.objects.get().epoch == 1, "it leads")
+        kept = ("name", "task", "args", "queue", "interval_id", "crontab_id", "enabled", "headers")
+        assert [{k: r[k] for k in kept} for r in PeriodicTask.objects.values()] == [
+            {k: r[k] for k in kept} for r in before
+        ]
+    finally:
+        celery_app.conf.beat_schedule = {}
+
+
+def test_a_change_that_goes_past_save_is_noticed_within_five_seconds(database_beat):
+    row("a", enabled=False)
+    give_time(2.5, "the beat has looked", unless=lambda: sent("a"))
+    assert sent("a") == []
+    PeriodicTask.objects.filter(name="a").update(enabled=True)
+    assert timed(lambda: sent("a"), "it is sent") < 5 + 1
+    PeriodicTask.objects.filter(name="a").update(enabled=False)
+    give_time(2.5, "the beat has looked")
+    seen = len(sent("a"))
+    give_time(1.5, "one more would have been sent")
+    assert len(sent("a")) == seen
+
+
+def test_an_announced_change_is_noticed_at_once(database_beat, redis_client):
+    row("a", interval=every(3600))
+    wait_until(lambda: database_beat.scheduler.schedule, "it is loaded")
+    PeriodicTask.objects.filter(name="a").update(queue="other")
+    PeriodicTasks.update_changed()
+    version = PeriodicTasks.last_change().isoformat()
+    Lease(redis_client, "cutover", 15 * SECOND).announce_schedule()
+    assert timed(lambda: database_beat.scheduler.version() == version, "it is loaded") < 1
+
+
+def test_crontabs_of_every_hour_are_loaded_and_the_next_slot_is_right(database_beat):
+    for hour in range(24):
+        row(f"at-{hour}", interval=None, crontab=CrontabSchedule.objects.create(minute=0, hour=hour))
+    wait_until(lambda: len(database_beat.scheduler.schedule) == 24, "all are loaded")
+
+
+def test_a_slot_that_fell_due_hours_ago_is_caught_up_whatever_its_hour(rows):
+    now = clock.now()
+    past = now.replace(minute=0, second=0, microsecond=0) - 5 * HOUR
+    row("daily", interval=None, crontab=CrontabSchedule.objects.create(minute=0, hour=past.hour))
+    with Beat(lambda: DatabaseScheduler(app=celery_app)):
+        wait_until(lambda: Fence.objects.get().epoch == 1 and len(Slot.objects.all()) == 0, "it knows the entry")
+        wait_until(lambda: Entry.objects.filter(name="daily").exists(), "it is on the books")
+    Entry.objects.update(owed_from=now - 20 * HOUR)  # it was there all the time, and nobody led
+    with Beat(lambda: DatabaseScheduler(app=celery_app)):
+        wait_until(lambda: sent("daily"), "it was sent")
+    assert sent("daily") == [past]
+
+
+def test_a_one_off_row_is_sent_once_and_disabled(database_beat):
+    row("once", one_off=True)
+    wait_until(lambda: sent("once"), "it was sent")
+    wait_until(lambda: not PeriodicTask.objects.get(name="once").enabled, "it is disabled")
+    give_time(1.5, "one more would have been sent")
+    assert len(sent("once")) == 1
+
+
+def test_a_clocked_row_is_sent_at_its_time(database_beat):
+    at = clock.now().replace(microsecond=0) + 3 * SECOND
+    row("clocked", interval=None, clocked=ClockedSchedule.objects.create(clocked_time=at), one_off=True)
+    wait_until(lambda: sent("clocked"), "it was sent")
+    assert clock.now() >= at
+    assert sent("clocked") == [at]
+
+
+def test_nothing_is_sent_before_the_start_time_and_the_first_slot_is_the_start_time(database_beat):
+    start = clock.now().replace(microsecond=0) + 3 * SECOND
+    row("later", start_time=start)
+    wait_until(lambda: sent("later"), "it was sent")
+    assert clock.now() >= start
+    assert sent("later")[0] == start
+
+
+def test_nothing_is_sent_once_a_row_has_expired(database_beat):
+    end = clock.now() + 3.5 * SECOND
+    row("short", expires=end)
+    wait_until(lambda: clock.now() > end + 1.2 * SECOND, "it has expired")
+    assert sent("short")
+    assert max(sent("short")) < end
+    assert max(Slot.objects.filter(entry="short").values_list("due_at", flat=True)) < end
+
+
+def test_the_last_run_and_the_count_of_a_row_are_kept_true(database_beat):
+    row("a")
+    wait_until(lambda: len(sent("a")) >= 3, "three were sent")
+    wait_until(lambda: PeriodicTask.objects.get(name="a").total_run_count >= 3, "they are counted")
+    assert clock.now() - PeriodicTask.objects.get(name="a").last_run_at < 3 * SECOND
+
+
+BROKEN: dict[str, dict[str, Any]] = {
+    "args": {"args": "no json"},
+    "kwargs": {"kwargs": "[1, 2"},
+    "headers": {"headers": "no json"},
+    "headers of the wrong kind": {"headers": "[1]"},
+    "no schedule": {"interval": None},
+}
+
+
+def test_rows_that_make_no_sense_are_not_sent_and_stop_no_other(rows, redis_client):
+    """Written past the model's own checks, as a migration or a person in SQL does."""
+    for name, fields in BROKEN.items():
+        row(name)
+        PeriodicTask.objects.filter(name=name).update(**fields)
+    for minute in ("sometimes", "99"):
+        row(minute, interval=None, crontab=CrontabSchedule.objects.create())
+        CrontabSchedule.objects.filter(periodictask__name=minute).update(minute=minute)
+    row("good")
+    with Beat(lambda: DatabaseScheduler(app=celery_app)) as beat:
+        wait_until(lambda: beat.failure or len(sent("good")) >= 3, "the good one is sent")
+    assert set(Slot.objects.values_list("entry", flat=True)) == {"good"}
+
+
+def test_two_schedulers_in_one_process_are_two_candidates(rows, redis_client, tmp_path):
+    def make() -> DatabaseScheduler:
+        return DatabaseScheduler(app=celery_app)
+
+    with Beat(make), Beat(make):
+        wait_until(lambda: redis_client.hlen(BEATS) == 2 and Fence.objects.get().epoch == 1, "one leads, one stands by")
+    assert redis_client.keys("{cutover*") == []
+
+
+def test_a_code_scheduler_knows_celerys_own_default_entries(rows, tmp_path: Path):
+    celery_app.conf.result_expires = 3600
+    try:
+        scheduler = CodeScheduler(app=celery_app, schedule_filename=str(tmp_path / "schedule"))
+        assert ("celery.backend_cleanup" in scheduler.schedule) is bool(celery_app.backend.supports_autoexpire is False)
+        scheduler.close()
+        assert list(tmp_path.iterdir()) == [], "who has not led leaves no file"
+    finally:
+        celery_app.conf.result_expires = None

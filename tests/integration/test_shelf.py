@@ -1,0 +1,121 @@
+"""Celery's schedule file: what the stock beat wrote is read, what we write the stock beat reads."""
+
+import datetime as dt
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.beat import PersistentScheduler, ScheduleEntry
+from celery.schedules import crontab, schedule
+
+from cutover import shelf
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
+
+NOON = dt.datetime(2026, 5, 5, 12, 0, 7, 123456, tzinfo=dt.UTC)
+HOUR = dt.timedelta(hours=1)
+SCHEDULE: dict[str, Any] = {
+    "daily": {"task": "t", "schedule": crontab(minute=0, hour=8)},
+    "often": {"task": "t", "schedule": 30.0},
+}
+
+
+@pytest.fixture(params=["UTC", "Europe/London"])
+def app(request: pytest.FixtureRequest) -> Celery:
+    return Celery(
+        "of-shelf",
+        set_as_current=False,
+        config_source={"timezone": request.param, "beat_schedule": SCHEDULE, "result_expires": None},
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    return str(tmp_path / "celerybeat-schedule")
+
+
+@pytest.fixture
+def stock(app: Celery, file: str) -> Callable[[], PersistentScheduler]:
+    """Opens the file with celery's own scheduler."""
+    return lambda: PersistentScheduler(app, schedule_filename=file)
+
+
+def entries(app: Celery, **runs: dt.datetime) -> dict[str, ScheduleEntry]:
+    return {
+        name: ScheduleEntry(name=name, last_run_at=runs[name], app=app, total_run_count=3, **SCHEDULE[name])
+        for name in SCHEDULE
+    }
+
+
+def test_what_the_stock_beat_wrote_is_read_to_the_microsecond_in_utc(stock, file):
+    beat = stock()
+    beat.schedule["daily"].last_run_at = NOON
+    beat.schedule["often"].last_run_at = NOON - HOUR
+    beat.close()
+    assert shelf.read(file) == {"daily": NOON, "often": NOON - HOUR}
+    assert all(at.tzinfo is dt.UTC for at in shelf.read(file).values())
+
+
+def test_the_file_is_read_while_the_stock_beat_holds_it_open_and_left_as_it_is(stock, file):
+    beat = stock()
+    beat.schedule["daily"].last_run_at = NOON
+    beat.sync()
+    before = {path: path.read_bytes() for path in Path(file).parent.iterdir()}
+    assert shelf.read(file)["daily"] == NOON
+    assert {path: path.read_bytes() for path in Path(file).parent.iterdir()} == before
+    beat.sync()
+    beat.close()
+
+
+def test_the_stock_beat_goes_on_from_what_we_wrote(app, stock, file):
+    shelf.write(file, entries(app, daily=NOON, often=NOON - HOUR), app)
+    beat = stock()
+    assert {n: e.last_run_at.astimezone(dt.UTC) for n, e in beat.schedule.items()} == {
+        "daily": NOON,
+        "often": NOON - HOUR,
+    }
+    assert {e.total_run_count for e in beat.schedule.values()} == {3}
+    beat.close()
+
+
+def test_what_we_wrote_we_read(app, file):
+    shelf.write(file, entries(app, daily=NOON, often=NOON - HOUR), app)
+    assert shelf.read(file) == {"daily": NOON, "often": NOON - HOUR}
+
+
+def test_writing_replaces_the_old_file_and_leaves_no_other_beside_it(app, stock, file):
+    stock().close()
+    before = {path.name for path in Path(file).parent.iterdir()}
+    for hour in range(3):
+        shelf.write(file, entries(app, daily=NOON + hour * HOUR, often=NOON), app)
+    assert shelf.read(file)["daily"] == NOON + 2 * HOUR
+    assert {path.name for path in Path(file).parent.iterdir()} == before
+
+
+@pytest.mark.parametrize("filename", [None, "", "/no/such/folder/file"])
+def test_without_a_file_nothing_is_known(filename):
+    assert shelf.read(filename) == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all", os.urandom(4_096)])
+def test_a_damaged_file_is_told_and_not_raised_and_not_deleted(file, caplog, content):
+    Path(file).write_bytes(content)
+    assert shelf.read(file) == {}
+    assert Path(file).read_bytes() == content
+
+
+def test_a_folder_that_can_not_be_written_is_told_and_not_raised(app, caplog):
+    shelf.write("/proc/celerybeat-schedule", entries(app, daily=NOON, often=NOON), app)
+    assert "can not be written" in caplog.text
+    shelf.write(None, {}, app)
+
+
+def test_an_entry_that_can_not_be_pickled_is_told_and_not_raised(app, file, caplog):
+    shelf.write(file, entries(app, daily=NOON, often=NOON), app)
+    odd = ScheduleEntry(name="odd", task="t", schedule=schedule(30, nowfun=lambda: NOON), app=app)
+    shelf.write(file, {"odd": odd}, app)
+    assert "can not be written" in caplog.text
+    assert shelf.read(file) == {"daily": NOON, "often": NOON}, "the old file stays"

@@ -1,0 +1,126 @@
+"""prodserver's ARGS as a celery command line; each mistake is one line."""
+
+from typing import Any
+
+import pytest
+from celery.bin.worker import worker as worker_command
+from django.core.management.base import CommandError
+from django_prodserver.backends import base
+
+from cutover.backends import CeleryWorker, CodeBeat, DatabaseBeat
+
+APP = "prayer_room_api.celery.app"
+
+
+def line(backend: type = CeleryWorker, **args: Any) -> list[str]:
+    return backend(APP=APP, ARGS=args).prep_server_args()
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ({}, []),
+        ({"loglevel": "info"}, ["--loglevel=info"]),
+        ({"concurrency": 2}, ["--concurrency=2"]),
+        ({"without-gossip": True}, ["--without-gossip"]),
+        ({"without-gossip": None}, ["--without-gossip"]),
+        ({"without-gossip": False}, []),
+        ({"queues": "a,b"}, ["--queues=a,b"]),
+        ({"exclude-queues": ("a", "b")}, ["--exclude-queues=a", "--exclude-queues=b"]),
+        ({"hostname": "w@%h", "time-limit": 1.5}, ["--hostname=w@%h", "--time-limit=1.5"]),
+    ],
+    ids=str,
+)
+def test_options_become_the_workers_command_line(args, expected):
+    assert line(**args) == expected
+
+
+@pytest.mark.parametrize("backend", [CeleryWorker, CodeBeat, DatabaseBeat])
+def test_the_command_line_is_understood_by_the_command_itself(backend):
+    backend.command.make_context("celery", line(backend, loglevel="info"), obj=None, resilient_parsing=True)
+
+
+@pytest.mark.parametrize(
+    ("backend", "scheduler"),
+    [(CodeBeat, "cutover.schedulers:CodeScheduler"), (DatabaseBeat, "cutover.schedulers:DatabaseScheduler")],
+)
+def test_a_beat_runs_under_the_lease_whatever_the_settings_say(backend, scheduler):
+    assert line(backend) == [f"--scheduler={scheduler}"]
+    assert line(backend, scheduler=scheduler, loglevel="info") == ["--loglevel=info", f"--scheduler={scheduler}"]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ({"concurency": 2}, "celery worker has no option --concurency; did you mean 'concurrency'?"),
+        ({"log_level": "info"}, "no option --log_level; did you mean 'loglevel'?"),
+        ({"--loglevel": "info"}, "no option ----loglevel; did you mean 'loglevel'?"),
+        ({"xyz": 2}, "celery worker has no option --xyz."),
+        ({5: 2}, "celery worker has no option --5."),
+        ({"loglevel": None}, "ARGS has 'loglevel': None, but --loglevel takes a value."),
+        ({"concurrency": True}, "--concurrency takes a value"),
+        ({"without-gossip": "yes"}, "--without-gossip takes no value: use True or False"),
+        ({"without-gossip": 1}, "--without-gossip takes no value: use True or False"),
+    ],
+    ids=str,
+)
+def test_a_wrong_option_is_told_in_one_line(args, said):
+    refused(said, APP=APP, ARGS=args)
+
+
+def test_another_scheduler_is_refused():
+    with pytest.raises(CommandError, match="CodeBeat runs under the lease"):
+        line(CodeBeat, scheduler="celery.beat:PersistentScheduler")
+
+
+@pytest.mark.parametrize(
+    ("process", "said"),
+    [
+        ({}, "it is missing"),
+        ({"APP": ""}, "it is missing"),
+        ({"APP": None}, "it is missing"),
+        ({"APP": "prayer_room_api"}, "'prayer_room_api' can not be imported"),
+        ({"APP": "prayer_room_api.celery:app"}, "can not be imported"),
+        ({"APP": "no.such.app"}, "can not be imported"),
+        ({"APP": "prayer_room_api.celery.os"}, "is a module"),
+        ({"APP": 5}, "must be the dotted path"),
+        ({"APP": APP, "ARGS": ["--loglevel=info"]}, "ARGS must be a dictionary of celery options"),
+        ({"APP": APP, "ARGS": None}, "ARGS must be a dictionary of celery options"),
+    ],
+    ids=str,
+)
+def test_a_wrong_process_is_told_in_one_line(process, said):
+    refused(said, **process)
+
+
+def test_a_wrong_setting_of_cutover_is_told_in_one_line(settings):
+    settings.CUTOVER = {"LAESE": 1}
+    refused("did you mean 'LEASE'?", APP=APP)
+
+
+def refused(said: str, **process: Any) -> None:
+    with pytest.raises(CommandError) as told:
+        CeleryWorker(**process)
+    assert said in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("arguments", [["--loglevel=chatty"], ["--no-such-option"], ["--concurrency=many"]])
+def test_what_celery_refuses_is_told_in_one_line_with_its_exit_code(arguments):
+    with pytest.raises(CommandError, match=r"^celery worker: ") as told:
+        CeleryWorker(APP=APP).start_server(*arguments)
+    assert told.value.returncode == 2
+    assert "\n" not in str(told.value)
+
+
+def test_every_backend_is_of_each_kind_that_the_installed_prodserver_runs():
+    kinds = [base.BaseServerBackend, getattr(base, "BaseWorkerBackend", base.BaseServerBackend)]
+    assert all(issubclass(backend, kind) for backend in (CeleryWorker, CodeBeat, DatabaseBeat) for kind in kinds)
+
+
+def test_every_long_option_of_the_worker_can_be_given():
+    for parameter in worker_command.params:
+        for option in parameter.opts:
+            if option.startswith("--") and parameter.name != "help":
+                value = True if getattr(parameter, "is_flag", False) else "1"
+                assert line(**{option[2:]: value})

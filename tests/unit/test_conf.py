@@ -1,0 +1,129 @@
+"""Settings: what is wrong is said in one clear line, before anything starts."""
+
+import datetime as dt
+import os
+from typing import Any
+
+import pytest
+
+from cutover import conf
+from cutover.checks import check_settings
+from cutover.conf import RELEASE_VARIABLES, CatchUpRule, Config
+from cutover.errors import ConfigurationError
+from cutover.types import CatchUp, EntryName
+
+SECOND = dt.timedelta(seconds=1)
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.fixture
+def loaded(settings, monkeypatch):
+    """Read the given settings, on a platform that names no release."""
+    for variable in RELEASE_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+
+    def load(**values: Any) -> Config:
+        settings.CUTOVER = values
+        return conf.load()
+
+    return load
+
+
+def test_nothing_has_to_be_set(settings, loaded):
+    assert loaded() == Config()
+    del settings.CUTOVER
+    assert conf.load() == Config()
+
+
+def test_durations_may_be_seconds_or_timedeltas(loaded):
+    config = loaded(LEASE=3, CATCH_UP_WINDOW=1.5, RETENTION=HOUR, TAKEOVER_TIMEOUT=0)
+    assert (config.lease, config.catch_up_window, config.retention) == (3 * SECOND, 1.5 * SECOND, HOUR)
+    assert config.takeover_timeout == dt.timedelta(0)
+
+
+def test_a_leader_renews_three_times_a_lease(loaded):
+    assert loaded(LEASE=15).renew_every == 5 * SECOND
+
+
+def test_an_entrys_own_rule_goes_before_the_general_one(loaded):
+    config = loaded(CATCH_UP="none", ENTRIES={"daily": {"CATCH_UP": "latest"}, "hourly": {"CATCH_UP_WINDOW": 60}})
+    assert config.catch_up_rule(EntryName("daily")) == CatchUpRule(CatchUp.LATEST, 12 * HOUR)
+    assert config.catch_up_rule(EntryName("hourly")) == CatchUpRule(CatchUp.NONE, 60 * SECOND)
+    assert config.catch_up_rule(EntryName("other")) == CatchUpRule(CatchUp.NONE, 12 * HOUR)
+
+
+@pytest.mark.parametrize("variable", RELEASE_VARIABLES)
+def test_the_release_is_what_the_platform_calls_it(loaded, monkeypatch, variable):
+    monkeypatch.setitem(os.environ, "GIT_REV", "of-dokku")
+    monkeypatch.setitem(os.environ, variable, "r1")
+    assert loaded().release in {"r1", "of-dokku"}
+    assert loaded(RELEASE="own").release == "own"
+
+
+def test_our_own_variable_names_the_release_before_any_platforms(loaded, monkeypatch):
+    for variable in RELEASE_VARIABLES:
+        monkeypatch.setenv(variable, variable)
+    assert loaded().release == "CUTOVER_RELEASE"
+
+
+def test_a_release_label_is_cut_to_what_the_ledger_holds(loaded, monkeypatch):
+    monkeypatch.setenv("CUTOVER_RELEASE", "r" * 300)
+    assert loaded().release == "r" * 100
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"LAESE": 5}, "did you mean 'LEASE'?"),
+        ({"lease": 5}, "did you mean 'LEASE'?"),
+        ({"CATCHUP": "latest"}, "did you mean 'CATCH_UP'?"),
+        ({"XYZ": 1}, "it has APP, CATCH_UP"),
+        ({5: 1}, "CUTOVER has no setting 5"),
+        ({"LEASE": "15"}, "CUTOVER['LEASE'] must be a timedelta or seconds, not '15'"),
+        ({"LEASE": True}, "must be a timedelta or seconds"),
+        ({"LEASE": None}, "must be a timedelta or seconds"),
+        ({"LEASE": float("nan")}, "must be a timedelta or seconds"),
+        ({"RETENTION": float("inf")}, "must be a timedelta or seconds"),
+        ({"RETENTION": 1e30}, "must be a timedelta or seconds"),
+        ({"LEASE": 0.5}, "CUTOVER['LEASE'] must be at least one second"),
+        ({"LEASE": -5}, "CUTOVER['LEASE'] must be at least one second"),
+        ({"TAKEOVER_TIMEOUT": -1}, "CUTOVER['TAKEOVER_TIMEOUT'] must not be negative"),
+        ({"CATCH_UP": "all"}, "must be 'latest' or 'none', not 'all'"),
+        ({"CATCH_UP": []}, "must be 'latest' or 'none', not []"),
+        ({"CATCH_UP_WINDOW": -1}, "must not be negative"),
+        ({"RETENTION": HOUR}, "CUTOVER['RETENTION'] must be longer than"),
+        ({"ENTRIES": {"a": {"CATCH_UP_WINDOW": dt.timedelta(days=60)}}}, "window 60 days"),
+        ({"ENTRIES": {"a": {"CATCH_UP_WINDOW": -1}}}, "must not be negative"),
+        ({"ENTRIES": {"a": {"CATCHUP": "none"}}}, "CUTOVER['ENTRIES']['a'] has no setting 'CATCHUP'; did you mean"),
+        ({"ENTRIES": {"a": {"CATCH_UP": "never"}}}, "not 'never'"),
+        ({"ENTRIES": {"a": "none"}}, "CUTOVER['ENTRIES']['a'] must be"),
+        ({"ENTRIES": ["a"]}, "must map entry names"),
+        ({"NAMESPACE": ""}, "CUTOVER['NAMESPACE']"),
+        ({"NAMESPACE": "a b"}, "CUTOVER['NAMESPACE']"),
+        ({"NAMESPACE": "{a}"}, "CUTOVER['NAMESPACE']"),
+        ({"APP": None}, "CUTOVER['APP'] must be a string, not NoneType"),
+        ({"DATABASE": 1}, "CUTOVER['DATABASE'] must be a string, not int"),
+        ({"RUN_WITHOUT_DATABASE": "no"}, "CUTOVER['RUN_WITHOUT_DATABASE'] must be True or False, not 'no'"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_told_in_one_line(settings, values, said):
+    settings.CUTOVER = values
+    with pytest.raises(ConfigurationError) as told:
+        conf.load()
+    assert said in str(told.value)
+    assert "\n" not in str(told.value)
+    (error,) = check_settings()
+    assert (error.id, error.msg) == ("cutover.E001", str(told.value))
+
+
+@pytest.mark.parametrize("wrong", [None, [], "LEASE", 5])
+def test_settings_that_are_no_dictionary_are_told_in_one_line(settings, wrong):
+    settings.CUTOVER = wrong
+    with pytest.raises(ConfigurationError, match=r"^CUTOVER must be a dictionary"):
+        conf.load()
+
+
+def test_good_settings_pass_the_system_check(settings):
+    settings.CUTOVER = {"LEASE": 5}
+    assert check_settings() == []
