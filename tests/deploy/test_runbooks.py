@@ -1,0 +1,47 @@
+"""The platforms' runbooks: what can not be run here is at least typed right, and in the order that was rehearsed."""
+
+import re
+import shlex
+
+import pytest
+from django.conf import settings
+from django.core.management import get_commands, load_command_class
+
+from demo.processes import ROOT
+from tests.support.documents import blocks
+
+PLATFORMS = ["dokku", "heroku", "kubernetes", "systemd"]
+PHASES = ["phase1", "phase2", "phase3", "phase4"]
+
+
+def typed(platform: str) -> list[list[str]]:
+    """The arguments of every ``manage.py`` in a runbook's blocks."""
+    scripts = [block.script for block in blocks(ROOT / "runbooks" / f"{platform}.md")]
+    return [shlex.split(found) for script in scripts for found in re.findall(r"python manage\.py (.*)", script)]
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_every_command_is_one_that_there_is(platform: str) -> None:
+    for name, *arguments in typed(platform):
+        parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
+        parser.parse_args(arguments)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_the_phases_come_in_the_rehearsals_order(platform: str) -> None:
+    phases = [arguments[1] for arguments in typed(platform) if arguments[0] == "cutover"]
+    assert [phase for phase in phases if phase in PHASES] == PHASES
+    rollbacks = [at for at, phase in enumerate(phases) if phase == "rollback"]
+    assert all(at > phases.index("phase4") for at in rollbacks)
+    assert "cutover rollback" in (ROOT / "runbooks" / f"{platform}.md").read_text()
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_what_a_runbook_names_is_there(platform: str) -> None:
+    text = (ROOT / "runbooks" / f"{platform}.md").read_text()
+    for path in re.findall(r"(?:apply|delete) -f (\S+)", text):
+        assert (ROOT / path).exists(), path
+    for link in re.findall(r"\]\(((?!http)[^)#]+)\)", text):
+        assert (ROOT / "runbooks" / link).exists(), link
+    for unit in re.findall(r"prayer-room-(web|worker|beat|legacy-beat)\b", text):
+        assert unit in settings.PRODUCTION_PROCESSES
