@@ -1,0 +1,1 @@
+"""Beat embedded in the worker: ``celery worker -B``, one process less."""

@@ -1,0 +1,1 @@
+"""``USE_TZ = False`` in a time zone that is not UTC."""

@@ -1,0 +1,3 @@
+"""What production runs with."""
+
+from .production import *  # noqa: F403

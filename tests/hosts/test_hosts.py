@@ -1,0 +1,81 @@
+"""Projects that differ as real ones do: each goes through phase 1 to 4 and back, every slot run once."""
+
+import datetime as dt
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from demo.census import Slot, per_slot, read_runs
+from demo.processes import Process, Processes
+from demo.services import Valkey
+from demo.waiting import wait_until
+from tests.hosts.project import KINDS, READY, Kind, Project
+from tests.hosts.schedule import INTERVALS
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+
+MOST_SETTINGS = 10
+IN_SHORT = {"naive"}
+"""The project that `make test` takes through everything; `--long` takes all."""
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_project_goes_through_all_phases_and_back(
+    kind: Kind, processes: Processes, valkey: Valkey, tmp_path: Path, long: bool
+) -> None:
+    if not long and kind.name not in IN_SHORT:
+        pytest.skip("--long takes this project through the phases too")
+    project = Project(kind, processes, tmp_path, valkey.url)
+    assert "no issues" in project.manage("check")
+    for database in kind.databases:
+        project.manage("migrate", "--noinput", "--verbosity=0", f"--database={database}")
+    old = [project.start(command) for command in kind.before]
+    wait_until(lambda: read_runs(project.runs), "the code schedule is run")
+    for phase in ("phase1", "phase2"):
+        project.cutover(phase)
+    new = [project.start(command) for command in kind.after]
+    wait_until(lambda: all(READY in process.output or "prodserver worker" in kind.after[0] for process in new), "up")
+    wait_until(lambda: "database standby" in project.cutover("status"), "a beat of the database side stands by")
+    project.cutover("phase3")
+    project.cutover("phase4", "--slots", "3", "--wait", "40")
+    project.cutover("rollback")
+    until = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=2)
+    wait_until(lambda: _latest(project) > until, "the code side goes on")
+    _stop([*new, *old])
+    _each_once(project)
+
+
+def _latest(project: Project) -> dt.datetime:
+    return max(run.slot.due_at for run in read_runs(project.runs) if run.slot)
+
+
+def _stop(processes: list[Process]) -> None:
+    for process in processes:
+        process.stop()
+
+
+def _each_once(project: Project) -> None:
+    runs = Counter(per_slot(read_runs(project.runs)))
+    assert {slot: count for slot, count in runs.items() if count > 1} == {}
+    for entry, every_s in INTERVALS.items():
+        due = sorted(slot.due_at for slot in runs if slot.entry == entry)
+        wanted = {
+            Slot(due[0] + number * dt.timedelta(seconds=every_s), entry)
+            for number in range(int((due[-1] - due[0]).total_seconds() / every_s))
+        }
+        assert wanted - runs.keys() == set()
+        assert len(due) > 3
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_putting_it_into_a_project_takes_ten_lines_of_settings_and_one_of_celery(kind: Kind) -> None:
+    [block] = [
+        found
+        for file in kind.folder.rglob("*.py")
+        for found in re.findall(r"# cutover\n(.*?)\n *# end", file.read_text(), re.DOTALL)
+    ]
+    assert len(block.splitlines()) <= MOST_SETTINGS
+    [app] = [file for file in kind.folder.rglob("*.py") if "= Celery(" in file.read_text()]
+    assert sum("cutover" in line for line in app.read_text().splitlines()) == 1

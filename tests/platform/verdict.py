@@ -1,0 +1,58 @@
+"""What the rehearsal proves: of every entry, no slot was left out and none ran twice, whoever sent it.
+
+A stock beat's messages name no slot and its cadence drifts by milliseconds; so what counts is the instant of each run:
+its slot's, where it has one, else when the broker was handed the message. Two runs of an entry may not be nearer than a
+third of its interval, nor further apart than one and three quarters.
+"""
+
+import datetime as dt
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from demo.census import Handed, Run
+
+NEAR, FAR = 1 / 3, 1.75
+SETTLES = dt.timedelta(seconds=3)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Counts, and the findings in words."""
+
+    slots: int
+    missed: list[str]
+    doubled: list[str]
+    longest_gap_s: float
+
+
+def judge(
+    intervals: Mapping[str, dt.timedelta],
+    handed: Sequence[Handed],
+    runs: Sequence[Run],
+    since: Mapping[str, dt.datetime],
+    until: Mapping[str, dt.datetime],
+) -> Verdict:
+    """Look at each entry from ``since`` to ``until``, the time in which a release had it in its schedule."""
+    sent_at = {message.task_id: message.at for message in handed}
+    missed, doubled, count, longest_s = [], [], 0, 0.0
+    for entry, every in intervals.items():
+        at = sorted(_instants(entry, runs, sent_at))
+        at = [each for each in at if since[entry] <= each <= until[entry] - SETTLES]
+        count += len(at)
+        for before, after in itertools.pairwise(at):
+            apart = (after - before) / every
+            if apart > FAR:
+                missed.append(f"{entry}: nothing between {before.isoformat()} and {after.isoformat()}")
+            elif apart < NEAR:
+                doubled.append(f"{entry}: {before.isoformat()} and {after.isoformat()}")
+            longest_s = max(longest_s, (after - before - every).total_seconds())
+        if not at or until[entry] - at[-1] > SETTLES + FAR * every:
+            missed.append(f"{entry}: nothing after {at[-1].isoformat() if at else 'all'}")
+    return Verdict(count, missed, doubled, round(longest_s, 2))
+
+
+def _instants(entry: str, runs: Sequence[Run], sent_at: Mapping[str, dt.datetime]) -> Iterator[dt.datetime]:
+    for run in runs:
+        if run.label == entry:
+            yield run.slot.due_at if run.slot else sent_at.get(run.task_id, run.at)
