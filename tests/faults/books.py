@@ -1,0 +1,81 @@
+"""The database as plain SQL shows it: what the ledger says of each slot, and who led when."""
+
+import contextlib
+import datetime as dt
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from demo.census import Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row of the ledger."""
+
+    slot: Slot
+    state: str
+    reason: str
+    has_started: bool
+    number: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One leadership."""
+
+    epoch: int
+    side: str
+    pid: int
+    started_at: dt.datetime
+    first_tick_at: dt.datetime | None
+    ended_at: dt.datetime | None
+    end_reason: str
+
+
+class Books:
+    """Reads the database of one site by its URL."""
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+
+    def records(self) -> dict[Slot, Record]:
+        """The whole ledger, by slot."""
+        rows = self.query("SELECT entry, due_at, state, reason, run_started_at, id, epoch FROM cutover_slot")
+        records = (
+            Record(Slot(_instant(due_at), entry), state, reason, started is not None, number, epoch)
+            for entry, due_at, state, reason, started, number, epoch in rows
+        )
+        return {record.slot: record for record in records}
+
+    def terms(self) -> list[Term]:
+        """Every leadership, oldest first."""
+        rows = self.query(
+            "SELECT epoch, side, pid, started_at, first_tick_at, ended_at, end_reason FROM cutover_term ORDER BY epoch"
+        )
+        return [Term(*row[:3], *map(_instant, row[3:6]), row[6]) for row in rows]
+
+    def fence(self) -> tuple[int, str, dt.datetime | None]:
+        """Epoch, active side, and since when that one is active."""
+        ((epoch, side, switched_at),) = self.query("SELECT epoch, side, switched_at FROM cutover_fence")
+        return epoch, side, _instant(switched_at)
+
+    def query(self, statement: str) -> Sequence[tuple[Any, ...]]:
+        """The rows of one statement."""
+        if self._url.startswith("sqlite:"):
+            path = self._url.removeprefix("sqlite:///")
+            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20)) as connection:
+                return connection.execute(statement).fetchall()
+        with psycopg.connect(self._url) as connection:
+            return connection.execute(statement).fetchall()
+
+
+def _instant(value: str | dt.datetime | None) -> dt.datetime | None:
+    if value is None:
+        return None
+    found = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
+    return found.replace(tzinfo=dt.UTC) if found.tzinfo is None else found.astimezone(dt.UTC)

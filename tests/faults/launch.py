@@ -1,0 +1,135 @@
+"""Runs ``manage.py`` or ``celery`` with crash points and a clock that can be set; production code is untouched.
+
+    python -m tests.faults.launch manage.py prodserver beat
+
+A crash point is reached for real and then acts once, on orders that a test leaves in a file: ``claimed stop`` freezes
+the process between claim and publish, ``published kill`` kills it between publish and confirm.
+"""
+
+import contextlib
+import datetime as dt
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ORDERS = "FAULTS_ORDERS"
+"""Names the file with the orders for one process: a point and an action."""
+CLOCK = "FAULTS_CLOCK"
+"""Names the file with the seconds by which the process's clock is off."""
+STEP = "FAULTS_STEP"
+"""Kill the command when it has recorded this many steps."""
+SWITCH_AT = "FAULTS_SWITCH_AT"
+"""Hold the command's switch until this instant (seconds since the epoch)."""
+DEFER_S = "FAULTS_DEFER_S"
+"""After how long a worker tries again what it has put off."""
+ACTIONS = {"stop": signal.SIGSTOP, "kill": signal.SIGKILL, "term": signal.SIGTERM}
+
+
+def reach(point: str) -> None:
+    """This process is at ``point``: do what it was ordered to do there, once."""
+    orders = Path(os.environ.get(ORDERS, os.devnull))
+    with contextlib.suppress(FileNotFoundError):
+        if orders.read_text().split()[:1] == [point]:
+            action = orders.read_text().split()[1]
+            orders.unlink()
+            os.kill(os.getpid(), ACTIONS[action])
+
+
+def around(owner: type, name: str, before: str = "", after: str = "") -> None:
+    """Make a method a crash point; only with something in its hands: an empty first argument does not count."""
+    method: Callable[..., Any] = getattr(owner, name)
+
+    @functools.wraps(method)
+    def wrapped(self: object, *arguments: Any, **options: Any) -> Any:
+        counts = all(arguments[-1:])
+        if before and counts:
+            reach(before)
+        result = method(self, *arguments, **options)
+        if after and counts:
+            reach(after)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def install() -> None:
+    """Put the points where the protocol has its seams."""
+    from cutover import clock, guard
+    from cutover.ledger import Ledger
+
+    claim = Ledger.claim
+
+    def claiming(self: Ledger, term: Any, slots: Any, missed: Any = ()) -> Any:
+        if slots:
+            reach("due")
+        outcomes = claim(self, term, slots, missed)
+        if "claimed" in outcomes.values():
+            reach("claimed")
+        return outcomes
+
+    Ledger.claim = claiming
+    around(Ledger, "_insert", before="claiming")
+    around(Ledger, "confirm", before="published", after="confirmed")
+    around(Ledger, "open_term", before="elected", after="opened")
+
+    guard.DEFER_S = float(os.environ.get(DEFER_S, guard.DEFER_S))
+
+    real_now = clock.now
+    clock.now = lambda: real_now() + dt.timedelta(seconds=_offset_s())
+
+
+def install_for_the_command() -> None:
+    """Count the steps that the operator's command records, and hold its switch."""
+    from cutover import clock
+    from cutover.phases import handover
+    from cutover.phases.journal import Journal
+
+    recorded = 0
+    step = Journal.step
+
+    @contextlib.contextmanager
+    def stepping(self: Journal, phase: str, name: str) -> Iterator[None]:
+        nonlocal recorded
+        with step(self, phase, name):
+            recorded += 1
+            if recorded == int(os.environ.get(STEP, "0")):
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield
+
+    Journal.step = stepping
+
+    switch = handover.switch
+
+    def switching(*arguments: Any) -> Any:
+        clock.sleep(max(0.0, float(os.environ.get(SWITCH_AT, "0")) - dt.datetime.now(dt.UTC).timestamp()))
+        return switch(*arguments)
+
+    handover.switch = switching
+
+
+def _offset_s() -> float:
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return float(Path(os.environ.get(CLOCK, os.devnull)).read_text())
+    return 0.0
+
+
+def main() -> None:
+    """Be ``manage.py`` with these arguments."""
+    import django
+    from django.core.management import execute_from_command_line
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prayer_room_api.settings")
+    django.setup()
+    install()
+    if "cutover" in sys.argv:
+        install_for_the_command()
+    sys.argv = sys.argv[1:]
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

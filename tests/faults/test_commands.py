@@ -1,0 +1,76 @@
+"""The operator's command is killed at every step that it records; and it switches right at the instants of slots."""
+
+import datetime as dt
+import itertools
+
+import pytest
+
+from demo.processes import Process, python
+
+from . import launch
+from .stage import Stage
+from .theatre import Theatre
+
+CAST = ("code", "code", "database", "database", "worker")
+MOST_STEPS = 12
+KILLED = -9
+
+
+@pytest.fixture
+def prepared(theatre: Theatre) -> Stage:
+    """A stage with both sides' beats, whose phase 2 is done."""
+    stage = theatre.standing("sqlite", 2.0, CAST)
+    for phase in ("phase1", "phase2"):
+        process = stage.site.cutover(phase)
+        assert process.exit_code == 0, process.output
+    return stage
+
+
+def test_a_command_killed_at_every_step_can_be_run_again(prepared: Stage) -> None:
+    since = dt.datetime.now(dt.UTC)
+    for command, side in (("phase3", "database"), ("rollback", "code")):
+        killed = _run_until_it_ends_well(prepared, command)
+        assert killed >= 3
+        assert prepared.books.fence()[1] == side
+    prepared.heal()
+    verdict = prepared.verdict(since, dt.datetime.now(dt.UTC))
+    assert not (verdict.doubled or verdict.missed or verdict.lost), verdict
+
+
+def test_a_switch_at_the_instant_of_a_slot_neither_loses_nor_doubles_it(prepared: Stage) -> None:
+    since = dt.datetime.now(dt.UTC)
+    commands = itertools.cycle(("phase3", "rollback"))
+    for offset_ms in (-15, -5, 5, 15):
+        instant = _slot_in(prepared, seconds=1.5) + dt.timedelta(milliseconds=offset_ms)
+        process = _command(prepared, next(commands), **{launch.SWITCH_AT: str(instant.timestamp())})
+        assert process.exit_code == 0, process.output
+        switched_at = prepared.books.fence()[2]
+        assert abs(switched_at - instant) < dt.timedelta(milliseconds=500)
+    prepared.heal()
+    verdict = prepared.verdict(since, dt.datetime.now(dt.UTC))
+    assert not (verdict.doubled or verdict.missed or verdict.lost or verdict.handed_twice), verdict
+
+
+def _run_until_it_ends_well(stage: Stage, command: str) -> int:
+    """Kill it at its first recorded step, then at its second, and so on; returns how often it was killed."""
+    for step in range(1, MOST_STEPS):
+        process = _command(stage, command, **{launch.STEP: str(step)})
+        if process.exit_code != KILLED:
+            assert process.exit_code == 0, process.output
+            return step - 1
+    raise AssertionError(f"{command} has more than {MOST_STEPS} steps, or does not come to its end")
+
+
+def _command(stage: Stage, name: str, **env: str) -> Process:
+    process = stage.site.start(name, python("-m", "tests.faults.launch", "manage.py", "cutover", name), **env)
+    process.wait()
+    return process
+
+
+def _slot_in(stage: Stage, seconds: float) -> dt.datetime:
+    """The instant of a slot at least this far away."""
+    last = max(message.slot for message in stage.published if message.slot and message.slot.entry == "every-900-ms")
+    instant, soon = last.due_at, dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
+    while instant < soon:
+        instant += dt.timedelta(milliseconds=900)
+    return instant

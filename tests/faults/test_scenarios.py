@@ -1,0 +1,21 @@
+"""Every scenario, once: whatever breaks, every slot is run once, and what had to be missed the ledger names."""
+
+import pytest
+
+from .play import complaints, play
+from .scenarios import SCENARIOS, Scenario
+from .theatre import Theatre
+
+# In the order of their stages: one that stands is used again.
+ORDER = sorted(SCENARIOS, key=lambda scenario: (scenario.database, scenario.lease_s, scenario.cast))
+
+
+@pytest.mark.parametrize("scenario", ORDER, ids=lambda scenario: scenario.name)
+def test_every_slot_is_run_once(scenario: Scenario, theatre: Theatre) -> None:
+    stage = theatre.standing(scenario.database, scenario.lease_s, scenario.cast)
+    try:
+        verdict = play(stage, scenario)
+        assert complaints(scenario, verdict) == [], verdict
+    except BaseException:
+        theatre.give_up(stage)
+        raise

@@ -1,0 +1,88 @@
+"""Where stages are built: each with a freshly migrated database; those that heal are used again."""
+
+import contextlib
+import shutil
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from demo.processes import Processes
+from demo.site import Site
+
+from .scenarios import POSTGRES
+from .servers import BreakablePostgres, breakable_postgres
+from .stage import Stage
+
+NO_REDIS = "redis://127.0.0.1:1/0"
+
+
+class Theatre:
+    """Builds stages; when its ``with`` block ends, they are gone."""
+
+    def __init__(self, processes: Processes, directory: Path) -> None:
+        self._processes = processes
+        self._directory = directory
+        self._closing = contextlib.ExitStack()
+        self._standing: dict[tuple[object, ...], Stage] = {}
+        self._built = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for stage in list(self._standing.values()):
+            self.give_up(stage)
+        self._closing.close()
+
+    def build(self, database: str = "sqlite", lease_s: float = 2.0, **settings: str) -> Stage:
+        """A stage without a cast, to be entered by the caller."""
+        self._built += 1
+        directory = self._directory / f"stage-{self._built}"
+        directory.mkdir(parents=True)
+        if database == POSTGRES:
+            url, server = self._postgres.url(self._postgres.create_database(self._migrated_postgres)), self._postgres
+        else:
+            url, server = f"sqlite:///{shutil.copy(self._migrated_sqlite, directory)}", None
+        return Stage(self._processes, directory, url, server, lease_s, **settings)
+
+    def standing(self, database: str, lease_s: float, cast: tuple[str, ...]) -> Stage:
+        """The stage with this cast, well and ready; the same one each time, until it is given up."""
+        key = (database, lease_s, cast)
+        if key not in self._standing:
+            with contextlib.ExitStack() as opening:
+                stage = opening.enter_context(self.build(database, lease_s))
+                stage.engage(*cast)
+                stage.heal()
+                self._standing[key] = stage
+                opening.pop_all()
+        return self._standing[key]
+
+    def give_up(self, stage: Stage) -> None:
+        """Close a stage that stands."""
+        self._standing = {key: standing for key, standing in self._standing.items() if standing is not stage}
+        stage.__exit__(None, None, None)
+
+    @cached_property
+    def _postgres(self) -> BreakablePostgres:
+        return self._closing.enter_context(breakable_postgres(self._processes))
+
+    @cached_property
+    def _migrated_sqlite(self) -> Path:
+        file = self._directory / "migrated" / "db.sqlite3"
+        self._migrate(f"sqlite:///{file}")
+        return file
+
+    @cached_property
+    def _migrated_postgres(self) -> str:
+        name = self._postgres.create_database()
+        self._migrate(self._postgres.url(name))
+        return name
+
+    def _migrate(self, url: str) -> None:
+        site = Site(self._processes, self._directory / "migrated", NO_REDIS, url)
+        process = site.manage("migrate", "--noinput", "--verbosity=0")
+        if process.exit_code:
+            raise RuntimeError(f"the database can not be migrated:\n{process.output}")
