@@ -11,10 +11,10 @@ LINT_ENV := SECRET_KEY=a-key-for-lint-runs-only-0123456789-abcdefghijklmnopqrstu
 
 .DEFAULT_GOAL := help
 SESSION ?= oldest newest
-.PHONY: help venv test rehearse versions soak freeze mutants lint demo services clean
+.PHONY: help venv test rehearse versions soak freeze mutants bench-schedules model lint bench-guard demo services clean
 
 help: ## List the commands
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 venv: $(STAMP) ## Install everything into .venv, at the pinned versions
 
@@ -46,6 +46,9 @@ freeze: $(STAMP) ## Freeze and thaw leaders: make freeze TRIES=100
 mutants: $(STAMP) ## Take each safeguard out of a copy; a test must fail
 	$(BIN)/python -m tests.faults.mutants
 
+model: $(STAMP) ## Check the protocol in every state, with more faults than the tests do: some two minutes
+	$(BIN)/python -m tests.model
+
 lint: $(STAMP) ## Check style, types, imports, migrations and the deploy settings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,8 +57,14 @@ lint: $(STAMP) ## Check style, types, imports, migrations and the deploy setting
 	$(LINT_ENV) $(BIN)/python manage.py makemigrations --check --dry-run
 	$(LINT_ENV) $(BIN)/python manage.py check --deploy --fail-level WARNING
 
+bench-guard: $(STAMP) ## What the run guard costs a task that is no slot's
+	$(BIN)/python -m benchmarks.guard
+
 demo: $(STAMP) ## Watch a whole cutover, with real processes
 	$(BIN)/python -m demo
+
+bench-schedules: $(STAMP) ## Measure a cutover of 10,000 entries, on SQLite and PostgreSQL
+	$(BIN)/python -m benchmarks.schedules
 
 services: $(STAMP) ## Start the services that the site needs, for trying things by hand
 	$(BIN)/python -m demo.services

@@ -100,7 +100,7 @@ class Agenda:
         """Take over what the ledger knows: each entry's latest slot, and since when slots are owed to it."""
         for name in last.keys() | owed_from.keys():
             item = self._items.get(name)
-            if item is None:
+            if item is None or (name not in last and owed_from[name] == item.standing.owed_from):
                 continue
             latest = max(filter(None, (item.standing.last, last.get(name))), default=None)
             standing = Standing(latest, owed_from.get(name, item.standing.owed_from))

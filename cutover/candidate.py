@@ -83,6 +83,8 @@ class Candidate:
         self._term: Term | None = None
         self._ticked = False
         self._settled = False
+        self._settled_version = 0
+        self._warm = False
         self._last_id = 0
         self._look_at_s = 0.0
         self._prune_at_s = clock.monotonic_s() + PRUNE_EVERY_S
@@ -123,9 +125,12 @@ class Candidate:
             return self._take_office()
         if looks := self._looks():
             fence = self._ledger.fence()
-            self._warm_up()
+            if not self._warm:
+                self._warm_up()
             self._elector.stand(fence.side == self._side)
             self._tell_standing(fence.side)
+            # A look at everything takes its time where the schedule is large: not now, if this is the moment to lead.
+            self._warm_up(thorough=News.SWITCHED not in self._news)
         rehearse_s = self._source.rehearse(looks)
         return min(self._until_look_s(), self._until_look_s() if rehearse_s is None else rehearse_s)
 
@@ -152,9 +157,15 @@ class Candidate:
                 version=self._source.version(),
             )
         last, self._last_id = self._ledger.last_slots(self._last_id)
-        # So that nothing but the ledger's changes is left to be done by who takes office.
-        owed_from = self._ledger.owed_alike(self._agenda.fingerprints()) if self._term is None and thorough else {}
+        owed_from: Mapping[EntryName, dt.datetime] = {}
+        if self._term is None and thorough:
+            # So that nothing but the ledger's changes is left to be done by who takes office.
+            known = self._ledger.entries_version()
+            if entries is not None or known != self._settled_version:
+                owed_from = self._ledger.owed_alike(self._agenda.fingerprints())
+                self._settled_version = known
         self._agenda.settle(last, owed_from)
+        self._warm = True
         self._elector.describe(warm=True, schedule_version=self._source.version())
 
     # --- leading ----------------------------------------------------------------------------------------------------

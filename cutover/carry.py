@@ -97,8 +97,9 @@ def carry(entry: ScheduleEntry, serializer: str, converters: Mapping[str, str]) 
     for option, value in entry.options.items():
         said = f"options[{option!r}]"
         if value is None:
-            continue
-        if option == "headers":
+            if option != "headers":
+                kept[option] = None  # celery takes it for a word against the task's own default
+        elif option == "headers":
             fill(values, option, said, _headers, value)
         elif option in _COLUMNS and _fits(option, value):
             column, convert = _COLUMNS[option]

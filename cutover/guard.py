@@ -37,9 +37,10 @@ class GuardedTask(Task):
 
     def before_start(self, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Let the run begin, or raise Ignore: the message is acknowledged, the task does not run."""
-        if self.request.get(HEADER_DUE_AT) is not None:
+        request = self.request
+        if request.get(HEADER_DUE_AT) is not None:
             _admit(self, _slot(self), args, kwargs)
-        elif self.request.get(unguarded.HEADER_BEAT) or self.name in _config().sent_by_beat_alone:
+        elif request.get(unguarded.HEADER_BEAT) or self.name in _config().sent_by_beat_alone:
             _admit_unguarded(self, args, kwargs)
         super().before_start(task_id, args, kwargs)
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from django.db import DatabaseError, IntegrityError, InterfaceError, connections, transaction
-from django.db.models import F, Func, Max, QuerySet, TextField, Value
+from django.db.models import Count, F, Func, Max, QuerySet, TextField, Value
 
 from cutover import bulk, clock, models
 from cutover.errors import LedgerNotMigrated, LedgerUnavailable
@@ -35,6 +35,7 @@ from cutover.types import (
 
 _OVERLAP: Final = 1_000
 """How many slots before the last known one are read again: transactions may commit out of the order of their keys."""
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _CLOCKS_APART: Final = dt.timedelta(minutes=1)
 """How long before the last known change of an entry changes are read again: the hosts' clocks may differ."""
 _CLAIM_TRIES: Final = 3
@@ -91,7 +92,8 @@ class Ledger:
         self._namespace = namespace
         self._retention = retention
         self._entries: dict[EntryName, _Known] = {}
-        self._entries_at = dt.datetime.min.replace(tzinfo=dt.UTC) + _CLOCKS_APART
+        self._entries_version = 0
+        self._entry_changes: dict[dt.datetime, int] = {}
 
     # --- the fence --------------------------------------------------------------------------------------------------
 
@@ -250,12 +252,17 @@ class Ledger:
             fields = ("fingerprint", "active", "owed_from", "changed_at")
             bulk.update(self._alias, [entry for entry in made if entry.name in self._entries], fields)
         self._entries.update(changes)
+        self._entries_version += bool(changes)
         return {name: self._entries[name].owed_from for name in fingerprints}
 
-    def owed_alike(self, fingerprints: Mapping[EntryName, str]) -> dict[EntryName, dt.datetime]:
-        """Since when slots are owed to those entries that the ledger knows with the same schedule; writes nothing."""
+    def entries_version(self) -> int:
+        """A number that differs once something has changed in what the ledger knows of the entries."""
         with self._database():
             self._learn_entries()
+        return self._entries_version
+
+    def owed_alike(self, fingerprints: Mapping[EntryName, str]) -> dict[EntryName, dt.datetime]:
+        """Since when slots are owed to those entries that the ledger was known to have with the same schedule."""
         return {
             name: known.owed_from
             for name, fingerprint in fingerprints.items()
@@ -265,13 +272,19 @@ class Ledger:
     def _learn_entries(self) -> None:
         """Read what has changed of the entries since the last time, so that taking office need not read them all."""
         rows = models.Entry.objects.using(self._alias)
-        if self._entries and rows.count() == len(self._entries):
-            rows = rows.filter(changed_at__gt=self._entries_at - _CLOCKS_APART)
-        else:
-            self._entries = {}
-        for name, changed_at, *known in rows.values_list("name", "changed_at", "fingerprint", "owed_from", "active"):
-            self._entries[EntryName(name)] = _Known(*known)
-            self._entries_at = max(self._entries_at, changed_at)
+        if not self._entries or rows.count() != len(self._entries):
+            self._entries, self._entry_changes = {}, {}
+        # What one transaction wrote has one `changed_at`; those that are known in full need not be read again.
+        since = max(self._entry_changes, default=_EPOCH) - _CLOCKS_APART
+        changes = dict(rows.filter(changed_at__gt=since).values_list("changed_at").annotate(Count("pk")).order_by())
+        unknown = [at for at, count in changes.items() if self._entry_changes.get(at) != count]
+        columns = ("name", "fingerprint", "owed_from", "active")
+        for name, *rest in rows.filter(changed_at__in=unknown).values_list(*columns) if unknown else ():
+            known = _Known(*rest)
+            if self._entries.get(name) != known:
+                self._entries[EntryName(name)] = known
+                self._entries_version += 1
+        self._entry_changes |= changes
 
     def last_slot(self, entry: EntryName) -> dt.datetime | None:
         """The entry's latest slot; None before the first."""

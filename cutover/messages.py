@@ -38,6 +38,7 @@ class Builder:
     def __init__(self, app: Celery) -> None:
         self._taken: list[tuple[str, Any, dict[str, Any]]] = []
         self._tasks: dict[str, Task] = {}
+        app.finalize()  # or the copy would do it too, and register every task a second time
         now = clock.now().astimezone(app.timezone)
         self._app = _copied(app, now=lambda: now, _conf=_NeverEager(app.conf))
         amqp = _copied(app.amqp, app=self._app, send_task_message=self._take, create_task_message=None)

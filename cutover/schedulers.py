@@ -13,8 +13,8 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any, ClassVar, Final
 
@@ -25,20 +25,16 @@ from django.db.models import F
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from django_celery_beat.schedulers import DatabaseScheduler as StockDatabaseScheduler
 
-from cutover import beside, clock, conf, project, shelf
+from cutover import clock, conf, project, rowsource, shelf
 from cutover.agenda import Limits
 from cutover.candidate import Candidate, Entries
-from cutover.conf import CatchUpRule, Config
 from cutover.connections import redis_client
 from cutover.dispatcher import Dispatcher
 from cutover.elector import Elector, News
 from cutover.errors import LedgerUnavailable
-from cutover.events import Event, tell
-from cutover.fields import instant, stored
+from cutover.fields import stored
 from cutover.lease import Lease
 from cutover.ledger import Ledger
-from cutover.models import CarriedEntry
-from cutover.rows import with_schedules
 from cutover.shadow import Shadow
 from cutover.types import EntryName, HolderId, Identity, Side
 
@@ -177,7 +173,7 @@ class CodeScheduler(Leased, PersistentScheduler):
             return None
         self._loaded = True
         config, deadline = conf.load(), self.app.conf.beat_cron_starting_deadline
-        return {EntryName(n): (e, _rule(config, n, deadline), Limits()) for n, e in self.data.items()}
+        return {EntryName(n): (e, rowsource.rule(config, n, deadline), Limits()) for n, e in self.data.items()}
 
     def version(self) -> str:
         """See ``candidate.Source``."""
@@ -220,16 +216,15 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
 
     def load(self, thorough: bool = True) -> Entries | None:
         """See ``candidate.Source``."""
-        with _reading():
+        with rowsource.reading():
             last_change = PeriodicTasks.last_change()
             version = last_change.isoformat() if last_change else ""
             if version == self._version and self._digest is not None and not thorough:
                 return None
-            rows = PeriodicTask.objects.enabled().order_by("pk")
-            digest = hash(tuple(rows.values_list(*_WATCHED)))
+            digest = rowsource.digest()
             if version == self._version and digest == self._digest:
                 return None
-            entries = self._entries(self.enabled_models_qs())
+            entries = rowsource.entries(self.app, self.enabled_models_qs())
         self._schedule = {name: entry for name, (entry, _, _) in entries.items()}
         self._version, self._digest = version, digest
         return entries
@@ -238,31 +233,11 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
         """Every enabled row: the stock scheduler hides those whose hour is not near, and so misses late ones."""
         return PeriodicTask.objects.enabled()
 
-    def _entries(self, query: Any) -> Entries:
-        config, deadline = conf.load(), self.app.conf.beat_cron_starting_deadline
-        reader = beside.Reader(self.app, beside.load(config.database))
-        found: Entries = {}
-        for row in with_schedules(query):
-            name = EntryName(row.name)
-            try:
-                entry = reader.entry(row)
-            except Exception as exc:  # a row that can not be read; the others must go on
-                tell(Event.ENTRY_FAILED, entry=name, reason=f"its row can not be read: {exc}")
-                continue
-            found[name] = (entry, _rule(config, name, deadline), Limits(row.start_time, row.expires))
-        return found
-
     def rehearse(self, looks: bool) -> float | None:
         """See ``candidate.Source``: a shadow run, on the carried rows, enabled or not."""
         if self._shadow is None:
-            self._shadow = Shadow(conf.load().database, self._holder, self._carried_entries)
+            self._shadow = Shadow(conf.load().database, self._holder, lambda: rowsource.carried(self.app))
         return self._shadow.turn(looks)
-
-    def _carried_entries(self) -> Entries:
-        with _reading():
-            names = set(CarriedEntry.objects.using(conf.load().database).values_list("name", flat=True))
-            found = self._entries(PeriodicTask.objects.all())
-        return {name: entry for name, entry in found.items() if name in names}
 
     def version(self) -> str:
         """See ``candidate.Source``: ``PeriodicTasks.last_update`` in ISO 8601."""
@@ -288,41 +263,8 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
             raise LedgerUnavailable(f"The last runs can not be written: {exc}") from exc
 
 
-def _instant(value: dt.datetime | None) -> dt.datetime | None:
-    return instant(value) if value is not None else None
-
-
-@contextmanager
-def _reading() -> Iterator[None]:
-    """Tell a database that gives no answer by our own error."""
-    try:
-        yield
-    except (DatabaseError, InterfaceError) as exc:
-        connections[PeriodicTask.objects.db].close()
-        raise LedgerUnavailable(f"The schedule can not be read: {exc}") from exc
-
-
 def _forget_inherited_connections() -> None:
     """In a beat embedded in a worker (``-B``): the parent's sockets are not ours to use, nor to close."""
     if current_process().name != "MainProcess":
         for connection in connections.all(initialized_only=True):
             connection.connection = None
-
-
-_WATCHED: Final = (
-    *("pk", "name", "task", "args", "kwargs", "queue", "exchange", "routing_key", "headers", "priority"),
-    *("expires", "expire_seconds", "one_off", "start_time"),
-    *("interval__every", "interval__period", "clocked__clocked_time"),
-    *("solar__event", "solar__latitude", "solar__longitude"),
-    *("crontab__minute", "crontab__hour", "crontab__day_of_month", "crontab__month_of_year"),
-    *("crontab__day_of_week", "crontab__timezone"),
-)
-"""Every column that changes what is sent or when."""
-
-
-def _rule(config: Config, name: str, deadline_s: float | None) -> CatchUpRule:
-    """The catch-up rule of one entry, within celery's own ``beat_cron_starting_deadline`` where that is set."""
-    rule = config.catch_up_rule(EntryName(name))
-    if deadline_s is None:
-        return rule
-    return CatchUpRule(rule.policy, min(rule.window, dt.timedelta(seconds=deadline_s)))

@@ -50,11 +50,14 @@ class _Interval:
 
 class _Crontab:
     def __init__(self, schedule: schedules.crontab) -> None:
-        self._schedule = schedule
+        self._schedule = copy.copy(schedule)
+        self._schedule.app, self._schedule.nowfun = schedule.app, schedule.nowfun
         self._zone = zone_of(schedule)
 
     def next_after(self, instant: dt.datetime) -> dt.datetime:
         local = instant.astimezone(self._zone)
+        # Celery 5.4 leaves out the rest of an hour that is not of today: so today is the day in question.
+        self._schedule.now = lambda: local
         while True:
             start, delta, _ = self._schedule.remaining_delta(local)
             # Wall-clock arithmetic, then UTC: the same instant whatever `instant` it is sought from.

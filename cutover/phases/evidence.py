@@ -10,6 +10,7 @@ import datetime as dt
 import heapq
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -99,8 +100,11 @@ def schedules(context: Context) -> dict[EntryName, BaseSchedule]:
     """The schedules of the enabled rows, as the database side sends by them."""
     reader = beside.Reader(context.app, beside.load(context.alias))
     enabled = PeriodicTask.objects.using(context.alias).filter(enabled=True)
-    found = {EntryName(row.name): row for row in with_schedules(enabled) if row.scheduler is not None}
-    return {name: reader.schedule(row) for name, row in found.items()}
+    found = {}
+    for row in with_schedules(enabled):
+        with suppress(Exception):  # a row that can not be read is not sent; the leader tells of it
+            found[EntryName(row.name)] = reader.schedule(row)
+    return found
 
 
 def _prove(

@@ -59,7 +59,8 @@ def document(answer: Answer) -> dict[str, Any]:
 def test_from_the_plan_to_the_proof_and_back(site: Site) -> None:
     plan = cutover(site, "plan")
     assert plan.code == 0
-    assert re.search(r"user-digest-daily: .*\n +At 08:00.*; next due .* 08:00:00.*; phase 2 creates", plan.out)
+    daily = r"user-digest-daily: .*\n +At 08:00.*; next due .* 08:00:00.*; its row is equal, disabled"
+    assert re.search(daily, plan.out)
     for process in ("worker", "legacy-beat", "beat"):
         site.prodserver(process)
     wait_until(lambda: len(site.status().get("beats", [])) == 2, "both beats are up")

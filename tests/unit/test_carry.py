@@ -121,7 +121,10 @@ def test_a_solar_event_is_carried_over_to_six_places(latitude: Decimal, longitud
     assert fingerprint(row_of(values.schedule).schedule) == fingerprint(code.schedule)
 
 
-@pytest.mark.parametrize("at", [dt.datetime(2030, 1, 2, 3, 4, 5, 6, tzinfo=LONDON), dt.datetime(2030, 1, 2, 3)])
+NAIVE = dt.datetime(2030, 1, 2, 3)  # noqa: DTZ001 - celery takes it for UTC
+
+
+@pytest.mark.parametrize("at", [dt.datetime(2030, 1, 2, 3, 4, 5, 6, tzinfo=LONDON), NAIVE])
 def test_a_clocked_entry_becomes_a_row_that_is_sent_once(at: dt.datetime) -> None:
     values = carried(entry(clocked(at)))
     exact = at.astimezone(dt.UTC) if at.tzinfo else at.replace(tzinfo=dt.UTC)
@@ -216,7 +219,6 @@ def test_a_time_zone_without_a_name_is_refused() -> None:
     [
         ({"queue": "slow"}, "queue", "slow"),
         ({"queue": ""}, "queue", None),
-        ({"queue": None}, "queue", None),
         ({"exchange": "e"}, "exchange", "e"),
         ({"routing_key": "r"}, "routing_key", "r"),
         ({"priority": 0}, "priority", 0),
@@ -241,6 +243,7 @@ NOON = dt.datetime(2030, 1, 1, 12, tzinfo=dt.UTC)
     ("options", "given"),
     [
         ({"countdown": 5}, {}),
+        ({"queue": None, "time_limit": None}, {}),
         ({"eta": NOON}, {}),
         ({"time_limit": 5, "soft_time_limit": 4.5}, {}),
         ({"serializer": "pickle", "compression": "zlib"}, {}),
@@ -339,7 +342,6 @@ def test_what_json_changes_on_the_wire_anyway_may_be_changed_by_the_row(fields: 
         ({"args": "daily"}, "args"),
         ({"args": ({1, 2},)}, "args"),
         ({"args": (object(),)}, "args"),
-        ({"args": (float("nan"),)}, "args"),
         ({"args": (BeatLazyFunc(dict),)}, "args"),
         ({"args": (gettext_lazy("Monday"),)}, "args"),
         ({"kwargs": {"at": [BeatLazyFunc(dict)]}}, "kwargs"),

@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import reverse
 
 from cutover import clock
-from cutover.models import CarriedEntry, Entry, Slot, Term, Transition, UnguardedBeat
+from cutover.models import CarriedEntry, Entry, ShadowRun, ShadowSlot, Slot, Term, Transition, UnguardedBeat
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
@@ -24,6 +24,8 @@ def admin(client: Client) -> Client:
     Transition.objects.create(phase="phase1", step="finish", operator="o", begun_at=NOW)
     UnguardedBeat.objects.create(origin="1@h", first_heard_at=NOW, last_heard_at=NOW)
     CarriedEntry.objects.create(name="e", fingerprint="f", created=True)
+    run = ShadowRun.objects.create(asked_at=NOW, seconds=1)
+    ShadowSlot.objects.create(run=run, entry="e", due_at=NOW, seen_at=NOW)
     return client
 
 

@@ -1,0 +1,94 @@
+"""The database side's schedule as it stands in the rows: read whole, and watched for every change.
+
+A change that goes past ``save()`` leaves no trace in ``PeriodicTasks``; so the columns themselves are looked at.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from celery import Celery
+from django.db import DatabaseError, InterfaceError, connections
+from django.db.models import QuerySet
+from django_celery_beat.models import PeriodicTask
+
+from cutover import beside, conf, kinds
+from cutover.agenda import Limits
+from cutover.candidate import Entries
+from cutover.conf import CatchUpRule, Config
+from cutover.errors import LedgerUnavailable
+from cutover.events import Event, tell
+from cutover.fields import instant
+from cutover.models import CarriedEntry
+from cutover.rows import with_schedules
+from cutover.types import EntryName
+
+_WATCHED: Final = (
+    *("pk", "name", "task", "args", "kwargs", "queue", "exchange", "routing_key", "headers", "priority"),
+    *("expires", "expire_seconds", "one_off", "start_time"),
+    *("interval_id", "crontab_id", "solar_id", "clocked_id"),
+)
+"""Every column of a row that changes what is sent or when."""
+
+
+def entries(app: Celery, query: QuerySet[PeriodicTask]) -> Entries:
+    """The rows of ``query`` as the candidate takes them; one that can not be read is told of and left out."""
+    config, deadline_s = conf.load(), app.conf.beat_cron_starting_deadline
+    reader = beside.Reader(app, beside.load(config.database))
+    found: Entries = {}
+    for row in with_schedules(query):
+        name = EntryName(row.name)
+        try:
+            entry = reader.entry(row)
+        except Exception as exc:  # written past the model's own checks; the others must go on
+            tell(Event.ENTRY_FAILED, entry=name, reason=f"its row can not be read: {exc}")
+            continue
+        limits = Limits(_instant(row.start_time), _instant(row.expires))
+        found[name] = (entry, rule(config, name, deadline_s), limits)
+    return found
+
+
+def carried(app: Celery) -> Entries:
+    """The carried rows, enabled or not."""
+    with reading():
+        names = set(CarriedEntry.objects.using(conf.load().database).values_list("name", flat=True))
+        found = entries(app, PeriodicTask.objects.all())
+    return {name: entry for name, entry in found.items() if name in names}
+
+
+def digest() -> int:
+    """Of all that the database side sends by: enabled rows, and schedules. Columns as the database gives them."""
+    enabled = PeriodicTask.objects.enabled().order_by("pk").values_list(*_WATCHED)
+    schedules = (model._default_manager.order_by("pk").values_list() for _, model in kinds.MODELS.values())
+    found = 0
+    for query in (enabled, *schedules):
+        sql, parameters = query.query.sql_with_params()
+        with connections[query.db].cursor() as cursor:
+            cursor.execute(sql, parameters)
+            found = hash((found, tuple(cursor.fetchall())))
+    return found
+
+
+def rule(config: Config, name: str, deadline_s: float | None) -> CatchUpRule:
+    """The catch-up rule of one entry, within celery's own ``beat_cron_starting_deadline`` where that is set."""
+    own = config.catch_up_rule(EntryName(name))
+    if deadline_s is None:
+        return own
+    return CatchUpRule(own.policy, min(own.window, dt.timedelta(seconds=deadline_s)))
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Tell a database that gives no answer by our own error."""
+    try:
+        yield
+    except (DatabaseError, InterfaceError) as exc:
+        connections[PeriodicTask.objects.db].close()
+        raise LedgerUnavailable(f"The schedule can not be read: {exc}") from exc
+
+
+def _instant(value: dt.datetime | None) -> dt.datetime | None:
+    return instant(value) if value is not None else None

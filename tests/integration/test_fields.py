@@ -1,0 +1,53 @@
+"""Instants stay instants where the project keeps local, naive times; also in the hour that comes twice."""
+
+import datetime as dt
+from collections.abc import Iterator
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.db import connections
+from django.db.models import Max
+from pytest_django import Settings
+
+from cutover import fields, models
+
+pytestmark = pytest.mark.integration
+
+ZONE = "America/New_York"
+INSTANTS = [dt.datetime(2026, 11, 1, hour, 30, tzinfo=dt.UTC) for hour in (4, 5, 6, 7)]
+"""Half past midnight, half past one, half past one once more, half past two."""
+
+
+@pytest.fixture(params=[True, False], ids=["aware", "naive"])
+def kept(request: pytest.FixtureRequest, settings: Settings, alias: str) -> Iterator[str]:
+    """The alias of a database, in a project with and without ``USE_TZ``."""
+    connections[alias].close()
+    settings.TIME_ZONE, settings.USE_TZ = ZONE, request.param
+    yield alias
+    connections[alias].close()
+
+
+def test_every_instant_is_read_as_it_was_written(kept: str) -> None:
+    for at in INSTANTS:
+        models.Slot.objects.using(kept).create(
+            entry="hourly",
+            due_at=at,
+            epoch=1,
+            side="code",
+            state="published",
+            task_id="00000000-0000-0000-0000-000000000000",
+            claimed_at=at.astimezone(ZoneInfo(ZONE)),
+        )
+    slots = models.Slot.objects.using(kept)
+    assert [slot.due_at for slot in slots.order_by("due_at")] == INSTANTS
+    assert [slot.claimed_at for slot in slots.order_by("due_at")] == INSTANTS
+    assert slots.filter(due_at__gt=INSTANTS[1], due_at__in=INSTANTS).count() == 2
+    assert slots.aggregate(last=Max("due_at"))["last"] == INSTANTS[-1]
+    slots.update(published_at=INSTANTS[2])
+    assert set(slots.values_list("published_at", flat=True)) == {INSTANTS[2]}
+
+
+def test_another_apps_fields_get_what_they_take(kept: str, settings: Settings) -> None:
+    stored = fields.stored(INSTANTS[0])
+    assert (stored.tzinfo is not None) == settings.USE_TZ
+    assert fields.instant(stored) == INSTANTS[0]
