@@ -39,7 +39,7 @@ NEWEST = ["Django", "celery", "django-celery-beat", "django-prodserver", "django
 
 
 WRONG_IN_CELERY = "not celery_says_so and not solar_event and not first_divergence"
-"""Up to 5.5 celery itself is an hour off where daylight saving begins or ends, and fails beyond the polar circle."""
+"""Celery 5.4 is an hour off where daylight saving begins or ends, and fails beyond the polar circle."""
 
 
 def run(session: nox.Session, *versions: str, old_celery: bool = False) -> None:

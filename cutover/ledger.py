@@ -35,6 +35,7 @@ from cutover.types import (
 
 _OVERLAP: Final = 1_000
 """How many slots before the last known one are read again: transactions may commit out of the order of their keys."""
+_FEW: Final = 100
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _CLOCKS_APART: Final = dt.timedelta(minutes=1)
 """How long before the last known change of an entry changes are read again: the hosts' clocks may differ."""
@@ -279,7 +280,11 @@ class Ledger:
         changes = dict(rows.filter(changed_at__gt=since).values_list("changed_at").annotate(Count("pk")).order_by())
         unknown = [at for at, count in changes.items() if self._entry_changes.get(at) != count]
         columns = ("name", "fingerprint", "owed_from", "active")
-        for name, *rest in rows.filter(changed_at__in=unknown).values_list(*columns) if unknown else ():
+        if len(unknown) > _FEW:
+            unread = rows.filter(changed_at__gt=since)
+        else:
+            unread = rows.filter(changed_at__in=unknown) if unknown else rows.none()
+        for name, *rest in unread.values_list(*columns):
             known = _Known(*rest)
             if self._entries.get(name) != known:
                 self._entries[EntryName(name)] = known

@@ -64,6 +64,7 @@ class Findings:
 def watch(context: Context, duration: dt.timedelta) -> Findings:
     """Ask a standby for a shadow run, watch it, compare. Raises PhaseFailed when no standby begins one."""
     with outages(context.alias):
+        ShadowRun.objects.using(context.alias).all().delete()  # of earlier runs, with their slots
         run = ShadowRun.objects.using(context.alias).create(
             asked_at=clock.now(), seconds=round(duration.total_seconds())
         )

@@ -26,8 +26,12 @@ MINUTES = 30
 @pytest.fixture
 def schedule() -> dict[str, dict[str, Any]]:
     return {
-        "minutely": {"task": "demo.tasks.note", "schedule": 60},
-        "yearly": {"task": "demo.tasks.note", "schedule": crontab(0, 0, month_of_year=1, day_of_month=1)},
+        "minutely": {"task": "demo.tasks.note", "schedule": 60, "args": ("m",)},
+        "yearly": {
+            "task": "demo.tasks.note",
+            "schedule": crontab(0, 0, month_of_year=1, day_of_month=1),
+            "args": ("y",),
+        },
     }
 
 
