@@ -48,7 +48,7 @@ class GuardedTask(Task):
         """Record the end of a slot's run where its message may still come again."""
         if self.acks_late and self.request.get(HEADER_DUE_AT) is not None:
             try:
-                _ledger().end_run(_slot(self), worker.this().mark)
+                _ledger().end_run(_slot(self), worker.this().process)
             except LedgerUnavailable as exc:
                 tell(Event.DATABASE_LOST, reason=f"the end of a run is not recorded: {exc}")
         super().after_return(*details)
@@ -68,7 +68,7 @@ def _admit(task: Task, slot: Slot, args: tuple[Any, ...], kwargs: dict[str, Any]
         outcome = ledger.start_run(slot, epoch, worker.this().mark, origin)
         if outcome is Start.STARTED:
             return
-        if outcome is Start.ALREADY_STARTED and _is_redelivered(task):
+        if outcome is Start.ALREADY_STARTED and task.acks_late and _is_redelivered(task):
             run = ledger.run(slot)
             if not run.has_ended:
                 _resume(task, slot, run.worker, args, kwargs)

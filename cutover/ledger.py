@@ -332,10 +332,10 @@ class Ledger:
             return Start.STARTED if self._begin_run(slot, worker) else Start.ALREADY_STARTED
         return Start.STARTED
 
-    def end_run(self, slot: Slot, worker: str) -> None:
-        """Record that the run that ``worker`` started has ended, well or badly."""
+    def end_run(self, slot: Slot, process: str) -> None:
+        """Record that the run that a worker process (the end of its mark) started has ended, well or badly."""
         with self._database():
-            self._slot_rows(slot).filter(run_by=worker).update(run_ended_at=clock.now())
+            self._slot_rows(slot).filter(run_by__endswith=process).update(run_ended_at=clock.now())
 
     def run(self, slot: Slot) -> RunView:
         """Who started a slot's run, and whether it is known to have ended."""
@@ -346,7 +346,7 @@ class Ledger:
     def resume_run(self, slot: Slot, dead: str, worker: str) -> bool:
         """Hand a slot's run from a worker that is gone to another; False when somebody else was first."""
         with self._database():
-            rows = self._slot_rows(slot).filter(run_by=dead)
+            rows = self._slot_rows(slot).filter(run_by=dead, run_ended_at=None)
             return bool(rows.update(run_started_at=clock.now(), run_by=worker))
 
     def suppressed(self, slot: Slot) -> None:

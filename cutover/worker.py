@@ -22,10 +22,11 @@ from cutover.lease import Lease
 class Worker:
     """One worker process and its standing connection.
 
-    ``mark`` names it for others: connection and server, then host, process and a random part.
+    ``mark`` names it for others: connection and server, then ``process``: host, number and a random part, which stays
+    when the connection is made anew.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, process: str) -> None:
         self._link: Link | None = None
         self._lease: Lease | None = None
         self._server, client_id = "", 0
@@ -38,8 +39,8 @@ class Worker:
             client_id = self._link.client_id
         except (redis.RedisError, OSError, CutoverError):
             client_id = 0  # without Redis nobody can take this process's runs over; it still runs each slot once
-        self._host = _host()
-        self.mark = f"{client_id}@{self._server} {self._host}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.process = process
+        self.mark = f"{client_id}@{self._server} {process}"
 
     def is_cut(self) -> bool:
         """Whether the standing connection has been closed; by its mark this process is then taken for gone."""
@@ -59,7 +60,7 @@ class Worker:
         connection, _, process = mark.partition(" ")
         client_id, _, server = connection.partition("@")
         host, pid, *_ = [*process.split(":"), "", ""]
-        if host == self._host and pid.isdigit():
+        if host == self.process.partition(":")[0] and pid.isdigit():
             return not is_running(int(pid))
         if self._lease is None or server != self._server or client_id == "0":
             return False
@@ -95,8 +96,10 @@ _of_process: dict[int, Worker] = {}
 def this() -> Worker:
     """This process. A forked child is another worker than its parent."""
     pid = os.getpid()
-    if pid in _of_process and _of_process[pid].is_cut():
-        _of_process.pop(pid).leave()
-    if pid not in _of_process:
-        _of_process[pid] = Worker()
+    known = _of_process.get(pid)
+    if known is None:
+        _of_process[pid] = Worker(f"{_host()}:{pid}:{secrets.token_hex(4)}")
+    elif known.is_cut():
+        known.leave()
+        _of_process[pid] = Worker(known.process)
     return _of_process[pid]

@@ -15,7 +15,7 @@ from .stage import Stage
 
 MOMENT_S: Final = 15.0
 CLOSING: Final = dt.timedelta(milliseconds=50)
-"""How long after a process's end its server may take to notice."""
+"""How long a message may be under way between broker and worker, in nobody's books."""
 
 
 def kill(stage: Stage, member: Member) -> None:
@@ -24,7 +24,7 @@ def kill(stage: Stage, member: Member) -> None:
     began = dt.datetime.now(dt.UTC)
     member.process.kill()
     if member.kind == "worker":
-        stage.worker_deaths.append((began, dt.datetime.now(dt.UTC) + CLOSING))
+        stage.deaths.append((began, dt.datetime.now(dt.UTC) + CLOSING))
 
 
 def term(stage: Stage, member: Member) -> None:
@@ -167,8 +167,16 @@ def thaw_broker(stage: Stage) -> None:
 
 
 def lose_broker(stage: Stage) -> None:
-    """The broker is killed; it has written down what it was handed."""
+    """The broker is killed; it has written down what it was handed.
+
+    Celery 5.7's worker may end with an AttributeError when that happens between a run and its acknowledgement; a
+    platform starts it again.
+    """
+    for member in stage.cast.values():
+        member.may_end |= member.kind == "worker"
+    began = dt.datetime.now(dt.UTC) - CLOSING
     stage.broker.kill()
+    stage.deaths.append((began, dt.datetime.now(dt.UTC)))
 
 
 def start_broker(stage: Stage) -> None:

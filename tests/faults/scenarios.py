@@ -18,7 +18,7 @@ class Scenario:
     ``wait_s``: the longest time that a due slot may wait. ``may_miss``: slots of entries that fall due more often than
     that may be coalesced into the latest one; the ledger must name each. ``may_skip``: as before, also without a gap
     that explains it (a clock that jumped). ``may_repeat``: a message may be handed over twice (it runs once).
-    ``may_die``: as many runs may go down with their worker, or with the message in its connection.
+    ``may_die``: as many runs may go down with their worker, or with the message under way to it.
     """
 
     name: str
@@ -171,6 +171,7 @@ SCENARIOS: Final = (
         ((0, "lose_broker"), (1.5, "start_broker")),
         4.0,
         may_miss=True,
+        may_die=2,
         may_repeat=True,
         after_s=3.0,
     ),

@@ -62,7 +62,7 @@ class Stage:
             "CELERY_IMPORTS": "demo.tasks,tests.faults.tasks",
             **settings,
         }
-        self.worker_deaths: list[tuple[dt.datetime, dt.datetime]] = []
+        self.deaths: list[tuple[dt.datetime, dt.datetime]] = []
         self._monitors: dict[int, Monitor] = {}
         self._closing = contextlib.ExitStack()
 
@@ -216,7 +216,7 @@ class Stage:
         return [message for monitor in self._monitors.values() for message in monitor.published]
 
     def evidence(self) -> Evidence:
-        return Evidence(self.published, read_runs(self.site.runs), self.books.records(), self.worker_deaths)
+        return Evidence(self.published, read_runs(self.site.runs), self.books.records(), self.deaths)
 
     def verdict(self, since: dt.datetime, until: dt.datetime) -> Verdict:
         """Judge ``(since, until]`` once everything in it is run or accounted for, or time is up."""

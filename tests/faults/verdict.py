@@ -21,7 +21,7 @@ class Evidence:
     handed: Sequence[Handed]
     runs: Sequence[Run]
     ledger: Mapping[Slot, Record]
-    worker_deaths: Sequence[tuple[dt.datetime, dt.datetime]] = ()
+    deaths: Sequence[tuple[dt.datetime, dt.datetime]] = ()
 
 
 @dataclass
@@ -49,9 +49,9 @@ def judge(evidence: Evidence, since: dt.datetime, until: dt.datetime) -> Verdict
 
     ``missed``: not run, and named in the ledger with a reason. ``too_soon``: missed although its entry was served
     before the next slot fell due, so no gap explains it. ``died``: started by a worker and never written, a task's own
-    affair if that worker was killed; or handed over while a worker was dying, whose connection Celery's Redis transport
-    lets take a message with it. ``lost``: none of all that. ``stale``: recorded by a leader after its successor
-    had recorded something. No scenario allows these two.
+    affair if that worker was killed; or handed over just while a worker or the broker died: between the two, Celery's
+    Redis transport has a message in nobody's books for a moment. ``lost``: none of all that. ``stale``: recorded by a
+    leader after its successor had recorded something. No scenario allows these two.
     """
     handed, run = per_slot(evidence.handed), per_slot(evidence.runs)
     known = handed.keys() | evidence.ledger.keys()
@@ -98,9 +98,9 @@ def expected_slots(seen: Collection[Slot], until: dt.datetime) -> Iterator[Slot]
 
 
 def _went_down(slot: Slot, evidence: Evidence) -> bool:
-    """Whether the broker had its message just while a worker that waited for one was dying."""
+    """Whether its message was handed over just while one of those between whom it went was dying."""
     handed_at = [message.at for message in evidence.handed if message.slot == slot]
-    return any(began <= at <= ended for at in handed_at for began, ended in evidence.worker_deaths)
+    return any(began <= at <= ended for at in handed_at for began, ended in evidence.deaths)
 
 
 def _stale(ledger: Mapping[Slot, Record]) -> Iterator[Slot]:

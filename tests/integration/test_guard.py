@@ -142,6 +142,26 @@ def test_a_redelivered_message_waits_while_the_worker_that_began_is_still_there(
     assert [process.stop() for process in (first, second)] == [0, 0], first.output + second.output
 
 
+def test_a_redelivered_message_of_a_task_that_acknowledges_early_is_dropped(room, books, worker, send):
+    one = slot("a")
+    first = worker()
+    send("demo.tasks.note", "early", slot=one)
+    wait_until(lambda: labels(room)["early"] == 1, "it has run")
+    assert first.stop() == 0, first.output
+    second = worker()
+    with Celery("sender", broker=room.env["REDIS_URL"], set_as_current=False) as app:
+        headers = {
+            "cutover_entry": one.entry,
+            "cutover_due_at": one.due_at.isoformat(),
+            "cutover_epoch": 1,
+            "cutover_redelivered": True,  # as the broker says it of a message that it delivers again
+        }
+        app.send_task("demo.tasks.note", ("early",), task_id=one.task_id("cutover"), headers=headers)
+    wait_until(lambda: books.suppressed("a") or labels(room)["early"] > 1, "it was dropped or run")
+    assert labels(room) == {"early": 1}
+    assert second.stop() == 0, second.output
+
+
 def test_without_a_database_a_message_is_put_off_and_runs_once_later(room, books, worker, send):
     process = worker()
     books.ask("ALTER TABLE cutover_slot RENAME TO cutover_slot_away")

@@ -438,6 +438,16 @@ def test_a_run_is_handed_over_once(ledger, lead):
     assert ledger.resume_run(one, "dead", "late") is False
 
 
+def test_a_run_that_has_ended_since_it_was_read_is_not_handed_over(ledger, lead):
+    one = slot()
+    ledger.claim(lead(), [one])
+    ledger.start_run(one, Epoch(1), "w")
+    read = ledger.run(one)
+    ledger.end_run(one, "w")
+    assert not read.has_ended
+    assert ledger.resume_run(one, read.worker, "other") is False
+
+
 def test_the_end_of_a_run_is_recorded_by_its_own_worker_alone(ledger, lead):
     one = slot()
     ledger.claim(lead(), [one])

@@ -1,0 +1,32 @@
+"""The protocol keeps its promises in every state that can be reached; and the checker would see if it did not."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.model.checker import BRIEF, check, missing
+
+MUTANTS = {
+    "NO_FENCE LOST=1": "in order",
+    "NO_UNIQUE": "once",
+    "NO_GUARD REDELIVERIES=1": "one run",
+    "NO_SWEEP CRASHES=1": "to the end",
+    "NO_SECOND_SWEEP BLIPS=1": "to the end",
+    "NO_END DEATHS=1 REDELIVERIES=1": "one run",
+    "NO_ACKS_LATE DEATHS=1 REDELIVERIES=1": "one run",
+}
+"""A safeguard taken away, or a part of one, with the faults that it takes; and the promise that is then broken."""
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
+
+
+@pytest.mark.parametrize("name", BRIEF)
+def test_every_promise_holds_in_every_state(name: str, tmp_path: Path) -> None:
+    found = check(BRIEF[name], tmp_path, timeout_s=100)
+    assert not found.broken, f"{found.broken}:\n{found.story}"
+    print(f"{name}: {found.states:,} states in {found.seconds:.1f} s")
+
+
+@pytest.mark.parametrize("options", MUTANTS)
+def test_without_a_safeguard_a_promise_is_broken(options: str, tmp_path: Path) -> None:
+    assert check(options, tmp_path, timeout_s=100).broken == MUTANTS[options]
