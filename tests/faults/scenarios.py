@@ -163,7 +163,7 @@ SCENARIOS: Final = (
     Scenario("redis-frozen", ((0, "freeze_redis"), (3.0, "thaw_redis")), EXPIRY_S, may_miss=True),
     Scenario("redis-evicts", ((0, "evict"),), EXPIRY_S, after_s=3.0, may_miss=True),
     Scenario("redis-full", ((0, "fill"),), EXPIRY_S, after_s=3.0, may_miss=True),
-    Scenario("redis-read-only", ((0, "demote"),), EXPIRY_S, after_s=3.0, may_miss=True),
+    Scenario("redis-read-only", ((0, "demote"),), EXPIRY_S, after_s=3.0, may_miss=True, may_repeat=True),
     # --- the broker
     Scenario("broker-frozen", ((0, "freeze_broker"), (2.0, "thaw_broker")), 4.0, may_miss=True, may_repeat=True),
     Scenario(
