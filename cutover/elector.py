@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 import threading
+from contextlib import suppress
 from enum import StrEnum
 from typing import Final
 
@@ -77,6 +78,7 @@ class Elector:
         self._rival_until = 0.0
         self._missing: tuple[str, int] | None = None
         self._may_hold = False
+        self._has_left = False
 
     # --- told by the loop -------------------------------------------------------------------------------------------
 
@@ -91,6 +93,14 @@ class Elector:
         self._poke()
         if self._thread.is_alive():
             self._thread.join(JOIN_S)
+        if not self._has_left and not self._thread.is_alive():
+            self._leave_behind_the_thread()
+
+    def _leave_behind_the_thread(self) -> None:
+        """Its connection was cut as it ended: what it could not take back is taken back by another one."""
+        with suppress(LeaseUnavailable):
+            self._lease.release(self._who.holder)
+            self._lease.leave(self._who.holder)
 
     def stand(self, for_office: bool) -> None:
         """Say whether this candidate wants the lease; a lease that is held and no longer wanted is given back."""
@@ -167,6 +177,7 @@ class Elector:
         if self._may_hold:
             self._give_back(lease)
         lease.leave(self._who.holder)
+        self._has_left = True
 
     def _hear(self, message: str) -> None:
         if message == SCHEDULE:
