@@ -4,12 +4,16 @@ import datetime as dt
 import signal
 import statistics
 
+import pytest
+
 from demo.waiting import wait_until
 
 from .books import Term
 from .schedule import CROWD, INTERVALS
 from .stage import Stage
 from .theatre import Theatre
+
+pytestmark = pytest.mark.figures
 
 LEASE_S = 15.0
 TRIES = 4

@@ -3,10 +3,13 @@
 import datetime as dt
 
 import psutil
+import pytest
 
 from demo.waiting import wait_until
 
 from .theatre import Theatre
+
+pytestmark = pytest.mark.figures
 
 MEASURED = dt.timedelta(seconds=10)
 
