@@ -90,7 +90,7 @@ class Leased(Scheduler):
         connections[config.database].settings_dict["CONN_MAX_AGE"] = None
         elector = Elector(client, lease, who, self.side, config.lease, config.renew_every)
         dispatcher = Dispatcher(ledger, self._hand_over, config.namespace, elector.vouch)
-        self._elector, self._ledger = elector, ledger
+        self._elector, self._ledger, self._holder = elector, ledger, who.holder
         self._defer_signals()
         elector.start()
         return Candidate(config, who, self.side, elector, ledger, dispatcher, self)
