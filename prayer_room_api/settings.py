@@ -205,6 +205,9 @@ PRODUCTION_PROCESSES = {
             "bind": env.str("WEB_BIND", f"0.0.0.0:{PORT}"),
             "workers": env.str("WEB_CONCURRENCY", "2"),
             "threads": env.str("WEB_THREADS", "4"),
+            # Less than the 30 s after which platforms kill: gunicorn waits all of it for a worker that got its SIGTERM
+            # within milliseconds of its fork and so never heard it.
+            "graceful-timeout": "25",
             "access-logfile": "-",
             "logger-class": "prayer_room_api.weblog.GunicornLogger",
         },
