@@ -107,7 +107,7 @@ class Candidate:
         """End the term, give the lease back, leave the race."""
         if self._term is not None:
             with suppress(LedgerUnavailable):
-                self._ledger.end_term(self._term, "stopped")
+                self._ledger.fence.end_term(self._term, "stopped")
             tell(
                 Event.TERM_ENDED,
                 epoch=self._term.epoch,
@@ -124,7 +124,7 @@ class Candidate:
         if self._elector.holds:
             return self._take_office()
         if looks := self._looks():
-            fence = self._ledger.fence()
+            fence = self._ledger.fence.read()
             if not self._warm:
                 self._warm_up()
             self._elector.stand(fence.side == self._side)
@@ -160,9 +160,9 @@ class Candidate:
         owed_from: Mapping[EntryName, dt.datetime] = {}
         if self._term is None and thorough:
             # So that nothing but the ledger's changes is left to be done by who takes office.
-            known = self._ledger.entries_version()
+            known = self._ledger.entries.version()
             if entries is not None or known != self._settled_version:
-                owed_from = self._ledger.owed_alike(self._agenda.fingerprints())
+                owed_from = self._ledger.entries.owed_alike(self._agenda.fingerprints())
                 self._settled_version = known
         self._agenda.settle(last, owed_from)
         self._warm = True
@@ -171,7 +171,7 @@ class Candidate:
     # --- leading ----------------------------------------------------------------------------------------------------
 
     def _take_office(self) -> float:
-        term = self._ledger.open_term(self._who, self._side)
+        term = self._ledger.fence.open_term(self._who, self._side)
         if term is None:
             tell(
                 Event.TERM_REFUSED,
@@ -192,7 +192,7 @@ class Candidate:
         """Learn since when each entry of the schedule is owed its slots; False when fenced."""
         if self._settled:
             return True
-        owed_from = self._ledger.owed_from(term, self._agenda.fingerprints(), self._source.records())
+        owed_from = self._ledger.entries.owed_from(term, self._agenda.fingerprints(), self._source.records())
         if owed_from is None:
             return False
         self._agenda.settle({}, owed_from)
@@ -204,13 +204,13 @@ class Candidate:
         if term is None or not self._elector.holds:
             return self._lay_down("the lease is another's")
         if self._ticked and self._looks():
-            if self._ledger.fence().epoch != term.epoch:
+            if self._ledger.fence.read().epoch != term.epoch:
                 return self._lay_down("fenced")
             self._warm_up()
         if not self._settle(term) or not self._send(term):
             return self._lay_down("fenced")
         if not self._ticked:
-            self._ledger.first_tick(term)
+            self._ledger.fence.first_tick(term)
             self._ticked = True
             self._look_at_s = clock.monotonic_s() + LOOK_EVERY_S
         self._prune()
@@ -235,7 +235,7 @@ class Candidate:
         self._look_at_s = 0.0
         if term is not None:
             tell(Event.TERM_ENDED, epoch=term.epoch, holder=self._who.holder, side=self._side, reason=reason)
-            self._ledger.end_term(term, reason)
+            self._ledger.fence.end_term(term, reason)
         return 0.0
 
     def _prune(self) -> None:

@@ -48,7 +48,7 @@ class GuardedTask(Task):
         """Record the end of a slot's run where its message may still come again."""
         if self.acks_late and self.request.get(HEADER_DUE_AT) is not None:
             try:
-                _ledger().end_run(_slot(self), worker.this().process)
+                _ledger().runs.end(_slot(self), worker.this().process)
             except LedgerUnavailable as exc:
                 tell(Event.DATABASE_LOST, reason=f"the end of a run is not recorded: {exc}")
         super().after_return(*details)
@@ -65,15 +65,15 @@ def _admit(task: Task, slot: Slot, args: tuple[Any, ...], kwargs: dict[str, Any]
     ledger = _ledger()
     try:
         epoch = Epoch(task.request.get(HEADER_EPOCH) or 0)
-        outcome = ledger.start_run(slot, epoch, worker.this().mark, origin)
+        outcome = ledger.runs.start(slot, epoch, worker.this().mark, origin)
         if outcome is Start.STARTED:
             return
         if outcome is Start.ALREADY_STARTED and task.acks_late and _is_redelivered(task):
-            run = ledger.run(slot)
+            run = ledger.runs.read(slot)
             if not run.has_ended:
                 _resume(task, slot, run.worker, args, kwargs)
                 return
-        ledger.suppressed(slot)
+        ledger.runs.count_suppressed(slot)
     except LedgerUnavailable as exc:
         if _config().run_without_database:
             return
@@ -86,7 +86,7 @@ def _resume(task: Task, slot: Slot, began_by: str, args: tuple[Any, ...], kwargs
     """Take over the run of a worker that is gone; while that one may still be at it, put the message off."""
     if not worker.this().is_gone(began_by):
         raise _put_off(task, slot, args, kwargs, "the worker that started it is still there")
-    if not _ledger().resume_run(slot, began_by, worker.this().mark):
+    if not _ledger().runs.resume(slot, began_by, worker.this().mark):
         raise _put_off(task, slot, args, kwargs, "another worker took it over")
     tell(Event.RUN_RESUMED, entry=slot.entry, due_at=slot.due_at.isoformat())
 
@@ -135,7 +135,7 @@ def _hear(origin: str) -> None:
     """Remember that a beat without the lease was heard."""
     now_s = clock.monotonic_s()
     if now_s - _heard_at_s.get(origin, -HEARD_EVERY_S) >= HEARD_EVERY_S:
-        _ledger().heard(origin)
+        _ledger().runs.heard(origin)
         _heard_at_s[origin] = now_s
 
 

@@ -6,12 +6,10 @@ A change that goes past ``save()`` leaves no trace in ``PeriodicTasks``; so the 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from celery import Celery
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import connections
 from django.db.models import QuerySet
 from django_celery_beat.models import PeriodicTask
 
@@ -19,7 +17,7 @@ from cutover import beside, conf, kinds
 from cutover.agenda import Limits
 from cutover.candidate import Entries
 from cutover.conf import CatchUpRule, Config
-from cutover.errors import LedgerUnavailable
+from cutover.database import Database
 from cutover.events import Event, tell
 from cutover.fields import instant
 from cutover.models import CarriedEntry
@@ -53,7 +51,7 @@ def entries(app: Celery, query: QuerySet[PeriodicTask]) -> Entries:
 
 def carried(app: Celery) -> Entries:
     """The carried rows, enabled or not."""
-    with reading():
+    with Database(PeriodicTask.objects.db).asked():
         names = set(CarriedEntry.objects.using(conf.load().database).values_list("name", flat=True))
         found = entries(app, PeriodicTask.objects.all())
     return {name: entry for name, entry in found.items() if name in names}
@@ -78,16 +76,6 @@ def rule(config: Config, name: str, deadline_s: float | None) -> CatchUpRule:
     if deadline_s is None:
         return own
     return CatchUpRule(own.policy, min(own.window, dt.timedelta(seconds=deadline_s)))
-
-
-@contextmanager
-def reading() -> Iterator[None]:
-    """Tell a database that gives no answer by our own error."""
-    try:
-        yield
-    except (DatabaseError, InterfaceError) as exc:
-        connections[PeriodicTask.objects.db].close()
-        raise LedgerUnavailable(f"The schedule can not be read: {exc}") from exc
 
 
 def _instant(value: dt.datetime | None) -> dt.datetime | None:

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Final
 
 from billiard import current_process
 from celery.beat import PersistentScheduler, ScheduleEntry, Scheduler
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import connections
 from django.db.models import F
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from django_celery_beat.schedulers import DatabaseScheduler as StockDatabaseScheduler
@@ -29,6 +29,7 @@ from cutover import clock, conf, project, rowsource, shelf
 from cutover.agenda import Limits
 from cutover.candidate import Candidate, Entries
 from cutover.connections import redis_client
+from cutover.database import Database
 from cutover.dispatcher import Dispatcher
 from cutover.elector import Elector, News
 from cutover.errors import LedgerUnavailable
@@ -216,7 +217,7 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
 
     def load(self, thorough: bool = True) -> Entries | None:
         """See ``candidate.Source``."""
-        with rowsource.reading():
+        with Database(PeriodicTask.objects.db).asked():
             last_change = PeriodicTasks.last_change()
             version = last_change.isoformat() if last_change else ""
             if version == self._version and self._digest is not None and not thorough:
@@ -251,16 +252,13 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
         """See ``candidate.Source``; a one-off row is disabled once it was sent, as the stock scheduler does."""
         if not entries:
             return
-        try:
+        with Database(PeriodicTask.objects.db).asked():
             sent = PeriodicTask.objects.filter(pk__in=[e.model.pk for e in entries])
             sent.update(last_run_at=stored(clock.now()), total_run_count=F("total_run_count") + 1)
             once = [e.model.pk for e in entries if e.model.one_off]
             if once:
                 PeriodicTask.objects.filter(pk__in=once).update(enabled=False, total_run_count=0)
                 PeriodicTasks.update_changed()
-        except (DatabaseError, InterfaceError) as exc:
-            connections[PeriodicTask.objects.db].close()
-            raise LedgerUnavailable(f"The last runs can not be written: {exc}") from exc
 
 
 def _forget_inherited_connections() -> None:

@@ -8,18 +8,16 @@ its slots are missing, and the operator's command says so.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 from celery.beat import ScheduleEntry
-from django.db import DatabaseError, InterfaceError, connections
 from django.db.models import Max
 
 from cutover import bulk, clock
 from cutover.agenda import Agenda, Limits
 from cutover.conf import CatchUpRule
-from cutover.errors import LedgerUnavailable
+from cutover.database import Database
 from cutover.models import Entry, ShadowRun, ShadowSlot, Slot
 from cutover.types import EntryName, HolderId
 
@@ -34,6 +32,7 @@ class Shadow:
     """One standby's part in shadow runs."""
 
     def __init__(self, alias: str, holder: HolderId, load: Load) -> None:
+        self._database = Database(alias)
         self._alias = alias
         self._holder = holder
         self._load = load
@@ -42,7 +41,7 @@ class Shadow:
 
     def turn(self, looks: bool) -> float | None:
         """Record what falls due; seconds until the next slot, or None outside a run. Raises LedgerUnavailable."""
-        with self._database():
+        with self._database.asked():
             if self._run is None and looks:
                 self._run = self._begin()
             if self._run is None:
@@ -88,11 +87,3 @@ class Shadow:
             settled = d.owed.send or max(d.owed.missed, default=None)
             if settled is not None:
                 self._agenda.record(d.name, settled)
-
-    @contextmanager
-    def _database(self) -> Iterator[None]:
-        try:
-            yield
-        except (DatabaseError, InterfaceError) as exc:
-            connections[self._alias].close()
-            raise LedgerUnavailable(f"The shadow run can not be written: {exc}") from exc

@@ -66,10 +66,10 @@ def switch(context: Context, to: Side) -> None:
     From that commit on the other side's claims are refused. Redis only hurries the beats: they see it by themselves.
     """
     with outages(context.alias), transaction.atomic(using=context.alias):
-        before = context.ledger.fence().side
-        epoch = context.ledger.switch(to)
+        before = context.ledger.fence.read().side
+        epoch = context.ledger.fence.switch(to)
         if before is not to:
-            now = context.ledger.fence().switched_at
+            now = context.ledger.fence.read().switched_at
             Cutover.objects.using(context.alias).filter(id=1).update(switch_epoch=epoch, switched_at=now)
     if before is not to:
         tell(Event.SIDE_SWITCHED, side=to.value, epoch=int(epoch))
@@ -86,7 +86,7 @@ def wait_for_leader(context: Context, side: Side) -> Lead | None:
     ledger: Ledger = context.ledger
 
     def look() -> Term | None:
-        term = ledger.term_since(since)  # type: ignore[arg-type]
+        term = ledger.fence.term_since(since)  # type: ignore[arg-type]
         led = term is not None and term.side == side and term.first_tick_at is not None
         return term if led else None
 

@@ -111,7 +111,7 @@ def _leader(context: Context, mine: list[Presence]) -> Presence | None:
 
 
 def _leads(context: Context, leader: Presence, role: Role) -> Finding:
-    fence = context.ledger.fence()
+    fence = context.ledger.fence.read()
     if fence.side is not leader.side:
         return Finding(role is not Role.LEADER, f"{_named(leader)} stands down: the active side is {fence.side}")
     late = overdue(context, fence.side)

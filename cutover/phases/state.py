@@ -11,7 +11,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover.errors import LedgerNotMigrated, LedgerUnavailable
-from cutover.ledger import FenceView
+from cutover.fence import FenceView
 from cutover.models import CarriedEntry, Cutover
 from cutover.phases.context import Context
 from cutover.types import Side
@@ -45,7 +45,7 @@ class State:
 
 def read(context: Context) -> State:
     """The present state. Raises LedgerUnavailable or LedgerNotMigrated."""
-    fence = context.ledger.fence()
+    fence = context.ledger.fence.read()
     with outages(context.alias):
         row, _ = Cutover.objects.using(context.alias).get_or_create(id=1)
         return State(

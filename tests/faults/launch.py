@@ -59,6 +59,7 @@ def around(owner: type, name: str, before: str = "", after: str = "") -> None:
 def install() -> None:
     """Put the points where the protocol has its seams."""
     from cutover import clock, guard
+    from cutover.fence import Fence
     from cutover.ledger import Ledger
 
     claim = Ledger.claim
@@ -74,7 +75,7 @@ def install() -> None:
     Ledger.claim = claiming
     around(Ledger, "_insert", before="claiming")
     around(Ledger, "confirm", before="published", after="confirmed")
-    around(Ledger, "open_term", before="elected", after="opened")
+    around(Fence, "open_term", before="elected", after="opened")
 
     guard.DEFER_S = float(os.environ.get(DEFER_S, guard.DEFER_S))
 

@@ -33,7 +33,7 @@ MUTANTS = (
         "the fence check",
         (
             (
-                "cutover/ledger.py",
+                "cutover/fence.py",
                 "return fence.epoch == term.epoch and fence.side == term.side",
                 "return fence is not None",
             ),

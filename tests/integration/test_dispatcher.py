@@ -84,7 +84,7 @@ def own_broker(own_valkey: Valkey) -> Iterator[Broker]:
 
 @pytest.fixture
 def term(ledger: Ledger, identity: Callable[..., Identity]) -> Term:
-    term = ledger.open_term(identity(), Side.CODE)
+    term = ledger.fence.open_term(identity(), Side.CODE)
     assert term is not None
     return term
 
@@ -177,7 +177,7 @@ def test_a_gap_of_a_thousand_slots_is_counted_to_the_last(ledger, broker, term, 
 
 def test_a_fenced_leader_publishes_nothing_and_moves_nothing_on(ledger, broker, term, rows, identity):
     agenda = due_now(broker, "a")
-    ledger.open_term(identity(), Side.CODE)
+    ledger.fence.open_term(identity(), Side.CODE)
     sent = dispatcher(ledger, broker).send(term, agenda, due(agenda))
     assert (sent.published, sent.fenced) == ([], True)
     assert rows() == {}
@@ -187,7 +187,9 @@ def test_a_fenced_leader_publishes_nothing_and_moves_nothing_on(ledger, broker, 
 
 def test_a_leader_that_is_fenced_between_two_batches_stops_there(ledger, broker, term, rows, identity):
     agenda = due_now(broker, *map(str, range(600)))
-    sent = dispatcher(ledger, broker, lambda: ledger.open_term(identity(), Side.CODE)).send(term, agenda, due(agenda))
+    sent = dispatcher(ledger, broker, lambda: ledger.fence.open_term(identity(), Side.CODE)).send(
+        term, agenda, due(agenda)
+    )
     assert sent.fenced
     assert len(sent.published) == len(broker.messages()) == rows()["published"] == CHUNK
 
@@ -249,7 +251,7 @@ def test_the_next_leader_sweeps_what_the_last_one_claimed_under_the_same_task_id
     (one,) = due(agenda)
     slot = Slot(one.owed.send, one.name)
     ledger.claim(term, [slot])  # and then the process is killed
-    successor = ledger.open_term(identity(), Side.CODE)
+    successor = ledger.fence.open_term(identity(), Side.CODE)
     sender = dispatcher(ledger, broker)
     sender.sweep_soon()
     assert sender.is_blocked
@@ -263,7 +265,7 @@ def test_a_fenced_leader_sweeps_nothing(ledger, broker, term, rows, identity):
     agenda = due_now(broker, "a")
     (one,) = due(agenda)
     ledger.claim(term, [Slot(one.owed.send, one.name)])
-    ledger.open_term(identity(), Side.CODE)
+    ledger.fence.open_term(identity(), Side.CODE)
     assert dispatcher(ledger, broker).sweep(term, agenda).fenced
     assert broker.messages() == []
     assert rows() == {"claimed": 1}

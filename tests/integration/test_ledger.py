@@ -35,7 +35,7 @@ def lead(ledger: Ledger, identity: Callable[..., Identity]) -> Callable[..., Ter
     """Opens a term, as a candidate does that has won the lease."""
 
     def lead(side: Side = Side.CODE) -> Term:
-        term = ledger.open_term(identity(), side)
+        term = ledger.fence.open_term(identity(), side)
         assert term is not None
         return term
 
@@ -54,46 +54,46 @@ def rows(ledger: Ledger, alias: str) -> Callable[[], dict[tuple[str, dt.datetime
 def test_each_leadership_raises_the_epoch_and_ends_the_one_before(ledger, lead, alias):
     first, second = lead(), lead()
     assert (first.epoch, second.epoch) == (1, 2)
-    assert ledger.fence().epoch == 2
+    assert ledger.fence.read().epoch == 2
     ended = models.Term.objects.using(alias).get(epoch=1)
     assert (ended.end_reason, ended.ended_at is None) == ("succeeded", False)
     assert models.Term.objects.using(alias).get(epoch=2).ended_at is None
 
 
 def test_the_other_side_opens_no_term(ledger, identity):
-    assert ledger.open_term(identity(), Side.DATABASE) is None
-    assert ledger.fence().epoch == 0
+    assert ledger.fence.open_term(identity(), Side.DATABASE) is None
+    assert ledger.fence.read().epoch == 0
 
 
 def test_a_switch_raises_the_epoch_once_however_often_it_is_asked_for(ledger, lead, alias):
     lead()
-    assert [ledger.switch(Side.DATABASE) for _ in range(3)] == [2, 2, 2]
-    assert ledger.fence().side is Side.DATABASE
-    assert ledger.fence().switched_at is not None
+    assert [ledger.fence.switch(Side.DATABASE) for _ in range(3)] == [2, 2, 2]
+    assert ledger.fence.read().side is Side.DATABASE
+    assert ledger.fence.read().switched_at is not None
     assert models.Term.objects.using(alias).get(epoch=1).end_reason == "switched to database"
 
 
 def test_the_newest_term_since_an_epoch_is_found(ledger, lead):
     lead()
-    epoch = ledger.switch(Side.DATABASE)
-    assert ledger.term_since(epoch) is None
+    epoch = ledger.fence.switch(Side.DATABASE)
+    assert ledger.fence.term_since(epoch) is None
     term = lead(Side.DATABASE)
-    assert ledger.term_since(epoch).epoch == term.epoch == 3
+    assert ledger.fence.term_since(epoch).epoch == term.epoch == 3
 
 
 def test_the_first_tick_and_the_first_reason_of_an_end_stay(ledger, lead, alias):
     term = lead()
-    ledger.first_tick(term)
+    ledger.fence.first_tick(term)
     seen = models.Term.objects.using(alias).get().first_tick_at
-    ledger.first_tick(term)
+    ledger.fence.first_tick(term)
     for reason in ("fenced", "stopped"):
-        ledger.end_term(term, reason)
+        ledger.fence.end_term(term, reason)
     row = models.Term.objects.using(alias).get()
     assert (row.first_tick_at, row.end_reason) == (seen, "fenced")
 
 
 def test_terms_opened_at_the_same_moment_get_epochs_of_their_own(ledger, identity):
-    terms = in_threads(*[lambda: ledger.open_term(identity(), Side.CODE)] * 8)
+    terms = in_threads(*[lambda: ledger.fence.open_term(identity(), Side.CODE)] * 8)
     assert sorted(term.epoch for term in terms) == list(range(1, 9))
 
 
@@ -122,9 +122,9 @@ def test_a_leader_that_was_succeeded_claims_nothing(ledger, lead, rows):
 
 def test_a_leader_that_was_switched_away_claims_nothing(ledger, lead, rows):
     old = lead()
-    ledger.switch(Side.DATABASE)
+    ledger.fence.switch(Side.DATABASE)
     assert ledger.claim(old, [slot()]) == {slot(): Claim.FENCED}
-    ledger.switch(Side.CODE)
+    ledger.fence.switch(Side.CODE)
     assert ledger.claim(old, [slot()]) == {slot(): Claim.FENCED}, "a switch there and back does not readmit it"
     assert rows() == {}
 
@@ -187,7 +187,7 @@ def test_leaders_that_fence_one_another_never_both_claim_a_slot(ledger, identity
 
     def usurp() -> None:
         for i in range(0, 40, 4):
-            term = ledger.open_term(identity(), Side.CODE)
+            term = ledger.fence.open_term(identity(), Side.CODE)
             for one in wanted[i : i + 4] + wanted[:i]:
                 if ledger.claim(term, [one])[one] is Claim.CLAIMED:
                     claimed.append((one, term.epoch))
@@ -206,7 +206,7 @@ def test_runs_recorded_during_the_claim_cost_it_no_slot_and_double_none(ledger, 
             with suppress(LedgerUnavailable):
                 return ledger.claim(term, wanted)
 
-    workers = [lambda i=i: [ledger.start_run(one, term.epoch, f"w{i}") for one in wanted] for i in range(3)]
+    workers = [lambda i=i: [ledger.runs.start(one, term.epoch, f"w{i}") for one in wanted] for i in range(3)]
     outcome, *runs = in_threads(claim, *workers)
     assert set(outcome.values()) <= {Claim.CLAIMED, Claim.ALREADY_CLAIMED}
     assert len(rows()) == 30
@@ -222,11 +222,11 @@ def test_a_leader_frozen_in_the_middle_of_a_claim_does_not_stop_its_successor(le
 
     def freeze() -> None:
         try:
-            with pytest.raises(LedgerUnavailable), ledger._transaction():
-                assert ledger._admits(term)
+            with pytest.raises(LedgerUnavailable), ledger._database.transaction():
+                assert ledger.fence.admits(term)
                 locked.set()
                 thaw.wait(60)
-                ledger._admits(term)
+                ledger.fence.admits(term)
         finally:
             connections.close_all()
 
@@ -234,7 +234,7 @@ def test_a_leader_frozen_in_the_middle_of_a_claim_does_not_stop_its_successor(le
     frozen.start()
     assert locked.wait(10)
     try:
-        assert timed(lambda: ledger.open_term(identity(), Side.CODE), "the successor leads", 60) < 12
+        assert timed(lambda: ledger.fence.open_term(identity(), Side.CODE), "the successor leads", 60) < 12
     finally:
         thaw.set()
         frozen.join()
@@ -306,52 +306,52 @@ def test_unpublished_claims_come_oldest_first_and_say_what_supersedes_them(ledge
 
 def test_a_new_entry_is_owed_from_now_or_from_its_old_record(ledger, lead):
     before, record = clock.now(), clock.now() - 5 * HOUR
-    found = ledger.owed_from(lead(), {name("a"): "f", name("b"): "f"}, {name("b"): record})
+    found = ledger.entries.owed_from(lead(), {name("a"): "f", name("b"): "f"}, {name("b"): record})
     assert before <= found[name("a")] <= clock.now()
     assert found[name("b")] == record
 
 
 def test_an_old_record_from_the_future_is_not_believed(ledger, lead):
-    found = ledger.owed_from(lead(), {name("a"): "f"}, {name("a"): clock.now() + DAY})
+    found = ledger.entries.owed_from(lead(), {name("a"): "f"}, {name("a"): clock.now() + DAY})
     assert found[name("a")] <= clock.now()
 
 
 def test_an_entry_that_stays_keeps_what_it_is_owed_across_terms_and_switches(ledger, lead):
     entries = {name("a"): "f"}
-    first = ledger.owed_from(lead(), entries, {})
-    assert ledger.owed_from(lead(), entries, {name("a"): clock.now() - DAY}) == first
-    ledger.switch(Side.DATABASE)
-    assert ledger.owed_from(lead(Side.DATABASE), entries, {}) == first
+    first = ledger.entries.owed_from(lead(), entries, {})
+    assert ledger.entries.owed_from(lead(), entries, {name("a"): clock.now() - DAY}) == first
+    ledger.fence.switch(Side.DATABASE)
+    assert ledger.entries.owed_from(lead(Side.DATABASE), entries, {}) == first
 
 
 def test_an_entry_with_a_new_schedule_is_owed_nothing_from_before(ledger, lead):
     term = lead()
-    first = ledger.owed_from(term, {name("a"): "f", name("b"): "f"}, {})
-    second = ledger.owed_from(term, {name("a"): "g", name("b"): "f"}, {})
+    first = ledger.entries.owed_from(term, {name("a"): "f", name("b"): "f"}, {})
+    second = ledger.entries.owed_from(term, {name("a"): "g", name("b"): "f"}, {})
     assert second[name("a")] > first[name("a")]
     assert second[name("b")] == first[name("b")]
 
 
 def test_an_entry_that_was_away_is_owed_nothing_from_before_its_return(ledger, lead):
     term, entries = lead(), {name("a"): "f", name("b"): "f"}
-    first = ledger.owed_from(term, entries, {})
-    assert set(ledger.owed_from(term, {name("b"): "f"}, {})) == {name("b")}
-    third = ledger.owed_from(term, entries, {name("a"): clock.now() - DAY})
+    first = ledger.entries.owed_from(term, entries, {})
+    assert set(ledger.entries.owed_from(term, {name("b"): "f"}, {})) == {name("b")}
+    third = ledger.entries.owed_from(term, entries, {name("a"): clock.now() - DAY})
     assert third[name("a")] > first[name("a")]
     assert third[name("b")] == first[name("b")]
 
 
 def test_who_is_fenced_learns_nothing_and_changes_nothing(ledger, lead, alias):
     old, _ = lead(), lead()
-    assert ledger.owed_from(old, {name("a"): "f"}, {}) is None
+    assert ledger.entries.owed_from(old, {name("a"): "f"}, {}) is None
     assert not models.Entry.objects.using(alias).exists()
 
 
 def test_two_thousand_entries_are_settled_at_once(ledger, lead):
     term, entries = lead(), {name(f"e{i}"): "f" for i in range(2_000)}
-    first = ledger.owed_from(term, entries, {})
-    assert ledger.owed_from(term, entries, {}) == first
-    assert all(at > first[n] for n, at in ledger.owed_from(term, dict.fromkeys(entries, "g"), {}).items())
+    first = ledger.entries.owed_from(term, entries, {})
+    assert ledger.entries.owed_from(term, entries, {}) == first
+    assert all(at > first[n] for n, at in ledger.entries.owed_from(term, dict.fromkeys(entries, "g"), {}).items())
 
 
 def test_the_latest_slot_counts_whatever_became_of_it(ledger, lead):
@@ -380,7 +380,7 @@ def test_only_what_is_new_is_read_again_and_nothing_is_lost(ledger, lead):
 
 def test_standings_join_both(ledger, lead):
     term = lead()
-    owed = ledger.owed_from(term, {name("a"): "f", name("b"): "f"}, {})
+    owed = ledger.entries.owed_from(term, {name("a"): "f", name("b"): "f"}, {})
     ledger.claim(term, [slot("a")])
     standings = ledger.standings()
     assert (standings[name("a")].last, standings[name("b")].last) == (slot("a").due_at, None)
@@ -393,15 +393,15 @@ def test_standings_join_both(ledger, lead):
 def test_of_twenty_workers_one_starts_the_run(ledger, lead):
     term, one = lead(), slot()
     ledger.claim(term, [one])
-    outcomes = in_threads(*[lambda i=i: ledger.start_run(one, term.epoch, f"w{i}") for i in range(20)])
+    outcomes = in_threads(*[lambda i=i: ledger.runs.start(one, term.epoch, f"w{i}") for i in range(20)])
     assert outcomes.count(Start.STARTED) == 1
     assert outcomes.count(Start.ALREADY_STARTED) == 19
-    assert ledger.run(one).worker == f"w{outcomes.index(Start.STARTED)}"
+    assert ledger.runs.read(one).worker == f"w{outcomes.index(Start.STARTED)}"
 
 
 def test_of_twenty_workers_one_starts_the_run_of_a_slot_that_nobody_claimed(ledger, rows):
     one = slot()
-    outcomes = in_threads(*[lambda i=i: ledger.start_run(one, Epoch(5), f"w{i}", "stock") for i in range(20)])
+    outcomes = in_threads(*[lambda i=i: ledger.runs.start(one, Epoch(5), f"w{i}", "stock") for i in range(20)])
     assert outcomes.count(Start.STARTED) == 1
     assert outcomes.count(Start.ALREADY_STARTED) == 19
     (row,) = rows().values()
@@ -411,7 +411,7 @@ def test_of_twenty_workers_one_starts_the_run_of_a_slot_that_nobody_claimed(ledg
 def test_a_run_before_the_confirmation_counts_as_a_run_and_the_slot_is_confirmed_later(ledger, lead, rows):
     one = slot()
     ledger.claim(lead(), [one])
-    assert ledger.start_run(one, Epoch(1), "w") is Start.STARTED
+    assert ledger.runs.start(one, Epoch(1), "w") is Start.STARTED
     ledger.confirm([one])
     row = rows()["a", one.due_at]
     assert (row.state, row.run_by) == ("published", "w")
@@ -419,57 +419,57 @@ def test_a_run_before_the_confirmation_counts_as_a_run_and_the_slot_is_confirmed
 
 def test_a_claim_of_a_slot_that_a_worker_recorded_is_lost(ledger, lead):
     one = slot()
-    ledger.start_run(one, Epoch(1), "w")
+    ledger.runs.start(one, Epoch(1), "w")
     assert ledger.claim(lead(), [one]) == {one: Claim.ALREADY_CLAIMED}
 
 
 def test_a_message_older_than_the_retention_does_not_run(ledger, rows):
-    assert ledger.start_run(slot("a", 31 * DAY), Epoch(1), "w") is Start.TOO_OLD
+    assert ledger.runs.start(slot("a", 31 * DAY), Epoch(1), "w") is Start.TOO_OLD
     assert rows() == {}
 
 
 def test_a_run_is_handed_over_once(ledger, lead):
     one = slot()
     ledger.claim(lead(), [one])
-    ledger.start_run(one, Epoch(1), "dead")
-    outcomes = in_threads(*[lambda i=i: ledger.resume_run(one, "dead", f"w{i}") for i in range(8)])
+    ledger.runs.start(one, Epoch(1), "dead")
+    outcomes = in_threads(*[lambda i=i: ledger.runs.resume(one, "dead", f"w{i}") for i in range(8)])
     assert outcomes.count(True) == 1
-    assert ledger.run(one).worker == f"w{outcomes.index(True)}"
-    assert ledger.resume_run(one, "dead", "late") is False
+    assert ledger.runs.read(one).worker == f"w{outcomes.index(True)}"
+    assert ledger.runs.resume(one, "dead", "late") is False
 
 
 def test_a_run_that_has_ended_since_it_was_read_is_not_handed_over(ledger, lead):
     one = slot()
     ledger.claim(lead(), [one])
-    ledger.start_run(one, Epoch(1), "w")
-    read = ledger.run(one)
-    ledger.end_run(one, "w")
+    ledger.runs.start(one, Epoch(1), "w")
+    read = ledger.runs.read(one)
+    ledger.runs.end(one, "w")
     assert not read.has_ended
-    assert ledger.resume_run(one, read.worker, "other") is False
+    assert ledger.runs.resume(one, read.worker, "other") is False
 
 
 def test_the_end_of_a_run_is_recorded_by_its_own_worker_alone(ledger, lead):
     one = slot()
     ledger.claim(lead(), [one])
-    ledger.start_run(one, Epoch(1), "w")
-    ledger.end_run(one, "other")
-    assert not ledger.run(one).has_ended
-    ledger.end_run(one, "w")
-    assert ledger.run(one).has_ended
-    assert ledger.run(slot("z")).worker == ""
+    ledger.runs.start(one, Epoch(1), "w")
+    ledger.runs.end(one, "other")
+    assert not ledger.runs.read(one).has_ended
+    ledger.runs.end(one, "w")
+    assert ledger.runs.read(one).has_ended
+    assert ledger.runs.read(slot("z")).worker == ""
 
 
 def test_every_suppressed_message_is_counted(ledger, lead, rows):
     one = slot()
     ledger.claim(lead(), [one])
-    in_threads(*[lambda: ledger.suppressed(one)] * 8)
+    in_threads(*[lambda: ledger.runs.count_suppressed(one)] * 8)
     assert rows()["a", one.due_at].suppressed == 8
 
 
 def test_an_unguarded_beat_is_remembered_once_with_first_and_last(ledger, alias):
-    in_threads(*[lambda: ledger.heard("1@h")] * 5)
+    in_threads(*[lambda: ledger.runs.heard("1@h")] * 5)
     first = models.UnguardedBeat.objects.using(alias).get()
-    ledger.heard("1@h")
+    ledger.runs.heard("1@h")
     again = models.UnguardedBeat.objects.using(alias).get()
     assert again.first_heard_at == first.first_heard_at
     assert again.last_heard_at > first.last_heard_at
@@ -508,31 +508,31 @@ def test_what_was_pruned_can_not_be_claimed_again(ledger, lead, alias):
         assert ledger.prune(10) == 1
     forgotten = Slot(old.due_at - 10 * DAY, old.entry)
     assert ledger.claim(term, [forgotten]) == {forgotten: Claim.TOO_OLD}
-    assert ledger.start_run(forgotten, term.epoch, "w") is Start.TOO_OLD
+    assert ledger.runs.start(forgotten, term.epoch, "w") is Start.TOO_OLD
 
 
 # --- no ledger, no database -------------------------------------------------------------------------------------------
 
 METHODS = {
-    "fence": lambda ledger, term: ledger.fence(),
-    "open_term": lambda ledger, term: ledger.open_term(Identity("h", "h", 1, ""), Side.CODE),
-    "switch": lambda ledger, term: ledger.switch(Side.DATABASE),
-    "term_since": lambda ledger, term: ledger.term_since(Epoch(1)),
-    "end_term": lambda ledger, term: ledger.end_term(term, "r"),
-    "first_tick": lambda ledger, term: ledger.first_tick(term),
+    "fence": lambda ledger, term: ledger.fence.read(),
+    "open_term": lambda ledger, term: ledger.fence.open_term(Identity("h", "h", 1, ""), Side.CODE),
+    "switch": lambda ledger, term: ledger.fence.switch(Side.DATABASE),
+    "term_since": lambda ledger, term: ledger.fence.term_since(Epoch(1)),
+    "end_term": lambda ledger, term: ledger.fence.end_term(term, "r"),
+    "first_tick": lambda ledger, term: ledger.fence.first_tick(term),
     "claim": lambda ledger, term: ledger.claim(term, [slot()]),
     "confirm": lambda ledger, term: ledger.confirm([slot()]),
     "give_up": lambda ledger, term: ledger.give_up(term, {slot(): "r"}),
     "unpublished": lambda ledger, term: ledger.unpublished(),
     "last_slots": lambda ledger, term: ledger.last_slots(),
-    "owed_from": lambda ledger, term: ledger.owed_from(term, {name("a"): "f"}, {}),
+    "owed_from": lambda ledger, term: ledger.entries.owed_from(term, {name("a"): "f"}, {}),
     "standings": lambda ledger, term: ledger.standings(),
-    "start_run": lambda ledger, term: ledger.start_run(slot(), Epoch(1), "w"),
-    "run": lambda ledger, term: ledger.run(slot()),
-    "resume_run": lambda ledger, term: ledger.resume_run(slot(), "d", "w"),
-    "end_run": lambda ledger, term: ledger.end_run(slot(), "w"),
-    "suppressed": lambda ledger, term: ledger.suppressed(slot()),
-    "heard": lambda ledger, term: ledger.heard("o"),
+    "start_run": lambda ledger, term: ledger.runs.start(slot(), Epoch(1), "w"),
+    "run": lambda ledger, term: ledger.runs.read(slot()),
+    "resume_run": lambda ledger, term: ledger.runs.resume(slot(), "d", "w"),
+    "end_run": lambda ledger, term: ledger.runs.end(slot(), "w"),
+    "suppressed": lambda ledger, term: ledger.runs.count_suppressed(slot()),
+    "heard": lambda ledger, term: ledger.runs.heard("o"),
     "prune": lambda ledger, term: ledger.prune(1),
 }
 TABLES = [m._meta.db_table for m in (models.Slot, models.Fence, models.Term, models.Entry, models.UnguardedBeat)]
@@ -565,7 +565,7 @@ def test_before_the_migration_every_method_says_what_to_do_and_afterwards_works(
 
 def test_a_fence_row_that_is_missing_is_a_migration_that_is_missing(ledger, alias):
     models.Fence.objects.using(alias).all().delete()
-    for method in (ledger.fence, lambda: ledger.switch(Side.DATABASE)):
+    for method in (ledger.fence, lambda: ledger.fence.switch(Side.DATABASE)):
         with pytest.raises(LedgerNotMigrated):
             method()
 

@@ -269,7 +269,7 @@ inline lay_down(b) {
     beat[b].hand = 0
 }
 
-/* Ledger.open_term, by Candidate._take_office. */
+/* Fence.open_term, by Candidate._take_office. */
 inline open_term(b) {
     if
     :: side == side_of(b) ->
@@ -590,7 +590,7 @@ inline refuse(w, s) {
     fi
 }
 
-/* Ledger.start_run: one conditional update. */
+/* Runs.start: one conditional update. */
 inline start_run(w) {
     i = worker[w].slot;
     if
@@ -620,7 +620,7 @@ inline record_run(w) {
     fi
 }
 
-/* Ledger.run, by guard._admit. */
+/* Runs.read, by guard._admit. */
 inline read_run(w) {
     i = worker[w].slot;
     if
@@ -631,7 +631,7 @@ inline read_run(w) {
     fi
 }
 
-/* Ledger.resume_run, one conditional update; by guard._resume. */
+/* Runs.resume, one conditional update; by guard._resume. */
 inline resume_run(w) {
     i = worker[w].slot;
     if
@@ -646,7 +646,7 @@ inline resume_run(w) {
     fi
 }
 
-/* The task returns. Ledger.end_run, by GuardedTask.after_return: for a late task alone. */
+/* The task returns. Runs.end, by GuardedTask.after_return: for a late task alone. */
 inline end_run(w) {
     i = worker[w].slot;
     printf("worker %d ends slot %d\n", w, i);
@@ -754,7 +754,7 @@ end:
         :: d_step { slot[1].row < CLAIMED -> publish_by_itself(1, true) }
 #endif
 #if SWITCHES
-        /* Ledger.switch, one transaction; then lua/switch, unless the command is killed in between. */
+        /* Fence.switch, one transaction; then lua/switch, unless the command is killed in between. */
         :: d_step {
             switches ->
             switches--;

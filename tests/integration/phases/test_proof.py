@@ -70,7 +70,7 @@ class Site:
             self.ledger.confirm(slots)
         if run:
             for slot in slots:
-                self.ledger.start_run(slot, self.term.epoch, "a-worker")
+                self.ledger.runs.start(slot, self.term.epoch, "a-worker")
 
     def age(self, minute: int) -> None:
         """Let the record of a slot be as old as the slot itself."""
@@ -162,7 +162,7 @@ def test_too_little_evidence_is_inconclusive_and_says_how_long_to_wait(site: Sit
 
 def test_suppressed_doubles_are_told_and_are_no_failure(site: Site) -> None:
     site.send(*ALL)
-    site.ledger.suppressed(site.slot(3))
+    site.ledger.runs.count_suppressed(site.slot(3))
     report = site.prove()
     assert (report.outcome, report.data["doubles_suppressed"]) == (Outcome.DONE, 1)
 

@@ -49,7 +49,7 @@ def test_what_is_late_and_what_was_missed_is_told(context: Surroundings) -> None
     Entry.objects.using(site.alias).create(
         name="hourly", fingerprint=fingerprint(entry.schedule), owed_from=began, changed_at=began
     )
-    term = Term(site.ledger.fence().epoch, Side.CODE, HolderId("host:1:x"))
+    term = Term(site.ledger.fence.read().epoch, Side.CODE, HolderId("host:1:x"))
     missed = Missed(SlotName(began + dt.timedelta(hours=1), EntryName("hourly")), "older than the catch-up window")
     site.ledger.claim(term, [], [missed])
     data = status.run(context()).data

@@ -1,0 +1,116 @@
+"""Runs of slots, as workers record them: who started a slot's run first, and whether it has ended.
+
+One conditional update decides which message of a slot runs; its fence is the slot's own row.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from django.db import IntegrityError
+from django.db.models import F, QuerySet
+
+from cutover import clock, models
+from cutover.database import Database
+from cutover.fence import Fence
+from cutover.types import Epoch, Slot, SlotState, Start
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run: the worker that started it (empty for none), and whether it is known to have ended."""
+
+    worker: str
+    has_ended: bool
+
+
+class Runs:
+    """The runs in one database. Every method raises LedgerUnavailable."""
+
+    def __init__(self, database: Database, fence: Fence, namespace: str, retention: dt.timedelta) -> None:
+        self._database = database
+        self._alias = database.alias
+        self._fence = fence
+        self._namespace = namespace
+        self._retention = retention
+
+    def start(self, slot: Slot, epoch: Epoch, worker: str, origin: str = "") -> Start:
+        """Mark a slot's run as started by ``worker``, in one conditional update; its only winner runs.
+
+        A slot that no leader claimed is recorded here, the unique (entry, due_at) admitting it once: it was sent by a
+        beat without the lease (``origin``), or the ledger was put back from an older copy. TOO_OLD: the ledger may have
+        forgotten it.
+        """
+        now = clock.now()
+        if self._begin(slot, worker):
+            return Start.STARTED
+        if self._is_known(slot):
+            # Asked once more: its claim may have been committed between the two questions.
+            return Start.STARTED if self._begin(slot, worker) else Start.ALREADY_STARTED
+        if slot.due_at < now - self._retention:
+            return Start.TOO_OLD
+        reason = f"sent without the lease by {origin}" if origin else "recorded by its run"
+        row = models.Slot(
+            entry=slot.entry,
+            due_at=slot.due_at,
+            epoch=epoch,
+            side=self._fence.read().side,
+            state=SlotState.PUBLISHED,
+            task_id=slot.task_id(self._namespace),
+            claimed_at=now,
+            published_at=now,
+            run_started_at=now,
+            run_by=worker,
+            reason=reason,
+        )
+        try:
+            with self._database.transaction():
+                row.save(using=self._alias, force_insert=True)
+        except IntegrityError:
+            return Start.STARTED if self._begin(slot, worker) else Start.ALREADY_STARTED
+        return Start.STARTED
+
+    def end(self, slot: Slot, process: str) -> None:
+        """Record that the run that a worker process (the end of its mark) started has ended, well or badly."""
+        with self._database.asked():
+            self._rows(slot).filter(run_by__endswith=process).update(run_ended_at=clock.now())
+
+    def read(self, slot: Slot) -> RunView:
+        """Who started a slot's run, and whether it is known to have ended."""
+        with self._database.asked():
+            found = self._rows(slot).values_list("run_by", "run_ended_at").first()
+        return RunView(found[0], found[1] is not None) if found else RunView("", False)
+
+    def resume(self, slot: Slot, dead: str, worker: str) -> bool:
+        """Hand a slot's run from a worker that is gone to another; False when somebody else was first."""
+        with self._database.asked():
+            rows = self._rows(slot).filter(run_by=dead, run_ended_at=None)
+            return bool(rows.update(run_started_at=clock.now(), run_by=worker))
+
+    def count_suppressed(self, slot: Slot) -> None:
+        """Count a further message of a slot that was not run."""
+        with self._database.asked():
+            self._rows(slot).update(suppressed=F("suppressed") + 1)
+
+    def heard(self, origin: str) -> None:
+        """Remember that a beat without the lease was heard."""
+        now = clock.now()
+        with self._database.asked():
+            models.UnguardedBeat.objects.using(self._alias).update_or_create(
+                origin=origin,
+                defaults={"last_heard_at": now},
+                create_defaults={"first_heard_at": now, "last_heard_at": now},
+            )
+
+    def _rows(self, slot: Slot) -> QuerySet[models.Slot]:
+        return models.Slot.objects.using(self._alias).filter(entry=slot.entry, due_at=slot.due_at)
+
+    def _begin(self, slot: Slot, worker: str) -> bool:
+        with self._database.asked():
+            rows = self._rows(slot).filter(run_started_at=None)
+            return bool(rows.update(run_started_at=clock.now(), run_by=worker))
+
+    def _is_known(self, slot: Slot) -> bool:
+        with self._database.asked():
+            return self._rows(slot).exists()
