@@ -5,7 +5,7 @@ decide what may be sent: a loop that still believes to lead is refused by the le
 the lease, so that giving it back and renewing it can not cross.
 
 Durations: ``lease`` is how long others wait when nothing shows that the leader is dead; a third of it passes between
-renewals, so two may fail; a loop that has not vouched for itself for two leases is not renewed for.
+renewals, so two may fail; the lease of a loop that has not vouched for itself for one lease is given back.
 """
 
 from __future__ import annotations
@@ -195,8 +195,10 @@ class Elector:
 
     def _act(self, lease: Lease, client_id: int) -> None:
         now = clock.monotonic_s()
+        if self._holds and self._is_stalled(now):
+            self._lose("its loop has not come back")
         if self._holds:
-            self._due_at["evidence"] = now + self._renew_every_s
+            self._due_at["evidence"] = self._vouched_at + self._ttl_s
             if now >= self._due_at["renew"]:
                 self._renew(lease, client_id, now)
         else:
@@ -218,9 +220,9 @@ class Elector:
         self._may_hold = False
 
     def _is_stalled(self, now: float) -> bool:
-        """Whether the loop has not come back for two leases; told once."""
+        """Whether the loop has not come back for one lease; told once."""
         age_s = now - self._vouched_at
-        stalled = age_s > 2 * self._ttl_s
+        stalled = age_s >= self._ttl_s
         if stalled and not self._stalled:
             tell(Event.BEAT_STALLED, holder=self._who.holder, elapsed_ms=int(1000 * age_s))
         self._stalled = stalled
@@ -228,8 +230,6 @@ class Elector:
 
     def _renew(self, lease: Lease, client_id: int, now: float) -> None:
         self._due_at["renew"] = now + self._renew_every_s
-        if self._is_stalled(now):
-            return
         outcome = lease.renew(self._who, self._side, client_id)
         if outcome is Renewal.LOST:
             self._lose("another holds it")

@@ -189,7 +189,7 @@ def test_a_loop_that_does_not_come_back_loses_its_office(start, lease):
     wait_until(lambda: wedged.holds, "it leads")
     other = start("other", ttl=SHORT)
     took = timed(lambda: other.holds, "the other one leads")  # nobody vouches for the first one meanwhile
-    assert 1.5 < took < 5
+    assert 0.8 < took < 2
     wait_until(lambda: not wedged.elector.holds, "the wedged one knows")
     assert [beat.warm for beat in lease.beats() if beat.holder == wedged.who.holder] == [False]
     assert wedged.holds is False  # it comes back, and waits for its turn
@@ -205,7 +205,7 @@ def test_a_loop_that_does_not_come_back_takes_no_office(start, lease, identity):
         lambda: [b for b in lease.beats() if b.holder == wedged.who.holder and b.schedule_version == ""], "it reports"
     )
     wedged.elector.describe(warm=True, schedule_version="1")
-    give_time(2.2, "it is stalled")
+    give_time(1.2, "it is stalled")
     lease.release(holder.holder)
     give_time(0.5, "there was time to take it")
     assert not wedged.elector.holds
