@@ -24,6 +24,8 @@ from cutover.types import EntryName, Epoch, Slot, Start
 
 HEADER_REDELIVERED: Final = "cutover_redelivered"
 """Carried by a message that was put off: what the broker knew of the first one is lost otherwise."""
+HEADER_ATTEMPT: Final = "cutover_attempt"
+"""Carried by a message that was put off: the mark of the run that did not begin, though the ledger may have it."""
 DEFER_S: Final = 5.0
 """After how long a message that was put off is tried again (half as much to twice as much)."""
 HEARD_EVERY_S: Final = 10.0
@@ -34,6 +36,8 @@ class GuardedTask(Task):
     """The project's base task. A task class of the project's own derives from it to be guarded."""
 
     abstract = True
+    run_guard = "cutover"
+    """By this workers tell a preflight that asks them that they are guarded."""
 
     def before_start(self, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Let the run begin, or raise Ignore: the message is acknowledged, the task does not run."""
@@ -62,36 +66,41 @@ def _admit(task: Task, slot: Slot, args: tuple[Any, ...], kwargs: dict[str, Any]
     """Return if this message may run its slot; raise Ignore otherwise."""
     if task.request.retries or task.request.called_directly:
         return  # a retry of a run that was admitted
-    ledger = _ledger()
+    ledger, mark = _ledger(), worker.this().sign()
     try:
         epoch = Epoch(task.request.get(HEADER_EPOCH) or 0)
-        outcome = ledger.runs.start(slot, epoch, worker.this().mark, origin)
+        outcome = ledger.runs.start(slot, epoch, mark, origin)
         if outcome is Start.STARTED:
             return
+        attempt = task.request.get(HEADER_ATTEMPT)
+        if outcome is Start.ALREADY_STARTED and attempt and ledger.runs.resume(slot, attempt, mark):
+            return  # it was committed, but its answer never came: nothing ran then
         if outcome is Start.ALREADY_STARTED and task.acks_late and _is_redelivered(task):
             run = ledger.runs.read(slot)
             if not run.has_ended:
-                _resume(task, slot, run.worker, args, kwargs)
+                _resume(task, slot, run.worker, mark, args, kwargs)
                 return
         ledger.runs.count_suppressed(slot)
     except LedgerUnavailable as exc:
         if _config().run_without_database:
             return
-        raise _put_off(task, slot, args, kwargs, str(exc)) from exc
+        raise _put_off(task, slot, args, kwargs, str(exc), mark) from exc
     tell(Event.RUN_SUPPRESSED, entry=slot.entry, due_at=slot.due_at.isoformat(), outcome=outcome.value)
     raise Ignore(f"slot {slot.entry} {slot.due_at.isoformat()} has been run")
 
 
-def _resume(task: Task, slot: Slot, began_by: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _resume(task: Task, slot: Slot, began_by: str, mark: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Take over the run of a worker that is gone; while that one may still be at it, put the message off."""
     if not worker.this().is_gone(began_by):
         raise _put_off(task, slot, args, kwargs, "the worker that started it is still there")
-    if not _ledger().runs.resume(slot, began_by, worker.this().mark):
+    if not _ledger().runs.resume(slot, began_by, mark):
         raise _put_off(task, slot, args, kwargs, "another worker took it over")
     tell(Event.RUN_RESUMED, entry=slot.entry, due_at=slot.due_at.isoformat())
 
 
-def _put_off(task: Task, slot: Slot, args: tuple[Any, ...], kwargs: dict[str, Any], reason: str) -> Ignore:
+def _put_off(
+    task: Task, slot: Slot, args: tuple[Any, ...], kwargs: dict[str, Any], reason: str, attempt: str = ""
+) -> Ignore:
     """Send the same message again for later, with the same id and count of retries; returns what to raise."""
     again = task.signature_from_request(
         task.request,
@@ -100,7 +109,13 @@ def _put_off(task: Task, slot: Slot, args: tuple[Any, ...], kwargs: dict[str, An
         countdown=DEFER_S * random.uniform(0.5, 2.0),  # noqa: S311 - jitter, not secrecy
         retries=task.request.retries,
     )
-    headers = {**(task.request.headers or {}), HEADER_REDELIVERED: _is_redelivered(task)}
+    headers = {
+        **(task.request.headers or {}),
+        HEADER_ENTRY: slot.entry,  # of a message that came without: later another slot would be inferred
+        HEADER_DUE_AT: slot.due_at.isoformat(),
+        HEADER_REDELIVERED: _is_redelivered(task),
+        HEADER_ATTEMPT: attempt,
+    }
     again.apply_async(headers=headers)
     tell(Event.RUN_DEFERRED, entry=slot.entry, due_at=slot.due_at.isoformat(), reason=reason)
     return Ignore(f"slot {slot.entry} {slot.due_at.isoformat()} is tried again later: {reason}")

@@ -6,6 +6,7 @@ A process whose connection was cut is another worker from its next run on.
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import socket
@@ -22,8 +23,7 @@ from cutover.lease import Lease
 class Worker:
     """One worker process and its standing connection.
 
-    ``mark`` names it for others: connection and server, then ``process``: host, number and a random part, which stays
-    when the connection is made anew.
+    ``process`` is its host, its number and a random part, which stay when the connection is made anew.
     """
 
     def __init__(self, process: str) -> None:
@@ -40,7 +40,12 @@ class Worker:
         except (redis.RedisError, OSError, CutoverError):
             client_id = 0  # without Redis nobody can take this process's runs over; it still runs each slot once
         self.process = process
-        self.mark = f"{client_id}@{self._server} {process}"
+        self._client_id = client_id
+        self._runs = itertools.count(1)
+
+    def sign(self) -> str:
+        """A mark for one run, never given twice: which connection, server and process it belongs to, for others."""
+        return f"{self._client_id}@{self._server}#{next(self._runs)} {self.process}"
 
     def is_cut(self) -> bool:
         """Whether the standing connection has been closed; by its mark this process is then taken for gone."""
@@ -58,7 +63,7 @@ class Worker:
         that means nothing to another server, or to the same one restarted.
         """
         connection, _, process = mark.partition(" ")
-        client_id, _, server = connection.partition("@")
+        client_id, _, server = connection.partition("#")[0].partition("@")
         host, pid, *_ = [*process.split(":"), "", ""]
         if host == self.process.partition(":")[0] and pid.isdigit():
             return not is_running(int(pid))

@@ -51,8 +51,7 @@ def worker(room: Site) -> Callable[..., Process]:
         process = room.start(
             "worker",
             "celery -A prayer_room_api worker -l INFO -c 2 --without-gossip --without-mingle",
-            CELERY_IMPORTS="demo.tasks,tests.support.tasks",
-            **env,
+            **{"CELERY_IMPORTS": "demo.tasks,tests.support.tasks"} | env,
         )
         wait_until(lambda: " ready." in process.output, "the worker is ready")
         return process
@@ -172,6 +171,18 @@ def test_without_a_database_a_message_is_put_off_and_runs_once_later(room, books
     books.ask("ALTER TABLE cutover_slot_away RENAME TO cutover_slot")
     wait_until(lambda: labels(room)["of-a-slot"], "it has run", DEFERRED_AT_MOST_S)
     assert labels(room) == {"by-hand": 1, "of-a-slot": 1}
+    assert process.stop() == 0, process.output
+
+
+def test_a_start_that_was_committed_without_an_answer_is_taken_up_again(room, books, worker, send, tmp_path):
+    process = worker(CELERY_IMPORTS="demo.tasks,tests.support.forgetful", FORGETFUL_ONCE=str(tmp_path / "forgotten"))
+    one = slot("a")
+    send("demo.tasks.note", "of-a-slot", slot=one)
+    wait_until(lambda: labels(room)["of-a-slot"], "it has run", DEFERRED_AT_MOST_S)
+    assert "cutover.run.deferred" in process.output, "the ledger had it as started, and it had not"
+    send("demo.tasks.note", "of-a-slot", slot=one)
+    wait_until(lambda: books.suppressed("a") == 1, "a further message is dropped")
+    assert labels(room) == {"of-a-slot": 1}
     assert process.stop() == 0, process.output
 
 
