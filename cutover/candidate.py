@@ -87,6 +87,7 @@ class Candidate:
         self._warm = False
         self._last_id = 0
         self._look_at_s = 0.0
+        self._resend_at_s = 0.0
         self._prune_at_s = clock.monotonic_s() + PRUNE_EVERY_S
         self._outage_s: float | None = None
         self._backoff_s = 0.0
@@ -204,7 +205,8 @@ class Candidate:
         if term is None or not self._elector.holds:
             return self._lay_down("the lease is another's")
         if self._ticked and self._looks():
-            if self._ledger.fence.read().epoch != term.epoch:
+            fence = self._ledger.fence.read()
+            if fence.epoch != term.epoch or not self._resend(term, fence.guarded_since):
                 return self._lay_down("fenced")
             self._warm_up()
         if not self._settle(term) or not self._send(term):
@@ -228,6 +230,14 @@ class Candidate:
         sent = self._dispatcher.send(term, self._agenda, self._agenda.due(clock.now(), PROMPT))
         self._source.published(sent.published)
         return not sent.fenced
+
+    def _resend(self, term: Term, guarded_since: dt.datetime | None) -> bool:
+        """Send once more what seems to be lost on the way to a worker; False when fenced."""
+        after, now_s = self._config.resend_after, clock.monotonic_s()
+        if guarded_since is None or after is None or self._config.run_without_database or now_s < self._resend_at_s:
+            return True
+        self._resend_at_s = now_s + after.total_seconds() / 4
+        return self._dispatcher.resend(term, self._agenda, guarded_since, after)
 
     def _lay_down(self, reason: str) -> float:
         term, self._term = self._term, None

@@ -47,6 +47,7 @@ class Config:
     takeover_timeout: dt.timedelta = dt.timedelta(seconds=10)
     release: str = ""
     run_without_database: bool = False
+    resend_after: dt.timedelta | None = dt.timedelta(minutes=5)
     sent_by_beat_alone: frozenset[str] = frozenset()
     converters: Mapping[str, str] = field(default_factory=dict)
 
@@ -86,6 +87,8 @@ def load() -> Config:
 def _convert(name: str, value: Any) -> Any:
     if name in {"LEASE", "CATCH_UP_WINDOW", "RETENTION", "TAKEOVER_TIMEOUT"}:
         return _duration(name, value)
+    if name == "RESEND_AFTER":
+        return None if value is None else _duration(name, value)
     if name == "CATCH_UP":
         return _catch_up(value)
     if name == "SENT_BY_BEAT_ALONE":
@@ -162,6 +165,10 @@ def _validate(config: Config) -> None:
         )
     if config.takeover_timeout < dt.timedelta(0):
         raise ConfigurationError("CUTOVER['TAKEOVER_TIMEOUT'] must not be negative.")
+    if config.resend_after is not None and config.resend_after < dt.timedelta(seconds=1):
+        raise ConfigurationError(
+            "CUTOVER['RESEND_AFTER'] must be at least one second; None never sends a message once more."
+        )
     windows = [config.catch_up_window, *(config.catch_up_rule(EntryName(name)).window for name in config.entries)]
     if min(windows) < dt.timedelta(0):
         raise ConfigurationError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ HEADER_EPOCH: Final = "cutover_epoch"
 
 OWN_FAULTS: Final = (TypeError, ValueError, LookupError, AttributeError, SerializationError)
 """An entry's own faults: arguments that the task does not take or that do not serialise, a queue that is not there."""
+
+WAITS: Final = frozenset({"countdown", "eta", "expires"})
+"""Options of a message that may rightly not be started yet, or never."""
 
 Publish = Callable[[ScheduleEntry], None]
 """Hands one entry's message to the broker; raises whatever the broker's client raises."""
@@ -113,6 +117,31 @@ class Dispatcher:
             tell(Event.SLOT_SWEPT, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch)
         self._hand_over([(entry, slot) for entry, slot, _ in stuck], term.epoch, sent)
         return sent
+
+    def resend(self, term: Term, agenda: Agenda, guarded_since: dt.datetime, after: dt.timedelta) -> bool:
+        """Publish once more what no worker has started for ``after``, then for twice as long; False when fenced.
+
+        A worker that is killed can take a message with it that it has not acknowledged to anybody's books: the run
+        guard makes it safe to send another. Left alone: an entry whose messages expire or are to wait, one that this
+        side does not have, and a slot older than its catch-up window.
+        """
+        now = clock.now()
+        lost = [
+            (entry, found.slot)
+            for found in self._ledger.unstarted(guarded_since, now - after)
+            if (entry := agenda.entry(found.slot.entry)) is not None
+            and not entry.options.keys() & WAITS
+            and now - found.slot.due_at <= agenda.window(found.slot.entry)
+            and now - found.published_at >= after * 2**found.resent
+        ]
+        if not lost:
+            return True
+        if not self._ledger.resend(term, [slot for _, slot in lost]):
+            return False
+        for _, slot in lost:
+            tell(Event.SLOT_RESENT, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=term.epoch)
+        self._hand_over(lost, term.epoch, Sent())
+        return True
 
     def _send_chunk(self, term: Term, agenda: Agenda, due: Sequence[Due], sent: Sent) -> None:
         slots = {Slot(d.owed.send, d.name): d.entry for d in due if d.owed.send is not None}

@@ -27,10 +27,6 @@ class EntryRefused(CutoverError):
     """A schedule entry can not be carried over whole; says entry, field, reason and remedy."""
 
 
-class GateRefused(CutoverError):
-    """A condition that must hold before a phase does not hold."""
-
-
 class OperatorBusy(CutoverError):
     """Another operator's command is at work; says whose."""
 

@@ -40,6 +40,7 @@ class Event(Enum):
     SLOT_PUBLISHED = ("cutover.slot.published", logging.DEBUG)
     SLOT_PUBLISH_FAILED = ("cutover.slot.publish_failed", logging.WARNING)
     SLOT_SWEPT = ("cutover.slot.swept", logging.WARNING)
+    SLOT_RESENT = ("cutover.slot.resent", logging.WARNING)
     SLOT_MISSED = ("cutover.slot.missed", logging.ERROR)
     SLOT_FENCED = ("cutover.slot.fenced", logging.ERROR)
     SLOT_TOO_OLD = ("cutover.slot.too_old", logging.ERROR)

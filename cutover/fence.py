@@ -28,11 +28,12 @@ _PATIENCE: Final = Func(
 
 @dataclass(frozen=True, slots=True)
 class FenceView:
-    """The fence as it was read: the current epoch, the active side, and since when that side is active."""
+    """The fence as it was read: epoch and active side, since when that side is active and all workers are guarded."""
 
     epoch: Epoch
     side: Side
     switched_at: dt.datetime | None
+    guarded_since: dt.datetime | None
 
 
 class Fence:
@@ -46,7 +47,7 @@ class Fence:
         """The fence, read without a lock: good for deciding whether to stand, never for deciding what to send."""
         with self._database.asked():
             row = models.Fence.objects.using(self._alias).get()
-        return FenceView(Epoch(row.epoch), Side(row.side), row.switched_at)
+        return FenceView(Epoch(row.epoch), Side(row.side), row.switched_at, row.guarded_since)
 
     def admits(self, term: Term) -> bool:
         """Whether ``term`` may claim; holds the fence until the surrounding transaction ends."""
@@ -102,6 +103,11 @@ class Fence:
                 ended_at=now, end_reason=f"switched to {to}"
             )
         return Epoch(epoch)
+
+    def set_guarded(self, since: dt.datetime | None) -> None:
+        """Record since when every worker has the run guard; None: that can not be said."""
+        with self._database.asked():
+            models.Fence.objects.using(self._alias).update(guarded_since=since)
 
     def term_since(self, epoch: Epoch) -> models.Term | None:
         """The newest term whose epoch is at least ``epoch``; None when nobody has led since."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from django.db import IntegrityError
-from django.db.models import Max, QuerySet
+from django.db.models import F, Max, QuerySet
 
 from cutover import clock, models
 from cutover.database import Database
@@ -36,6 +36,15 @@ class Unpublished:
     slot: Slot
     epoch: Epoch
     superseded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unstarted:
+    """A published slot whose run has not started; ``resent`` times its message was sent once more."""
+
+    slot: Slot
+    published_at: dt.datetime
+    resent: int
 
 
 class Ledger:
@@ -115,6 +124,37 @@ class Ledger:
         return [
             Unpublished(Slot(r.due_at, EntryName(r.entry)), Epoch(r.epoch), newest[r.entry] > r.due_at) for r in rows
         ]
+
+    def unstarted(self, since: dt.datetime, until: dt.datetime) -> list[Unstarted]:
+        """Slots published in ``(since, until)`` whose messages seem to be lost, oldest first.
+
+        No worker has started them, though one has started a slot that was published later; and a run of the same entry
+        has been recorded since ``since``, so its workers have the run guard.
+        """
+        slots = models.Slot.objects.using(self._alias).filter(published_at__gt=since)
+        started = slots.filter(run_started_at__isnull=False)
+        with self._database.asked():
+            waiting = slots.filter(state=SlotState.PUBLISHED, run_started_at=None, published_at__lt=until)
+            found = list(waiting.order_by("due_at", "entry"))
+            if not found:
+                return []
+            later = started.filter(due_at__gte=found[0].due_at).aggregate(at=Max("published_at"))["at"] or since
+            guarded = {name for name in {row.entry for row in found} if started.filter(entry=name).exists()}
+        return [
+            Unstarted(Slot(row.due_at, EntryName(row.entry)), row.published_at, row.resent)
+            for row in found
+            if row.entry in guarded and row.published_at < later
+        ]
+
+    def resend(self, term: Term, slots: Iterable[Slot]) -> bool:
+        """Record that these published slots' messages are to be sent once more; False when fenced."""
+        with self._database.transaction():
+            if not self.fence.admits(term):
+                return False
+            for slot in slots:
+                rows = self._slot_rows(slot).filter(run_started_at=None)
+                rows.update(resent=F("resent") + 1, published_at=clock.now())
+        return True
 
     def last_slots(self, since_id: int = 0) -> tuple[dict[EntryName, dt.datetime], int]:
         """Each entry's latest slot among those recorded after ``since_id``, and the id to go on from."""

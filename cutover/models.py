@@ -18,12 +18,17 @@ NAME_LENGTH = 200
 
 
 class Fence(models.Model):
-    """The one row that holds the current epoch and the active side; claims are admitted under its lock."""
+    """The one row that holds the current epoch and the active side; claims are admitted under its lock.
+
+    ``guarded_since``: since when every worker is known to have the run guard; only what was published after that may
+    be published once more.
+    """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     epoch = models.BigIntegerField(default=0)
     side = models.CharField(max_length=8, choices=SIDES, default=Side.CODE.value)
     switched_at = InstantField(null=True)
+    guarded_since = InstantField(null=True)
 
     class Meta:
         constraints: ClassVar = [models.CheckConstraint(condition=models.Q(id=1), name="cutover_fence_single")]
@@ -85,6 +90,7 @@ class Slot(models.Model):
     run_ended_at = InstantField(null=True)
     run_by = models.CharField(max_length=255, blank=True)
     suppressed = models.PositiveIntegerField(default=0)
+    resent = models.PositiveSmallIntegerField(default=0)
     covers = models.PositiveIntegerField(default=0)
     reason = models.CharField(max_length=200, blank=True)
 
@@ -95,6 +101,11 @@ class Slot(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["due_at"], name="cutover_slot_due"),
             models.Index(fields=["epoch"], condition=models.Q(state="claimed"), name="cutover_slot_unpublished"),
+            models.Index(
+                fields=["due_at"],
+                condition=models.Q(state="published", run_started_at=None),
+                name="cutover_slot_unstarted",
+            ),
         ]
         ordering: ClassVar = ["-due_at", "entry"]
 

@@ -130,6 +130,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("switched_at", models.DateTimeField(null=True)),
+                ("guarded_since", models.DateTimeField(null=True)),
             ],
             options={
                 "constraints": [models.CheckConstraint(condition=models.Q(("id", 1)), name="cutover_fence_single")],
@@ -156,6 +157,7 @@ class Migration(migrations.Migration):
                 ("run_ended_at", models.DateTimeField(null=True)),
                 ("run_by", models.CharField(blank=True, max_length=255)),
                 ("suppressed", models.PositiveIntegerField(default=0)),
+                ("resent", models.PositiveSmallIntegerField(default=0)),
                 ("covers", models.PositiveIntegerField(default=0)),
                 ("reason", models.CharField(blank=True, max_length=200)),
             ],
@@ -165,6 +167,11 @@ class Migration(migrations.Migration):
                     models.Index(fields=["due_at"], name="cutover_slot_due"),
                     models.Index(
                         condition=models.Q(("state", "claimed")), fields=["epoch"], name="cutover_slot_unpublished"
+                    ),
+                    models.Index(
+                        condition=models.Q(("run_started_at", None), ("state", "published")),
+                        fields=["due_at"],
+                        name="cutover_slot_unstarted",
                     ),
                 ],
                 "constraints": [models.UniqueConstraint(fields=("entry", "due_at"), name="cutover_slot_once")],

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from typing import Final
 
 from cutover import beside, clock, firetimes, parity
 from cutover.errors import LeaseUnavailable
 from cutover.importer import EntriesRefused
-from cutover.models import UnguardedBeat
-from cutover.phases import carried
+from cutover.phases import carried, strangers
 from cutover.phases.context import Context
 from cutover.phases.handover import standbys
 from cutover.phases.report import Check, command
 from cutover.phases.state import State, outages
 from cutover.types import EntryName, Side
-
-HEARD_WITHIN: Final = dt.timedelta(minutes=2)
-"""How long after its last message an unguarded beat is taken to be alive."""
 
 START: Final = {
     Side.CODE: "start a beat with the scheduler cutover.schedulers:CodeScheduler, or `prodserver legacy-beat`",
@@ -72,15 +67,18 @@ def standby(context: Context, side: Side) -> Check:
 
 
 def no_unguarded_beat(context: Context) -> Check:
-    """No beat has been heard lately that sends without the lease."""
-    with outages(context.alias):
-        lately = UnguardedBeat.objects.using(context.alias).filter(last_heard_at__gt=clock.now() - HEARD_WITHIN)
-        found = list(lately)
+    """No beat that sends without the lease may still be running."""
+    name, found = "unguarded beats", strangers.alive(context)
     if not found:
-        return Check("unguarded beats", True, f"none heard in the last {HEARD_WITHIN.seconds // 60} minutes")
-    named = ", ".join(f"{beat.origin} ({beat.last_heard_at:%H:%M:%S} UTC)" for beat in found)
+        return Check(name, True, "none is heard")
+    named = ", ".join(f"{beat.origin} (last heard {beat.last_heard_at:%H:%M:%S} UTC)" for beat in found)
+    silent_at = max(beat.silent_at for beat in found)
     return Check(
-        "unguarded beats", False, named, "stop it, or start it with a scheduler of cutover.schedulers; then wait"
+        name,
+        False,
+        named,
+        "stop it, or start it with a scheduler of cutover.schedulers; it counts as ended when nothing is heard until "
+        f"{silent_at:%Y-%m-%d %H:%M:%S} UTC, or at once with --stopped {found[0].origin}",
     )
 
 

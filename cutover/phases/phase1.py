@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from cutover.phases import gates, preflight
+from collections.abc import Sequence
+
+from cutover import clock
+from cutover.phases import gates, preflight, strangers
 from cutover.phases.context import Context
 from cutover.phases.journal import at_work
 from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
@@ -11,10 +14,11 @@ from cutover.phases.state import read
 NAME = "phase1"
 
 
-def run(context: Context, no_code_beat: bool = False) -> Report:
+def run(context: Context, no_code_beat: bool = False, stopped: Sequence[str] = ()) -> Report:
     """Check everything; record phase 1 as done when all of it holds.
 
     ``no_code_beat`` is for a project where nothing has sent the code schedule so far: no such beat is asked for.
+    ``stopped``: origins of beats without the lease that the operator has ended.
     """
     first = [preflight.guarded(preflight.migrations, context)]
     if all_hold(first):
@@ -25,10 +29,13 @@ def run(context: Context, no_code_beat: bool = False) -> Report:
     if state.phase >= 1:
         return _already(state.phase)
     with at_work(context.alias, NAME) as journal:
+        strangers.forget(context, stopped)
         checks = [*first, *_checks(context, no_code_beat)]
         if not all_hold(checks):
             journal.refused(NAME, "; ".join(check.name for check in checks if not check.ok))
             return refused(NAME, checks)
+        # From now on a message that seems lost may be sent once more: no worker would run it twice.
+        context.ledger.fence.set_guarded(clock.now())
         journal.finish(NAME, 1)
     lines = ["Phase 1 is done: the code side sends under the lease."]
     if no_code_beat:
@@ -46,6 +53,8 @@ def _checks(context: Context, no_code_beat: bool) -> list[Check]:
     checks += [preflight.guarded(gate, context) for gate in others]
     if next(check.ok for check in checks if check.name == "code schedule"):
         checks.append(preflight.guarded(preflight.tasks, context))
+        if next(check.ok for check in checks if check.name == "broker"):
+            checks.append(preflight.guarded(preflight.workers, context))
     if no_code_beat:
         return [*checks, Check("code beat", True, "not asked for (--no-code-beat): nothing sends the code schedule")]
     return [*checks, preflight.guarded(gates.code_beat, context)]

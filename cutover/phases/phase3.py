@@ -6,8 +6,10 @@ before: the command may be killed anywhere and run again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cutover.errors import LeaseUnavailable, PhaseFailed
-from cutover.phases import approval, carried, gates, handover
+from cutover.phases import approval, carried, gates, handover, strangers
 from cutover.phases.context import Context
 from cutover.phases.handover import Lead
 from cutover.phases.journal import Journal, at_work
@@ -19,11 +21,14 @@ from cutover.types import Side
 NAME = "phase3"
 
 
-def run(context: Context, force: bool = False, accept_edits: bool = False, plan: str = "") -> Report:
+def run(
+    context: Context, force: bool = False, accept_edits: bool = False, plan: str = "", stopped: Sequence[str] = ()
+) -> Report:
     """Switch. ``force`` goes on where no beat of the database side stands by: then nothing is sent until one starts.
 
     ``accept_edits`` takes rows as they are that somebody has edited since their import. ``plan`` is the hash of the
-    plan that the operator approved; without it the one that phase 2 was given holds.
+    plan that the operator approved; without it the one that phase 2 was given holds. ``stopped``: origins of beats
+    without the lease that the operator has ended.
 
     Raises PhaseFailed, with everything put back, when no beat of the new side has loaded the rows or leads in time.
     """
@@ -36,6 +41,7 @@ def run(context: Context, force: bool = False, accept_edits: bool = False, plan:
         return refused(NAME, [unfinished], next_command=command("rollback"))
     with at_work(context.alias, NAME) as journal:
         state = read(context)
+        strangers.forget(context, stopped)
         resumed = bool(state.snapshot) or state.side is Side.DATABASE
         checks = _checks(context, state, force, accept_edits, plan)
         if not all_hold(checks):

@@ -27,6 +27,7 @@ from cutover.phases.report import Check
 from cutover.phases.state import outages
 
 BROKER_TIMEOUT_S: Final = 5.0
+WORKERS_TIMEOUT_S: Final = 1.0
 CLOCKS_WARN: Final = dt.timedelta(seconds=1)
 CLOCKS_REFUSE: Final = dt.timedelta(seconds=5)
 OLDEST_BEAT: Final = (2, 9)
@@ -166,6 +167,29 @@ def tasks(context: Context) -> Check:
         remedy = "give the app task_cls='cutover.guard.GuardedTask', or the task base=GuardedTask"
         return Check("tasks", False, f"without the run guard: {', '.join(bare[:SHOWN])}", remedy)
     return Check("tasks", True, f"{len(wanted)} registered and guarded")
+
+
+def workers(context: Context) -> Check:
+    """No worker that answers runs a task of the code schedule without the run guard."""
+    try:
+        with context.app.connection_for_write() as connection:
+            asked = context.app.control.inspect(timeout=WORKERS_TIMEOUT_S, connection=connection)
+            answers: dict[str, list[str]] = asked.registered("run_guard") or {}
+    except Exception as exc:  # whatever the transport raises
+        return Check("workers", False, f"can not be asked: {str(exc) or type(exc).__name__}", "see the gate on the broker")
+    wanted = {str(entry.task) for entry in context.entries.values()}
+    bare = sorted(
+        f"{worker} runs {task}"
+        for worker, listed in answers.items()
+        for task, _, details in (line.partition(" ") for line in listed)
+        if task in wanted and "run_guard=" not in details
+    )
+    if bare:
+        remedy = "let the old release's workers end, or give their app task_cls='cutover.guard.GuardedTask'"
+        return Check("workers", False, f"without the run guard: {', '.join(bare[:SHOWN])}", remedy)
+    if not answers:
+        return Check("workers", True, "none answers: nothing runs what is sent, as far as can be told")
+    return Check("workers", True, f"{len(answers)} answer, all guarded")
 
 
 def versions(context: Context) -> Check:

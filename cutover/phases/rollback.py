@@ -36,6 +36,7 @@ def run(context: Context, force: bool = False, drop_edits: bool = False) -> Repo
             ]
             return Report(NAME, Outcome.DONE, (), lines, command("phase3"))
         approval.forget(context)
+        context.ledger.fence.set_guarded(None)  # workers of the release before may come back
         journal.finish(NAME, 0)
     lines = ["Rolled back to before phase 1. Imported rows stay, disabled; the code side was active all the time."]
     return Report(NAME, Outcome.DONE, (), lines, command("phase1"))

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from cutover import clock, models
 from cutover.errors import CutoverError
+from cutover.phases import strangers
 from cutover.phases.context import Context
-from cutover.phases.gates import HEARD_WITHIN
 from cutover.phases.lateness import overdue
 from cutover.phases.report import Outcome, Report, command
 from cutover.phases.state import outages, read
@@ -103,12 +103,14 @@ def _overdue(context: Context, data: dict[str, Any]) -> None:
 
 
 def _unguarded(context: Context, data: dict[str, Any]) -> None:
-    with outages(context.alias):
-        heard = models.UnguardedBeat.objects.using(context.alias)
-        lately = heard.filter(last_heard_at__gt=clock.now() - HEARD_WITHIN)
-        data["unguarded_beats"] = [
-            {"origin": beat.origin, "last_heard_at": beat.last_heard_at.isoformat()} for beat in lately
-        ]
+    data["unguarded_beats"] = [
+        {
+            "origin": beat.origin,
+            "last_heard_at": beat.last_heard_at.isoformat(),
+            "silent_at": beat.silent_at.isoformat(),
+        }
+        for beat in strangers.alive(context)
+    ]
 
 
 def _judge(data: dict[str, Any]) -> None:

@@ -56,6 +56,21 @@ def document(answer: Answer) -> dict[str, Any]:
     return found
 
 
+def test_phase1_names_a_worker_that_has_no_run_guard(sqlite_site: Site) -> None:
+    old = sqlite_site.start(
+        "old-worker",
+        "celery -A tests.platform.release_a_celery worker -l INFO",
+        DJANGO_SETTINGS_MODULE="tests.platform.release_a",
+        RELEASE_A_SCHEDULE="demo.schedule.beat_schedule",
+    )
+    wait_until(lambda: " ready." in old.output, "the old release's worker is ready")
+    refused = cutover(sqlite_site, "phase1", "--no-code-beat")
+    assert (refused.code, refused.crosses) == (3, ["workers"]), refused.out + refused.err
+    assert "runs demo.tasks.note" in refused.out
+    assert old.stop() == 0, old.output
+    assert cutover(sqlite_site, "phase1", "--no-code-beat").code == 0
+
+
 def test_from_the_plan_to_the_proof_and_back(site: Site) -> None:
     plan = cutover(site, "plan")
     assert plan.code == 0

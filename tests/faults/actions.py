@@ -1,6 +1,5 @@
 """The faults, by name. A scenario's step is such a name with its arguments, said of one of the cast or of a server."""
 
-import datetime as dt
 import signal
 from collections.abc import Callable
 from typing import Final
@@ -14,17 +13,12 @@ from .member import Member, is_alive, is_frozen
 from .stage import Stage
 
 MOMENT_S: Final = 15.0
-CLOSING: Final = dt.timedelta(milliseconds=50)
-"""How long a message may be under way between broker and worker, in nobody's books."""
 
 
 def kill(stage: Stage, member: Member) -> None:
     """Power cut of a container: the whole process group at once."""
     member.may_end = True
-    began = dt.datetime.now(dt.UTC)
     member.process.kill()
-    if member.kind == "worker":
-        stage.deaths.append((began, dt.datetime.now(dt.UTC) + CLOSING))
 
 
 def term(stage: Stage, member: Member) -> None:
@@ -174,9 +168,7 @@ def lose_broker(stage: Stage) -> None:
     """
     for member in stage.cast.values():
         member.may_end |= member.kind == "worker"
-    began = dt.datetime.now(dt.UTC) - CLOSING
     stage.broker.kill()
-    stage.deaths.append((began, dt.datetime.now(dt.UTC)))
 
 
 def start_broker(stage: Stage) -> None:

@@ -18,7 +18,7 @@ class Scenario:
     ``wait_s``: the longest time that a due slot may wait. ``may_miss``: slots of entries that fall due more often than
     that may be coalesced into the latest one; the ledger must name each. ``may_skip``: as before, also without a gap
     that explains it (a clock that jumped). ``may_repeat``: a message may be handed over twice (it runs once).
-    ``may_die``: as many runs may go down with their worker, or with the message under way to it.
+    ``may_die``: as many runs may go down with their worker.
     """
 
     name: str
@@ -47,7 +47,7 @@ SCENARIOS: Final = (
     Scenario("leader-killed", ((0, "kill", "leader"),), 1.5, lease_s=15.0, may_miss=True, may_repeat=True),
     Scenario("standby-killed", ((0, "kill", "standby"),), HICCUP_S),
     Scenario("leader-terminated", ((0, "term", "leader"),), HICCUP_S),
-    Scenario("worker-killed", ((0, "kill", "worker-1"),), HICCUP_S, may_die=2, after_s=0.5),
+    Scenario("worker-killed", ((0, "kill", "worker-1"),), HICCUP_S, may_die=2, may_repeat=True, after_s=0.5),
     Scenario("worker-frozen", ((0, "freeze", "worker-1"), (1.5, "thaw", "same")), HICCUP_S),
     Scenario(
         "leader-frozen-past-its-lease",
@@ -121,8 +121,8 @@ SCENARIOS: Final = (
     ),
     Scenario(
         "database-black-hole-for-leader",
-        ((0, "hold database", "leader"), (2 * LEASE_S + 4.0, "mend database", "same")),
-        3 * LEASE_S + 3.0,
+        ((0, "hold database", "leader"), (EXPIRY_S + 2.0, "mend database", "same")),
+        EXPIRY_S,
         database=POSTGRES,
         may_miss=True,
         may_repeat=True,
@@ -171,7 +171,6 @@ SCENARIOS: Final = (
         ((0, "lose_broker"), (1.5, "start_broker")),
         4.0,
         may_miss=True,
-        may_die=2,
         may_repeat=True,
         after_s=3.0,
     ),

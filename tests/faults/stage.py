@@ -56,13 +56,13 @@ class Stage:
         self._settings = {
             "DJANGO_SETTINGS_MODULE": "tests.support.fault_settings",
             "CUTOVER_LEASE": str(lease_s),
+            "CUTOVER_RESEND_AFTER": "3",
             "VISIBILITY_TIMEOUT": "2",
             launch.DEFER_S: "0.5",
             "CODE_SCHEDULE": "tests.faults.schedule.watched",
             "CELERY_IMPORTS": "demo.tasks,tests.faults.tasks",
             **settings,
         }
-        self.deaths: list[tuple[dt.datetime, dt.datetime]] = []
         self._monitors: dict[int, Monitor] = {}
         self._closing = contextlib.ExitStack()
 
@@ -104,6 +104,11 @@ class Stage:
     def restart(self, members: Iterable[Member]) -> None:
         """Start again what has ended; returns when all are up."""
         self._wait_until_up([self._start(member) for member in members])
+
+    def let_workers_be_known(self) -> None:
+        """Phase 1, which finds that every worker is guarded: from then on lost messages are sent once more."""
+        done = self.site.cutover("phase1")
+        assert done.exit_code == 0, done.output
 
     def leader(self) -> Member:
         """The member that leads, by the newest term; waits for there to be one."""
@@ -216,7 +221,7 @@ class Stage:
         return [message for monitor in self._monitors.values() for message in monitor.published]
 
     def evidence(self) -> Evidence:
-        return Evidence(self.published, read_runs(self.site.runs), self.books.records(), self.deaths)
+        return Evidence(self.published, read_runs(self.site.runs), self.books.records())
 
     def verdict(self, since: dt.datetime, until: dt.datetime) -> Verdict:
         """Judge ``(since, until]`` once everything in it is run or accounted for, or time is up."""

@@ -56,6 +56,7 @@ class Theatre:
                 stage = opening.enter_context(self.build(database, lease_s))
                 stage.engage(*cast)
                 stage.heal()
+                stage.let_workers_be_known()
                 self._standing[key] = stage
                 opening.pop_all()
         return self._standing[key]

@@ -21,7 +21,6 @@ class Evidence:
     handed: Sequence[Handed]
     runs: Sequence[Run]
     ledger: Mapping[Slot, Record]
-    deaths: Sequence[tuple[dt.datetime, dt.datetime]] = ()
 
 
 @dataclass
@@ -49,9 +48,8 @@ def judge(evidence: Evidence, since: dt.datetime, until: dt.datetime) -> Verdict
 
     ``missed``: not run, and named in the ledger with a reason. ``too_soon``: missed although its entry was served
     before the next slot fell due, so no gap explains it. ``died``: started by a worker and never written, a task's own
-    affair if that worker was killed; or handed over just while a worker or the broker died: between the two, Celery's
-    Redis transport has a message in nobody's books for a moment. ``lost``: none of all that. ``stale``: recorded by a
-    leader after its successor had recorded something. No scenario allows these two.
+    affair if that worker was killed. ``lost``: none of all that. ``stale``: recorded by a leader after its successor
+    had recorded something. No scenario allows these two.
     """
     handed, run = per_slot(evidence.handed), per_slot(evidence.runs)
     known = handed.keys() | evidence.ledger.keys()
@@ -73,7 +71,7 @@ def judge(evidence: Evidence, since: dt.datetime, until: dt.datetime) -> Verdict
             verdict.missed[slot] = record.reason
             if at and slot.entry in INTERVALS and at < slot.due_at + INTERVALS[slot.entry] - TOLERANCE:
                 verdict.too_soon.add(slot)
-        elif record and (record.has_started or _went_down(slot, evidence)):
+        elif record and record.has_started:
             verdict.died.add(slot)
         else:
             verdict.lost.add(slot)
@@ -95,12 +93,6 @@ def expected_slots(seen: Collection[Slot], until: dt.datetime) -> Iterator[Slot]
     while minute <= until:
         yield Slot(minute, MINUTELY)
         minute += MINUTE
-
-
-def _went_down(slot: Slot, evidence: Evidence) -> bool:
-    """Whether its message was handed over just while one of those between whom it went was dying."""
-    handed_at = [message.at for message in evidence.handed if message.slot == slot]
-    return any(began <= at <= ended for at in handed_at for began, ended in evidence.deaths)
 
 
 def _stale(ledger: Mapping[Slot, Record]) -> Iterator[Slot]:

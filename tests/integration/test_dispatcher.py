@@ -323,3 +323,80 @@ def test_a_confirmation_that_the_database_did_not_take_is_made_good_without_a_se
     sender.send(term, agenda, due(agenda))
     assert rows() == {"published": 1}
     assert len(broker.messages()) == 1
+
+
+# --- what seems to be lost on the way to a worker --------------------------------------------------------------------
+
+AFTER = dt.timedelta(minutes=5)
+
+
+@pytest.fixture
+def lost(ledger: Ledger, broker: Broker, term: Term, alias: str) -> Agenda:
+    """Entries a, b and c were published a while ago; b was started and c, published later, too; a was not."""
+    agenda = due_now(broker, "a", "b", "c")
+    dispatcher(ledger, broker).send(term, agenda, due(agenda))
+    slots = models.Slot.objects.using(alias)
+    for entry, age in ("a", 3 * AFTER), ("b", 4 * AFTER), ("c", 2 * AFTER):
+        slots.filter(entry=entry).update(published_at=clock.now() - age)
+    for found in slots.exclude(entry="a"):
+        ledger.runs.start(Slot(found.due_at, EntryName(found.entry)), term.epoch, "1@s#1 h:1:a")
+    earlier = Slot(clock.now() - 2 * HOUR, EntryName("a"))
+    ledger.claim(term, [earlier])
+    ledger.confirm([earlier])
+    ledger.runs.start(earlier, term.epoch, "1@s#2 h:1:a")
+    with broker.server.client() as client:
+        client.flushall()
+    return agenda
+
+
+def resend(ledger: Ledger, broker: Broker, term: Term, agenda: Agenda, guarded: dt.timedelta = HOUR) -> list[str]:
+    """Have it sent once more; returns the entries of the messages that the broker was handed."""
+    assert dispatcher(ledger, broker).resend(term, agenda, clock.now() - guarded, AFTER)
+    return [message["headers"]["cutover_entry"] for message in broker.messages()]
+
+
+def test_what_later_messages_have_overtaken_is_sent_once_more_under_the_same_id(ledger, broker, term, lost, alias):
+    assert resend(ledger, broker, term, lost) == ["a"]
+    (message,) = broker.messages()
+    row = models.Slot.objects.using(alias).get(entry="a", run_started_at=None)
+    assert message["headers"]["id"] == str(row.task_id)
+    assert (row.state, row.resent) == ("published", 1)
+
+
+def test_it_is_sent_again_only_after_twice_the_time(ledger, broker, term, lost, alias):
+    assert resend(ledger, broker, term, lost) == ["a"]
+    slots = models.Slot.objects.using(alias).filter(entry="a", run_started_at=None)
+    later = models.Slot.objects.using(alias).filter(entry="c")
+    for age, times in ((1.5, 1), (2.5, 2)):
+        slots.update(published_at=clock.now() - age * AFTER)
+        later.update(published_at=clock.now())
+        assert len(resend(ledger, broker, term, lost)) == times
+
+
+def test_what_no_later_message_has_overtaken_may_be_waiting_for_a_worker(ledger, broker, term, lost, alias):
+    models.Slot.objects.using(alias).exclude(entry="a").update(published_at=clock.now() - 5 * AFTER)
+    assert resend(ledger, broker, term, lost) == []
+
+
+def test_an_entry_of_which_no_run_was_ever_recorded_may_have_workers_without_the_guard(
+    ledger, broker, term, lost, alias
+):
+    models.Slot.objects.using(alias).filter(entry="a", run_started_at__isnull=False).delete()
+    assert resend(ledger, broker, term, lost) == []
+
+
+def test_what_was_published_before_every_worker_was_guarded_is_left_alone(ledger, broker, term, lost):
+    assert resend(ledger, broker, term, lost, guarded=2.5 * AFTER) == []
+
+
+@pytest.mark.parametrize("option", [{"expires": 60}, {"countdown": 600}])
+def test_a_message_that_may_rightly_not_be_started_is_left_alone(ledger, broker, term, lost, option):
+    lost.entry("a").options.update(option)
+    assert resend(ledger, broker, term, lost) == []
+
+
+def test_a_fenced_leader_sends_nothing_once_more(ledger, broker, term, lost, identity, alias):
+    ledger.fence.open_term(identity(), Side.CODE)
+    assert not dispatcher(ledger, broker).resend(term, lost, clock.now() - HOUR, AFTER)
+    assert broker.messages() == []
+    assert models.Slot.objects.using(alias).filter(resent__gt=0).count() == 0

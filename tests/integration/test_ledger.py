@@ -565,7 +565,7 @@ def test_before_the_migration_every_method_says_what_to_do_and_afterwards_works(
 
 def test_a_fence_row_that_is_missing_is_a_migration_that_is_missing(ledger, alias):
     models.Fence.objects.using(alias).all().delete()
-    for method in (ledger.fence, lambda: ledger.fence.switch(Side.DATABASE)):
+    for method in (ledger.fence.read, lambda: ledger.fence.switch(Side.DATABASE)):
         with pytest.raises(LedgerNotMigrated):
             method()
 

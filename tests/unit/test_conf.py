@@ -41,6 +41,11 @@ def test_durations_may_be_seconds_or_timedeltas(loaded):
     assert config.takeover_timeout == dt.timedelta(0)
 
 
+def test_nothing_is_sent_once_more_where_that_is_turned_off(loaded):
+    assert loaded().resend_after == dt.timedelta(minutes=5)
+    assert loaded(RESEND_AFTER=None).resend_after is None
+
+
 def test_a_leader_renews_three_times_a_lease(loaded):
     assert loaded(LEASE=15).renew_every == 5 * SECOND
 
@@ -88,6 +93,8 @@ def test_a_release_label_is_cut_to_what_the_ledger_holds(loaded, monkeypatch):
         ({"LEASE": 0.5}, "CUTOVER['LEASE'] must be at least one second"),
         ({"LEASE": -5}, "CUTOVER['LEASE'] must be at least one second"),
         ({"TAKEOVER_TIMEOUT": -1}, "CUTOVER['TAKEOVER_TIMEOUT'] must not be negative"),
+        ({"RESEND_AFTER": 0}, "CUTOVER['RESEND_AFTER'] must be at least one second"),
+        ({"RESEND_AFTER": "soon"}, "CUTOVER['RESEND_AFTER'] must be a timedelta or seconds"),
         ({"CATCH_UP": "all"}, "must be 'latest' or 'none', not 'all'"),
         ({"CATCH_UP": []}, "must be 'latest' or 'none', not []"),
         ({"CATCH_UP_WINDOW": -1}, "must not be negative"),

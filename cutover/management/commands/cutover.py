@@ -69,6 +69,14 @@ class Command(BaseCommand):
         made["phase3"].add_argument(
             "--accept-edits", action="store_true", help="take rows as they are that were edited since their import"
         )
+        for name in ("phase1", "phase3"):
+            made[name].add_argument(
+                "--stopped",
+                action="append",
+                default=[],
+                metavar="ORIGIN",
+                help="a beat without the lease that you have stopped, as status names it; may be repeated",
+            )
         edits = made["rollback"].add_mutually_exclusive_group()
         edits.add_argument("--keep-edits", action="store_true", help="keep what was edited in the rows (as without it)")
         edits.add_argument("--drop-edits", action="store_true", help="undo what was edited in the rows since phase 3")
@@ -175,9 +183,11 @@ class Command(BaseCommand):
 def _run(name: str, context: Context, options: dict[str, Any]) -> Report:
     runs: dict[str, Callable[[], Report]] = {
         "plan": lambda: plan.run(context),
-        "phase1": lambda: phase1.run(context, options["no_code_beat"]),
+        "phase1": lambda: phase1.run(context, options["no_code_beat"], options["stopped"]),
         "phase2": lambda: phase2.run(context, options["adopt"], options["plan"], options["shadow"]),
-        "phase3": lambda: phase3.run(context, options["force"], options["accept_edits"], options["plan"]),
+        "phase3": lambda: phase3.run(
+            context, options["force"], options["accept_edits"], options["plan"], options["stopped"]
+        ),
         "phase4": lambda: phase4.run(context, options["slots"], wait=dt.timedelta(seconds=options["wait"])),
         "rollback": lambda: rollback.run(context, options["force"], options["drop_edits"]),
         "status": lambda: _status(context, options),

@@ -12,6 +12,7 @@ from celery.beat import Scheduler
 from celery.schedules import crontab
 from django.db import connections
 from django.db.models import Model
+from kombu import pools
 from pytest_django import Settings
 
 from cutover import conf
@@ -111,6 +112,8 @@ def context(
     Cutover.objects.using(alias).get_or_create(id=1)
     yield lambda: Context(conf.load())
     celery_app.pool.force_close_all()
+    pools.reset()
+    celery_app._after_fork()  # the next command's own pools, as in a process of its own
 
 
 @pytest.fixture

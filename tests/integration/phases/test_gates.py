@@ -9,8 +9,9 @@ from celery import Task
 from pytest_django import Settings
 
 from cutover import clock
+from cutover.errors import PhaseFailed
 from cutover.models import UnguardedBeat
-from cutover.phases import gates, preflight
+from cutover.phases import gates, preflight, strangers
 from cutover.phases.context import Context
 from prayer_room_api.celery import app as celery_app
 
@@ -30,6 +31,7 @@ Surroundings = Callable[[], Context]
         preflight.versions,
         preflight.processes,
         preflight.tasks,
+        preflight.workers,
         gates.schedule_readable,
         gates.no_unguarded_beat,
     ],
@@ -46,7 +48,9 @@ def test_rows_and_ledger_belong_in_one_database(context: Surroundings, alias: st
     assert check.ok or "'default'" in check.detail
 
 
-def test_a_beat_without_the_lease_is_named_for_two_minutes(context: Surroundings) -> None:
+def test_a_beat_without_the_lease_is_named_for_two_minutes(
+    context: Surroundings, schedule: dict[str, dict[str, Any]]
+) -> None:
     now = clock.now()
     beats = UnguardedBeat.objects.using(context().alias)
     beats.create(origin="7@old-web", first_heard_at=now, last_heard_at=now)
@@ -55,6 +59,28 @@ def test_a_beat_without_the_lease_is_named_for_two_minutes(context: Surroundings
     assert not check.ok
     assert "7@old-web" in check.detail
     assert "8@gone" not in check.detail
+
+
+def test_a_beat_that_sends_seldom_is_silent_only_when_it_would_have_sent_again(
+    context: Surroundings, schedule: dict[str, dict[str, Any]]
+) -> None:
+    for name in list(schedule):
+        del schedule[name]
+    schedule["hourly"] = {"task": "demo.tasks.note", "schedule": dt.timedelta(hours=1)}
+    beats = UnguardedBeat.objects.using(context().alias)
+    for origin, minutes in ("7@old-web", 59), ("8@gone", 62):
+        heard_at = clock.now() - dt.timedelta(minutes=minutes)
+        beats.create(origin=origin, first_heard_at=heard_at, last_heard_at=heard_at)
+    assert [stranger.origin for stranger in strangers.alive(context())] == ["7@old-web"]
+
+
+def test_the_operator_may_say_that_a_beat_is_stopped(context: Surroundings) -> None:
+    now = clock.now()
+    UnguardedBeat.objects.using(context().alias).create(origin="7@old-web", first_heard_at=now, last_heard_at=now)
+    with pytest.raises(PhaseFailed, match=r"No beat '7@web' was heard.*7@old-web"):
+        strangers.forget(context(), ["7@web"])
+    strangers.forget(context(), ["7@old-web"])
+    assert gates.no_unguarded_beat(context()).ok
 
 
 def test_a_task_that_nobody_registers_is_named(context: Surroundings, schedule: dict[str, dict[str, Any]]) -> None:
