@@ -1,0 +1,88 @@
+"""An entry of a day under a beat that is started anew every few minutes: by a clock that is put forward between."""
+
+import datetime as dt
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery.beat import Scheduler
+from django.db import connections
+
+from cutover import clock
+from cutover.elector import News
+from cutover.models import Slot, Term
+from cutover.phases import phase1, phase2, phase3, rollback
+from cutover.phases.context import Context
+from cutover.phases.report import Outcome
+from cutover.schedulers import CodeScheduler, DatabaseScheduler
+from cutover.types import Side
+from prayer_room_api.celery import app as celery_app
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+DAY = dt.timedelta(days=1)
+EVERY = dt.timedelta(minutes=11)
+"""How long each beat lives. It divides no day, so that a slot falls due at another point of each life."""
+
+
+class ShiftedClock:
+    """The clock as ``cutover`` reads it, put forward by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ahead = dt.timedelta(0)
+        real = clock.now
+        monkeypatch.setattr(clock, "now", lambda: real() + self.ahead)
+
+
+def live(side: Side, folder: Path, alias: str) -> None:
+    """One life of a beat: it leads, does one round of all that is due, and is stopped."""
+    kinds: dict[Side, Callable[[], Scheduler]] = {
+        Side.CODE: lambda: CodeScheduler(app=celery_app, schedule_filename=str(folder / "schedule")),
+        Side.DATABASE: lambda: DatabaseScheduler(app=celery_app),
+    }
+    terms = Term.objects.using(alias).filter(first_tick_at__isnull=False)
+    before, scheduler = terms.count(), kinds[side]()
+    try:
+        scheduler.tick()
+        while terms.count() == before:
+            scheduler._elector.wake(News.SIGNAL)  # a turn waits for news at its end
+            scheduler.tick()
+    finally:
+        scheduler.close()
+
+
+@pytest.fixture
+def schedule() -> dict[str, dict[str, Any]]:
+    """One entry of a day, on the code side, and on the database side once it is imported."""
+    return {"daily": {"task": "demo.tasks.note", "schedule": DAY, "args": ("daily",)}}
+
+
+def test_a_day_is_a_day_however_often_the_beat_is_started_anew(
+    context: Callable[[], Context], alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shifted = ShiftedClock(monkeypatch)
+    for phase in (phase1.run(context(), no_code_beat=True), phase2.run(context())):
+        assert phase.outcome is Outcome.DONE, phase
+    began = clock.now()
+    side, switches = Side.CODE, [(1.3, Side.DATABASE), (2.6, Side.CODE)]
+    while shifted.ahead < 3.5 * DAY:
+        live(side, tmp_path, alias)
+        if switches and shifted.ahead > switches[0][0] * DAY:
+            side = switches.pop(0)[1]
+            switch(side, context)
+        shifted.ahead += EVERY
+    slots = list(Slot.objects.using(alias).order_by("due_at"))
+    assert [slot.state for slot in slots] == ["published"] * 3
+    assert [after.due_at - before.due_at for before, after in pairwise(slots)] == [DAY] * 2
+    assert dt.timedelta(0) <= slots[0].due_at - DAY - began < dt.timedelta(seconds=30)
+    assert max(slot.claimed_at - slot.due_at for slot in slots) < 2 * EVERY
+    assert {slot.side for slot in slots} == {"code", "database"}
+    connections.close_all()
+
+
+def switch(side: Side, context: Callable[[], Context]) -> None:
+    """As an operator does it between two lives, when nobody stands by."""
+    report = phase3.run(context(), force=True) if side is Side.DATABASE else rollback.run(context(), force=True)
+    assert report.outcome is Outcome.DONE, report
