@@ -56,7 +56,7 @@ class Stage:
         self._settings = {
             "DJANGO_SETTINGS_MODULE": "tests.support.fault_settings",
             "CUTOVER_LEASE": str(lease_s),
-            "CUTOVER_RESEND_AFTER": "3",
+            "CUTOVER_RESEND_AFTER": "6",
             "VISIBILITY_TIMEOUT": "2",
             launch.DEFER_S: "0.5",
             "CODE_SCHEDULE": "tests.faults.schedule.watched",
