@@ -1,4 +1,4 @@
-"""What should have been sent by now and was not; cheap enough to be asked by a probe."""
+"""What should have been sent or run by now and was not; cheap enough to be asked by a probe."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from cutover import clock, models
 from cutover.phases.context import Context
 from cutover.phases.state import outages
 from cutover.slots import Standing, timetable
-from cutover.types import EntryName, Side
+from cutover.types import EntryName, Side, SlotState
 
 OVERDUE: Final = dt.timedelta(seconds=5)
-"""How late a slot may be before it counts as overdue."""
+"""How late a slot may be before it counts as overdue, and how long it may stay claimed."""
+UNSTARTED: Final = dt.timedelta(minutes=2)
+"""How long a message may wait for a worker before that is told."""
 
 
 def overdue(context: Context, side: Side) -> list[tuple[EntryName, dt.datetime]]:
@@ -33,6 +35,27 @@ def overdue(context: Context, side: Side) -> list[tuple[EntryName, dt.datetime]]
         if due_at is not None and due_at < late:
             found.append((name, due_at))
     return found
+
+
+def stuck(context: Context) -> list[str]:
+    """What is claimed and not published, and published and not started, for longer than it should; in words."""
+    now = clock.now()
+    found = []
+    with outages(context.alias):
+        slots = models.Slot.objects.using(context.alias).order_by("due_at")
+        claimed = slots.filter(state=SlotState.CLAIMED, claimed_at__lt=now - OVERDUE)
+        if oldest := claimed.first():
+            found.append(f"{claimed.count()} claimed slots are not published, {_since(oldest)}: look at the broker")
+        guarded_since = context.ledger.fence.read().guarded_since or now  # before that nobody records runs for certain
+        published = slots.filter(state=SlotState.PUBLISHED, run_started_at=None, published_at__gt=guarded_since)
+        waiting = published.filter(published_at__lt=now - UNSTARTED)
+        if oldest := waiting.first():
+            found.append(f"{waiting.count()} published slots are started by no worker, {_since(oldest)}: look at those")
+    return found
+
+
+def _since(oldest: models.Slot) -> str:
+    return f"the oldest {oldest.entry} of {oldest.due_at.isoformat()}"
 
 
 def _standings(context: Context) -> dict[EntryName, Standing]:

@@ -176,7 +176,9 @@ def workers(context: Context) -> Check:
             asked = context.app.control.inspect(timeout=WORKERS_TIMEOUT_S, connection=connection)
             answers: dict[str, list[str]] = asked.registered("run_guard") or {}
     except Exception as exc:  # whatever the transport raises
-        return Check("workers", False, f"can not be asked: {str(exc) or type(exc).__name__}", "see the gate on the broker")
+        return Check(
+            "workers", False, f"can not be asked: {str(exc) or type(exc).__name__}", "see the gate on the broker"
+        )
     wanted = {str(entry.task) for entry in context.entries.values()}
     bare = sorted(
         f"{worker} runs {task}"

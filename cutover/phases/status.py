@@ -10,7 +10,7 @@ from cutover import clock, models
 from cutover.errors import CutoverError
 from cutover.phases import strangers
 from cutover.phases.context import Context
-from cutover.phases.lateness import overdue
+from cutover.phases.lateness import overdue, stuck
 from cutover.phases.report import Outcome, Report, command
 from cutover.phases.state import outages, read
 from cutover.types import Side, SlotState
@@ -99,6 +99,7 @@ def _slots(context: Context, data: dict[str, Any]) -> None:
 
 def _overdue(context: Context, data: dict[str, Any]) -> None:
     late = overdue(context, Side(data["side"])) if "side" in data else []
+    data["stuck"] = stuck(context)
     data["overdue"] = [{"entry": name, "due_at": due_at.isoformat()} for name, due_at in late]
 
 
@@ -123,6 +124,7 @@ def _judge(data: dict[str, Any]) -> None:
             problems.append(f"the leader {held['holder']} has lost its connection to Redis")
     for late in data.get("overdue", []):
         problems.append(f"{late['entry']} is overdue since {late['due_at']}")
+    problems += data.get("stuck", [])
     problems += [f"a beat without the lease was heard: {beat['origin']}" for beat in data.get("unguarded_beats", [])]
     data["healthy"] = not problems
 

@@ -64,6 +64,24 @@ def test_what_is_late_and_what_was_missed_is_told(context: Surroundings) -> None
     assert (data["overdue"], data["unpublished"], data["suppressed"]) == ([], 2, 6)
 
 
+def test_what_is_stuck_on_the_way_is_told(context: Surroundings) -> None:
+    site, now = context(), clock.now()
+    term = Term(site.ledger.fence.read().epoch, Side.CODE, HolderId("host:1:x"))
+    claimed, published = (SlotName(now - dt.timedelta(minutes=m), EntryName("yearly")) for m in (4, 3))
+    site.ledger.claim(term, [claimed, published])
+    site.ledger.confirm([published])
+    stuck_since = dt.timedelta(minutes=3)
+    Slot.objects.using(site.alias).update(claimed_at=now - stuck_since)
+    Slot.objects.using(site.alias).filter(state="published").update(published_at=now - stuck_since)
+    of_the_broker = f"1 claimed slots are not published, the oldest yearly of {claimed.due_at.isoformat()}: look at the"
+    of_the_workers = f"1 published slots are started by no worker, the oldest yearly of {published.due_at.isoformat()}"
+    [told] = [problem for problem in status.run(context()).data["problems"] if problem.startswith("1 ")]
+    assert told.startswith(of_the_broker)
+    site.ledger.fence.set_guarded(now - 2 * stuck_since)
+    told, also = [problem for problem in status.run(context()).data["problems"] if problem.startswith("1 ")]
+    assert also.startswith(of_the_workers)
+
+
 def test_a_beat_without_the_lease_is_a_problem(context: Surroundings, alias: str) -> None:
     now = clock.now()
     UnguardedBeat.objects.using(alias).create(origin="7@old-web", first_heard_at=now, last_heard_at=now)
