@@ -11,7 +11,7 @@ LINT_ENV := SECRET_KEY=a-key-for-lint-runs-only-0123456789-abcdefghijklmnopqrstu
 
 .DEFAULT_GOAL := help
 SESSION ?= oldest newest
-.PHONY: help venv test rehearse versions soak freeze mutants bench-schedules model lint bench-guard demo services clean
+.PHONY: help venv test rehearse versions soak freeze mutants bench-schedules bench-burst model lint bench-guard demo services clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -66,6 +66,9 @@ demo: $(STAMP) ## Watch a whole cutover, with real processes
 
 bench-schedules: $(STAMP) ## Measure a cutover of 10,000 entries, on SQLite and PostgreSQL
 	$(BIN)/python -m benchmarks.schedules
+
+bench-burst: $(STAMP) ## Measure 5,000 slots due at one instant, beside stock Celery and RedBeat: some eight minutes
+	$(BIN)/python -m benchmarks.burst
 
 services: $(STAMP) ## Start the services that the site needs, for trying things by hand
 	$(BIN)/python -m demo.services

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from cutover import clock
-from cutover.errors import LeaseUnavailable
+from cutover.errors import LeaseUnavailable, PhaseFailed
 from cutover.events import Event, tell
 from cutover.lease import Presence
 from cutover.ledger import Ledger
 from cutover.models import Cutover, Term
 from cutover.phases.context import Context
+from cutover.phases.journal import Journal
 from cutover.phases.state import outages, read, schedule_version
 from cutover.types import Side
 
@@ -77,6 +78,28 @@ def switch(context: Context, to: Side) -> None:
         context.lease.switch(to)
     except LeaseUnavailable as exc:
         context.progress(f"{exc} The beats will see the switch by themselves.")
+
+
+def hand_over(context: Context, journal: Journal, phase: str, to: Side, alone: bool) -> Lead | None:
+    """Switch to a side and see its leader in; None when nobody leads yet, which only ``alone`` allows.
+
+    Raises PhaseFailed, with the other side active again, when nobody leads within the takeover timeout.
+    """
+    with journal.step(phase, "switch"):
+        switch(context, to)
+    try:
+        with journal.step(phase, "lead"):
+            lead = wait_for_leader(context, to)
+            if lead is None and not alone:
+                raise PhaseFailed(f"no beat of the {to} side led in time")
+    except PhaseFailed as exc:
+        with journal.step(phase, "switch back"):
+            switch(context, to.other)
+        raise PhaseFailed(
+            f"No beat of the {to} side led within {context.config.takeover_timeout.total_seconds():g} s. "
+            f"The {to.other} side is active again. Look at the log of the {to}-side beat."
+        ) from exc
+    return lead
 
 
 def wait_for_leader(context: Context, side: Side) -> Lead | None:

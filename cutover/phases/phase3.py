@@ -76,21 +76,12 @@ def _switch(context: Context, journal: Journal, state: State, alone: bool) -> Le
             carried.enable(context)
         if not alone:
             _load(context, journal)
-    with journal.step(NAME, "switch"):
-        handover.switch(context, Side.DATABASE)
-    lead = None
     try:
-        with journal.step(NAME, "lead"):
-            lead = handover.wait_for_leader(context, Side.DATABASE)
-            if lead is None and not alone:
-                raise PhaseFailed("no beat of the database side led in time")
+        return handover.hand_over(context, journal, NAME, Side.DATABASE, alone)
     except PhaseFailed as exc:
-        _put_back(context, journal)
-        raise PhaseFailed(
-            f"No beat of the database side led within {context.config.takeover_timeout.total_seconds():g} s. "
-            "The code side is active again and the rows are as before. Look at the log of the database-side beat."
-        ) from exc
-    return lead
+        with journal.step(NAME, "restore"):
+            carried.restore(context)
+        raise PhaseFailed(f"{exc} The rows are as before.") from exc
 
 
 def _load(context: Context, journal: Journal) -> None:
@@ -103,13 +94,6 @@ def _load(context: Context, journal: Journal) -> None:
             carried.restore(context)
         why = str(exc).rstrip(".")
         raise PhaseFailed(f"Not switched: {why}. The code side is active and the rows are as before.") from exc
-
-
-def _put_back(context: Context, journal: Journal) -> None:
-    with journal.step(NAME, "switch back"):
-        handover.switch(context, Side.CODE)
-    with journal.step(NAME, "restore"):
-        carried.restore(context)
 
 
 def _nobody(context: Context) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from cutover.errors import LeaseUnavailable, PhaseFailed
+from cutover.errors import LeaseUnavailable
 from cutover.phases import approval, carried, gates, handover
 from cutover.phases.context import Context
-from cutover.phases.handover import Lead
 from cutover.phases.journal import Journal, at_work, last_finished
 from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
 from cutover.phases.state import State, read
@@ -67,32 +66,13 @@ def _switch_back(context: Context, journal: Journal, state: State, force: bool, 
     if not all_hold(checks):
         journal.refused(NAME, standby.detail)
         return refused(NAME, checks)
-    lead = _switch(context, journal, alone)
+    lead = handover.hand_over(context, journal, NAME, Side.CODE, alone)
     edited = _restore(context, journal, drop_edits, switched=True)
     journal.finish(NAME, 2)
     said = lead.in_words() if lead else "Forced: nobody leads. Start a beat of the code side now."
     lines = ["Rolled back: the code side sends, the rows are as they were before phase 3.", *edited, said]
     data = {"gap_ms": lead.gap_ms if lead else None}
     return Report(NAME, Outcome.DONE, checks, lines, command("status"), command("phase3"), data)
-
-
-def _switch(context: Context, journal: Journal, alone: bool) -> Lead | None:
-    with journal.step(NAME, "switch"):
-        handover.switch(context, Side.CODE)
-    lead = None
-    try:
-        with journal.step(NAME, "lead"):
-            lead = handover.wait_for_leader(context, Side.CODE)
-            if lead is None and not alone:
-                raise PhaseFailed("no beat of the code side led in time")
-    except PhaseFailed as exc:
-        with journal.step(NAME, "switch back"):
-            handover.switch(context, Side.DATABASE)
-        raise PhaseFailed(
-            f"No beat of the code side led within {context.config.takeover_timeout.total_seconds():g} s. "
-            "The database side is active again. Look at the log of the code-side beat."
-        ) from exc
-    return lead
 
 
 def _restore(context: Context, journal: Journal, drop_edits: bool, switched: bool) -> list[str]:
