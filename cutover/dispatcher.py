@@ -30,7 +30,7 @@ OWN_FAULTS: Final = (TypeError, ValueError, LookupError, AttributeError, Seriali
 """An entry's own faults: arguments that the task does not take or that do not serialise, a queue that is not there."""
 
 WAITS: Final = frozenset({"countdown", "eta", "expires"})
-"""Options of a message that may rightly not be started yet, or never."""
+"""Options by which a message waits, or lapses."""
 
 Publish = Callable[[ScheduleEntry], None]
 """Hands one entry's message to the broker; raises whatever the broker's client raises."""
@@ -130,7 +130,7 @@ class Dispatcher:
             (entry, found.slot)
             for found in self._ledger.unstarted(guarded_since, now - after)
             if (entry := agenda.entry(found.slot.entry)) is not None
-            and not entry.options.keys() & WAITS
+            and not _may_wait(entry)
             and now - found.slot.due_at <= agenda.window(found.slot.entry)
             and now - found.published_at >= after * 2**found.resent
         ]
@@ -218,6 +218,12 @@ class Dispatcher:
         }
         message.options = {**entry.options, "task_id": slot.task_id(self._namespace), "headers": headers}
         return message
+
+
+def _may_wait(entry: ScheduleEntry) -> bool:
+    """Whether a worker may rightly not start the entry's message yet, or never."""
+    task = entry.app.tasks.get(entry.task)
+    return bool(entry.options.keys() & WAITS) or getattr(task, "expires", None) is not None
 
 
 def _is_own_fault(exc: BaseException) -> bool:

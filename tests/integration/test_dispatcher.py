@@ -395,6 +395,13 @@ def test_a_message_that_may_rightly_not_be_started_is_left_alone(ledger, broker,
     assert resend(ledger, broker, term, lost) == []
 
 
+def test_a_message_that_expires_by_its_task_is_left_alone(ledger, broker, term, lost):
+    @broker.app.task(name="demo.tasks.note", expires=60, shared=False)
+    def note(label: str) -> None: ...
+
+    assert resend(ledger, broker, term, lost) == []
+
+
 def test_a_fenced_leader_sends_nothing_once_more(ledger, broker, term, lost, identity, alias):
     ledger.fence.open_term(identity(), Side.CODE)
     assert not dispatcher(ledger, broker).resend(term, lost, clock.now() - HOUR, AFTER)
