@@ -98,7 +98,9 @@ def read_runs(path: Path) -> list[Run]:
     """The runs that tasks have written to ``path``, one JSON object a line; none where there is no file."""
     if not path.exists():
         return []
-    return [_run(json.loads(line)) for line in path.read_text().splitlines()]
+    # A line without its end is being written just now: a reader sees a page of the file before the next one.
+    whole, _, _ = path.read_text().rpartition("\n")
+    return [_run(json.loads(line)) for line in whole.splitlines()]
 
 
 def wait_until_quiet(monitor: Monitor, runs: Path) -> None:

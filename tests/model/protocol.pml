@@ -19,6 +19,8 @@
      -DNO_SECOND_SWEEP   a leader does not sweep after a transaction that gave no answer
      -DNO_END            a run is taken over without asking, in the same update, whether it has ended
      -DNO_ACKS_LATE      so is the run of a task that acknowledges early, whose end nobody records
+     -DNO_RESEND         what a worker took off the queue and never started is not sent once more
+     -DNO_ATTEMPT        a start that was committed without an answer is not known again by its mark
 
    All that beats do to workers is to publish; all that workers do to beats is to record a slot that nobody claimed. So
    the two can be checked apart, with more faults than together:
@@ -50,6 +52,10 @@
 #endif
 #ifndef STRAYS          /* messages of a beat that knows no lease */
 #define STRAYS 0
+#endif
+
+#ifndef DOUBTS          /* starts of a run without an answer, whether or not they were committed; one at most */
+#define DOUBTS 0
 #endif
 
 /* Each slot has an entry of its own. With -DONE_ENTRY both are of one, and slot 1, the later, supersedes slot 0. */
@@ -97,6 +103,8 @@
 #define ACKNOWLEDGE 6               /* the end is recorded, the message not yet acknowledged */
 #define RECORD      7               /* it has seen that the slot has no row */
 
+#define DOUBTFUL    7
+
 #define NOT_RUN     0               /* how far a slot's task really has come */
 #define RUNNING     1
 #define ENDED       2
@@ -115,10 +123,12 @@ typedef Beat {
 
 typedef Slot {
     unsigned row : 2;               /* the database: the claim, */
-    unsigned run_by : 3;            /* the mark of the worker that runs it: its number + 1, above 2 for a dead one */
+    unsigned run_by : 3;            /* the mark of the worker that runs it: its number + 1, above 2 for a dead one, */
+                                    /* DOUBTFUL for a start that got no answer */
     bool run_ended;                 /* and the end of the run */
     unsigned fresh : 2;             /* the broker: its messages, */
-    unsigned again : 2;             /* those that come again apart */
+    unsigned again : 2;             /* those that come again apart, */
+    unsigned tried : 2;             /* and one that was put off because its start got no answer, 2 if it had come again */
     unsigned task : 2;              /* for the assertions: how far its task has come, */
     bool excused                    /* and whether a worker died with its message that had been acknowledged early */
 }
@@ -127,6 +137,7 @@ typedef Worker {
     unsigned doing : 3;
     unsigned slot : 1;
     bool is_again;                  /* its message has come again */
+    bool is_tried;                  /* its message is the one whose start got no answer */
     unsigned seen : 3               /* whose mark it has read */
 }
 
@@ -147,6 +158,7 @@ unsigned refusals : 2 = REFUSALS;
 unsigned blips : 2 = BLIPS;
 unsigned deaths : 2 = DEATHS;
 unsigned redeliveries : 2 = REDELIVERIES;
+unsigned doubts : 1 = DOUBTS;
 unsigned strays : 2 = STRAYS;
 
 hidden byte i, j, t, top, found;    /* scratch of one step */
@@ -204,7 +216,7 @@ inline order_beats(a, b) {
 }
 
 #define key_of_worker(w)    (worker[w].doing + 8 * worker[w].slot + 16 * worker[w].is_again + 32 * worker[w].seen \
-    + 256 * (slot[0].run_by == w + 1) + 512 * (slot[1].run_by == w + 1))
+    + 256 * (slot[0].run_by == w + 1) + 512 * (slot[1].run_by == w + 1) + 1024 * worker[w].is_tried)
 #define other_mark(m)       ((m) == 1 -> 2 : ((m) == 2 -> 1 : m))
 
 /* Nor do the workers. */
@@ -215,6 +227,7 @@ inline order_workers() {
         exchange(worker[0].doing, worker[1].doing);
         exchange(worker[0].slot, worker[1].slot);
         exchange(worker[0].is_again, worker[1].is_again);
+        exchange(worker[0].is_tried, worker[1].is_tried);
         exchange(worker[0].seen, worker[1].seen);
         for (i : 0 .. 1) {
             slot[i].run_by = other_mark(slot[i].run_by);
@@ -536,6 +549,7 @@ inline go_idle(w) {
     worker[w].doing = IDLE;
     worker[w].slot = 0;
     worker[w].is_again = false;
+    worker[w].is_tried = false;
     worker[w].seen = 0
 }
 
@@ -573,6 +587,7 @@ inline begin(w, s) {
     slot[s].run_by = w + 1;
     worker[w].doing = RUN;
     worker[w].is_again = false;
+    worker[w].is_tried = false;
     worker[w].seen = 0
 }
 
@@ -583,9 +598,18 @@ inline begin(w, s) {
 #define may_resume(w, s)    (worker[w].is_again && late(s))
 #endif
 
+#ifdef NO_ATTEMPT
+#define is_its_own(w, s)    false
+#else
+#define is_its_own(w, s)    (slot[s].run_by == DOUBTFUL && worker[w].is_tried)
+#endif
+
 inline refuse(w, s) {
     if
-    :: may_resume(w, s) -> worker[w].doing = READ
+    :: is_its_own(w, s) ->
+        printf("worker %d takes slot %d up, whose start got no answer\n", w, s);
+        begin(w, s)
+    :: !is_its_own(w, s) && may_resume(w, s) -> worker[w].doing = READ
     :: else -> drop(w)
     fi
 }
@@ -606,6 +630,21 @@ inline start_run(w) {
     :: slot[i].run_by != 0 -> refuse(w, i)
 #endif
     fi
+}
+
+/* The same without an answer: the message is put off, with the mark of the start that it may have made. */
+inline doubt(w, is_committed) {
+    i = worker[w].slot;
+    doubts--;
+    printf("worker %d has no answer whether it starts slot %d: %d\n", w, i, is_committed);
+    if
+    :: is_committed ->
+        slot[i].row = (slot[i].row == NO_ROW -> PUBLISHED : slot[i].row);
+        slot[i].run_by = DOUBTFUL
+    :: else
+    fi;
+    slot[i].tried = (worker[w].is_again -> 2 : 1);
+    go_idle(w)
 }
 
 /* The rest of it: a slot without a row is recorded by its run, in an insert that one wins; else it is asked again. */
@@ -670,7 +709,17 @@ end:
         :: d_step { worker[me].doing == IDLE && slot[1].fresh -> slot[1].fresh--; take(me, 1, false) }
         :: d_step { worker[me].doing == IDLE && slot[0].again -> slot[0].again--; take(me, 0, true) }
         :: d_step { worker[me].doing == IDLE && slot[1].again -> slot[1].again--; take(me, 1, true) }
+        :: d_step {
+            worker[me].doing == IDLE && slot[0].tried ->
+            take(me, 0, slot[0].tried == 2); slot[0].tried = 0; worker[me].is_tried = true }
+        :: d_step {
+            worker[me].doing == IDLE && slot[1].tried ->
+            take(me, 1, slot[1].tried == 2); slot[1].tried = 0; worker[me].is_tried = true }
         :: d_step { worker[me].doing == START -> start_run(me) }
+#if DOUBTS
+        :: d_step { doubts && worker[me].doing == START -> doubt(me, false) }
+        :: d_step { doubts && worker[me].doing == START && slot[worker[me].slot].run_by == 0 -> doubt(me, true) }
+#endif
         :: d_step { worker[me].doing == RECORD -> record_run(me) }
         :: d_step { worker[me].doing == READ -> read_run(me) }
         /* Worker.is_gone. While the other is at it the message is put off and taken again. Nothing has changed then, so
@@ -710,7 +759,8 @@ inline kill_worker(w) {
     i = worker[w].slot;
     if
     :: worker[w].doing != IDLE && late(i) -> come_again(i)
-    :: worker[w].doing != IDLE && !late(i) -> slot[i].excused = true
+    :: worker[w].doing == RUN && !late(i) -> slot[i].excused = true
+    :: worker[w].is_tried -> slot[i].excused = true         /* both at once: no answer, and its message gone */
     :: else
     fi;
     if
@@ -730,6 +780,14 @@ inline publish_by_itself(s, again) {
     printf("slot %d is published\n", s);
     deliver(s);
     slot[s].row = (slot[s].row == NO_ROW && again -> CLAIMED : PUBLISHED)
+}
+
+/* Dispatcher.resend, at any time in which the broker has no message of the slot. A worker may have one. */
+#define is_lost(s)  (slot[s].row == PUBLISHED && slot[s].run_by == 0 && !slot[s].fresh && !slot[s].again)
+
+inline resend(s) {
+    printf("slot %d is sent once more\n", s);
+    deliver(s)
 }
 
 /* A beat that knows no lease sends a slot. Without workers it is recorded at once. */
@@ -794,14 +852,19 @@ end:
             redeliveries--;
             come_again(1) }
 #endif
+#ifndef NO_RESEND
+        :: d_step { is_lost(0) -> resend(0) }
+        :: d_step { is_lost(1) -> resend(1) }
+#endif
 #if STRAYS
         :: d_step { strays -> stray(0) }
         :: d_step { strays -> stray(1) }
 #endif
         :: d_step {
-            lost | crashes | switches | refusals | blips | deaths | redeliveries | strays ->
+            lost | crashes | switches | refusals | blips | deaths | redeliveries | strays | doubts ->
             printf("nothing goes wrong any more\n");
-            lost = 0; crashes = 0; switches = 0; refusals = 0; blips = 0; deaths = 0; redeliveries = 0; strays = 0 }
+            lost = 0; crashes = 0; switches = 0; refusals = 0; blips = 0; deaths = 0; redeliveries = 0; strays = 0;
+            doubts = 0 }
         fi;
         tidy() }
     od

@@ -14,6 +14,8 @@ MUTANTS = {
     "NO_SECOND_SWEEP BLIPS=1": "to the end",
     "NO_END DEATHS=1 REDELIVERIES=1": "one run",
     "NO_ACKS_LATE DEATHS=1 REDELIVERIES=1": "one run",
+    "NO_RESEND DEATHS=1": "to the end",
+    "NO_ATTEMPT DOUBTS=1": "to the end",
 }
 """A safeguard taken away, or a part of one, with the faults that it takes; and the promise that is then broken."""
 
