@@ -47,7 +47,7 @@ freeze: $(STAMP) ## Freeze and thaw leaders: make freeze TRIES=100
 mutants: $(STAMP) ## Take each safeguard out of a copy; a test must fail
 	$(BIN)/python -m tests.faults.mutants
 
-model: $(STAMP) ## Check the protocol in every state, with more faults than the tests do: some two minutes
+model: $(STAMP) ## Check the protocol in every state, with more faults than the tests do: some three minutes
 	$(BIN)/python -m tests.model
 
 lint: $(STAMP) ## Check style, types, imports, migrations and the deploy settings

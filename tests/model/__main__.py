@@ -1,4 +1,4 @@
-"""Checks the protocol with as many faults as two minutes allow.
+"""Checks the protocol with as many faults as three minutes allow.
 
 python -m tests.model [--brief]
 """
