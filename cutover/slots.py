@@ -20,7 +20,7 @@ from cutover.types import CatchUp
 
 _MINUTE: Final = dt.timedelta(minutes=1)
 _SOLAR_REST: Final = dt.timedelta(hours=1)
-"""No solar event recurs within an hour; ephem may return the same one again, off by a fraction of a second."""
+"""No solar event recurs within an hour."""
 
 ENUMERATED: Final = 10_000
 """How many missed slots of one gap are counted one by one; a longer gap is counted as this many."""
@@ -89,12 +89,18 @@ class _Calendar:
         self._solar = isinstance(schedule, schedules.solar)
 
     def next_after(self, instant: dt.datetime) -> dt.datetime | None:
-        start = instant + _SOLAR_REST if self._solar else instant
+        found = self._after(instant)
+        if self._solar and found - instant < _MINUTE:
+            # Sought from the event itself ephem may give the same one again, off by a fraction of a second.
+            found = self._after(instant + _SOLAR_REST)
+        return found if found > instant else None
+
+    def _after(self, start: dt.datetime) -> dt.datetime:
         # In the schedule's own zone: there a relative interval is rounded.
         now = start.astimezone(self._schedule.tz)
         self._schedule.nowfun = lambda: now
         found: dt.datetime = start + self._schedule.remaining_estimate(now)
-        return found if found > instant else None
+        return found
 
     def latest(self, after: dt.datetime, until: dt.datetime) -> dt.datetime | None:
         first = self.next_after(after)

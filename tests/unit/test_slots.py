@@ -317,6 +317,13 @@ def solar_events(event: str, lat: float, lon: float, begin: dt.datetime, until: 
         now = found + HOUR / 2
 
 
+def test_a_solar_event_of_the_coming_hour_is_not_passed_over():
+    table = timetable(solar("sunset", 51.5, -0.1, app=app("UTC")))
+    event = table.next_after(utc("2026-06-01"))
+    assert abs(table.next_after(event - HOUR / 2) - event) < SECOND
+    assert table.next_after(event) - event > 23 * HOUR
+
+
 def test_a_clocked_entry_has_one_slot_ever():
     at = utc("2026-05-05T05:00")
     table = timetable(clocked(at))
