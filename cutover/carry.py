@@ -202,7 +202,7 @@ def _beside(option: str, value: Any) -> Any:
         back = loads(text)
     except (TypeError, ValueError) as exc:
         raise Unfit(f"is a {type(value).__name__}, which can not be kept ({exc})", remedy) from exc
-    if back != _listed(value):
+    if back != listed(value):
         raise Unfit("comes back from JSON as something else", remedy)
     _storable(json.dumps(plain, ensure_ascii=False).replace("\\u0000", "\0"))
     return plain
@@ -264,10 +264,11 @@ def _parts(value: Any) -> Iterable[Any]:
         yield from _parts(part)
 
 
-def _listed(value: Any) -> Any:
+def listed(value: Any) -> Any:
+    """The value with every mapping as a plain dict and every tuple as a list, as JSON gives it back."""
     if isinstance(value, Mapping):
-        return {key: _listed(part) for key, part in value.items()}
-    return [_listed(part) for part in value] if isinstance(value, list | tuple) else value
+        return {key: listed(part) for key, part in value.items()}
+    return [listed(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 _COLUMNS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {

@@ -19,7 +19,7 @@ from celery.result import denied_join_result
 from kombu import serialization
 
 from cutover import clock
-from cutover.carry import OWN_HEADERS, alike
+from cutover.carry import OWN_HEADERS, alike, listed
 
 _T = TypeVar("_T")
 _TASK_ID: Final = "00000000-0000-0000-0000-000000000000"
@@ -129,7 +129,8 @@ def _body(body: Any) -> dict[str, Any]:
     if not isinstance(body, list | tuple) or len(body) != 3:
         return {"body": body}
     args, kwargs, embed = body
-    return {"args": args, "kwargs": kwargs} | {f"embedded {key}": value for key, value in embed.items()}
+    # A serializer that keeps signatures gives the worker what it makes of their plain data itself.
+    return {"args": args, "kwargs": kwargs} | {f"embedded {key}": listed(value) for key, value in embed.items()}
 
 
 def _plain_expiry(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Messages are built as celery builds them, and building one does nothing else."""
 
 import datetime as dt
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,6 +86,17 @@ def test_nothing_is_run_sent_or_changed(app: Celery, eager: bool) -> None:
 def test_two_messages_of_one_entry_are_equal_however_late_the_second(app: Celery) -> None:
     builder = Builder(app)
     one, other = (builder.message(entry(app, options={"countdown": 5, "expires": 60})) for _ in range(2))
+    assert differing(one, other) == {}
+
+
+@pytest.mark.parametrize("serializer", ["json", "pickle"])
+def test_a_callback_is_the_same_as_a_signature_and_as_its_plain_data(app: Celery, serializer: str) -> None:
+    link = app.signature("locked", args=("b",), immutable=True)
+    one, other = (
+        Builder(app).message(entry(app, options={"link": given, "serializer": serializer}))
+        for given in (link, json.loads(json.dumps(link)))
+    )
+    assert one["embedded callbacks"][0]["args"] == ["b"]
     assert differing(one, other) == {}
 
 
