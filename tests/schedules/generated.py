@@ -1,11 +1,13 @@
 """Entries as people write them, at random: schedules of every kind, options and arguments; and what is done to rows."""
 
 import datetime as dt
+import operator
 import random
 import zoneinfo
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -78,6 +80,8 @@ def cron(chance: random.Random, app: Celery) -> crontab:
             "day_of_month": chance.choice(("*", "*", "*", _field(chance, "day_of_month"))),
             "month_of_year": chance.choice(("*", "*", "*", _field(chance, "month_of_year"))),
         }
+        if chance.random() < 0.05:
+            fields |= {"day_of_month": "29", "month_of_year": 2, "day_of_week": "*"}
         try:
             made = crontab(**fields, app=app)
         except (ParseException, ValueError):
@@ -203,7 +207,7 @@ def edited(chance: random.Random, found: Carried) -> Carried:
 def _edited_crontab(chance: random.Random, values: CrontabValues) -> Any:
     what = chance.choice(("timezone", "timezone", "timezone", "respelt", "kind", *CRONTAB_FIELDS))
     if what == "timezone":
-        return replace(values, timezone=chance.choice(ZONES))
+        return replace(values, timezone=chance.choice(chance.choice((ZONES, _like(values.timezone)))))
     if what == "kind":
         return IntervalValues(chance.choice((60, 3600, 86_400)), IntervalSchedule.SECONDS)
     if what == "respelt":
@@ -221,6 +225,18 @@ def _edited_crontab(chance: random.Random, values: CrontabValues) -> Any:
             continue
         if any(day <= _LEAP_YEAR_DAYS[m - 1] for m in made.month_of_year for day in made.day_of_month):
             return changed
+
+
+@cache
+def _like(zone: str) -> list[str]:
+    """Zones that have the same time as this one in January or in July."""
+
+    def winter_and_summer(name: str) -> list[dt.timedelta | None]:
+        moments = (dt.datetime(2027, month, 15, tzinfo=dt.UTC) for month in (1, 7))
+        return [at.astimezone(zoneinfo.ZoneInfo(name)).utcoffset() for at in moments]
+
+    own = winter_and_summer(zone)
+    return [name for name in ZONES if any(map(operator.eq, own, winter_and_summer(name)))]
 
 
 def _edited_interval(chance: random.Random, values: IntervalValues) -> Any:
