@@ -1,8 +1,8 @@
 """A shadow run, as the standby of the database side sees it: its real scheduling, on rows that need not be enabled.
 
 It reads the ledger once, to begin where the code side stands, and from then on goes by its own schedule and clock. It
-sends nothing and writes nothing but ``ShadowSlot``. Of several standbys the first to answer does it; if that one ends,
-its slots are missing, and the operator's command says so.
+sends nothing and writes nothing but ``ShadowSlot``. Of several standbys the first to answer does it; if that one ends
+nobody takes it over, and the operator's command fails and names it.
 """
 
 from __future__ import annotations

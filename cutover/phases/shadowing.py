@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cutover import clock
-from cutover.errors import PhaseFailed
+from cutover.errors import LeaseUnavailable, PhaseFailed
 from cutover.models import CarriedEntry, ShadowRun, ShadowSlot, Slot
 from cutover.phases.context import Context
 from cutover.phases.gates import SHOWN
 from cutover.phases.state import outages
-from cutover.types import EntryName, SlotState
+from cutover.types import EntryName, HolderId, SlotState
 
 LATE: Final = dt.timedelta(seconds=1)
 GRACE: Final = dt.timedelta(seconds=3)
@@ -62,7 +62,10 @@ class Findings:
 
 
 def watch(context: Context, duration: dt.timedelta) -> Findings:
-    """Ask a standby for a shadow run, watch it, compare. Raises PhaseFailed when no standby begins one."""
+    """Ask a standby for a shadow run, watch it, compare.
+
+    Raises PhaseFailed when no standby begins one, or when the one that began it is gone and slots are missing.
+    """
     with outages(context.alias):
         ShadowRun.objects.using(context.alias).all().delete()  # of earlier runs, with their slots
         run = ShadowRun.objects.using(context.alias).create(
@@ -70,19 +73,26 @@ def watch(context: Context, duration: dt.timedelta) -> Findings:
         )
     try:
         context.lease.announce_schedule()
-        began_at = context.wait_for(
-            lambda: _began(context, run), context.config.takeover_timeout, "a standby to begin the shadow run"
+        begun = context.wait_for(
+            lambda: _begun(context, run), context.config.takeover_timeout, "a standby to begin the shadow run"
         )
-        if began_at is None:
+        if begun is None:
             raise PhaseFailed("No standby of the database side began the shadow run. Look at the log of that beat.")
+        began_at, holder = begun
+        context.progress(f"shadow run: {_process(holder)} rehearses")
         end = began_at + duration
         told = clock.monotonic_s()
         while clock.now() < end + GRACE:
             clock.sleep(_LOOK_EVERY_S)
+            if clock.now() < end and _seen_ago(context, holder) is None:
+                raise _gone(holder)
             if clock.monotonic_s() - told >= _TELL_EVERY_S:
                 told = clock.monotonic_s()
                 _tell(context, compare(context, run, began_at, min(end, clock.now() - GRACE)), end)
-        return compare(context, run, began_at, end)
+        found = compare(context, run, began_at, end)
+        if found.missing and not _is_alive(context, holder):
+            raise _gone(holder)
+        return found
     finally:
         with outages(context.alias):
             ShadowRun.objects.using(context.alias).filter(pk=run.pk).update(ended_at=clock.now())
@@ -111,12 +121,42 @@ def compare(context: Context, run: ShadowRun, since: dt.datetime, until: dt.date
     )
 
 
-def _began(context: Context, run: ShadowRun) -> dt.datetime | None:
+def _begun(context: Context, run: ShadowRun) -> tuple[dt.datetime, HolderId] | None:
     with outages(context.alias):
-        began: dt.datetime | None = (
-            ShadowRun.objects.using(context.alias).values_list("began_at", flat=True).get(pk=run.pk)
-        )
-    return began
+        began_at, holder = ShadowRun.objects.using(context.alias).values_list("began_at", "holder").get(pk=run.pk)
+    return None if began_at is None else (began_at, HolderId(holder))
+
+
+def _is_alive(context: Context, holder: HolderId) -> bool:
+    """Whether the standby reports anew; a killed one is known to be gone once its last report counts no more."""
+    asked_at = clock.monotonic_s()
+
+    def look() -> bool | None:
+        seen_ago = _seen_ago(context, holder)
+        if seen_ago is None:
+            return False
+        return True if seen_ago.total_seconds() < clock.monotonic_s() - asked_at else None
+
+    return context.wait_for(look, context.config.lease, "a report of the standby", _LOOK_EVERY_S) is True
+
+
+def _seen_ago(context: Context, holder: HolderId) -> dt.timedelta | None:
+    """How long ago the standby reported; None when it is gone, zero where Redis does not tell."""
+    try:
+        return next((beat.seen_ago for beat in context.lease.beats() if beat.holder == holder), None)
+    except LeaseUnavailable:
+        return dt.timedelta(0)
+
+
+def _gone(holder: HolderId) -> PhaseFailed:
+    return PhaseFailed(
+        f"The standby that rehearsed, {_process(holder)}, is gone: the shadow run proves nothing. "
+        "See why that beat ended, then run the command again."
+    )
+
+
+def _process(holder: HolderId) -> str:
+    return holder.rpartition(":")[0]
 
 
 def _tell(context: Context, found: Findings, end: dt.datetime) -> None:

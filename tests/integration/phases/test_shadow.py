@@ -1,6 +1,8 @@
 """A shadow run: a real standby computes what it would send, real claims of the code side are what it must come to."""
 
 import datetime as dt
+import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -8,13 +10,17 @@ import pytest
 from celery.schedules import crontab
 from django_celery_beat.models import PeriodicTask
 
+from cutover.agenda import Agenda
 from cutover.models import Cutover, ShadowRun, ShadowSlot, Slot
 from cutover.phases import phase2, state
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome
 from cutover.types import Side
+from demo.processes import python
 from demo.services import Valkey
+from demo.waiting import wait_until
 from tests.integration.phases.conftest import Beat
+from tests.support.site import Site
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -119,3 +125,58 @@ def test_crontabs_are_rehearsed_too(context: Surroundings, schedule: dict[str, d
         report = phase2.run(context(), shadow=dt.timedelta(seconds=left + 3))
     assert report.outcome is Outcome.DONE, report
     assert "minutely" not in report.data["shadow"]["unproven"]
+
+
+def test_of_two_standbys_exactly_one_rehearses(
+    context: Surroundings, beat: Beats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one sees the wish too and leaves it alone, though both are woken at the same moment."""
+    rehearsals = []
+
+    class Counted(Agenda):
+        def __init__(self) -> None:
+            super().__init__()
+            rehearsals.append(self)
+
+    monkeypatch.setattr("cutover.shadow.Agenda", Counted)
+    with beat(Side.CODE), beat(Side.DATABASE), beat(Side.DATABASE):
+        lines: list[str] = []
+        site = context()
+        site.progress = lines.append
+        report = phase2.run(site, shadow=WATCHED)
+        standbys = {b.holder for b in site.lease.beats() if b.side is Side.DATABASE}
+    assert len(standbys) == 2
+    assert report.outcome is Outcome.DONE, report
+    found = report.data["shadow"]
+    assert 9 <= found["alike"] <= 13
+    assert (found["missing"], found["extra"], found["late"]) == ([], [], [])
+    run = ShadowRun.objects.using(site.alias).get()
+    assert run.holder in standbys
+    assert lines.count(f"shadow run: {run.holder.rpartition(':')[0]} rehearses") == 1
+    assert len([agenda for agenda in rehearsals if len(agenda)]) == 1
+
+
+@pytest.mark.parametrize("seconds", ["60", "4"])
+def test_a_standby_that_is_killed_in_the_middle_fails_the_phase_by_name(sqlite_site: Site, seconds: str) -> None:
+    """Nobody takes the rehearsal over: long before its end the command fails, and at its end at the latest."""
+    site = sqlite_site
+    site.prodserver("legacy-beat")
+    beats = {process.pid: process for process in (site.prodserver("beat"), site.prodserver("beat"))}
+    wait_until(lambda: len([b for b in site.status().get("beats", []) if b["warm"]]) == 3, "three beats are warm")
+    assert site.cutover("phase1").exit_code == 0
+    command = site.start("shadow", python("manage.py", "cutover", "phase2", "--shadow", f"{seconds}s"))
+    told = wait_until(lambda: re.search(r"shadow run: \S+:(\d+) rehearses", command.output), "one rehearses")
+    killed = beats.pop(int(told[1]))
+    killed.kill()
+    began = time.monotonic()
+    assert command.wait(timeout_s=50) == 1, command.output
+    assert time.monotonic() - began < 40
+    lines = [line for line in command.output.splitlines() if "is gone" in line]
+    assert len(lines) == 1, command.output
+    assert f":{killed.pid}, is gone: the shadow run proves nothing." in lines[0]
+    assert "Traceback" not in command.output
+    assert site.status()["phase"] == 1
+    again = site.cutover("phase2", "--shadow", "4s")
+    assert again.exit_code == 0, again.output
+    [other] = beats
+    assert f":{other} rehearses" in again.output
