@@ -58,12 +58,19 @@ class Reader:
         self._shared: dict[tuple[type[Any], Any], BaseSchedule] = {}
 
     def entry(self, row: PeriodicTask, as_proved: bool = True) -> ModelEntry:
-        """The entry by which the row is sent.
+        """The entry by which the row is sent. Raises what the schedule does where it can not be read.
 
+        One whose columns hold no message keeps its slots: each fails to be sent, and says why.
         ``as_proved``: a converted schedule counts as the code's own one, for the ledger; False while that is to be
         proved.
         """
-        made = ModelEntry(_WithSchedule(row, self.schedule(row, as_proved)), app=self._app)
+        schedule = self.schedule(row, as_proved)
+        made: ModelEntry
+        if why := rows.unreadable(row):
+            made = _Unreadable(_Given(row, schedule=schedule, args="", kwargs="", headers=""), app=self._app)
+            made.why = why
+        else:
+            made = ModelEntry(_Given(row, schedule=schedule), app=self._app)
         made.model = row
         kept = self._kept.get(EntryName(row.name))
         if kept is not None and row.task == kept.carried["task"]:
@@ -93,11 +100,26 @@ class Reader:
         return self._shared[key]
 
 
-class _WithSchedule:
-    """A row whose schedule has been read already."""
+class _Unreadable(ModelEntry):  # type: ignore[misc]
+    """A row that holds no message. (``ModelEntry`` itself would answer by disabling and saving it.)"""
 
-    def __init__(self, row: PeriodicTask, schedule: BaseSchedule) -> None:
-        self.__dict__.update(_row=row, schedule=schedule)
+    why = ""
+
+    @property
+    def args(self) -> list[Any]:
+        """Asked for at each send, which so fails by the entry's own fault."""
+        raise ValueError(f"its row can not be sent: {self.why}")
+
+    @args.setter
+    def args(self, value: Any) -> None:
+        pass
+
+
+class _Given:
+    """A row with some attributes as they were read already, or are to be read."""
+
+    def __init__(self, row: PeriodicTask, **given: Any) -> None:
+        self.__dict__.update(given, _row=row)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._row, name)

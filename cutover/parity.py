@@ -11,12 +11,10 @@ from celery import Celery
 from celery.beat import ScheduleEntry
 from celery.schedules import BaseSchedule, crontab
 from django_celery_beat.models import PeriodicTask
-from kombu.utils.json import loads
 
-from cutover import beside, messages
+from cutover import beside, messages, rows
 from cutover.beside import NOTHING, Beside
 from cutover.firetimes import HORIZON, Parting, first_divergence
-from cutover.rows import JSON_FIELDS
 from cutover.slots import fingerprint, zone_of
 from cutover.types import EntryName
 
@@ -40,27 +38,27 @@ class Difference:
 def differences(
     app: Celery,
     code: Mapping[EntryName, ScheduleEntry],
-    rows: Mapping[EntryName, PeriodicTask],
+    standing: Mapping[EntryName, PeriodicTask],
     since: dt.datetime,
     kept: Mapping[EntryName, Beside] = NOTHING,
     progress: Callable[[str], None] = lambda line: None,
     horizon: dt.timedelta = HORIZON,
 ) -> list[Difference]:
-    """Every difference between ``code`` and ``rows``, with what is ``kept`` beside these.
+    """Every difference between ``code`` and the ``standing`` rows, with what is ``kept`` beside these.
 
     Fire times are compared over ``horizon`` from ``since``; messages as celery would hand them to the broker.
     """
     found: list[Difference] = []
     comparison = _Comparison(app, beside.Reader(app, kept), since, horizon)
-    for number, name in enumerate(sorted(code.keys() | rows.keys())):
+    for number, name in enumerate(sorted(code.keys() | standing.keys())):
         if number and number % TOLD_EVERY == 0:
             progress(f"comparing fire times and messages: {number} of {len(code)} entries")
-        if name not in rows:
+        if name not in standing:
             found.append(Difference(name, "entry", "present", "missing"))
         elif name not in code:
             found.append(Difference(name, "entry", "missing", "present"))
         else:
-            found += comparison.entry(code[name], rows[name])
+            found += comparison.entry(code[name], standing[name])
     return found
 
 
@@ -75,18 +73,19 @@ class _Comparison:
 
     def entry(self, entry: ScheduleEntry, row: PeriodicTask) -> list[Difference]:
         name = EntryName(row.name)
-        broken = [column for column in JSON_FIELDS if not _is_json(getattr(row, column))]
-        if broken or row.scheduler is None:
-            # ModelEntry would answer such a row by disabling and saving it.
-            why = f"unreadable {', '.join(broken)}" if broken else "without a schedule"
+        try:
+            sent = self._reader.entry(row, as_proved=False)
+        except Exception as exc:  # a schedule written past the model's own checks
+            why = f"its schedule can not be read ({exc})" if row.scheduler is not None else "without a schedule"
             return [Difference(name, "entry", "readable", why)]
+        if broken := rows.unreadable(row):
+            return [Difference(name, "entry", "readable", broken)]
         once = row.clocked is not None
         found = [
             Difference(name, column, "unset", getattr(row, column))
             for column, unset in (("start_time", None), ("expires", None), ("one_off", once))
             if getattr(row, column) != unset
         ]
-        sent = self._reader.entry(row, as_proved=False)
         apart = self._parting(entry.schedule, sent.schedule)
         if apart is not None:
             zones = [_zone(self._app, found) for found in (entry.schedule, sent.schedule)]
@@ -123,11 +122,3 @@ def _spelt(at: dt.datetime | None, zones: list[dt.tzinfo]) -> str:
         return "never"
     named = {str(zone): f"{at.astimezone(zone).isoformat(sep=' ')} {zone}" for zone in zones}
     return " = ".join(named.values())
-
-
-def _is_json(text: str | None) -> bool:
-    try:
-        loads(text or "{}")
-    except ValueError:
-        return False
-    return True

@@ -22,7 +22,8 @@ from cutover.kinds import Values
 from cutover.slots import fingerprint
 from cutover.types import EntryName
 
-JSON_FIELDS: Final = ("args", "kwargs", "headers")
+_JSON_KINDS: Final = {"args": (list, "list"), "kwargs": (dict, "object"), "headers": (dict, "object")}
+JSON_FIELDS: Final = tuple(_JSON_KINDS)
 _PLAIN_FIELDS: Final = (
     *("task", "queue", "exchange", "routing_key", "priority", "expire_seconds"),
     *("start_time", "expires", "one_off"),
@@ -58,8 +59,22 @@ def with_schedules(query: QuerySet[PeriodicTask]) -> list[PeriodicTask]:
 
 
 def schedule_of(row: PeriodicTask) -> str:
-    """The fingerprint of a row's schedule; ``none`` where it has none."""
-    return fingerprint(row.schedule) if row.scheduler is not None else "none"
+    """The fingerprint of a row's schedule; ``none`` where it has none, and why where it can not be read."""
+    if row.scheduler is None:
+        return "none"
+    try:
+        return fingerprint(row.schedule)
+    except Exception as exc:  # written past the model's own checks
+        return f"unreadable ({exc})"
+
+
+def unreadable(row: PeriodicTask) -> str:
+    """Which JSON columns of the row do not hold what a message is made of, in words; empty where all do."""
+    return ", ".join(
+        f"{column} is no JSON {noun}"
+        for column, (kind, noun) in _JSON_KINDS.items()
+        if not _holds(getattr(row, column), kind)
+    )
 
 
 def same_schedule(values: Values, row: PeriodicTask) -> bool:
@@ -165,6 +180,13 @@ def _held(row: PeriodicTask, name: str) -> Any:
     if isinstance(value, dt.datetime):
         return instant(value)
     return None if value == "" else value
+
+
+def _holds(text: str | None, kind: type) -> bool:
+    try:
+        return not text or isinstance(loads(text), kind)
+    except ValueError:
+        return False
 
 
 def _loaded(text: str | None) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Final
 
 from celery.schedules import BaseSchedule
@@ -31,19 +32,24 @@ def overdue(context: Context, side: Side) -> list[tuple[EntryName, dt.datetime]]
     late = clock.now() - OVERDUE
     found = []
     for name, stands in _standings(context).items():
-        due_at = stands.next_due(timetable(schedules[name])) if name in schedules else None
+        due_at = None
+        with suppress(Exception):  # a schedule of the project's own making; the leader tells of it
+            due_at = stands.next_due(timetable(schedules[name])) if name in schedules else None
         if due_at is not None and due_at < late:
             found.append((name, due_at))
     return found
 
 
-def stuck(context: Context) -> list[str]:
-    """What is claimed and not published, and published and not started, for longer than it should; in words."""
+def stuck(context: Context, unsendable: Collection[str] = ()) -> list[str]:
+    """What is claimed and not published, and published and not started, for longer than it should; in words.
+
+    Claims of ``unsendable`` entries are not the broker's affair.
+    """
     now = clock.now()
     found = []
     with outages(context.alias):
         slots = models.Slot.objects.using(context.alias).order_by("due_at")
-        claimed = slots.filter(state=SlotState.CLAIMED, claimed_at__lt=now - OVERDUE)
+        claimed = slots.filter(state=SlotState.CLAIMED, claimed_at__lt=now - OVERDUE).exclude(entry__in=unsendable)
         if oldest := claimed.first():
             found.append(f"{claimed.count()} claimed slots are not published, {_since(oldest)}: look at the broker")
         guarded_since = context.ledger.fence.read().guarded_since or now  # before that nobody records runs for certain
@@ -74,5 +80,8 @@ def _schedules(context: Context, side: Side) -> Mapping[EntryName, BaseSchedule]
         return {name: entry.schedule for name, entry in context.entries.items()}
     with outages(context.alias):
         tasks = PeriodicTask.objects.using(context.alias).filter(enabled=True, start_time=None, expires=None)
-        kinds = tasks.select_related("crontab", "interval", "solar", "clocked")
-        return {EntryName(row.name): row.schedule for row in kinds if row.scheduler is not None}
+        found = {}
+        for row in tasks.select_related("crontab", "interval", "solar", "clocked"):
+            with suppress(Exception):  # a row that can not be read is not sent: status tells of it
+                found[EntryName(row.name)] = row.schedule
+        return found

@@ -13,6 +13,7 @@ from cutover.phases.context import Context
 from cutover.phases.lateness import overdue, stuck
 from cutover.phases.report import Outcome, Report, command
 from cutover.phases.state import outages, read
+from cutover.phases.unsendable import unknown_tasks, unsendable
 from cutover.types import Side, SlotState
 
 NAME = "status"
@@ -23,7 +24,7 @@ _DAY: Final = dt.timedelta(days=1)
 def run(context: Context, check: bool = False) -> Report:
     """The present status. With ``check`` the outcome is failed unless the active side is led and nothing is overdue."""
     data: dict[str, Any] = {"now": clock.now().isoformat(), "problems": []}
-    for part in (_cutover, _leader, _slots, _overdue, _unguarded):
+    for part in (_cutover, _leader, _slots, _unsendable, _overdue, _unguarded):
         _gather(part, context, data)
     _judge(data)
     failed = check and bool(data["problems"])
@@ -99,8 +100,14 @@ def _slots(context: Context, data: dict[str, Any]) -> None:
 
 def _overdue(context: Context, data: dict[str, Any]) -> None:
     late = overdue(context, Side(data["side"])) if "side" in data else []
-    data["stuck"] = stuck(context)
+    data["stuck"] = stuck(context, data.get("unsendable", {}))
     data["overdue"] = [{"entry": name, "due_at": due_at.isoformat()} for name, due_at in late]
+
+
+def _unsendable(context: Context, data: dict[str, Any]) -> None:
+    if "side" in data:
+        data["unsendable"] = unsendable(context, Side(data["side"]))
+        data["unknown_tasks"] = unknown_tasks(context, Side(data["side"]))
 
 
 def _unguarded(context: Context, data: dict[str, Any]) -> None:
@@ -124,6 +131,7 @@ def _judge(data: dict[str, Any]) -> None:
             problems.append(f"the leader {held['holder']} has lost its connection to Redis")
     for late in data.get("overdue", []):
         problems.append(f"{late['entry']} is overdue since {late['due_at']}")
+    problems += [f"{name} is not sent: {why}" for name, why in data.get("unsendable", {}).items()]
     problems += data.get("stuck", [])
     problems += [f"a beat without the lease was heard: {beat['origin']}" for beat in data.get("unguarded_beats", [])]
     data["healthy"] = not problems
@@ -155,6 +163,10 @@ def _lines(data: dict[str, Any]) -> list[str]:
             f"Counts    {data['unpublished']} claimed and not published; in the last day {len(data['missed'])} missed, "
             f"{data['suppressed']} further messages suppressed"
         ]
+    lines += [
+        f"Unknown   {name} names the task {task}, which this project does not register: its workers drop it"
+        for name, task in data.get("unknown_tasks", {}).items()
+    ]
     lines += [
         f"Unguarded {beat['origin']}, heard at {beat['last_heard_at']}" for beat in data.get("unguarded_beats", [])
     ]

@@ -86,6 +86,10 @@ def test_what_is_alike_in_another_spelling_is_no_difference(written: dict[str, A
         ({}, {"one_off": True}, "one_off"),
         ({}, {"clocked": ClockedSchedule(clocked_time=SINCE), "one_off": True}, "fire time"),
         ({}, {"args": "[daily"}, "entry"),
+        ({}, {"args": '"daily"'}, "entry"),
+        ({}, {"kwargs": "[1]"}, "entry"),
+        ({}, {"headers": "[]"}, "entry"),
+        ({}, {"crontab": CrontabSchedule(minute="sometimes")}, "entry"),
         ({}, {"crontab": None}, "entry"),
     ],
 )
