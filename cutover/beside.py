@@ -18,8 +18,8 @@ from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import ModelEntry
 
 from cutover import rows
-from cutover.carry import restored
 from cutover.models import CarriedEntry
+from cutover.plain import restored
 from cutover.slots import fingerprint, stand_in
 from cutover.types import EntryName
 

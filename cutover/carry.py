@@ -6,22 +6,20 @@ It does NOT approximate. An entry that can not be carried over whole is refused,
 from __future__ import annotations
 
 import datetime as dt
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from celery.beat import BeatLazyFunc, ScheduleEntry
+from celery.beat import ScheduleEntry
 from celery.schedules import BaseSchedule, maybe_schedule
 from celery.schedules import schedule as interval
-from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 from django_celery_beat.clockedschedule import clocked
 from django_celery_beat.models import PeriodicTask
-from kombu.utils.json import dumps, loads
 
 from cutover.kinds import MOST, Unfit, Values, values_of
+from cutover.plain import data_of, json_of, require_storable
 from cutover.types import EntryName
 
 OWN_HEADERS: Final = frozenset({"periodic_task_name", "celery_beat_task"})
@@ -92,8 +90,8 @@ def carry(entry: ScheduleEntry, serializer: str, converters: Mapping[str, str]) 
     fill(values, "name", "name", partial(_text, "name"), entry.name)
     fill(values, "task", "task", partial(_text, "task"), entry.task)
     fill(values, "schedule", "schedule", partial(_schedule, entry, converters), entry.schedule)
-    fill(values, "args", "args", partial(_json, (list, tuple), json_follows), entry.args or ())
-    fill(values, "kwargs", "kwargs", partial(_json, (Mapping,), json_follows), entry.kwargs or {})
+    fill(values, "args", "args", partial(json_of, (list, tuple), json_follows), entry.args or ())
+    fill(values, "kwargs", "kwargs", partial(json_of, (Mapping,), json_follows), entry.kwargs or {})
     for option, value in entry.options.items():
         said = f"options[{option!r}]"
         if value is None:
@@ -111,11 +109,6 @@ def carry(entry: ScheduleEntry, serializer: str, converters: Mapping[str, str]) 
     once = isinstance(entry.schedule, clocked) or "clocked_time" in values["schedule"].__dataclass_fields__
     relative = isinstance(entry.schedule, interval) and entry.schedule.relative
     return Carried(RowValues(**values, one_off=once), kept, relative)
-
-
-def restored(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that ``Carried.options`` holds as plain data, as celery is to be given them."""
-    return dict(loads(json.dumps(options)))
 
 
 def _schedule(entry: ScheduleEntry, converters: Mapping[str, str], found: Any) -> Values:
@@ -138,17 +131,8 @@ def _text(column: str, value: Any) -> str:
     most = PeriodicTask._meta.get_field(column).max_length or 0
     if len(value) > most:
         raise Unfit(f"has {len(value)} characters; a row holds {most}", "shorten it")
-    _storable(value)
+    require_storable(value)
     return value
-
-
-def _storable(text: str) -> None:
-    if "\0" in text:
-        raise Unfit("has a NUL character", "take it out")
-    try:
-        text.encode()
-    except UnicodeEncodeError as exc:
-        raise Unfit("has half a surrogate pair", "give it as valid text") from exc
 
 
 def _option_text(option: str, value: Any) -> str | None:
@@ -175,7 +159,7 @@ def _expire_seconds(value: Any) -> int:
 def _headers(value: Any) -> str:
     if isinstance(value, Mapping):
         value = {key: item for key, item in value.items() if key not in OWN_HEADERS}
-    return _json((Mapping,), False, value)
+    return json_of((Mapping,), False, value)
 
 
 def _fits(option: str, value: Any) -> bool:
@@ -192,20 +176,7 @@ def _beside(option: str, value: Any) -> Any:
         value = _expires(value)
     if option in ("queue", "exchange") and not isinstance(value, str):
         raise Unfit(f"is a {type(value).__name__}; a row holds its name only", "give the name as a string")
-    if any(isinstance(part, BeatLazyFunc) for part in _parts(value)):
-        raise Unfit("is computed anew at each send (BeatLazyFunc)", "let the task compute it")
-    remedy = "give it as what JSON can hold, or set it on the task"
-    try:
-        text = dumps(value)
-        plain = json.loads(text)
-        json.dumps(plain, allow_nan=False)
-        back = loads(text)
-    except (TypeError, ValueError) as exc:
-        raise Unfit(f"is a {type(value).__name__}, which can not be kept ({exc})", remedy) from exc
-    if back != listed(value):
-        raise Unfit("comes back from JSON as something else", remedy)
-    _storable(json.dumps(plain, ensure_ascii=False).replace("\\u0000", "\0"))
-    return plain
+    return data_of(value)
 
 
 def _expires(value: Any) -> Any:
@@ -215,60 +186,6 @@ def _expires(value: Any) -> Any:
     if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
         raise Unfit("is a date, which celery itself can not send", "give seconds, or a datetime")
     return value
-
-
-def _json(kinds: tuple[type, ...], json_follows: bool, given: Any) -> str:
-    if not isinstance(given, kinds):
-        raise Unfit(f"is a {type(given).__name__}", f"give a {kinds[0].__name__.lower()}")
-    value: Any = given
-    plain: Any = dict(value) if isinstance(value, Mapping) else list(value)
-    if any(isinstance(part, BeatLazyFunc) for part in _parts(plain)):
-        raise Unfit("is computed anew at each send (BeatLazyFunc)", "let the task compute it")
-    if any(isinstance(part, Promise) for part in _parts(plain)):
-        raise Unfit("is translated anew at each send (a lazy text)", "give the text itself")
-    if isinstance(plain, dict) and not all(isinstance(key, str) for key in plain):
-        raise Unfit("has a key that is no text", "give names as keys")
-    same = "let JSON give back what went in: text keys, and no sets, tuples or objects"
-    try:
-        text = dumps(plain)
-        back = loads(text)
-        again = loads(dumps(back)) if json_follows else back
-    except (TypeError, ValueError) as exc:
-        raise Unfit(f"is no JSON ({exc})", same) from exc
-    # With JSON on the wire the worker receives `back` from code and `again` from the row.
-    if not alike(again, back if json_follows else plain):
-        raise Unfit("comes back from JSON as something else", same)
-    return str(text)
-
-
-def alike(one: Any, other: Any) -> bool:
-    """Whether two values are equal and of the same types throughout: 1 is neither True nor 1.0."""
-    if one is other:
-        return True
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, Mapping):
-        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(alike, one, other))
-    return bool(one == other)
-
-
-def _parts(value: Any) -> Iterable[Any]:
-    yield value
-    if isinstance(value, Mapping):
-        value = value.values()
-    elif not isinstance(value, list | tuple):
-        return
-    for part in value:
-        yield from _parts(part)
-
-
-def listed(value: Any) -> Any:
-    """The value with every mapping as a plain dict and every tuple as a list, as JSON gives it back."""
-    if isinstance(value, Mapping):
-        return {key: listed(part) for key, part in value.items()}
-    return [listed(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 _COLUMNS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {

@@ -19,7 +19,8 @@ from celery.result import denied_join_result
 from kombu import serialization
 
 from cutover import clock
-from cutover.carry import OWN_HEADERS, alike, listed
+from cutover.carry import OWN_HEADERS
+from cutover.plain import alike, listed
 
 _T = TypeVar("_T")
 _TASK_ID: Final = "00000000-0000-0000-0000-000000000000"

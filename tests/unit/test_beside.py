@@ -11,8 +11,9 @@ from pytest_django import Settings
 
 from cutover import conf
 from cutover.beside import Beside, Reader
-from cutover.carry import Carried, carry, restored
+from cutover.carry import Carried, carry
 from cutover.errors import ConfigurationError
+from cutover.plain import restored
 from cutover.rows import record
 from cutover.slots import fingerprint, timetable
 from cutover.types import EntryName

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from kombu import Queue
 from kombu.utils.json import loads
 
-from cutover.carry import Carried, Refusal, RowValues, carry, restored
+from cutover.carry import Carried, Refusal, RowValues, carry
 from cutover.kinds import CRONTAB_FIELDS, ClockedValues, CrontabValues, IntervalValues, SolarValues, row_of
+from cutover.plain import restored
 from cutover.rows import record, recorded
 from cutover.slots import fingerprint, timetable
 

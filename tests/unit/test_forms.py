@@ -10,9 +10,10 @@ from django_celery_beat.models import PeriodicTask
 
 from cutover import clock, kinds
 from cutover.beside import Beside
-from cutover.carry import Carried, carry, restored
+from cutover.carry import Carried, carry
 from cutover.importer import serializer_of
 from cutover.parity import differences
+from cutover.plain import restored
 from cutover.rows import record
 from cutover.slots import fingerprint
 from cutover.types import EntryName

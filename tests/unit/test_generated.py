@@ -15,11 +15,12 @@ from celery.beat import ScheduleEntry
 from celery.schedules import BaseSchedule
 
 from cutover.beside import Beside, Reader
-from cutover.carry import Carried, carry, restored
+from cutover.carry import Carried, carry
 from cutover.firetimes import HORIZON
 from cutover.importer import serializer_of
 from cutover.kinds import CrontabValues
 from cutover.parity import Difference, differences
+from cutover.plain import restored
 from cutover.rows import record
 from cutover.slots import fingerprint
 from cutover.types import EntryName
