@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
+from typing import Final
 
 from celery.beat import ScheduleEntry
 from django_celery_beat.models import PeriodicTask
@@ -13,6 +15,9 @@ from cutover.messages import Builder, Unsendable
 from cutover.phases.context import Context
 from cutover.phases.state import outages
 from cutover.types import EntryName, Side, SlotState
+
+_ASKED: Final = 100
+"""Of how many stuck entries celery is asked; in an outage of the broker all are stuck, and none is at fault."""
 
 
 def unsendable(context: Context, side: Side) -> dict[EntryName, str]:
@@ -66,7 +71,7 @@ def _stuck(context: Context) -> set[EntryName]:
 def _refused(context: Context, entries: Iterable[ScheduleEntry]) -> Iterator[tuple[EntryName, str]]:
     """Those of ``entries`` that celery can not send, and what it says."""
     builder = None
-    for entry in entries:
+    for entry in islice(entries, _ASKED):
         builder = builder or Builder(context.app)
         try:
             builder.message(entry)
