@@ -19,11 +19,12 @@ from types import FrameType
 from typing import Any, ClassVar, Final
 
 from billiard import current_process
-from celery.beat import PersistentScheduler, ScheduleEntry, Scheduler
+from celery.beat import PersistentScheduler, ScheduleEntry, Scheduler, SchedulingError
 from django.db import connections
 from django.db.models import F
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from django_celery_beat.schedulers import DatabaseScheduler as StockDatabaseScheduler
+from kombu.exceptions import ChannelError
 
 from cutover import clock, conf, project, rowsource, shelf
 from cutover.agenda import Limits
@@ -108,7 +109,22 @@ class Leased(Scheduler):
             self._elector.wake(News.SIGNAL)
 
     def _hand_over(self, entry: ScheduleEntry) -> None:
-        self.apply_async(entry, producer=self.producer, advance=False)
+        """Publish. A broker that refuses this very message, its exchange for one, is answered by a LookupError.
+
+        AMQP closes the channel for such a message, and where no confirmation is asked for (`confirm_publish`) only the
+        next message hears of it: so what a closed channel refused is tried once more on a new one.
+        """
+        try:
+            self.apply_async(entry, producer=self.producer, advance=False)
+        except SchedulingError as exc:
+            if not isinstance(exc.__context__, ChannelError):
+                raise
+            try:
+                self.apply_async(entry, producer=self.producer, advance=False)
+            except SchedulingError as again:
+                if not isinstance(again.__context__, ChannelError):
+                    raise
+                raise LookupError(f"the broker refuses it: {again.__context__}") from again
 
     def _ensure_connected(self) -> Any:
         return self.connection.ensure_connection(max_retries=BROKER_TRIES, interval_start=0.1, interval_step=0.2)
