@@ -95,11 +95,11 @@ class Dispatcher:
         for claim in self._ledger.unpublished():
             entry = agenda.entry(claim.slot.entry)
             if claim.superseded:
-                hopeless[claim.slot] = "superseded by a newer slot before it was published"
+                hopeless[claim.slot] = _because("superseded by a newer slot before it was published", claim.fault)
             elif entry is None:
                 hopeless[claim.slot] = f"side {term.side} has no such entry"
             elif clock.now() - claim.slot.due_at > agenda.window(claim.slot.entry):
-                hopeless[claim.slot] = "older than the catch-up window"
+                hopeless[claim.slot] = _because("older than the catch-up window", claim.fault)
             else:
                 stuck.append((entry, claim.slot, claim.epoch))
         if (hopeless or stuck) and not self._ledger.give_up(term, hopeless):
@@ -200,11 +200,15 @@ class Dispatcher:
             epoch=epoch,
             reason=str(exc),
         )
-        wait_s = RETRY_MOST_S
-        if not _is_own_fault(exc):
+        wait_s, is_own_fault = RETRY_MOST_S, _is_own_fault(exc)
+        if not is_own_fault:
             self._is_blocked = True
             wait_s, self._retry_s = self._retry_s, min(2 * self._retry_s, RETRY_MOST_S)
-        self._sweep_at = clock.monotonic_s() + wait_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        at = clock.monotonic_s() + wait_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        # An entry that fails more often than that must not put the sweep off for ever.
+        self._sweep_at = at if self._sweep_at is None or self._is_blocked else min(self._sweep_at, at)
+        if is_own_fault:
+            self._ledger.note_fault(slot, str(exc))
 
     def _message(self, entry: ScheduleEntry, slot: Slot, epoch: Epoch) -> ScheduleEntry:
         """The entry as it is sent for one slot: under the slot's task id, with headers that name the slot."""
@@ -224,6 +228,10 @@ def _may_wait(entry: ScheduleEntry) -> bool:
     """Whether a worker may rightly not start the entry's message yet, or never."""
     task = entry.app.tasks.get(entry.task)
     return bool(entry.options.keys() & WAITS) or getattr(task, "expires", None) is not None
+
+
+def _because(reason: str, fault: str) -> str:
+    return f"{reason}: {fault}" if fault else reason
 
 
 def _is_own_fault(exc: BaseException) -> bool:

@@ -31,11 +31,15 @@ _CLAIM_TRIES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Unpublished:
-    """A claim without confirmation; ``superseded`` when a newer slot of the same entry stands in the ledger."""
+    """A claim without confirmation; ``superseded`` when a newer slot of the same entry stands in the ledger.
+
+    ``fault``: why its message can not be sent, where that is the entry's own doing.
+    """
 
     slot: Slot
     epoch: Epoch
     superseded: bool
+    fault: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,12 @@ class Ledger:
                 task_id__in=[s.task_id(self._namespace) for s in wanted],
                 state=SlotState.CLAIMED,
             )
-            rows.update(state=SlotState.PUBLISHED, published_at=clock.now())
+            rows.update(state=SlotState.PUBLISHED, published_at=clock.now(), reason="")
+
+    def note_fault(self, slot: Slot, fault: str) -> None:
+        """Write on a claim why its message can not be sent, for people to see; it stays a claim."""
+        with self._database.asked():
+            self._slot_rows(slot).filter(state=SlotState.CLAIMED).update(reason=fault[: models.REASON_LENGTH])
 
     def give_up(self, term: Term, reasons: Mapping[Slot, str]) -> bool:
         """Record claimed slots that will never be published, each with its reason; False when fenced."""
@@ -105,7 +114,8 @@ class Ledger:
             if not self.fence.admits(term):
                 return False
             for slot, reason in reasons.items():
-                self._slot_rows(slot).filter(state=SlotState.CLAIMED).update(state=SlotState.MISSED, reason=reason)
+                claims = self._slot_rows(slot).filter(state=SlotState.CLAIMED)
+                claims.update(state=SlotState.MISSED, reason=reason[: models.REASON_LENGTH])
         return True
 
     def unpublished(self) -> list[Unpublished]:
@@ -122,7 +132,8 @@ class Ledger:
                 .order_by()
             )
         return [
-            Unpublished(Slot(r.due_at, EntryName(r.entry)), Epoch(r.epoch), newest[r.entry] > r.due_at) for r in rows
+            Unpublished(Slot(r.due_at, EntryName(r.entry)), Epoch(r.epoch), newest[r.entry] > r.due_at, r.reason)
+            for r in rows
         ]
 
     def unstarted(self, since: dt.datetime, until: dt.datetime) -> list[Unstarted]:

@@ -15,6 +15,8 @@ from cutover.types import Side, SlotState
 SIDES = [(side.value, side.value) for side in Side]
 NAME_LENGTH = 200
 """The longest entry name: that of django-celery-beat's ``PeriodicTask.name``."""
+REASON_LENGTH = 200
+"""How much is kept of why a slot was missed, or can not be sent."""
 
 
 class Fence(models.Model):
@@ -92,7 +94,7 @@ class Slot(models.Model):
     suppressed = models.PositiveIntegerField(default=0)
     resent = models.PositiveSmallIntegerField(default=0)
     covers = models.PositiveIntegerField(default=0)
-    reason = models.CharField(max_length=200, blank=True)
+    reason = models.CharField(max_length=REASON_LENGTH, blank=True)
 
     class Meta:
         constraints: ClassVar = [

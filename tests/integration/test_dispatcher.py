@@ -396,9 +396,10 @@ def test_a_message_that_may_rightly_not_be_started_is_left_alone(ledger, broker,
 
 
 def test_a_message_that_expires_by_its_task_is_left_alone(ledger, broker, term, lost):
-    @broker.app.task(name="demo.tasks.note", expires=60, shared=False)
-    def note(label: str) -> None: ...
+    @broker.app.task(name="expiring", expires=60, shared=False)
+    def expiring(label: str) -> None: ...
 
+    lost.entry("a").task = expiring.name
     assert resend(ledger, broker, term, lost) == []
 
 

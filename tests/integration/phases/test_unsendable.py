@@ -82,6 +82,9 @@ def test_edits_that_can_not_be_sent_are_told_and_the_next_slot_after_they_are_me
     told = problems(switched)
     assert told.keys() == EDITS.keys()
     assert {name for name, (_, said) in EDITS.items() if said not in told[name]} == set(), told
+    for name, (_, said) in EDITS.items():
+        missed = Slot.objects.using(switched.alias).filter(entry=name, state="missed", due_at__gt=edited_at)
+        wait_until(lambda m=missed, s=said: m.filter(reason__contains=s).exists(), f"{name} is missed, and why", 20)
     silent, ticks = published(switched, *EDITS), len(published(switched, "ticking"))
     wait_until(lambda: len(published(switched, "ticking")) > ticks + 5, "the others go on")
     assert published(switched, *EDITS) == silent
