@@ -284,12 +284,15 @@ class Candidate:
         if self._outage_s is None:
             self._outage_s, self._backoff_s = clock.monotonic_s(), 0.1
             tell(Event.DATABASE_LOST, holder=self._who.holder, reason=str(exc))
-        elif clock.monotonic_s() - self._outage_s > LOOK_EVERY_S:
-            self._term = None
-            self._elector.stand(False)
         self._look_at_s = 0.0
         self._backoff_s = min(2 * self._backoff_s, LOOK_EVERY_S)
-        return self._backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not secrecy
+        wait_s = self._backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not secrecy
+        patience_s = self._outage_s + LOOK_EVERY_S - clock.monotonic_s()
+        if patience_s > 0:
+            return min(wait_s, patience_s)
+        self._term = None
+        self._elector.stand(False)
+        return wait_s
 
     def _database_found(self) -> None:
         if self._outage_s is not None:

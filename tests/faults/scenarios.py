@@ -114,7 +114,7 @@ SCENARIOS: Final = (
     Scenario(
         "database-cut-from-leader",
         ((0, "cut database", "leader"), (6.0, "mend database", "same")),
-        5.0,
+        EXPIRY_S,
         database=POSTGRES,
         may_miss=True,
         may_repeat=True,
