@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import click
 from celery.bin.beat import beat as beat_command
+from celery.bin.celery import celery as celery_command
 from celery.bin.worker import worker as worker_command
 from django.core.management.base import CommandError
 from django_prodserver.backends import base
@@ -35,16 +36,20 @@ class CeleryProcess(*_KINDS):  # type: ignore[misc]
 
     def __init__(self, **process: Any) -> None:
         try:
-            self.app = project.import_app(process.get("APP", ""), "PRODUCTION_PROCESSES[...]['APP']")
+            project.import_app(process.get("APP", ""), "PRODUCTION_PROCESSES[...]['APP']")
             conf.load()
         except ConfigurationError as exc:
             raise CommandError(str(exc)) from exc
+        self.app_path = ":".join(process["APP"].rsplit(".", 1))  # as celery spells it
         self.args = [*self._options(process.get("ARGS", {})), *(f"--{k}={v}" for k, v in self.fixed.items())]
 
     def start_server(self, *args: str) -> None:
         """Run the command in this process until it ends; its exit code is kept, its usage errors are one line."""
+        # Not `app.start`, which loses the exit code of a worker that failed; and by name, for else celery takes the app
+        # from the environment's APP, where a platform may keep a word of its own.
+        line = ["--app", self.app_path, self.command.name, *args]
         try:
-            code = self.app.start(argv=[self.command.name, *args])
+            code = celery_command.main(args=line, prog_name="celery", standalone_mode=False)
         except click.ClickException as exc:
             raise CommandError(f"celery {self.command.name}: {exc.format_message()}", returncode=exc.exit_code) from exc
         except click.exceptions.Abort:
