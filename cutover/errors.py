@@ -1,10 +1,12 @@
-"""Every error that cutover raises. Each message is one line that says what is wrong and what to do."""
+"""Every error that cutover raises. Message and remedy together are one line: what is wrong, and what to do."""
 
 from __future__ import annotations
 
 
 class CutoverError(Exception):
-    """Base of all errors raised by cutover."""
+    """Base of all errors raised by cutover. ``remedy`` is what to do, where the message does not say so itself."""
+
+    remedy = ""
 
 
 class ConfigurationError(CutoverError):
@@ -14,13 +16,19 @@ class ConfigurationError(CutoverError):
 class LeaseUnavailable(CutoverError):
     """Redis gave no usable answer; nothing is known about the lease."""
 
+    remedy = "start Redis, or mend the alias's LOCATION"
+
 
 class LedgerUnavailable(CutoverError):
     """The database gave no usable answer; nothing was written."""
 
+    remedy = "start the database, or mend DATABASES"
+
 
 class LedgerNotMigrated(LedgerUnavailable):
     """The database has no ledger yet: ``manage.py migrate`` has not run."""
+
+    remedy = ""
 
 
 class EntryRefused(CutoverError):

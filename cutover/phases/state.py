@@ -86,5 +86,5 @@ def _outage(alias: str, exc: Exception) -> LedgerUnavailable:
             return LedgerNotMigrated("The database has no ledger yet: run `manage.py migrate`.")
     except (DatabaseError, InterfaceError):
         connections[alias].close()
-    said = str(exc).strip().splitlines() or [type(exc).__name__]
-    return LedgerUnavailable(f"The database ({alias}) gives no answer: {said[0]}")
+    said = " ".join(str(exc).split()) or type(exc).__name__
+    return LedgerUnavailable(f"The database ({alias}) gives no answer: {said}")

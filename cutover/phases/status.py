@@ -38,8 +38,9 @@ def _gather(part: Callable[[Context, dict[str, Any]], None], context: Context, d
     try:
         part(context, data)
     except CutoverError as exc:
-        if str(exc) not in data["problems"]:
-            data["problems"].append(str(exc))
+        said = " ".join(str(exc).split())  # a driver's words may take several lines
+        if said not in data["problems"]:
+            data["problems"].append(said)
 
 
 def _cutover(context: Context, data: dict[str, Any]) -> None:

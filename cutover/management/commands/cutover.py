@@ -10,7 +10,9 @@ import datetime as dt
 import difflib
 import json
 import logging
+import os
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -94,9 +96,7 @@ class Command(BaseCommand):
         made["status"].add_argument("--check", action="store_true", help="exit 1 unless led and nothing overdue")
         made["status"].add_argument(
             "--role",
-            type=probe.Role,
-            choices=list(probe.Role),
-            metavar="|".join(probe.Role),
+            choices=[role.value for role in probe.Role],
             help="with --check: judge this host's own process, in one line, for a platform's probe",
         )
 
@@ -120,6 +120,7 @@ class Command(BaseCommand):
                 context = Context(conf.load(), self._quiet if as_json else self._progress)
                 if name == "status" and options["watch"]:
                     self._watch(context, options)
+                    return
                 report = _run(name, context, options)
         except KeyboardInterrupt:
             self._say(f"Interrupted. {_standing(context)}")
@@ -128,25 +129,33 @@ class Command(BaseCommand):
             code = _exit_code(exc)
             if as_json:
                 self._write_json({"command": name, "outcome": _outcome(code), "exit_code": code, "error": str(exc)})
-            self._say(str(exc))
+            self._say(f"{exc} -> {exc.remedy}" if exc.remedy else str(exc))
             sys.exit(code)
-        if as_json:
-            self._write_json(_document(report))
-        else:
-            self._render(report)
+        self._tell(report, as_json)
         if report.outcome.exit_code:
             sys.exit(report.outcome.exit_code)
 
     def _watch(self, context: Context, options: dict[str, Any]) -> None:
         while True:
             report = _status(context, options)
-            if options["json"]:
+            if self.stdout.isatty() and not options["json"]:
+                self.stdout.write("\x1b[H\x1b[2J", ending="")
+            if not self._tell(report, options["json"]):
+                return
+            clock.sleep(1.0)
+
+    def _tell(self, report: Report, as_json: bool) -> bool:
+        """Print the report; False when nobody reads any more, as behind ``| head``."""
+        try:
+            if as_json:
                 self._write_json(_document(report))
             else:
-                self.stdout.write("\x1b[H\x1b[2J" if self.stdout.isatty() else "", ending="")
                 self._render(report)
-                self.stdout.flush()
-            clock.sleep(1.0)
+            self.stdout.flush()
+        except BrokenPipeError:
+            _hang_up(self.stdout)
+            return False
+        return True
 
     def _render(self, report: Report) -> None:
         marks = MARKS if _can_say(self.stdout, "".join(MARKS.values())) else ASCII_MARKS
@@ -170,14 +179,21 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps(document))
 
     def _progress(self, line: str) -> None:
-        self.stderr.write(f"... {line}", self.style.NOTICE)
-        self.stderr.flush()
+        self._note(f"... {line}", self.style.NOTICE)
 
     def _quiet(self, line: str) -> None:
         """JSON is all that a program wants to read."""
 
     def _say(self, line: str) -> None:
-        self.stderr.write(f"cutover: {' '.join(line.split())}")
+        self._note(f"cutover: {' '.join(line.split())}")
+
+    def _note(self, line: str, style: Callable[[str], str] | None = None) -> None:
+        """Write to stderr. A phase does not stop half-way because nobody reads that any more."""
+        try:
+            self.stderr.write(line, style)
+            self.stderr.flush()
+        except BrokenPipeError:
+            _hang_up(self.stderr)
 
 
 def _run(name: str, context: Context, options: dict[str, Any]) -> Report:
@@ -196,7 +212,7 @@ def _run(name: str, context: Context, options: dict[str, Any]) -> Report:
 
 
 def _status(context: Context, options: dict[str, Any]) -> Report:
-    return probe.run(context, options["role"]) if options["role"] else status.run(context, options["check"])
+    return probe.run(context, probe.Role(options["role"])) if options["role"] else status.run(context, options["check"])
 
 
 def _document(report: Report) -> dict[str, Any]:
@@ -234,17 +250,27 @@ def _outcome(code: int) -> str:
 def _duration(text: str) -> dt.timedelta:
     units = {"s": 1, "m": 60, "h": 3600}
     number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
-    seconds = int(number) * units[unit]
+    seconds = _number(number) * units[unit]
     if not 1 <= seconds <= 7 * 24 * 3600:
-        raise ValueError(text)
+        raise ArgumentTypeError(f"{text!r} is no time from 1s to a week, such as 90s, 15m or 2h")
     return dt.timedelta(seconds=seconds)
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    number = _number(text)
     if number < 1:
-        raise ValueError(text)
+        raise ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return number
+
+
+def _number(text: str) -> int:
+    """A whole number, or 0 for what is none."""
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def _hang_up(stream: Any) -> None:
+    """Let a stream that nobody reads lead nowhere: its buffer would be an error again when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _can_say(stream: Any, text: str) -> bool:
