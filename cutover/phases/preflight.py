@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import importlib.metadata
 import threading
+from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections, router, transaction
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils.module_loading import import_string
 from django_celery_beat.models import PeriodicTask
+from kombu.connection import Connection
+from kombu.entity import Queue
 
 from cutover import clock, project
 from cutover.errors import ConfigurationError, CutoverError
@@ -41,9 +46,27 @@ def migrations(context: Context) -> Check:
         targets = [node for node in executor.loader.graph.leaf_nodes() if node[0] in _APPS]
         missing = [f"{step.app_label}.{step.name}" for step, _ in executor.migration_plan(targets)]
     if missing:
-        some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-        return Check("migrations", False, f"{len(missing)} not applied: {some}", "run `python manage.py migrate`")
+        return Check(
+            "migrations", False, f"{len(missing)} not applied: {_some(missing)}", "run `python manage.py migrate`"
+        )
+    if newer := _newer(executor.loader, targets):
+        remedy = "type this in the release that brought them"
+        return Check("migrations", False, f"the database is newer than this code: {_some(newer)}", remedy)
     return Check("migrations", True, "applied")
+
+
+def _newer(loader: MigrationLoader, targets: Sequence[tuple[str, str]]) -> list[str]:
+    """Migrations that were applied and come after the last one that this code has.
+
+    By their numbers: of older ones the code may have dropped some, as squashed.
+    """
+    last = {app: name[:4] for app, name in targets}
+    applied = [key for key in loader.applied_migrations if key not in loader.disk_migrations]
+    return sorted(f"{app}.{name}" for app, name in applied if name[:4] > last.get(app, "9999"))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def database(context: Context) -> Check:
@@ -88,7 +111,7 @@ def clocks(context: Context) -> Check:
         before = clock.now()
         seconds, micros = context.redis.time()
         apart["Redis"] = dt.datetime.fromtimestamp(seconds + micros / 1e6, dt.UTC) - _middle(before)
-    except (redis.RedisError, OSError):
+    except (redis.RedisError, OSError, CutoverError):
         pass  # the gate on Redis says so
     with outages(context.alias):
         before = clock.now()
@@ -109,25 +132,67 @@ def clocks(context: Context) -> Check:
 
 
 def broker(context: Context) -> Check:
-    """The broker is reached. Bounded by a thread: a transport's own time limits do not cover every hang."""
-    answer: list[str] = []
+    """The broker is reached and refuses no queue. Bounded by a thread: a transport's limits do not cover every hang."""
+    found: list[Check] = []
+    queues = _queues(context)
 
-    def connect() -> None:
+    def ask() -> None:
         try:
             with context.app.connection_for_write(connect_timeout=BROKER_TIMEOUT_S) as connection:
                 connection.ensure_connection(max_retries=0, timeout=BROKER_TIMEOUT_S)
                 connection.default_channel  # noqa: B018 - some transports connect here only
-            answer.append("")
+                refused = _refused(connection, queues)
         except Exception as exc:  # whatever the transport raises
-            answer.append(str(exc) or type(exc).__name__)
+            found.append(_no_answer(str(exc) or type(exc).__name__))
+        else:
+            remedy = "declare the queue in task_queues with the arguments that it has, or delete it once it is empty"
+            found.append(Check("broker", False, refused, remedy) if refused else Check("broker", True, "reached"))
 
-    thread = threading.Thread(target=connect, name="cutover-broker-probe", daemon=True)
+    thread = threading.Thread(target=ask, name="cutover-broker-probe", daemon=True)
     thread.start()
     thread.join(BROKER_TIMEOUT_S)
-    if answer == [""]:
-        return Check("broker", True, "reached")
-    said = answer[0] if answer else f"no answer within {BROKER_TIMEOUT_S:g} s"
+    return found[0] if found else _no_answer(f"no answer within {BROKER_TIMEOUT_S:g} s")
+
+
+def _no_answer(said: str) -> Check:
+    said = " ".join(said.split())
     return Check("broker", False, f"gives no answer: {said}", "start the broker, or mend the app's broker_url")
+
+
+def _queues(context: Context) -> list[Queue]:
+    """The queues to which messages of the code schedule go."""
+    named = context.app.amqp.queues
+    queues = list(named.values())
+    with contextlib.suppress(CutoverError, LookupError):  # told by the gates on the schedule
+        wanted = {entry.options.get("queue") for entry in context.entries.values()} - {None, *named}
+        queues += [queue if isinstance(queue, Queue) else named[queue] for queue in wanted]
+    return queues
+
+
+def _refused(connection: Connection, queues: Sequence[Queue]) -> str:
+    """What the broker has against the first queue, or exchange, that is there already with other arguments; or nothing.
+
+    What is not there yet is left to whoever publishes first. Only AMQP compares arguments.
+    """
+    if connection.transport.driver_type != "amqp":
+        return ""
+    for queue in queues:
+        for part in ("exchange", "queue"):
+            with contextlib.suppress(*connection.channel_errors):
+                _declare(queue, part, connection.channel(), passive=True)
+                try:
+                    _declare(queue, part, connection.channel(), passive=False)
+                except connection.channel_errors as exc:
+                    return f"refuses the {part} of {queue.name!r}: {' '.join(str(exc).split())}"
+    return ""
+
+
+def _declare(queue: Queue, part: str, channel: Any, *, passive: bool) -> None:
+    bound = queue(channel)
+    if part == "queue":
+        bound.queue_declare(passive=passive)
+    else:
+        bound.exchange.declare(passive=passive)
 
 
 def processes(context: Context) -> Check:
@@ -208,7 +273,9 @@ def guarded(gate: Any, context: Context) -> Check:
     try:
         found: Check = gate(context)
     except CutoverError as exc:
-        return Check(gate.__name__.replace("_", " "), False, str(exc), "see above")
+        name = "redis" if gate is lease_store else gate.__name__.replace("_", " ")
+        remedy = "mend the setting" if isinstance(exc, ConfigurationError) else exc.remedy
+        return Check(name, False, str(exc), remedy)
     return found
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from celery import Task
+from django.db import connections
+from django.db.migrations.recorder import MigrationRecorder
 from pytest_django import Settings
 
 from cutover import clock
@@ -39,6 +41,20 @@ Surroundings = Callable[[], Context]
 def test_a_sound_project_passes(context: Surroundings, gate: Callable[[Context], Any]) -> None:
     check = gate(context())
     assert check.ok, check
+
+
+def test_a_database_that_is_newer_than_the_code_is_named(context: Surroundings) -> None:
+    recorder = MigrationRecorder(connections[context().alias])
+    # Of an earlier number the code may have dropped one: squashed.
+    recorder.record_applied("cutover", "0000_squashed")
+    recorder.record_applied("cutover", "9998_of_the_next_release")
+    try:
+        check = preflight.migrations(context())
+    finally:
+        recorder.record_unapplied("cutover", "0000_squashed")
+        recorder.record_unapplied("cutover", "9998_of_the_next_release")
+    assert not check.ok
+    assert check.detail == "the database is newer than this code: cutover.9998_of_the_next_release"
 
 
 def test_rows_and_ledger_belong_in_one_database(context: Surroundings, alias: str, settings: Settings) -> None:
