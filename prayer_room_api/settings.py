@@ -3,12 +3,12 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from . import logs
+from .environment import Environment
 
-env = environ.Env()
+env = Environment()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
@@ -81,14 +81,14 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 LANGUAGE_CODE = "en"
-TIME_ZONE = env.str("TIME_ZONE", "UTC")
+TIME_ZONE = env.zone("TIME_ZONE", "UTC")
 USE_TZ = True
 
 # --- Data -----------------------------------------------------------------------------------------
 
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 
-DATABASES = {"default": env.db_url("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
+DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
 DATABASES["default"].update(CONN_MAX_AGE=env.int("CONN_MAX_AGE", 60), CONN_HEALTH_CHECKS=True)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE waits for the write lock at BEGIN; a transaction that asks for it later is refused at once.
@@ -149,7 +149,7 @@ REST_FRAMEWORK = {
 
 # --- E-mail and logs ------------------------------------------------------------------------------
 
-vars().update(env.email_url("EMAIL_URL", "consolemail://" if DEBUG else "smtp://localhost:25"))
+vars().update(env.email("EMAIL_URL", "consolemail://" if DEBUG else "smtp://localhost:25"))
 if EMAIL_FILE_PATH := vars()["EMAIL_FILE_PATH"]:
     # django-environ drops the slash that makes filemail:///var/mail absolute.
     EMAIL_FILE_PATH = "/" + EMAIL_FILE_PATH.lstrip("/")
@@ -159,7 +159,7 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Prayer room <noreply@localho
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
 LOGGING = logs.configure(
-    level=env.str("LOG_LEVEL", "INFO").upper(),
+    level=env.level("LOG_LEVEL", "INFO"),
     fmt=env.str("LOG_FORMAT", "console" if DEBUG else "json"),
 )
 
@@ -194,7 +194,9 @@ CUTOVER = {
     "CODE_SCHEDULE": env.str("CODE_SCHEDULE", "prayer_room_api.schedule.beat_schedule"),
 }
 
-PORT = env.int("PORT", 8000)
+PORT = env.port("PORT", 8000)
+# How long the web process takes requests after its SIGTERM, for routers that send some meanwhile: docs/web.md.
+WEB_DRAIN_S = env.int("WEB_DRAIN_S", 2)
 # django-prodserver 3 moved its servers into a package.
 _MOVED = find_spec("django_prodserver.backends.servers") is not None
 
@@ -205,11 +207,14 @@ PRODUCTION_PROCESSES = {
             "bind": env.str("WEB_BIND", f"0.0.0.0:{PORT}"),
             "workers": env.str("WEB_CONCURRENCY", "2"),
             "threads": env.str("WEB_THREADS", "4"),
-            # Less than the 30 s after which platforms kill: gunicorn waits all of it for a worker that got its SIGTERM
-            # within milliseconds of its fork and so never heard it.
-            "graceful-timeout": "25",
+            # Longer than any router keeps an idle connection (Heroku 90 s, nginx 60 s). The side that sends is to close
+            # it: the other one may do so just when a request is on its way. See docs/web.md.
+            "keep-alive": env.str("WEB_KEEP_ALIVE", "100"),
+            # With WEB_DRAIN_S less than the 30 s after which platforms kill.
+            "graceful-timeout": "23",
             "access-logfile": "-",
             "logger-class": "prayer_room_api.weblog.GunicornLogger",
+            "config": "python:prayer_room_api.webstart",
         },
     },
     "worker": {

@@ -30,6 +30,29 @@ def test_a_missing_key_is_said_in_one_line(manage, command):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "a-secret"),
+        ("DATABASE_URL", "postgres://u:a-secret@host:port/name"),
+        ("EMAIL_URL", "a-secret"),
+        ("CONN_MAX_AGE", "long"),
+        ("PORT", "http"),
+        ("PORT", "65536"),
+        ("TIME_ZONE", "Mars/Olympus"),
+        ("LOG_LEVEL", "chatty"),
+    ],
+)
+def test_a_wrong_value_is_said_in_one_line_that_does_not_repeat_it(manage, name, value):
+    answer = manage("check", SECRET_KEY=KEY, **{name: value})
+
+    assert answer.returncode == 1
+    [line] = answer.stderr.splitlines()
+    assert line.startswith(f"The environment variable {name} must be ")
+    assert value not in line
+    assert "a-secret" not in line
+
+
 def test_debugging_needs_no_key(manage):
     assert manage("check", DEBUG="1").returncode == 0
 

@@ -1,0 +1,70 @@
+"""A release under load, briefly: `make bench-web` measures it with a load tool."""
+
+import http.client
+import json
+import signal
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from demo.load import HEADERS, PATH
+from demo.processes import Process
+from demo.services import HOST
+from demo.waiting import wait_until
+from tests.support.site import Site
+
+pytestmark = pytest.mark.acceptance
+
+KEPT = 6
+BODY = json.dumps({"type": "prayer", "name": "A slow one", "content": "word " * 40}).encode()
+
+
+@pytest.fixture
+def door() -> Iterator[socket.socket]:
+    """The address that outlives each release; processes inherit it."""
+    with socket.create_server((HOST, 0), backlog=128) as listening:
+        yield listening
+
+
+def start(site: Site, name: str, door: socket.socket) -> Process:
+    env = {**site.env, "WEB_BIND": f"fd://{door.fileno()}"}
+    return site.processes.start(name, "python manage.py prodserver web", env, fds=[door.fileno()])
+
+
+def answer(connection: http.client.HTTPConnection) -> bool:
+    """Read once on a connection that is open; whether it stays so."""
+    connection.request("GET", PATH, headers=HEADERS)
+    response = connection.getresponse()
+    assert response.status == 200
+    response.read()
+    return not response.will_close
+
+
+def test_what_is_under_way_at_sigterm_is_answered_by_the_old_process(sqlite_site: Site, door: socket.socket) -> None:
+    old = start(sqlite_site, "old", door)
+    kept = [http.client.HTTPConnection(*door.getsockname(), timeout=20) for _ in range(KEPT)]
+    try:
+        assert all(answer(connection) for connection in kept), "each connection is kept open"
+        slow = http.client.HTTPConnection(*door.getsockname(), timeout=20)
+        kept.append(slow)
+        slow.putrequest("POST", PATH)
+        for name, value in {**HEADERS, "Content-Length": str(len(BODY))}.items():
+            slow.putheader(name, value)
+        slow.endheaders(BODY[:10])
+        new = start(sqlite_site, "new", door)
+        wait_until(lambda: new.output.count("Booting worker") == 2, "the new release is up")
+
+        old.send(signal.SIGTERM)
+        wait_until(lambda: "Handling signal: term" in old.output, "the old process has heard of its end")
+        with ThreadPoolExecutor(KEPT) as visitors:
+            stays = list(visitors.map(answer, kept[:KEPT]))
+        slow.send(BODY[10:])
+        assert slow.getresponse().status == 201
+        assert not any(stays), "each is told that its connection ends"
+        assert old.wait() == 0, old.output
+        assert new.stop() == 0, new.output
+    finally:
+        for connection in kept:
+            connection.close()
