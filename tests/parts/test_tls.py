@@ -63,3 +63,13 @@ def test_a_certificate_that_is_not_trusted_is_one_clear_line(
     assert "Traceback" not in command.output
     [line] = [line for line in command.output.splitlines() if " redis: " in line]
     assert "certificate verify failed" in line.lower()
+
+
+def test_a_server_that_speaks_no_tls_is_one_clear_line(sqlite_site: Site, valkey: Valkey) -> None:
+    sqlite_site.env["REDIS_URL"] = f"rediss://{HOST}:{valkey.port}/0?ssl_cert_reqs=none"
+    command = sqlite_site.cutover("phase1")
+    assert command.exit_code == 3
+    assert "Traceback" not in command.output
+    for gate in ("redis", "broker"):
+        [line] = [line for line in command.output.splitlines() if f" {gate}: " in line]
+        assert "gives no answer: " in line
