@@ -13,8 +13,8 @@ signal.signal(signal.SIGTERM, lambda number, frame: heard.append(time.monotonic(
 webstart.when_ready(None)
 worker = os.fork()
 if not worker:  # in the instant before it has handlers of its own
-    while True:
-        time.sleep(0.1)
+    time.sleep(10)
+    os._exit(1)
 os.kill(worker, signal.SIGTERM)
 status = os.waitpid(worker, 0)[1]
 by_the_worker = len(heard)
@@ -23,7 +23,7 @@ for again in range(2):
     os.kill(os.getpid(), signal.SIGTERM)
 while not heard:
     time.sleep(0.01)
-print(json.dumps([os.WIFEXITED(status), by_the_worker, heard[0] - began]))
+print(json.dumps([status == 0, by_the_worker, heard[0] - began]))
 """
 
 
