@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cutover import clock
-from cutover.phases import gates, preflight, strangers
+from cutover.phases import gates, messaging, preflight, strangers
 from cutover.phases.context import Context
 from cutover.phases.journal import at_work
 from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
@@ -47,14 +47,14 @@ def run(context: Context, no_code_beat: bool = False, stopped: Sequence[str] = (
 
 def _checks(context: Context, no_code_beat: bool) -> list[Check]:
     checks = [preflight.guarded(gate, context) for gate in (preflight.lease_store, preflight.clocks)]
-    context.progress(f"asking the broker, up to {preflight.BROKER_TIMEOUT_S:g} s")
+    context.progress(f"asking the broker, up to {messaging.BROKER_TIMEOUT_S:g} s")
     readable = gates.schedule_readable
-    others = [preflight.broker, preflight.versions, preflight.processes, readable, gates.no_unguarded_beat]
+    others = [messaging.broker, preflight.versions, preflight.processes, readable, gates.no_unguarded_beat]
     checks += [preflight.guarded(gate, context) for gate in others]
     if next(check.ok for check in checks if check.name == "code schedule"):
         checks.append(preflight.guarded(preflight.tasks, context))
         if next(check.ok for check in checks if check.name == "broker"):
-            checks.append(preflight.guarded(preflight.workers, context))
+            checks.append(preflight.guarded(messaging.workers, context))
     if no_code_beat:
         return [*checks, Check("code beat", True, "not asked for (--no-code-beat): nothing sends the code schedule")]
     return [*checks, preflight.guarded(gates.code_beat, context)]

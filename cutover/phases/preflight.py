@@ -1,11 +1,9 @@
-"""Gates on the surroundings: database, Redis, broker, clocks, processes, tasks and versions."""
+"""Gates on the surroundings: database, Redis, clocks, processes, tasks and versions; `messaging` has the broker's."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import importlib.metadata
-import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -18,8 +16,6 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils.module_loading import import_string
 from django_celery_beat.models import PeriodicTask
-from kombu.connection import Connection
-from kombu.entity import Queue
 
 from cutover import clock, project
 from cutover.errors import ConfigurationError, CutoverError
@@ -31,8 +27,6 @@ from cutover.phases.gates import SHOWN
 from cutover.phases.report import Check
 from cutover.phases.state import outages
 
-BROKER_TIMEOUT_S: Final = 5.0
-WORKERS_TIMEOUT_S: Final = 1.0
 CLOCKS_WARN: Final = dt.timedelta(seconds=1)
 CLOCKS_REFUSE: Final = dt.timedelta(seconds=5)
 OLDEST_BEAT: Final = (2, 9)
@@ -131,70 +125,6 @@ def clocks(context: Context) -> Check:
     return Check("clocks", True, f"against this host: {said}{late}")
 
 
-def broker(context: Context) -> Check:
-    """The broker is reached and refuses no queue. Bounded by a thread: a transport's limits do not cover every hang."""
-    found: list[Check] = []
-    queues = _queues(context)
-
-    def ask() -> None:
-        try:
-            with context.app.connection_for_write(connect_timeout=BROKER_TIMEOUT_S) as connection:
-                connection.ensure_connection(max_retries=0, timeout=BROKER_TIMEOUT_S)
-                connection.default_channel  # noqa: B018 - some transports connect here only
-                refused = _refused(connection, queues)
-        except Exception as exc:  # whatever the transport raises
-            found.append(_no_answer(str(exc) or type(exc).__name__))
-        else:
-            remedy = "declare the queue in task_queues with the arguments that it has, or delete it once it is empty"
-            found.append(Check("broker", False, refused, remedy) if refused else Check("broker", True, "reached"))
-
-    thread = threading.Thread(target=ask, name="cutover-broker-probe", daemon=True)
-    thread.start()
-    thread.join(BROKER_TIMEOUT_S)
-    return found[0] if found else _no_answer(f"no answer within {BROKER_TIMEOUT_S:g} s")
-
-
-def _no_answer(said: str) -> Check:
-    said = " ".join(said.split())
-    return Check("broker", False, f"gives no answer: {said}", "start the broker, or mend the app's broker_url")
-
-
-def _queues(context: Context) -> list[Queue]:
-    """The queues to which messages of the code schedule go."""
-    named = context.app.amqp.queues
-    queues = list(named.values())
-    with contextlib.suppress(CutoverError, LookupError):  # told by the gates on the schedule
-        wanted = {entry.options.get("queue") for entry in context.entries.values()} - {None, *named}
-        queues += [queue if isinstance(queue, Queue) else named[queue] for queue in wanted]
-    return queues
-
-
-def _refused(connection: Connection, queues: Sequence[Queue]) -> str:
-    """What the broker has against the first queue, or exchange, that is there already with other arguments; or nothing.
-
-    What is not there yet is left to whoever publishes first. Only AMQP compares arguments.
-    """
-    if connection.transport.driver_type != "amqp":
-        return ""
-    for queue in queues:
-        for part in ("exchange", "queue"):
-            with contextlib.suppress(*connection.channel_errors):
-                _declare(queue, part, connection.channel(), passive=True)
-                try:
-                    _declare(queue, part, connection.channel(), passive=False)
-                except connection.channel_errors as exc:
-                    return f"refuses the {part} of {queue.name!r}: {' '.join(str(exc).split())}"
-    return ""
-
-
-def _declare(queue: Queue, part: str, channel: Any, *, passive: bool) -> None:
-    bound = queue(channel)
-    if part == "queue":
-        bound.queue_declare(passive=passive)
-    else:
-        bound.exchange.declare(passive=passive)
-
-
 def processes(context: Context) -> Check:
     """Every production process has a backend and an app that can be imported."""
     wrong: list[str] = []
@@ -232,31 +162,6 @@ def tasks(context: Context) -> Check:
         remedy = "give the app task_cls='cutover.guard.GuardedTask', or the task base=GuardedTask"
         return Check("tasks", False, f"without the run guard: {', '.join(bare[:SHOWN])}", remedy)
     return Check("tasks", True, f"{len(wanted)} registered and guarded")
-
-
-def workers(context: Context) -> Check:
-    """No worker that answers runs a task of the code schedule without the run guard."""
-    try:
-        with context.app.connection_for_write() as connection:
-            asked = context.app.control.inspect(timeout=WORKERS_TIMEOUT_S, connection=connection)
-            answers: dict[str, list[str]] = asked.registered("run_guard") or {}
-    except Exception as exc:  # whatever the transport raises
-        return Check(
-            "workers", False, f"can not be asked: {str(exc) or type(exc).__name__}", "see the gate on the broker"
-        )
-    wanted = {str(entry.task) for entry in context.entries.values()}
-    bare = sorted(
-        f"{worker} runs {task}"
-        for worker, listed in answers.items()
-        for task, _, details in (line.partition(" ") for line in listed)
-        if task in wanted and "run_guard=" not in details
-    )
-    if bare:
-        remedy = "let the old release's workers end, or give their app task_cls='cutover.guard.GuardedTask'"
-        return Check("workers", False, f"without the run guard: {', '.join(bare[:SHOWN])}", remedy)
-    if not answers:
-        return Check("workers", True, "none answers: nothing runs what is sent, as far as can be told")
-    return Check("workers", True, f"{len(answers)} answer, all guarded")
 
 
 def versions(context: Context) -> Check:

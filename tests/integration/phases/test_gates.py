@@ -13,7 +13,7 @@ from pytest_django import Settings
 from cutover import clock
 from cutover.errors import PhaseFailed
 from cutover.models import UnguardedBeat
-from cutover.phases import gates, preflight, strangers
+from cutover.phases import gates, messaging, preflight, strangers
 from cutover.phases.context import Context
 from prayer_room_api.celery import app as celery_app
 
@@ -29,11 +29,11 @@ Surroundings = Callable[[], Context]
         preflight.database,
         preflight.lease_store,
         preflight.clocks,
-        preflight.broker,
+        messaging.broker,
         preflight.versions,
         preflight.processes,
         preflight.tasks,
-        preflight.workers,
+        messaging.workers,
         gates.schedule_readable,
         gates.no_unguarded_beat,
     ],
