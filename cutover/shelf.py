@@ -6,6 +6,7 @@ deletes it. So a copy is read, and a new file is moved into place.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import shelve
 import shutil
@@ -22,18 +23,21 @@ from cutover.events import Event, tell
 
 SUFFIXES: Final = ("", ".db", ".dat", ".bak", ".dir")
 """What the dbm modules append to the name."""
+PENDING: Final = "-wal"
+"""What SQLite, the dbm of Python 3.13 and later, has not yet put into its file while that is open, or after a crash."""
+TRIES: Final = 5
+"""How often a copy is begun again because the beat wrote meanwhile; it does so every few minutes."""
 
 
 def read(filename: str | None) -> dict[str, dt.datetime]:
     """Each entry's last run (aware, UTC) as the file has it; empty when there is no such file or it can not be read."""
-    files = _files(filename)
-    if not filename or not files:
+    if not filename or not _files(filename):
         return {}
     with tempfile.TemporaryDirectory() as folder:
         try:
-            for file in files:
-                shutil.copy2(file, folder)
-            with shelve.open(str(Path(folder) / Path(filename).name), flag="r") as store:  # noqa: S301 - beat's own file
+            _copy(filename, folder)
+            # "w": for a copy of what SQLite holds open, and it is ours to write.
+            with shelve.open(str(Path(folder) / Path(filename).name), flag="w") as store:  # noqa: S301 - beat's own file
                 entries: Mapping[str, ScheduleEntry] = store.get("entries", {})
                 return {name: maybe_make_aware(e.last_run_at).astimezone(dt.UTC) for name, e in entries.items()}
         except Exception as exc:  # whatever a damaged pickle or dbm raises; the ledger is the record
@@ -51,6 +55,7 @@ def write(filename: str | None, entries: Mapping[str, ScheduleEntry], app: Celer
             made = Path(folder) / target.name
             with shelve.open(str(made), flag="n") as store:  # noqa: S301 - beat's own file
                 store.update(_content(entries, app))
+            Path(filename + PENDING).unlink(missing_ok=True)  # a crash left it; SQLite would put it into the new file
             for file in _files(str(made)):
                 file.replace(target.parent / file.name)
     except Exception as exc:  # a full disk, or an entry that can not be pickled; the ledger is the record
@@ -66,5 +71,24 @@ def _content(entries: Mapping[str, ScheduleEntry], app: Celery) -> dict[str, Any
     }
 
 
-def _files(filename: str | None) -> list[Path]:
-    return [Path(filename + s) for s in SUFFIXES if Path(filename + s).is_file()] if filename else []
+def _copy(filename: str, folder: str) -> None:
+    """Copy the file, and what is pending of it, as it was at one moment."""
+    for _ in range(TRIES):
+        with contextlib.suppress(FileNotFoundError):  # the beat has closed it meanwhile
+            before = _stamps(filename)
+            for file in before:
+                shutil.copy2(file, folder)
+            if _stamps(filename) == before:
+                return
+        for copy in Path(folder).iterdir():
+            copy.unlink()
+    raise OSError(f"it is written to all the time ({TRIES} tries)")
+
+
+def _stamps(filename: str) -> dict[Path, tuple[int, int]]:
+    stats = {file: file.stat() for file in (*_files(filename), Path(filename + PENDING)) if file.exists()}
+    return {file: (stat.st_mtime_ns, stat.st_size) for file, stat in stats.items()}
+
+
+def _files(filename: str) -> list[Path]:
+    return [Path(filename + suffix) for suffix in SUFFIXES if Path(filename + suffix).is_file()]
