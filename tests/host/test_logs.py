@@ -10,7 +10,7 @@ def logged(manage):
     """What a piece of code writes to the log of a production process."""
 
     def run(code: str) -> list[dict]:
-        answer = manage("shell", "--no-imports", "-c", code, SECRET_KEY="x")
+        answer = manage("shell", "-v", "0", "-c", code, SECRET_KEY="x")
         assert answer.returncode == 0, answer.stderr
         return [json.loads(line) for line in answer.stderr.splitlines()]
 

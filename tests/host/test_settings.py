@@ -13,7 +13,7 @@ def setting(manage):
 
     def evaluate(expression: str, **environment: str):
         code = f"import json; from django.conf import settings as s; print(json.dumps({expression}))"
-        answer = manage("shell", "--no-imports", "-c", code, SECRET_KEY=KEY, **environment)
+        answer = manage("shell", "-v", "0", "-c", code, SECRET_KEY=KEY, **environment)
         assert answer.returncode == 0, answer.stderr
         return json.loads(answer.stdout)
 

@@ -18,6 +18,7 @@ from celery.beat import PersistentScheduler
 from celery.schedules import crontab
 from django.db import connections
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
+from pytest_django import Settings
 
 from cutover import clock, shelf
 from cutover.elector import News
@@ -423,12 +424,10 @@ def test_two_schedulers_in_one_process_are_two_candidates(rows, redis_client, tm
     assert redis_client.keys("{cutover*") == []
 
 
-def test_a_code_scheduler_knows_celerys_own_default_entries(rows, tmp_path: Path):
-    celery_app.conf.result_expires = 3600
-    try:
-        scheduler = CodeScheduler(app=celery_app, schedule_filename=str(tmp_path / "schedule"))
-        assert ("celery.backend_cleanup" in scheduler.schedule) is bool(celery_app.backend.supports_autoexpire is False)
-        scheduler.close()
-        assert list(tmp_path.iterdir()) == [], "who has not led leaves no file"
-    finally:
-        celery_app.conf.result_expires = None
+def test_a_code_scheduler_knows_celerys_own_default_entries(rows, settings: Settings, tmp_path: Path):
+    settings.CELERY_RESULT_EXPIRES = 3600
+    assert celery_app.backend.supports_autoexpire is False
+    scheduler = CodeScheduler(app=celery_app, schedule_filename=str(tmp_path / "schedule"))
+    assert "celery.backend_cleanup" in scheduler.schedule
+    scheduler.close()
+    assert list(tmp_path.iterdir()) == [], "who has not led leaves no file"

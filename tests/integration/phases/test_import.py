@@ -1,17 +1,17 @@
 """The code schedule in the rows: whole, disabled, once; and nothing of anybody else's written over."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from celery.schedules import crontab, solar
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
+from pytest_django import Settings
 
 from cutover.importer import CLEANUP, EntriesRefused, Import, import_entries
 from cutover.models import CarriedEntry
 from cutover.phases.context import Context
 from cutover.phases.gates import differences
-from prayer_room_api.celery import app as celery_app
 
 pytestmark = pytest.mark.integration
 
@@ -149,16 +149,8 @@ def test_a_row_that_was_deleted_is_made_again(context: Surroundings) -> None:
     assert run(context()).created == ["hourly"]
 
 
-@pytest.fixture
-def expiring_results() -> Iterator[None]:
-    """The app lets results expire, on a backend that needs help with it."""
-    celery_app.conf.result_expires = 3600
-    yield
-    celery_app.conf.result_expires = None
-
-
-@pytest.mark.usefixtures("expiring_results")
-def test_celerys_own_clean_up_is_carried_over_where_celery_adds_it(context: Surroundings) -> None:
+def test_celerys_own_clean_up_is_carried_over_where_celery_adds_it(context: Surroundings, settings: Settings) -> None:
+    settings.CELERY_RESULT_EXPIRES = 3600  # on a backend that needs help with it
     assert isinstance(context().entries[CLEANUP].schedule, crontab)
     run(context())
     assert task(context(), CLEANUP).expire_seconds == 12 * 3600
