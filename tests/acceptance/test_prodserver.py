@@ -1,17 +1,15 @@
 """``manage.py prodserver`` starts the host's processes, on django-prodserver 3.x and on 2.4.0, and they work."""
 
 import importlib.metadata
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from demo.census import read_runs, wait_until_quiet
-from demo.processes import ROOT
 from demo.services import HOST, free_port
 from demo.waiting import wait_until
+from tests.support.releases import directory_of
 from tests.support.site import Site
 
 pytestmark = pytest.mark.acceptance
@@ -22,15 +20,8 @@ SINCE_3 = not importlib.metadata.version("django-prodserver").startswith("2.")
 
 @pytest.fixture(scope="session")
 def old_prodserver() -> Path:
-    """A directory that holds django-prodserver 2.4.0 and nothing else; kept for the next run."""
-    directory = ROOT / "var" / "cache" / f"django-prodserver-{OLD}"
-    if not (directory / "django_prodserver").exists():
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        requirement = f"django-prodserver=={OLD}"
-        installation = subprocess.run([*pip, "--target", str(directory), requirement], capture_output=True, text=True)
-        if installation.returncode:
-            pytest.skip(f"{requirement} can not be downloaded: {installation.stderr.strip().splitlines()[-1]}")
-    return directory
+    """A directory that holds django-prodserver 2.4.0 and nothing else."""
+    return directory_of(f"django-prodserver=={OLD}", alone=True)
 
 
 @pytest.fixture(params=["installed", OLD])
