@@ -12,6 +12,7 @@ from celery.beat import Scheduler
 from celery.schedules import crontab
 from django.db import connections
 from django.db.models import Model
+from django_celery_beat.models import PeriodicTask
 from kombu import pools
 from pytest_django import Settings
 
@@ -110,6 +111,7 @@ def context(
     }
     Fence.objects.using(alias).get_or_create(id=1)
     Cutover.objects.using(alias).get_or_create(id=1)
+    PeriodicTask.objects.using(alias).all().delete()  # those of a data migration, where no test has emptied the table
     yield lambda: Context(conf.load())
     celery_app.pool.force_close_all()
     pools.reset()
