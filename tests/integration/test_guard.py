@@ -2,7 +2,6 @@
 
 import datetime as dt
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,13 +14,12 @@ from cutover.types import EntryName, Slot
 from demo.census import read_runs
 from demo.processes import Process
 from demo.waiting import wait_until
-from tests.support.rooms import give_time
+from tests.support.rooms import give_time, wait_for_rest
 from tests.support.site import Site
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
 
 DEFERRED_AT_MOST_S = 20.0
-AT_REST_S = 0.5
 
 
 class Books:
@@ -88,11 +86,8 @@ def labels(site: Site) -> Counter[str]:
 
 
 def stop(process: Process) -> int:
-    """Stop a worker that has come to rest; its exit code.
-
-    A celery worker that is told to end in the very moment in which a task ends waits half a minute for itself.
-    """
-    wait_until(lambda: time.time() - process.log.stat().st_mtime > AT_REST_S, "the worker has come to rest")
+    """Stop a worker, once it has come to rest; its exit code."""
+    wait_for_rest(process)
     return process.stop()
 
 

@@ -1,11 +1,13 @@
 """What the tests of the lock rooms do again and again."""
 
 import threading
+import time
 from collections.abc import Callable
 
 from django.db import connections
 
 from cutover import clock
+from demo.processes import Process
 from demo.waiting import wait_until
 
 
@@ -20,6 +22,14 @@ def give_time(seconds: float, description: str, unless: Callable[[], object] = l
     """Let time pass in which something must not happen; ends early ``unless`` it does all the same."""
     until = clock.monotonic_s() + seconds
     wait_until(lambda: clock.monotonic_s() > until or unless(), description, seconds + 10, poll_s=0.002)
+
+
+def wait_for_rest(worker: Process, rest_s: float = 0.5) -> None:
+    """Return when a worker has said nothing for ``rest_s``.
+
+    One that is told to end in the very moment in which a task ends waits half a minute for itself: Celery's own affair.
+    """
+    wait_until(lambda: time.time() - worker.log.stat().st_mtime > rest_s, "the worker has come to rest")
 
 
 def in_threads(*calls: Callable[[], object]) -> list[object]:
