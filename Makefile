@@ -13,7 +13,7 @@ LINT_ENV := SECRET_KEY=a-key-for-lint-runs-only-0123456789-abcdefghijklmnopqrstu
 
 .DEFAULT_GOAL := help
 SESSION ?= oldest newest
-.PHONY: help venv test rehearse versions soak freeze mutants bench-schedules bench-burst bench-web model lint bench-guard demo services clean
+.PHONY: help venv test rehearse journeys versions soak freeze mutants bench-schedules bench-burst bench-web model lint bench-guard demo services clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -33,12 +33,14 @@ test: $(STAMP) ## Run the tests
 	$(BIN)/python -m pytest -n 4 -m "not figures"
 	$(BIN)/python -m pytest -m figures
 
-rehearse: $(STAMP) ## Play the whole migration, release by release, on every test platform, host project and broker
+rehearse: $(STAMP) journeys ## Play the whole migration, release by release, on every test platform, host project and broker
 	$(BIN)/python -m tests.platform
-	$(BIN)/python -m pytest tests/hosts tests/parts --long
+
+journeys: $(STAMP) ## Take every host project and every part of production through phase 1 to 4 and back
+	$(BIN)/python -m pytest -n 4 tests/hosts tests/parts --long
 
 versions: $(STAMP) ## Run the quick tests on other versions: make versions SESSION="oldest newest"
-	$(BIN)/python -m nox -s $(SESSION)
+	$(BIN)/python -m nox --error-on-missing-interpreters -s $(SESSION)
 
 soak: $(STAMP) ## Break things at random: make soak MINUTES=20 [SEED=n]
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
