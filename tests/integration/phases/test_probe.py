@@ -93,6 +93,7 @@ def test_a_leader_that_leaves_due_entries_unsent_fails(
 ) -> None:
     with beat(Side.CODE):
         wait_until(lambda: asked(context(), Role.LEADER)[0], "the beat leads")
+        wait_until(lambda: Entry.objects.using(alias).filter(name="yearly").exists(), "it has noted its entries")
         _owe(context())
         ok, line = asked(context(), Role.ANY)
         assert not ok
