@@ -10,6 +10,7 @@ from cutover import clock, models
 from cutover.errors import CutoverError
 from cutover.phases import strangers
 from cutover.phases.context import Context
+from cutover.phases.gates import SHOWN
 from cutover.phases.lateness import overdue, stuck
 from cutover.phases.report import Outcome, Report, command
 from cutover.phases.state import outages, read
@@ -132,7 +133,9 @@ def _judge(data: dict[str, Any]) -> None:
             problems.append(f"the leader {held['holder']} has lost its connection to Redis")
     for late in data.get("overdue", []):
         problems.append(f"{late['entry']} is overdue since {late['due_at']}")
-    problems += [f"{name} is not sent: {why}" for name, why in data.get("unsendable", {}).items()]
+    unsent = [f"{name} is not sent: {why}" for name, why in data.get("unsendable", {}).items()]
+    problems += unsent[:SHOWN]
+    problems += [f"{len(unsent) - SHOWN} more entries are not sent"] if len(unsent) > SHOWN else []
     problems += data.get("stuck", [])
     problems += [f"a beat without the lease was heard: {beat['origin']}" for beat in data.get("unguarded_beats", [])]
     data["healthy"] = not problems

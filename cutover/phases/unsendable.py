@@ -1,38 +1,29 @@
-"""Which entries of the active side can not be sent as they stand, and why; what is stuck is asked of celery itself."""
+"""Which entries of the active side can not be sent as they stand, and why; the leader has noted what celery says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import islice
-from typing import Final
 
-from celery.beat import ScheduleEntry
 from django_celery_beat.models import PeriodicTask
 
 from cutover import beside, models, rows
-from cutover.messages import Builder, Unsendable
 from cutover.phases.context import Context
 from cutover.phases.state import outages
 from cutover.types import EntryName, Side, SlotState
 
-_ASKED: Final = 100
-"""Of how many stuck entries celery is asked; in an outage of the broker all are stuck, and none is at fault."""
-
 
 def unsendable(context: Context, side: Side) -> dict[EntryName, str]:
-    """Why, by entry: rows that can not be read, and what is claimed and celery can not send.
+    """Why, by entry: rows that can not be read, and claims whose message the leader could not send.
 
-    Raises LedgerUnavailable; for the code side ConfigurationError or EntriesRefused too.
+    Raises LedgerUnavailable.
     """
     with outages(context.alias):
-        stuck = _stuck(context)
+        noted = models.Slot.objects.using(context.alias).filter(state=SlotState.CLAIMED).exclude(reason="")
+        found = {EntryName(name): why for name, why in noted.order_by("due_at").values_list("entry", "reason")}
         if side is Side.CODE:
-            return dict(_refused(context, [context.entries[n] for n in stuck if n in context.entries]))
+            return found
         enabled = rows.with_schedules(PeriodicTask.objects.using(context.alias).filter(enabled=True))
         reader = beside.Reader(context.app, beside.load(context.alias))
-    found: dict[EntryName, str] = {}
-    entries = []
     for row in enabled:
         name = EntryName(row.name)
         if row.scheduler is None:
@@ -45,9 +36,7 @@ def unsendable(context: Context, side: Side) -> dict[EntryName, str]:
             continue
         if why := rows.unreadable(row):
             found[name] = f"its row can not be sent: {why}"
-        elif name in stuck:
-            entries.append(reader.entry(row))
-    return found | dict(_refused(context, entries))
+    return found
 
 
 def unknown_tasks(context: Context, side: Side) -> dict[EntryName, str]:
@@ -60,20 +49,3 @@ def unknown_tasks(context: Context, side: Side) -> dict[EntryName, str]:
         enabled = PeriodicTask.objects.using(context.alias).filter(enabled=True).order_by("name")
         named = list(enabled.exclude(task__in=list(context.app.tasks.keys())).values_list("name", "task"))
     return {EntryName(name): task for name, task in named}
-
-
-def _stuck(context: Context) -> set[EntryName]:
-    """The entries that have a claim which is not published."""
-    claims = models.Slot.objects.using(context.alias).filter(state=SlotState.CLAIMED)
-    return {EntryName(name) for name in claims.values_list("entry", flat=True).distinct().order_by()}
-
-
-def _refused(context: Context, entries: Iterable[ScheduleEntry]) -> Iterator[tuple[EntryName, str]]:
-    """Those of ``entries`` that celery can not send, and what it says."""
-    builder = None
-    for entry in islice(entries, _ASKED):
-        builder = builder or Builder(context.app)
-        try:
-            builder.message(entry)
-        except Unsendable as exc:
-            yield EntryName(entry.name), f"celery can not send it: {exc}"

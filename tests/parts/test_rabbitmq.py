@@ -77,7 +77,8 @@ def test_a_row_that_the_broker_refuses_holds_up_no_other(
             assert {b - a for a, b in pairwise(sorted(ran(name)))} == {dt.timedelta(seconds=1)}
         assert ran("bad") == []
         said = sqlite_site.cutover("status", "--check").output
-        assert "claimed slots are not published, the oldest bad" in said
+        assert "Problem: bad is not sent: " in said
+        assert "NOT_FOUND" in said
         assert "the broker refuses it: Basic.publish: (404) NOT_FOUND" in beat.output
         assert sqlite_site.manage("shell", "-c", MENDED).exit_code == 0
         wait_until(lambda: ran("bad"), "the mended row is run", timeout_s=20)
@@ -106,7 +107,12 @@ def test_a_queue_that_the_broker_refuses_is_one_clear_line_and_nothing_is_lost(
             line, remedy = phase.output.splitlines()[at : at + 2]
             assert "refuses the queue of 'celery': Queue.declare: (406) PRECONDITION_FAILED" in line
             assert "declare the queue in task_queues with the arguments that it has" in remedy
-            wait_until(lambda: any("are not published" in said for said in site.status()["problems"]), "status says it")
+            wait_until(
+                lambda: any(
+                    "is not sent: " in said and "PRECONDITION_FAILED" in said for said in site.status()["problems"]
+                ),
+                "status says it",
+            )
 
             queue(connection.channel()).delete()
             worker = site.prodserver("worker")
