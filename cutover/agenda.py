@@ -75,6 +75,10 @@ class Agenda:
         """How old a slot of that entry may be to be still sent; KeyError when the schedule has none."""
         return self._items[name].rule.window
 
+    def longest_window(self) -> dt.timedelta:
+        """How old a slot of any entry may be to be still sent; nothing where the schedule is empty."""
+        return max((item.rule.window for item in self._items.values()), default=dt.timedelta(0))
+
     def fingerprints(self) -> dict[EntryName, str]:
         """What each entry's schedule means, as the ledger remembers it."""
         return {name: item.fingerprint for name, item in self._items.items()}

@@ -30,6 +30,8 @@ PROMPT: Final = dt.timedelta(seconds=30)
 """Without catching up, a slot this late is still sent: a busy leader is late, it has not been away."""
 PRUNE_EVERY_S: Final = 3600.0
 PRUNE_MOST: Final = 5_000
+PRUNE_ON_S: Final = 60.0
+"""When to go on where there was more to forget: a hundred entries a minute make more slots than 5,000 an hour."""
 
 Entries = dict[EntryName, tuple[ScheduleEntry, CatchUpRule, Limits]]
 
@@ -253,6 +255,8 @@ class Candidate:
             self._prune_at_s = clock.monotonic_s() + PRUNE_EVERY_S
             if pruned := self._ledger.prune(PRUNE_MOST):
                 tell(Event.LEDGER_PRUNED, slots=pruned)
+            if pruned >= PRUNE_MOST:
+                self._prune_at_s = clock.monotonic_s() + PRUNE_ON_S
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 

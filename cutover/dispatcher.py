@@ -29,8 +29,8 @@ HEADER_EPOCH: Final = "cutover_epoch"
 OWN_FAULTS: Final = (TypeError, ValueError, LookupError, AttributeError, SerializationError)
 """An entry's own faults: arguments that the task does not take or that do not serialise, a queue that is not there."""
 
-WAITS: Final = frozenset({"countdown", "eta", "expires"})
-"""Options by which a message waits, or lapses."""
+WAITS: Final = frozenset({"countdown", "eta", "expires", "expiration"})
+"""Options by which a message waits, or lapses; the last one is the broker's own (AMQP)."""
 
 Publish = Callable[[ScheduleEntry], None]
 """Hands one entry's message to the broker; raises whatever the broker's client raises."""
@@ -89,6 +89,7 @@ class Dispatcher:
         """
         sent = Sent()
         self._confirm([])
+        self._ledger.confirm_started()
         self._sweep_at, self._is_blocked = None, False
         hopeless: dict[Slot, str] = {}
         stuck: list[tuple[ScheduleEntry, Slot, Epoch]] = []
@@ -122,18 +123,20 @@ class Dispatcher:
         """Publish once more what no worker has started for ``after``, then for twice as long; False when fenced.
 
         A worker that is killed can take a message with it that it has not acknowledged to anybody's books: the run
-        guard makes it safe to send another. Left alone: an entry whose messages expire or are to wait, one that this
-        side does not have, and a slot older than its catch-up window.
+        guard makes it safe to send another. Left alone: an entry whose messages expire or are to wait, one whose task
+        has no run guard (any more), one that this side does not have, and a slot older than its catch-up window. At
+        most a chunk is sent at one look: what waits for a worker that is long away is no flood.
         """
         now = clock.now()
         lost = [
             (entry, found.slot)
-            for found in self._ledger.unstarted(guarded_since, now - after)
+            for found in self._ledger.unstarted(guarded_since, now - after, now - agenda.longest_window())
             if (entry := agenda.entry(found.slot.entry)) is not None
             and not _may_wait(entry)
+            and not _is_bare(entry)
             and now - found.slot.due_at <= agenda.window(found.slot.entry)
             and now - found.published_at >= after * 2**found.resent
-        ]
+        ][:CHUNK]
         if not lost:
             return True
         if not self._ledger.resend(term, [slot for _, slot in lost]):
@@ -227,7 +230,15 @@ class Dispatcher:
 def _may_wait(entry: ScheduleEntry) -> bool:
     """Whether a worker may rightly not start the entry's message yet, or never."""
     task = entry.app.tasks.get(entry.task)
-    return bool(entry.options.keys() & WAITS) or getattr(task, "expires", None) is not None
+    if getattr(task, "expires", None) is not None or getattr(task, "rate_limit", None) is not None:
+        return True
+    return bool(entry.options.keys() & WAITS)
+
+
+def _is_bare(entry: ScheduleEntry) -> bool:
+    """Whether the entry's task is known here, and has no run guard: nothing would drop a further message."""
+    task = entry.app.tasks.get(entry.task)
+    return task is not None and not getattr(task, "run_guard", None)
 
 
 def _because(reason: str, fault: str) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, Final
 
@@ -25,7 +27,11 @@ from cutover.types import EntryName, Epoch, Slot, Start
 HEADER_REDELIVERED: Final = "cutover_redelivered"
 """Carried by a message that was put off: what the broker knew of the first one is lost otherwise."""
 HEADER_ATTEMPT: Final = "cutover_attempt"
-"""Carried by a message that was put off: the mark of the run that did not begin, though the ledger may have it."""
+"""Carried by a message that was put off: the marks of runs that did not begin, though the ledger may have one of them.
+
+One a line, the first and the latest ones: what is tried in the middle of an outage is not committed.
+"""
+_LATEST_ATTEMPTS: Final = 20
 DEFER_S: Final = 5.0
 """After how long a message that was put off is tried again (half as much to twice as much)."""
 HEARD_EVERY_S: Final = 10.0
@@ -67,24 +73,25 @@ def _admit(task: Task, slot: Slot, args: tuple[Any, ...], kwargs: dict[str, Any]
     if task.request.retries or task.request.called_directly:
         return  # a retry of a run that was admitted
     ledger, mark = _ledger(), worker.this().sign()
+    attempts = (task.request.get(HEADER_ATTEMPT) or "").splitlines()
     try:
         epoch = Epoch(task.request.get(HEADER_EPOCH) or 0)
         outcome = ledger.runs.start(slot, epoch, mark, origin)
         if outcome is Start.STARTED:
             return
-        attempt = task.request.get(HEADER_ATTEMPT)
-        if outcome is Start.ALREADY_STARTED and attempt and ledger.runs.resume(slot, attempt, mark):
+        if outcome is Start.ALREADY_STARTED and any(ledger.runs.resume(slot, mine, mark) for mine in attempts):
             return  # it was committed, but its answer never came: nothing ran then
         if outcome is Start.ALREADY_STARTED and task.acks_late and _is_redelivered(task):
             run = ledger.runs.read(slot)
             if not run.has_ended:
                 _resume(task, slot, run.worker, mark, args, kwargs)
                 return
-        ledger.runs.count_suppressed(slot)
     except LedgerUnavailable as exc:
         if _config().run_without_database:
             return
-        raise _put_off(task, slot, args, kwargs, str(exc), mark) from exc
+        raise _put_off(task, slot, args, kwargs, str(exc), [*attempts, mark]) from exc
+    with suppress(LedgerUnavailable):  # it is known to have been started: dropped, counted or not
+        ledger.runs.count_suppressed(slot)
     tell(Event.RUN_SUPPRESSED, entry=slot.entry, due_at=slot.due_at.isoformat(), outcome=outcome.value)
     raise Ignore(f"slot {slot.entry} {slot.due_at.isoformat()} has been run")
 
@@ -99,7 +106,7 @@ def _resume(task: Task, slot: Slot, began_by: str, mark: str, args: tuple[Any, .
 
 
 def _put_off(
-    task: Task, slot: Slot, args: tuple[Any, ...], kwargs: dict[str, Any], reason: str, attempt: str = ""
+    task: Task, slot: Slot, args: tuple[Any, ...], kwargs: dict[str, Any], reason: str, attempts: Sequence[str] = ()
 ) -> Ignore:
     """Send the same message again for later, with the same id and count of retries; returns what to raise."""
     again = task.signature_from_request(
@@ -114,7 +121,7 @@ def _put_off(
         HEADER_ENTRY: slot.entry,  # of a message that came without: later another slot would be inferred
         HEADER_DUE_AT: slot.due_at.isoformat(),
         HEADER_REDELIVERED: _is_redelivered(task),
-        HEADER_ATTEMPT: attempt,
+        HEADER_ATTEMPT: "\n".join([*attempts[:1], *attempts[1:][-_LATEST_ATTEMPTS:]]),
     }
     again.apply_async(headers=headers)
     tell(Event.RUN_DEFERRED, entry=slot.entry, due_at=slot.due_at.isoformat(), reason=reason)

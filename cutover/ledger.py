@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from django.db import IntegrityError
-from django.db.models import F, Max, QuerySet
+from django.db.models import Exists, F, Max, OuterRef, QuerySet
 
 from cutover import clock, models
 from cutover.database import Database
@@ -103,6 +103,12 @@ class Ledger:
             )
             rows.update(state=SlotState.PUBLISHED, published_at=clock.now(), reason="")
 
+    def confirm_started(self) -> None:
+        """Confirm claims whose run has started: their messages were handed over, whatever the publisher was told."""
+        with self._database.asked():
+            rows = models.Slot.objects.using(self._alias).filter(state=SlotState.CLAIMED, run_started_at__isnull=False)
+            rows.update(state=SlotState.PUBLISHED, published_at=F("run_started_at"), reason="")
+
     def note_fault(self, slot: Slot, fault: str) -> None:
         """Write on a claim why its message can not be sent, for people to see; it stays a claim."""
         with self._database.asked():
@@ -121,40 +127,33 @@ class Ledger:
     def unpublished(self) -> list[Unpublished]:
         """Claims without confirmation, oldest first."""
         with self._database.asked():
-            rows = list(
-                models.Slot.objects.using(self._alias).filter(state=SlotState.CLAIMED).order_by("due_at", "entry")
-            )
-            newest = dict(
-                models.Slot.objects.using(self._alias)
-                .filter(entry__in={r.entry for r in rows})
-                .values_list("entry")
-                .annotate(Max("due_at"))
-                .order_by()
-            )
-        return [
-            Unpublished(Slot(r.due_at, EntryName(r.entry)), Epoch(r.epoch), newest[r.entry] > r.due_at, r.reason)
-            for r in rows
-        ]
+            claims = models.Slot.objects.using(self._alias).filter(state=SlotState.CLAIMED)
+            rows = list(claims.annotate(superseded=self._newer()).order_by("due_at", "entry"))
+        return [Unpublished(Slot(r.due_at, EntryName(r.entry)), Epoch(r.epoch), r.superseded, r.reason) for r in rows]
 
-    def unstarted(self, since: dt.datetime, until: dt.datetime) -> list[Unstarted]:
-        """Slots published in ``(since, until)`` whose messages seem to be lost, oldest first.
+    def unstarted(self, since: dt.datetime, until: dt.datetime, due_after: dt.datetime) -> list[Unstarted]:
+        """Slots due after ``due_after``, published in ``(since, until)``, whose messages seem to be lost; oldest first.
 
         No worker has started them, though one has started a slot that was published later; and a run of the same entry
-        has been recorded since ``since``, so its workers have the run guard.
+        has been recorded since ``since``, so its workers have the run guard. ``due_after`` bounds what is read: one old
+        slot that nobody ever started would have all that came after it read, at every look.
         """
         slots = models.Slot.objects.using(self._alias).filter(published_at__gt=since)
         started = slots.filter(run_started_at__isnull=False)
         with self._database.asked():
-            waiting = slots.filter(state=SlotState.PUBLISHED, run_started_at=None, published_at__lt=until)
+            waiting = slots.filter(
+                state=SlotState.PUBLISHED, run_started_at=None, published_at__lt=until, due_at__gt=due_after
+            )
             found = list(waiting.order_by("due_at", "entry"))
             if not found:
                 return []
             later = started.filter(due_at__gte=found[0].due_at).aggregate(at=Max("published_at"))["at"] or since
-            guarded = {name for name in {row.entry for row in found} if started.filter(entry=name).exists()}
+            overtaken = [row for row in found if row.published_at < later]
+            guarded = {name for name in {row.entry for row in overtaken} if started.filter(entry=name).exists()}
         return [
             Unstarted(Slot(row.due_at, EntryName(row.entry)), row.published_at, row.resent)
-            for row in found
-            if row.entry in guarded and row.published_at < later
+            for row in overtaken
+            if row.entry in guarded
         ]
 
     def resend(self, term: Term, slots: Iterable[Slot]) -> bool:
@@ -191,15 +190,14 @@ class Ledger:
         """Forget up to ``most`` slots older than the retention, but never an entry's latest; returns how many."""
         with self._database.transaction():
             old = models.Slot.objects.using(self._alias).filter(due_at__lt=clock.now() - self._retention)
-            latest = models.Slot.objects.using(self._alias).values("entry").annotate(last=Max("due_at"))
-            keep = {(row["entry"], row["last"]) for row in latest}
-            gone = [
-                pk
-                for pk, *key in old.values_list("pk", "entry", "due_at")[: most + len(keep)]
-                if tuple(key) not in keep
-            ]
-            deleted, _ = models.Slot.objects.using(self._alias).filter(pk__in=gone[:most]).delete()
+            gone = list(old.filter(self._newer()).order_by("due_at").values_list("pk", flat=True)[:most])
+            deleted, _ = models.Slot.objects.using(self._alias).filter(pk__in=gone).delete()
         return deleted
+
+    def _newer(self) -> Exists:
+        """Whether a newer slot of the same entry stands in the ledger: one look into the index for each row."""
+        slots = models.Slot.objects.using(self._alias)
+        return Exists(slots.filter(entry=OuterRef("entry"), due_at__gt=OuterRef("due_at")))
 
     def _slot_rows(self, slot: Slot) -> QuerySet[models.Slot]:
         return models.Slot.objects.using(self._alias).filter(entry=slot.entry, due_at=slot.due_at)

@@ -18,6 +18,8 @@ TRIES = 5
 
 def on_starting(server: Any) -> None:
     """End with 1, and one line instead of gunicorn's twelve, where this process can not listen."""
+    if server.cfg.reuse_port or {"GUNICORN_FD", "LISTEN_FDS"} & os.environ.keys():
+        return  # it shares the port, or is handed the socket
     for address in server.cfg.address:
         if isinstance(address, tuple) and (error := _trouble(address[0], address[1])):
             host, port = address[:2]

@@ -16,7 +16,7 @@ from cutover.phases.gates import SHOWN
 from cutover.phases.report import Check
 
 BROKER_TIMEOUT_S: Final = 5.0
-WORKERS_TIMEOUT_S: Final = 1.0
+WORKERS_TIMEOUT_S: Final = 2.0
 
 
 def broker(context: Context) -> Check:
@@ -87,8 +87,15 @@ def workers(context: Context) -> Check:
     """No worker that answers runs a task of the code schedule without the run guard."""
     try:
         with context.app.connection_for_write() as connection:
-            asked = context.app.control.inspect(timeout=WORKERS_TIMEOUT_S, connection=connection)
-            answers: dict[str, list[str]] = asked.registered("run_guard") or {}
+            # Not by `inspect`: of two workers of one name, an old one beside its successor, it keeps one answer.
+            replies = context.app.control.broadcast(
+                "registered",
+                arguments={"taskinfoitems": ("run_guard",)},
+                connection=connection,
+                reply=True,
+                timeout=WORKERS_TIMEOUT_S,
+            )
+            answers: list[tuple[str, list[str]]] = [answer for reply in replies or () for answer in reply.items()]
     except Exception as exc:  # whatever the transport raises
         return Check(
             "workers", False, f"can not be asked: {str(exc) or type(exc).__name__}", "see the gate on the broker"
@@ -96,7 +103,7 @@ def workers(context: Context) -> Check:
     wanted = {str(entry.task) for entry in context.entries.values()}
     bare = sorted(
         f"{worker} runs {task}"
-        for worker, listed in answers.items()
+        for worker, listed in answers
         for task, _, details in (line.partition(" ") for line in listed)
         if task in wanted and "run_guard=" not in details
     )
@@ -104,5 +111,5 @@ def workers(context: Context) -> Check:
         remedy = "let the old release's workers end, or give their app task_cls='cutover.guard.GuardedTask'"
         return Check("workers", False, f"without the run guard: {', '.join(bare[:SHOWN])}", remedy)
     if not answers:
-        return Check("workers", True, "none answers: nothing runs what is sent, as far as can be told")
+        return Check("workers", True, "none answers: nothing runs what is sent, as far as can be told", assumed=True)
     return Check("workers", True, f"{len(answers)} answer, all guarded")

@@ -27,16 +27,16 @@ def run(context: Context, no_code_beat: bool = False, stopped: Sequence[str] = (
         return refused(NAME, first)
     state = read(context)
     if state.phase >= 1:
-        return _already(state.phase)
+        return _already(state.phase) if state.fence.guarded_since else _ask_workers_anew(context, state.phase)
     with at_work(context.alias, NAME) as journal:
         strangers.forget(context, stopped)
         checks = [*first, *_checks(context, no_code_beat)]
         if not all_hold(checks):
             journal.refused(NAME, "; ".join(check.name for check in checks if not check.ok))
             return refused(NAME, checks)
-        # From now on a message that seems lost may be sent once more: no worker would run it twice.
-        context.ledger.fence.set_guarded(clock.now())
         journal.finish(NAME, 1)
+        # Last, for phase 0 has no way back; where it is not reached phase 3 makes up for it.
+        note_guarded(context, checks)
     lines = ["Phase 1 is done: the code side sends under the lease."]
     if no_code_beat:
         lines = ["Phase 1 is done. No beat of the code side was asked for: so far nothing sends the code schedule."]
@@ -60,6 +60,28 @@ def _checks(context: Context, no_code_beat: bool) -> list[Check]:
     return [*checks, preflight.guarded(gates.code_beat, context)]
 
 
+def note_guarded(context: Context, checks: Sequence[Check]) -> None:
+    """Record that all workers are guarded, if some have said so: now what seems lost may be sent to them once more."""
+    if any(check.name == "workers" and check.ok and not check.assumed for check in checks):
+        context.ledger.fence.set_guarded(clock.now())
+
+
+def _ask_workers_anew(context: Context, phase: int) -> Report:
+    """After a rollback workers of the release before may have come back, and gone again; or none has answered yet."""
+    check = preflight.guarded(messaging.workers, context)
+    if not check.ok:
+        return refused(NAME, [check])
+    if check.assumed:
+        return _already(phase)
+    with at_work(context.alias, NAME):
+        note_guarded(context, [check])
+    lines = [f"Phase 1 is done already (phase {phase} now). The workers were asked anew; nothing else was changed."]
+    return _done_before(phase, lines, [check])
+
+
 def _already(phase: int) -> Report:
-    lines = [f"Phase 1 is done already (phase {phase} now). Nothing was changed."]
-    return Report(NAME, Outcome.ALREADY, (), lines, command(f"phase{min(phase + 1, 4)}"), command("rollback"))
+    return _done_before(phase, [f"Phase 1 is done already (phase {phase} now). Nothing was changed."])
+
+
+def _done_before(phase: int, lines: list[str], checks: Sequence[Check] = ()) -> Report:
+    return Report(NAME, Outcome.ALREADY, checks, lines, command(f"phase{min(phase + 1, 4)}"), command("rollback"))

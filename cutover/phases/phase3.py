@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cutover.errors import LeaseUnavailable, PhaseFailed
-from cutover.phases import approval, carried, gates, handover, strangers
+from cutover.phases import approval, carried, gates, handover, messaging, strangers
 from cutover.phases.context import Context
 from cutover.phases.handover import Lead
 from cutover.phases.journal import Journal, at_work
+from cutover.phases.phase1 import note_guarded
 from cutover.phases.preflight import guarded
 from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
 from cutover.phases.state import State, read
@@ -48,6 +49,7 @@ def run(
             journal.refused(NAME, "; ".join(check.name for check in checks if not check.ok))
             wanted = command(f"phase{state.phase + 1}") if state.phase < 2 else command(NAME)
             return refused(NAME, checks, [state.in_words()] if resumed else [], wanted)
+        note_guarded(context, checks)
         lead = _switch(context, journal, state, alone=force and _nobody(context))
         journal.finish(NAME, 3)
     lines = ["An unfinished phase 3 was taken up again."] if resumed else []
@@ -62,6 +64,8 @@ def _checks(context: Context, state: State, force: bool, accept_edits: bool, pla
     context.progress("comparing fire times and messages")
     checks += [*approval.checks(context, plan), *gates.same_parity(context, accept_edits)]
     checks.append(guarded(gates.no_unguarded_beat, context))
+    if state.fence.guarded_since is None:  # there was a rollback since phase 1, or no worker answered then
+        checks.append(guarded(messaging.workers, context))
     standby = gates.standby(context, Side.DATABASE)
     if force and not standby.ok:
         standby = Check(standby.name, True, f"{standby.detail}; forced: nothing is sent until one starts")

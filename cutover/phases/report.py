@@ -25,12 +25,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One gate's finding; ``remedy`` says what to do where it does not hold."""
+    """One gate's finding; ``remedy`` says what to do where it does not hold.
+
+    ``assumed``: it holds only because nothing speaks against it; nobody could be asked.
+    """
 
     name: str
     ok: bool
     detail: str
     remedy: str = ""
+    assumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ def run(context: Context, force: bool = False, drop_edits: bool = False) -> Repo
             return _switch_back(context, journal, state, force, drop_edits)
         if state.snapshot:
             edited = _restore(context, journal, drop_edits, switched=False)
+            _unguard(context)
             journal.finish(NAME, state.phase)
             lines = [
                 "The rows that an unfinished phase 3 had enabled are as before. The code side was active all the time.",
@@ -35,10 +36,15 @@ def run(context: Context, force: bool = False, drop_edits: bool = False) -> Repo
             ]
             return Report(NAME, Outcome.DONE, (), lines, command("phase3"))
         approval.forget(context)
-        context.ledger.fence.set_guarded(None)  # workers of the release before may come back
+        _unguard(context)
         journal.finish(NAME, 0)
     lines = ["Rolled back to before phase 1. Imported rows stay, disabled; the code side was active all the time."]
     return Report(NAME, Outcome.DONE, (), lines, command("phase1"))
+
+
+def _unguard(context: Context) -> None:
+    """Workers of the release before may come back: nothing is sent once more until a gate has asked for them again."""
+    context.ledger.fence.set_guarded(None)
 
 
 def _is_back(context: Context, state: State) -> bool:
@@ -67,6 +73,7 @@ def _switch_back(context: Context, journal: Journal, state: State, force: bool, 
         journal.refused(NAME, standby.detail)
         return refused(NAME, checks)
     lead = handover.hand_over(context, journal, NAME, Side.CODE, alone)
+    _unguard(context)
     edited = _restore(context, journal, drop_edits, switched=True)
     journal.finish(NAME, 2)
     said = lead.in_words() if lead else "Forced: nobody leads. Start a beat of the code side now."

@@ -204,6 +204,7 @@ SCENARIOS: Final = (
             (0, "restart", "database-1"),
             (0, "restart", "database-2"),
             (0, "run rollback"),
+            (0, "run phase1"),
             (0, "restart", "code-1"),
         ),
         HICCUP_S,
@@ -211,7 +212,14 @@ SCENARIOS: Final = (
     ),
     Scenario(
         "leader-killed-after-the-switch",
-        ((0, "run phase1"), (0, "run phase2"), (0, "run phase3"), (0, "kill", "leader"), (2.0, "run rollback")),
+        (
+            (0, "run phase1"),
+            (0, "run phase2"),
+            (0, "run phase3"),
+            (0, "kill", "leader"),
+            (2.0, "run rollback"),
+            (0, "run phase1"),
+        ),
         1.5,
         cast=("code", "code", "database", "database", "worker"),
         may_miss=True,

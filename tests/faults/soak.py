@@ -61,7 +61,7 @@ def soak(theatre: Theatre, until: dt.datetime, chance: random.Random) -> dict[Sc
 def switch(stage: Stage) -> None:
     """To the other side, as an operator does it."""
     _, side, _ = stage.books.fence()
-    for command in ("phase1", "phase2", "phase3") if side == "code" else ("rollback",):
+    for command in ("phase1", "phase2", "phase3") if side == "code" else ("rollback", "phase1"):
         actions.run(stage, command)
 
 

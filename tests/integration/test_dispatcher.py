@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, Task
 from celery.beat import ScheduleEntry, Scheduler
 from celery.schedules import schedule
 from django.db import connections
@@ -17,6 +17,7 @@ from cutover.agenda import Agenda, Limits
 from cutover.conf import CatchUpRule
 from cutover.dispatcher import CHUNK, RETRY_MOST_S, Dispatcher
 from cutover.errors import LedgerUnavailable
+from cutover.guard import GuardedTask
 from cutover.ledger import Ledger
 from cutover.schedulers import Leased
 from cutover.types import CatchUp, EntryName, Identity, Side, Slot, Term
@@ -42,7 +43,7 @@ class Broker:
 
     def __init__(self, server: Valkey) -> None:
         self.server = server
-        self.app = Celery("of-dispatcher", broker=server.url, set_as_current=False)
+        self.app = Celery("of-dispatcher", broker=server.url, task_cls=GuardedTask, set_as_current=False)
         self.app.conf.update(
             broker_transport_options={"socket_connect_timeout": 1, "socket_timeout": 1},
             broker_connection_retry=False,
@@ -389,18 +390,41 @@ def test_what_was_published_before_every_worker_was_guarded_is_left_alone(ledger
     assert resend(ledger, broker, term, lost, guarded=2.5 * AFTER) == []
 
 
-@pytest.mark.parametrize("option", [{"expires": 60}, {"countdown": 600}])
+@pytest.mark.parametrize("option", [{"expires": 60}, {"countdown": 600}, {"expiration": 60}])
 def test_a_message_that_may_rightly_not_be_started_is_left_alone(ledger, broker, term, lost, option):
     lost.entry("a").options.update(option)
     assert resend(ledger, broker, term, lost) == []
 
 
-def test_a_message_that_expires_by_its_task_is_left_alone(ledger, broker, term, lost):
-    @broker.app.task(name="expiring", expires=60, shared=False)
-    def expiring(label: str) -> None: ...
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [({}, ["a"]), ({"expires": 60}, []), ({"rate_limit": "1/h"}, []), ({"base": Task}, [])],
+    ids=["plain", "expires", "limited", "bare"],
+)
+def test_a_message_of_a_task_that_may_wait_or_lapse_or_is_not_guarded_is_left_alone(
+    ledger, broker, term, lost, options, sent
+):
+    @broker.app.task(name=f"resent-{'-'.join(options)}", shared=False, **{"base": GuardedTask} | options)
+    def noted(label: str) -> None: ...
 
-    lost.entry("a").task = expiring.name
-    assert resend(ledger, broker, term, lost) == []
+    lost.entry("a").task = noted.name
+    assert resend(ledger, broker, term, lost) == sent
+
+
+def test_what_waits_for_a_worker_that_is_long_away_is_sent_once_more_in_chunks(ledger, broker, term, lost, alias):
+    start = clock.now() - HOUR
+    waiting = [Slot(start + n * dt.timedelta(seconds=1), EntryName("a")) for n in range(CHUNK + 20)]
+    ledger.claim(term, waiting)
+    ledger.confirm(waiting)
+    models.Slot.objects.using(alias).filter(entry="a", run_started_at=None).update(published_at=clock.now() - 3 * AFTER)
+    assert len(resend(ledger, broker, term, lost)) == CHUNK
+    assert len(resend(ledger, broker, term, lost)) == CHUNK + 21
+
+
+def test_only_what_may_still_be_sent_is_looked_for(ledger, broker, term, lost):
+    now = clock.now()
+    asked = ledger.unstarted(now - HOUR, now - AFTER, now - HOUR), ledger.unstarted(now - HOUR, now - AFTER, now)
+    assert [[found.slot.entry for found in answer] for answer in asked] == [["a"], []]
 
 
 def test_a_fenced_leader_sends_nothing_once_more(ledger, broker, term, lost, identity, alias):

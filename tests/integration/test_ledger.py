@@ -291,6 +291,15 @@ def test_what_was_published_is_not_given_up(ledger, lead, rows):
     assert rows()["a", one.due_at].state == "published"
 
 
+def test_a_claim_whose_run_has_started_was_published_whatever_its_publisher_was_told(ledger, lead):
+    term = lead()
+    started, stuck = slot("a"), slot("b")
+    ledger.claim(term, [started, stuck])
+    ledger.runs.start(started, term.epoch, "w")
+    ledger.confirm_started()
+    assert [found.slot for found in ledger.unpublished()] == [stuck]
+
+
 def test_unpublished_claims_come_oldest_first_and_say_what_supersedes_them(ledger, lead):
     term = lead()
     old, middle, new, other = slot("a", 2 * HOUR), slot("a", HOUR), slot("a"), slot("b", 3 * HOUR)

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 
 import pytest
 import redis
@@ -347,6 +348,19 @@ def test_a_slot_that_fell_due_hours_ago_is_caught_up_whatever_its_hour(rows):
     with Beat(lambda: DatabaseScheduler(app=celery_app)):
         wait_until(lambda: sent("daily"), "it was sent")
     assert sent("daily") == [past]
+
+
+def test_a_long_ledger_is_forgotten_in_portions_one_soon_after_the_other(rows, monkeypatch):
+    monkeypatch.setattr("cutover.candidate.PRUNE_EVERY_S", 7.0)
+    monkeypatch.setattr("cutover.candidate.PRUNE_MOST", 2)
+    monkeypatch.setattr("cutover.candidate.PRUNE_ON_S", 0.0)
+    old = clock.now() - 900 * HOUR
+    Slot.objects.bulk_create(
+        Slot(entry="gone", due_at=old + n * HOUR, epoch=1, side="code", state="missed", task_id=uuid4(), claimed_at=old)
+        for n in range(7)
+    )
+    with Beat(lambda: DatabaseScheduler(app=celery_app)):
+        wait_until(lambda: Slot.objects.count() == 1, "all but the latest are forgotten", 18)
 
 
 def test_a_one_off_row_is_sent_once_and_disabled(database_beat):

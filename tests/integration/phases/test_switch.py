@@ -12,6 +12,7 @@ import pytest
 from django.db import connections
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
+from cutover import clock
 from cutover.errors import OperatorBusy, PhaseFailed
 from cutover.models import CarriedEntry, Cutover, Transition
 from cutover.phases import phase1, phase2, phase3, rollback, state
@@ -71,12 +72,14 @@ def test_there_and_back(context: Surroundings, beat: Beats) -> None:
     with beat(Side.CODE), beat(Side.DATABASE):
         there = phase3.run(context())
         assert_switched(context(), there)
+        context().ledger.fence.set_guarded(clock.now())
         assert 0 <= there.data["gap_ms"] < 1000
         again = phase3.run(context())
         assert again.outcome is Outcome.ALREADY
         touched = PeriodicTasks.last_change()
         back = rollback.run(context())
         assert_back(context(), back, before)
+        assert context().ledger.fence.read().guarded_since is None, "workers without the guard may come back"
         assert PeriodicTasks.last_change() > touched
         assert rollback.run(context()).outcome is Outcome.ALREADY
         assert state.read(context()).phase == 2
