@@ -31,8 +31,8 @@ OLDEST = [
 OLD_CELERY = ["celery==5.4.*", "kombu==5.4.*"]
 NOT_QUICK = "not crontabs_are_rehearsed"
 """It waits for the minute to be full."""
-WRONG_IN_OLD_CELERY = "not celery_says_so and not solar_event and not first_divergence"
-"""It is an hour off where daylight saving begins or ends, and fails beyond the polar circle."""
+WRONG_IN_OLD_CELERY = "not celery_says_so and not solar_event and not first_divergence and not parity_does_not_report"
+"""It is an hour off where daylight saving begins or ends, fails beyond the polar circle, and is no judge of parity."""
 
 
 def look_where_pyenv_keeps_interpreters() -> None:

@@ -29,7 +29,7 @@ print(json.dumps([status == 0, by_the_worker, heard[0] - began]))
 
 @pytest.mark.parametrize("drain_s", [0, 1])
 def test_a_new_worker_ends_at_once_and_the_master_after_its_time(manage, drain_s):
-    answer = manage("shell", "--no-imports", "-c", SCRIPT, SECRET_KEY=KEY, WEB_DRAIN_S=str(drain_s))
+    answer = manage("shell", "-v", "0", "-c", SCRIPT, SECRET_KEY=KEY, WEB_DRAIN_S=str(drain_s))
 
     assert answer.returncode == 0, answer.stderr
     ended, heard_by_the_worker, after_s = json.loads(answer.stdout)

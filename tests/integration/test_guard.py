@@ -195,7 +195,7 @@ def test_a_start_that_was_committed_without_an_answer_is_taken_up_again(room, bo
     send("demo.tasks.note", "of-a-slot", slot=one)
     wait_until(lambda: books.suppressed("a") == 1, "a further message is dropped")
     assert labels(room) == {"of-a-slot": 1}
-    assert process.stop() == 0, process.output
+    assert stop(process) == 0, process.output
 
 
 def test_a_worker_whose_standing_connection_was_cut_is_known_anew_at_its_next_run(room, books, worker, send, valkey):
