@@ -17,6 +17,7 @@ TESTS_FAILED = 1
 """pytest's exit code for it; every other one would prove nothing."""
 SCENARIO = "tests/faults/test_scenarios.py::test_every_slot_is_run_once[{}]"
 LEDGER = "tests/integration/test_ledger.py::{}"
+GUARD = "tests/integration/test_guard.py::{}"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ MUTANTS = (
                 "return",
             ),
         ),
-        (SCENARIO.format("leader-killed-when-published"),),
+        (GUARD.format("test_the_second_message_of_a_slot_is_dropped_and_counted_and_what_belongs_to_no_slot_runs"),),
     ),
     Mutant(
         "the sweep",
