@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 test: $(STAMP) ## Run the tests
-	$(BIN)/python -m pytest -n 4 -m "not figures"
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not figures"
 	$(BIN)/python -m pytest -m figures
 
 rehearse: $(STAMP) journeys ## Play the whole migration, release by release, on every test platform, host project and broker

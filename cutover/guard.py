@@ -68,8 +68,18 @@ def _slot(task: Task) -> Slot:
     return Slot(dt.datetime.fromisoformat(task.request.get(HEADER_DUE_AT)), EntryName(task.request.get(HEADER_ENTRY)))
 
 
-def _admit(task: Task, slot: Slot, args: tuple[Any, ...], kwargs: dict[str, Any], origin: str = "") -> None:
-    """Return if this message may run its slot; raise Ignore otherwise."""
+def _admit(
+    task: Task,
+    slot: Slot,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    origin: str = "",
+    instead: Sequence[Slot] = (),
+) -> None:
+    """Return if this message may run its slot; raise Ignore otherwise.
+
+    ``instead``: slots that are meant when ``origin``, a beat without the lease, has sent ``slot`` already.
+    """
     if task.request.retries or task.request.called_directly:
         return  # a retry of a run that was admitted
     ledger, mark = _ledger(), worker.this().sign()
@@ -81,6 +91,11 @@ def _admit(task: Task, slot: Slot, args: tuple[Any, ...], kwargs: dict[str, Any]
             return
         if outcome is Start.ALREADY_STARTED and any(ledger.runs.resume(slot, mine, mark) for mine in attempts):
             return  # it was committed, but its answer never came: nothing ran then
+        if outcome is Start.ALREADY_STARTED and instead and not _is_redelivered(task):
+            if ledger.runs.was_sent_by(slot, origin):
+                outcome = ledger.runs.start(instead[0], epoch, mark, origin)
+            if outcome is Start.STARTED:
+                return
         if outcome is Start.ALREADY_STARTED and task.acks_late and _is_redelivered(task):
             run = ledger.runs.read(slot)
             if not run.has_ended:
@@ -142,12 +157,12 @@ def _admit_unguarded(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         task.name, args, kwargs, bool(request.get(unguarded.HEADER_BEAT)), request.get(unguarded.HEADER_ROW) or ""
     )
     try:
-        slot = unguarded.slot_of(message, task.app, _config(), _ledger())
+        meant = unguarded.slots_of(message, task.app, _config(), _ledger())
         _hear(request.origin or "unknown")
     except LedgerUnavailable:
         return  # a beat that knows no lease promises no slot
-    if slot is not None:
-        _admit(task, slot, args, kwargs, request.origin or "unknown")
+    if meant:
+        _admit(task, meant[0], args, kwargs, request.origin or "unknown", meant[1:])
 
 
 _heard_at_s: dict[str, float] = {}

@@ -50,7 +50,7 @@ class Runs:
             return Start.STARTED if self._begin(slot, worker) else Start.ALREADY_STARTED
         if slot.due_at < now - self._retention:
             return Start.TOO_OLD
-        reason = f"sent without the lease by {origin}" if origin else "recorded by its run"
+        reason = _unguarded(origin) if origin else "recorded by its run"
         row = models.Slot(
             entry=slot.entry,
             due_at=slot.due_at,
@@ -88,6 +88,11 @@ class Runs:
             rows = self._rows(slot).filter(run_by=dead, run_ended_at=None)
             return bool(rows.update(run_started_at=clock.now(), run_by=worker))
 
+    def was_sent_by(self, slot: Slot, origin: str) -> bool:
+        """Whether the slot is in the ledger because a beat without the lease, ``origin``, sent it."""
+        with self._database.asked():
+            return self._rows(slot).filter(reason=_unguarded(origin)).exists()
+
     def count_suppressed(self, slot: Slot) -> None:
         """Count a further message of a slot that was not run."""
         with self._database.asked():
@@ -114,3 +119,7 @@ class Runs:
     def _is_known(self, slot: Slot) -> bool:
         with self._database.asked():
             return self._rows(slot).exists()
+
+
+def _unguarded(origin: str) -> str:
+    return f"sent without the lease by {origin}"[: models.REASON_LENGTH]

@@ -41,16 +41,22 @@ class Message:
     row: str
 
 
-def slot_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> Slot | None:
-    """The slot that an unguarded beat's message stands for; None when it is none, or can not be told for certain."""
+def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> list[Slot]:
+    """The slot that an unguarded beat's message stands for; none when it is none, or can not be told for certain.
+
+    Then, for an interval, the slot before: it is meant when the same beat has sent the first one already, for no beat
+    sends one twice. Both messages waited, and a worker saw them at one moment.
+    """
     if not message.is_marked and message.task not in config.sent_by_beat_alone:
-        return None
+        return []
     entries = list(_entries(message, app, config))
     if len(entries) != 1:
-        return None
+        return []
     (name, schedule) = entries[0]
     due_at = _due_at(schedule, ledger.last_slot(name), clock.now())
-    return Slot(due_at, name) if due_at else None
+    every = slots.interval(slots.timetable(schedule))
+    instants = [] if due_at is None else [due_at] if every is None else [due_at, due_at - every]
+    return [Slot(at, name) for at in instants]
 
 
 def _entries(message: Message, app: Celery, config: Config) -> Iterator[tuple[EntryName, BaseSchedule]]:

@@ -5,6 +5,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -64,10 +65,9 @@ def send(room: Site) -> Iterator[Callable[..., None]]:
     """Sends a task as a beat does; without a slot as anybody may."""
     app = Celery("sender", broker=room.env["REDIS_URL"], set_as_current=False)
 
-    def send(task: str, *args: str, slot: Slot | None = None) -> None:
-        headers = (
-            {"cutover_entry": slot.entry, "cutover_due_at": slot.due_at.isoformat(), "cutover_epoch": 1} if slot else {}
-        )
+    def send(task: str, *args: str, slot: Slot | None = None, **headers: Any) -> None:
+        if slot:
+            headers |= {"cutover_entry": slot.entry, "cutover_due_at": slot.due_at.isoformat(), "cutover_epoch": 1}
         task_id = slot.task_id("cutover") if slot else None
         app.send_task(task, args, task_id=task_id, headers=headers, connection=connection)
 
@@ -103,6 +103,25 @@ def test_the_second_message_of_a_slot_is_dropped_and_counted_and_what_belongs_to
     assert labels(room) == {"of-a-slot": 1, "by-hand": 4}
     assert books.ask("SELECT entry, state FROM cutover_slot") == [("a", "published")]
     assert stop(process) == 0, process.output
+
+
+def test_two_slots_of_a_beat_without_the_lease_that_waited_are_two_slots(room, books, worker, send):
+    """No beat sends a slot twice: the second message that a worker sees at one moment is of the slot before."""
+    process = worker()
+    send("demo.tasks.note", "every-second-a", celery_beat_task=True)
+    wait_until(lambda: labels(room)["every-second-a"] == 1, "the first has run")
+    give_time(2.0, "two more fall due")
+    for _ in range(2):
+        send("demo.tasks.note", "every-second-a", celery_beat_task=True)
+    wait_until(lambda: labels(room)["every-second-a"] == 3, "both have run")
+    found = books.ask("SELECT due_at, suppressed FROM cutover_slot WHERE entry = 'every-second-a' ORDER BY due_at")
+    due = [dt.datetime.fromisoformat(due_at) for due_at, _ in found]
+    assert [after - before for before, after in pairwise(due)] == [dt.timedelta(seconds=1)] * 2
+    assert [suppressed for _, suppressed in found] == [0, 0, 0]
+    send("demo.tasks.note", "every-second-a", celery_beat_task=True, cutover_redelivered=True)
+    wait_until(lambda: books.suppressed("every-second-a") == 1, "one that is delivered again is dropped")
+    assert stop(process) == 0, process.output
+    assert labels(room) == {"every-second-a": 3}
 
 
 def test_every_retry_of_an_admitted_run_runs_and_a_second_message_meanwhile_does_not(room, books, worker, send):
