@@ -92,10 +92,13 @@ def _admit(
         if outcome is Start.ALREADY_STARTED and any(ledger.runs.resume(slot, mine, mark) for mine in attempts):
             return  # it was committed, but its answer never came: nothing ran then
         if outcome is Start.ALREADY_STARTED and instead and not _is_redelivered(task):
-            if ledger.runs.was_sent_by(slot, origin):
-                outcome = ledger.runs.start(instead[0], epoch, mark, origin)
-            if outcome is Start.STARTED:
-                return
+            taken = slot
+            for other in instead:
+                if not ledger.runs.was_sent_by(taken, origin):
+                    break
+                if ledger.runs.start(other, epoch, mark, origin) is Start.STARTED:
+                    return
+                taken = other
         if outcome is Start.ALREADY_STARTED and task.acks_late and _is_redelivered(task):
             run = ledger.runs.read(slot)
             if not run.has_ended:

@@ -27,6 +27,8 @@ HEADER_ROW: Final = "periodic_task_name"
 """How django-celery-beat names the row; its admin's "run selected tasks" sets this one too, but not the other."""
 EARLY: Final = dt.timedelta(seconds=1)
 """Stock beat sends some milliseconds before the time, and clocks differ."""
+WAITING: Final = 10
+"""How many messages of an interval may have waited and are still told apart."""
 LOOK_BACK: Final = dt.timedelta(days=400)
 
 
@@ -44,8 +46,8 @@ class Message:
 def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> list[Slot]:
     """The slot that an unguarded beat's message stands for; none when it is none, or can not be told for certain.
 
-    Then, for an interval, the slot before: it is meant when the same beat has sent the first one already, for no beat
-    sends one twice. Both messages waited, and a worker saw them at one moment.
+    Then, for an interval, the slots before, the latest first: one of them is meant when the same beat has sent those
+    after it already, for no beat sends one twice. The messages waited, and workers saw them at one moment.
     """
     if not message.is_marked and message.task not in config.sent_by_beat_alone:
         return []
@@ -55,7 +57,7 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> l
     (name, schedule) = entries[0]
     due_at = _due_at(schedule, ledger.last_slot(name), clock.now())
     every = slots.interval(slots.timetable(schedule))
-    instants = [] if due_at is None else [due_at] if every is None else [due_at, due_at - every]
+    instants = [] if due_at is None else [due_at] if every is None else [due_at - n * every for n in range(WAITING)]
     return [Slot(at, name) for at in instants]
 
 
