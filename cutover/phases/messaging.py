@@ -10,6 +10,7 @@ from typing import Any, Final
 from kombu.connection import Connection
 from kombu.entity import Queue
 
+from cutover import clock
 from cutover.errors import CutoverError
 from cutover.phases.context import Context
 from cutover.phases.gates import SHOWN
@@ -85,21 +86,10 @@ def _declare(queue: Queue, part: str, channel: Any, *, passive: bool) -> None:
 
 def workers(context: Context) -> Check:
     """No worker that answers runs a task of the code schedule without the run guard."""
-    try:
-        with context.app.connection_for_write() as connection:
-            # Not by `inspect`: of two workers of one name, an old one beside its successor, it keeps one answer.
-            replies = context.app.control.broadcast(
-                "registered",
-                arguments={"taskinfoitems": ("run_guard",)},
-                connection=connection,
-                reply=True,
-                timeout=WORKERS_TIMEOUT_S,
-            )
-            answers: list[tuple[str, list[str]]] = [answer for reply in replies or () for answer in reply.items()]
-    except Exception as exc:  # whatever the transport raises
-        return Check(
-            "workers", False, f"can not be asked: {str(exc) or type(exc).__name__}", "see the gate on the broker"
-        )
+    found = _ask_workers(context)
+    if isinstance(found, str):
+        return Check("workers", False, f"can not be asked: {found}", "see the gate on the broker")
+    answers = found
     wanted = {str(entry.task) for entry in context.entries.values()}
     bare = sorted(
         f"{worker} runs {task}"
@@ -113,3 +103,33 @@ def workers(context: Context) -> Check:
     if not answers:
         return Check("workers", True, "none answers: nothing runs what is sent, as far as can be told", assumed=True)
     return Check("workers", True, f"{len(answers)} answer, all guarded")
+
+
+def _ask_workers(context: Context) -> list[tuple[str, list[str]]] | str:
+    """What each worker that answers has registered, or what went wrong.
+
+    Bounded by a thread: kombu 5.4 can hang as it closes a connection to Redis on which it has waited for answers.
+    """
+    found: list[list[tuple[str, list[str]]] | str] = []
+
+    def ask() -> None:
+        try:
+            with context.app.connection_for_write() as connection:
+                # Not by `inspect`: of two workers of one name, an old one beside its successor, it keeps one answer.
+                replies = context.app.control.broadcast(
+                    "registered",
+                    arguments={"taskinfoitems": ("run_guard",)},
+                    connection=connection,
+                    reply=True,
+                    timeout=WORKERS_TIMEOUT_S,
+                )
+                found.append([answer for reply in replies or () for answer in reply.items()])
+        except Exception as exc:  # whatever the transport raises
+            found.append(str(exc) or type(exc).__name__)
+
+    thread = threading.Thread(target=ask, name="cutover-workers-probe", daemon=True)
+    thread.start()
+    deadline_s = clock.monotonic_s() + WORKERS_TIMEOUT_S + BROKER_TIMEOUT_S
+    while not found and thread.is_alive() and clock.monotonic_s() < deadline_s:
+        thread.join(0.05)
+    return found[0] if found else f"no answer within {WORKERS_TIMEOUT_S + BROKER_TIMEOUT_S:g} s"
