@@ -22,7 +22,7 @@ REASON_LENGTH = 200
 class Fence(models.Model):
     """The one row that holds the current epoch and the active side; claims are admitted under its lock.
 
-    ``guarded_since``: since when every worker is known to have the run guard; only what was published after that may
+    ``guarded_since``: since when every worker that answers has the run guard; only what was published after that may
     be published once more.
     """
 

@@ -83,7 +83,10 @@ class Runs:
         return RunView(found[0], found[1] is not None) if found else RunView("", False)
 
     def resume(self, slot: Slot, dead: str, worker: str) -> bool:
-        """Hand a slot's run from a worker that is gone to another; False when somebody else was first."""
+        """Hand a slot's run on to ``worker``; False when somebody else was first.
+
+        ``dead``: the mark of a run whose worker is gone, or of a start that got no answer, after which nothing ran.
+        """
         with self._database.asked():
             rows = self._rows(slot).filter(run_by=dead, run_ended_at=None)
             return bool(rows.update(run_started_at=clock.now(), run_by=worker))

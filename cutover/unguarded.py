@@ -55,8 +55,9 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> l
     if len(entries) != 1:
         return []
     (name, schedule) = entries[0]
-    due_at = _due_at(schedule, ledger.last_slot(name), clock.now())
-    every = slots.interval(slots.timetable(schedule))
+    table = slots.timetable(schedule)
+    every = slots.interval(table)
+    due_at = _due_at(table, every, ledger.last_slot(name), clock.now())
     instants = [] if due_at is None else [due_at] if every is None else [due_at - n * every for n in range(WAITING)]
     return [Slot(at, name) for at in instants]
 
@@ -73,13 +74,13 @@ def _entries(message: Message, app: Celery, config: Config) -> Iterator[tuple[En
             yield EntryName(name), maybe_schedule(entry["schedule"], entry.get("relative", False), app=app)
 
 
-def _due_at(schedule: BaseSchedule, last: dt.datetime | None, now: dt.datetime) -> dt.datetime | None:
+def _due_at(
+    table: slots.Timetable, every: dt.timedelta | None, last: dt.datetime | None, now: dt.datetime
+) -> dt.datetime | None:
     """The slot nearest to ``now``: of an interval's cadence, or the latest of a calendar.
 
     An interval without any slot yet begins its cadence here: the guarded beat goes on from the old one's last run.
     """
-    table = slots.timetable(schedule)
-    every = slots.interval(table)
     if every is None:
         return table.latest(now - LOOK_BACK, now + EARLY)
     return last + round((now - last) / every) * every if last else now

@@ -86,10 +86,9 @@ def _declare(queue: Queue, part: str, channel: Any, *, passive: bool) -> None:
 
 def workers(context: Context) -> Check:
     """No worker that answers runs a task of the code schedule without the run guard."""
-    found = _ask_workers(context)
-    if isinstance(found, str):
-        return Check("workers", False, f"can not be asked: {found}", "see the gate on the broker")
-    answers = found
+    answers = _ask_workers(context)
+    if isinstance(answers, str):
+        return Check("workers", False, f"can not be asked: {answers}", "see the gate on the broker")
     wanted = {str(entry.task) for entry in context.entries.values()}
     bare = sorted(
         f"{worker} runs {task}"
