@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -83,8 +83,13 @@ class Agenda:
         """What each entry's schedule means, as the ledger remembers it."""
         return {name: item.fingerprint for name, item in self._items.items()}
 
-    def load(self, entries: Mapping[EntryName, tuple[ScheduleEntry, CatchUpRule, Limits]], now: dt.datetime) -> None:
-        """Replace the schedule. Entries that stay keep their standing; new ones stand at ``now`` until settled."""
+    def load(
+        self, entries: Mapping[EntryName, tuple[ScheduleEntry, CatchUpRule, Limits]], now: dt.datetime
+    ) -> Set[EntryName]:
+        """Replace the schedule. Entries that stay keep their standing; new ones stand at ``now`` until settled.
+
+        Returns the names of the new ones.
+        """
         before, self._items, self._heap = self._items, {}, []
         for name, (entry, rule, limits) in entries.items():
             old = before.get(name)
@@ -99,6 +104,7 @@ class Agenda:
                 continue
             self._items[name] = _Item(entry, fingerprint, table, rule, limits, standing)
             self._enter(name)
+        return self._items.keys() - before.keys()
 
     def settle(self, last: Mapping[EntryName, dt.datetime], owed_from: Mapping[EntryName, dt.datetime]) -> None:
         """Take over what the ledger knows: each entry's latest slot, and since when slots are owed to it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -150,16 +150,17 @@ class Candidate:
     def _warm_up(self, thorough: bool = True) -> None:
         """Bring schedule and standings up to date, before they are needed."""
         entries = self._source.load(thorough)
+        fresh: Set[EntryName] = frozenset()
         if entries is not None:
-            self._agenda.load(entries, clock.now())
-            self._settled, self._last_id = False, 0
+            fresh = self._agenda.load(entries, clock.now())
+            self._settled = False
             tell(
                 Event.SCHEDULE_LOADED,
                 side=self._side,
                 entries=len(self._agenda),
                 version=self._source.version(),
             )
-        last, self._last_id = self._ledger.last_slots(self._last_id)
+        last, self._last_id = self._ledger.last_slots(self._last_id, wholly=fresh)
         owed_from: Mapping[EntryName, dt.datetime] = {}
         if self._term is None and thorough:
             # So that nothing but the ledger's changes is left to be done by who takes office.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any, Final
@@ -22,7 +22,7 @@ from cutover.dispatcher import HEADER_DUE_AT, HEADER_ENTRY, HEADER_EPOCH
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, tell
 from cutover.ledger import Ledger
-from cutover.types import EntryName, Epoch, Slot, Start
+from cutover.types import EntryName, Epoch, Sender, Slot, Start
 
 HEADER_REDELIVERED: Final = "cutover_redelivered"
 """Carried by a message that was put off: what the broker knew of the first one is lost otherwise."""
@@ -73,12 +73,12 @@ def _admit(
     slot: Slot,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    origin: str = "",
-    instead: Sequence[Slot] = (),
+    sender: Sender | None = None,
+    instead: Iterable[Slot] = (),
 ) -> None:
     """Return if this message may run its slot; raise Ignore otherwise.
 
-    ``instead``: slots that are meant when ``origin``, a beat without the lease, has sent ``slot`` already.
+    ``instead``: slots that are meant when ``sender``, a beat without the lease, has sent ``slot`` already.
     """
     if task.request.retries or task.request.called_directly:
         return  # a retry of a run that was admitted
@@ -86,17 +86,17 @@ def _admit(
     attempts = (task.request.get(HEADER_ATTEMPT) or "").splitlines()
     try:
         epoch = Epoch(task.request.get(HEADER_EPOCH) or 0)
-        outcome = ledger.runs.start(slot, epoch, mark, origin)
+        outcome = ledger.runs.start(slot, epoch, mark, sender)
         if outcome is Start.STARTED:
             return
         if outcome is Start.ALREADY_STARTED and any(ledger.runs.resume(slot, mine, mark) for mine in attempts):
             return  # it was committed, but its answer never came: nothing ran then
-        if outcome is Start.ALREADY_STARTED and instead and not _is_redelivered(task):
+        if outcome is Start.ALREADY_STARTED and sender is not None:
             taken = slot
             for other in instead:
-                if not ledger.runs.was_sent_by(taken, origin):
+                if not ledger.runs.was_sent_by(taken, sender.origin):
                     break
-                if ledger.runs.start(other, epoch, mark, origin) is Start.STARTED:
+                if ledger.runs.start(other, epoch, mark, sender) is Start.STARTED:
                     return
                 taken = other
         if outcome is Start.ALREADY_STARTED and task.acks_late and _is_redelivered(task):
@@ -157,15 +157,23 @@ def _admit_unguarded(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     if request.retries or request.called_directly or request.parent_id:
         return
     message = unguarded.Message(
-        task.name, args, kwargs, bool(request.get(unguarded.HEADER_BEAT)), request.get(unguarded.HEADER_ROW) or ""
+        request.id,
+        task.name,
+        args,
+        kwargs,
+        bool(request.get(unguarded.HEADER_BEAT)),
+        request.get(unguarded.HEADER_ROW) or "",
+        _is_redelivered(task),
     )
+    sender = Sender(request.origin or "unknown", request.id)
     try:
         meant = unguarded.slots_of(message, task.app, _config(), _ledger())
-        _hear(request.origin or "unknown")
+        slot = next(meant, None)
+        _hear(sender.origin)
     except LedgerUnavailable:
         return  # a beat that knows no lease promises no slot
-    if meant:
-        _admit(task, meant[0], args, kwargs, request.origin or "unknown", meant[1:])
+    if slot is not None:
+        _admit(task, slot, args, kwargs, sender, meant)
 
 
 _heard_at_s: dict[str, float] = {}

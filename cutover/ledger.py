@@ -8,7 +8,7 @@ is NOT promised here: that a claimed slot was published (the sweep sees to that)
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -166,13 +166,21 @@ class Ledger:
                 rows.update(resent=F("resent") + 1, published_at=clock.now())
         return True
 
-    def last_slots(self, since_id: int = 0) -> tuple[dict[EntryName, dt.datetime], int]:
-        """Each entry's latest slot among those recorded after ``since_id``, and the id to go on from."""
+    def last_slots(
+        self, since_id: int = 0, wholly: Collection[EntryName] = ()
+    ) -> tuple[dict[EntryName, dt.datetime], int]:
+        """Each entry's latest slot among those recorded after ``since_id``, and the id to go on from.
+
+        ``wholly``: entries of which older slots count too. From 0 on the whole ledger is read, some seconds where it
+        holds ten million slots.
+        """
+        rows = models.Slot.objects.using(self._alias).order_by()
+        recent = rows.filter(pk__gt=since_id - _OVERLAP) if since_id else rows
         with self._database.asked():
-            rows = models.Slot.objects.using(self._alias).filter(pk__gt=max(0, since_id - _OVERLAP))
-            latest = rows.values_list("entry").annotate(Max("due_at"), Max("pk")).order_by()
-            found = list(latest)
-        last = {EntryName(entry): due_at for entry, due_at, _ in found}
+            found = list(recent.values_list("entry").annotate(Max("due_at"), Max("pk")))
+            last = {EntryName(entry): due_at for entry, due_at, _ in found}
+            if since_id and wholly:
+                last.update(rows.filter(entry__in=wholly).values_list("entry").annotate(Max("due_at")))
         return last, max((pk for _, _, pk in found), default=since_id)
 
     def last_slot(self, entry: EntryName) -> dt.datetime | None:

@@ -91,6 +91,7 @@ class Slot(models.Model):
     run_started_at = InstantField(null=True)
     run_ended_at = InstantField(null=True)
     run_by = models.CharField(max_length=255, blank=True)
+    run_message = models.CharField(max_length=255, blank=True)
     suppressed = models.PositiveIntegerField(default=0)
     resent = models.PositiveSmallIntegerField(default=0)
     covers = models.PositiveIntegerField(default=0)
@@ -124,7 +125,7 @@ class Cutover(models.Model):
     switched_at = InstantField(null=True)
     switch_epoch = models.BigIntegerField(null=True)
     operator = models.CharField(max_length=255, blank=True)
-    operator_host = models.CharField(max_length=255, blank=True)
+    operator_process = models.CharField(max_length=255, blank=True)
     operator_pid = models.PositiveIntegerField(null=True)
     operator_seen_at = InstantField(null=True)
 

@@ -14,7 +14,7 @@ from django.db.models import F, QuerySet
 from cutover import clock, models
 from cutover.database import Database
 from cutover.fence import Fence
-from cutover.types import Epoch, Slot, SlotState, Start
+from cutover.types import EntryName, Epoch, Sender, Slot, SlotState, Start
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +35,23 @@ class Runs:
         self._namespace = namespace
         self._retention = retention
 
-    def start(self, slot: Slot, epoch: Epoch, worker: str, origin: str = "") -> Start:
+    def start(self, slot: Slot, epoch: Epoch, worker: str, sender: Sender | None = None) -> Start:
         """Mark a slot's run as started by ``worker``, in one conditional update; its only winner runs.
 
         A slot that no leader claimed is recorded here, the unique (entry, due_at) admitting it once: it was sent by a
-        beat without the lease (``origin``), or the ledger was put back from an older copy. TOO_OLD: the ledger may have
+        beat without the lease (``sender``), or the ledger was put back from an older copy. TOO_OLD: the ledger may have
         forgotten it.
         """
         now = clock.now()
-        if self._begin(slot, worker):
+        message = sender.message if sender else ""
+        if self._begin(slot, worker, message):
             return Start.STARTED
         if self._is_known(slot):
             # Asked once more: its claim may have been committed between the two questions.
-            return Start.STARTED if self._begin(slot, worker) else Start.ALREADY_STARTED
+            return Start.STARTED if self._begin(slot, worker, message) else Start.ALREADY_STARTED
         if slot.due_at < now - self._retention:
             return Start.TOO_OLD
-        reason = _unguarded(origin) if origin else "recorded by its run"
+        reason = _unguarded(sender.origin) if sender else "recorded by its run"
         row = models.Slot(
             entry=slot.entry,
             due_at=slot.due_at,
@@ -62,13 +63,14 @@ class Runs:
             published_at=now,
             run_started_at=now,
             run_by=worker,
+            run_message=message,
             reason=reason,
         )
         try:
             with self._database.transaction():
                 row.save(using=self._alias, force_insert=True)
         except IntegrityError:
-            return Start.STARTED if self._begin(slot, worker) else Start.ALREADY_STARTED
+            return Start.STARTED if self._begin(slot, worker, message) else Start.ALREADY_STARTED
         return Start.STARTED
 
     def end(self, slot: Slot, process: str) -> None:
@@ -96,6 +98,13 @@ class Runs:
         with self._database.asked():
             return self._rows(slot).filter(reason=_unguarded(origin)).exists()
 
+    def started_by(self, message: str, entry: EntryName) -> Slot | None:
+        """The slot of ``entry`` that this message of a beat without the lease has started."""
+        with self._database.asked():
+            rows = models.Slot.objects.using(self._alias).filter(entry=entry, run_message=message)
+            due_at = rows.values_list("due_at", flat=True).first()
+        return Slot(due_at, entry) if due_at is not None else None
+
     def count_suppressed(self, slot: Slot) -> None:
         """Count a further message of a slot that was not run."""
         with self._database.asked():
@@ -114,10 +123,10 @@ class Runs:
     def _rows(self, slot: Slot) -> QuerySet[models.Slot]:
         return models.Slot.objects.using(self._alias).filter(entry=slot.entry, due_at=slot.due_at)
 
-    def _begin(self, slot: Slot, worker: str) -> bool:
+    def _begin(self, slot: Slot, worker: str, message: str) -> bool:
         with self._database.asked():
             rows = self._rows(slot).filter(run_started_at=None)
-            return bool(rows.update(run_started_at=clock.now(), run_by=worker))
+            return bool(rows.update(run_started_at=clock.now(), run_by=worker, run_message=message))
 
     def _is_known(self, slot: Slot) -> bool:
         with self._database.asked():

@@ -85,6 +85,14 @@ class Missed:
 
 
 @dataclass(frozen=True, slots=True)
+class Sender:
+    """A beat without the lease, by the origin of its messages, and the id of the message in question."""
+
+    origin: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Who a candidate is: the holder id and what a person needs to find the process."""
 

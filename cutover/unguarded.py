@@ -28,7 +28,8 @@ HEADER_ROW: Final = "periodic_task_name"
 EARLY: Final = dt.timedelta(seconds=1)
 """Stock beat sends some milliseconds before the time, and clocks differ."""
 WAITING: Final = 10
-"""How many messages of an interval may have waited and are still told apart."""
+"""How many messages of an entry may have waited and are still told apart."""
+_INSTANT: Final = dt.timedelta(microseconds=1)
 LOOK_BACK: Final = dt.timedelta(days=400)
 
 
@@ -36,30 +37,38 @@ LOOK_BACK: Final = dt.timedelta(days=400)
 class Message:
     """What a worker sees of a message."""
 
+    id: str
     task: str
     args: Sequence[Any]
     kwargs: dict[str, Any]
     is_marked: bool
     row: str
+    is_redelivered: bool
 
 
-def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> list[Slot]:
+def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> Iterator[Slot]:
     """The slot that an unguarded beat's message stands for; none when it is none, or can not be told for certain.
 
-    Then, for an interval, the slots before, the latest first: one of them is meant when the same beat has sent those
-    after it already, for no beat sends one twice. The messages waited, and workers saw them at one moment.
+    Then the slots before, the latest first: one of them is meant when the same beat has sent those after it already,
+    for no beat sends one twice. The messages waited, and workers saw them at one moment.
     """
     if not message.is_marked and message.task not in config.sent_by_beat_alone:
-        return []
+        return
     entries = list(_entries(message, app, config))
     if len(entries) != 1:
-        return []
+        return
     (name, schedule) = entries[0]
+    if message.is_redelivered and (started := ledger.runs.started_by(message.id, name)):
+        yield started
+        return
     table = slots.timetable(schedule)
     every = slots.interval(table)
     due_at = _due_at(table, every, ledger.last_slot(name), clock.now())
-    instants = [] if due_at is None else [due_at] if every is None else [due_at - n * every for n in range(WAITING)]
-    return [Slot(at, name) for at in instants]
+    for _ in range(WAITING):
+        if due_at is None:
+            return
+        yield Slot(due_at, name)
+        due_at = table.latest(due_at - LOOK_BACK, due_at - _INSTANT) if every is None else due_at - every
 
 
 def _entries(message: Message, app: Celery, config: Config) -> Iterator[tuple[EntryName, BaseSchedule]]:

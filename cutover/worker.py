@@ -9,12 +9,10 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
-import socket
-from pathlib import Path
 
 import redis
 
-from cutover import conf
+from cutover import conf, process
 from cutover.connections import Link, redis_client
 from cutover.errors import CutoverError, LeaseUnavailable
 from cutover.lease import Lease
@@ -23,10 +21,10 @@ from cutover.lease import Lease
 class Worker:
     """One worker process and its standing connection.
 
-    ``process`` is its host, its number and a random part, which stay when the connection is made anew.
+    ``process`` is its name and a random part, which stay when the connection is made anew.
     """
 
-    def __init__(self, process: str) -> None:
+    def __init__(self, name: str) -> None:
         self._link: Link | None = None
         self._lease: Lease | None = None
         self._server, client_id = "", 0
@@ -39,7 +37,7 @@ class Worker:
             client_id = self._link.client_id
         except (redis.RedisError, OSError, CutoverError):
             client_id = 0  # without Redis nobody can take this process's runs over; it still runs each slot once
-        self.process = process
+        self.process = name
         self._client_id = client_id
         self._runs = itertools.count(1)
 
@@ -62,37 +60,16 @@ class Worker:
         On this host the process itself is looked for. Elsewhere the server is asked for its connection; the number of
         that means nothing to another server, or to the same one restarted.
         """
-        connection, _, process = mark.partition(" ")
+        connection, _, name = mark.partition(" ")
         client_id, _, server = connection.partition("#")[0].partition("@")
-        host, pid, *_ = [*process.split(":"), "", ""]
-        if host == self.process.partition(":")[0] and pid.isdigit():
-            return not is_running(int(pid))
+        if (ended := process.has_ended(name)) is not None:
+            return ended
         if self._lease is None or server != self._server or client_id == "0":
             return False
         try:
             return self._lease.is_connected(int(client_id)) is False
         except LeaseUnavailable:
             return False
-
-
-def is_running(pid: int) -> bool:
-    """Whether this host has a process of that number."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _host() -> str:
-    """This host, and which of its process number spaces: two containers may share a host name."""
-    try:
-        space = str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        space = ""  # no Linux, no containers
-    return f"{socket.gethostname()}/{''.join(c for c in space if c.isdigit())}"
 
 
 _of_process: dict[int, Worker] = {}
@@ -103,7 +80,7 @@ def this() -> Worker:
     pid = os.getpid()
     known = _of_process.get(pid)
     if known is None:
-        _of_process[pid] = Worker(f"{_host()}:{pid}:{secrets.token_hex(4)}")
+        _of_process[pid] = Worker(f"{process.own_name()}:{secrets.token_hex(4)}")
     elif known.is_cut():
         known.leave()
         _of_process[pid] = Worker(known.process)

@@ -18,12 +18,11 @@ from typing import Final
 
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
-from cutover import clock
+from cutover import clock, process
 from cutover.errors import CutoverError, EntryRefused, LeaseUnavailable, LedgerUnavailable, OperatorBusy, PhaseFailed
 from cutover.events import Event, tell
 from cutover.models import Cutover, Transition
 from cutover.phases.state import outages
-from cutover.worker import is_running
 
 FINISH: Final = "finish"
 """The last step of every phase: it records the phase as done."""
@@ -37,9 +36,8 @@ class Journal:
 
     def __init__(self, alias: str, command: str) -> None:
         self._alias = alias
-        self._host = socket.gethostname()
-        self._pid = os.getpid()
-        self.operator = f"{_user()}@{self._host}"
+        self._process = process.own_name()
+        self.operator = f"{_user()}@{socket.gethostname()}"
         since = f"{clock.now():%Y-%m-%d %H:%M:%S.%f} UTC"
         self._mark = f"{self.operator[:180]} with {command} since {since}"  # unique, and what the other one is told
         self.begun = False
@@ -112,7 +110,10 @@ class Journal:
                 id=1, operator=held.operator, operator_seen_at=held.operator_seen_at
             )
             won = free.update(
-                operator=self._mark, operator_host=self._host, operator_pid=self._pid, operator_seen_at=clock.now()
+                operator=self._mark,
+                operator_process=self._process,
+                operator_pid=os.getpid(),
+                operator_seen_at=clock.now(),
             )
             if not won:
                 held = Cutover.objects.using(self._alias).get(id=1)
@@ -121,7 +122,7 @@ class Journal:
     def _is_gone(self, held: Cutover) -> bool:
         if held.operator_seen_at is None or clock.now() - held.operator_seen_at > STALE_AFTER:
             return True
-        return held.operator_host == self._host and not is_running(held.operator_pid or 0)
+        return process.has_ended(held.operator_process) is True
 
     def _keep(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
@@ -139,7 +140,7 @@ class Journal:
         self._thread.join()
         mine = Cutover.objects.using(self._alias).filter(id=1, operator=self._mark)
         try:
-            mine.update(operator="", operator_host="", operator_pid=None, operator_seen_at=None)
+            mine.update(operator="", operator_process="", operator_pid=None, operator_seen_at=None)
         except (DatabaseError, InterfaceError):
             connections[self._alias].close()  # the lock goes stale by itself
 

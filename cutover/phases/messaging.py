@@ -4,48 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
 
 from kombu.connection import Connection
 from kombu.entity import Queue
 
-from cutover import clock
 from cutover.errors import CutoverError
 from cutover.phases.context import Context
 from cutover.phases.gates import SHOWN
 from cutover.phases.report import Check
 
+_T = TypeVar("_T")
+
 BROKER_TIMEOUT_S: Final = 5.0
 WORKERS_TIMEOUT_S: Final = 2.0
+ANSWERS_TIMEOUT_S: Final = BROKER_TIMEOUT_S + WORKERS_TIMEOUT_S
 
 
 def broker(context: Context) -> Check:
-    """The broker is reached and refuses no queue. Bounded by a thread: a transport's limits do not cover every hang."""
-    found: list[Check] = []
+    """The broker is reached and refuses no queue."""
     queues = _queues(context)
-
-    def ask() -> None:
-        try:
-            with context.app.connection_for_write(connect_timeout=BROKER_TIMEOUT_S) as connection:
-                connection.ensure_connection(max_retries=0, timeout=BROKER_TIMEOUT_S)
-                connection.default_channel  # noqa: B018 - some transports connect here only
-                refused = _refused(connection, queues)
-        except Exception as exc:  # whatever the transport raises
-            found.append(_no_answer(str(exc) or type(exc).__name__))
-        else:
-            remedy = "declare the queue in task_queues with the arguments that it has, or delete it once it is empty"
-            found.append(Check("broker", False, refused, remedy) if refused else Check("broker", True, "reached"))
-
-    thread = threading.Thread(target=ask, name="cutover-broker-probe", daemon=True)
-    thread.start()
-    thread.join(BROKER_TIMEOUT_S)
-    return found[0] if found else _no_answer(f"no answer within {BROKER_TIMEOUT_S:g} s")
-
-
-def _no_answer(said: str) -> Check:
-    said = " ".join(said.split())
-    return Check("broker", False, f"gives no answer: {said}", "start the broker, or mend the app's broker_url")
+    try:
+        refused = _asked(context, lambda connection: _refused(connection, queues), BROKER_TIMEOUT_S)
+    except Exception as exc:  # whatever the transport raises
+        return Check(
+            "broker", False, f"gives no answer: {_said(exc)}", "start the broker, or mend the app's broker_url"
+        )
+    if refused:
+        remedy = "declare the queue in task_queues with the arguments that it has, or delete it once it is empty"
+        return Check("broker", False, refused, remedy)
+    return Check("broker", True, "reached")
 
 
 def _queues(context: Context) -> list[Queue]:
@@ -86,9 +76,10 @@ def _declare(queue: Queue, part: str, channel: Any, *, passive: bool) -> None:
 
 def workers(context: Context) -> Check:
     """No worker that answers runs a task of the code schedule without the run guard."""
-    answers = _ask_workers(context)
-    if isinstance(answers, str):
-        return Check("workers", False, f"can not be asked: {answers}", "see the gate on the broker")
+    try:
+        answers = _asked(context, lambda connection: _registered(context, connection), ANSWERS_TIMEOUT_S)
+    except Exception as exc:  # whatever the transport raises
+        return Check("workers", False, f"can not be asked: {_said(exc)}", "see the gate on the broker")
     wanted = {str(entry.task) for entry in context.entries.values()}
     bare = sorted(
         f"{worker} runs {task}"
@@ -104,31 +95,45 @@ def workers(context: Context) -> Check:
     return Check("workers", True, f"{len(answers)} answer, all guarded")
 
 
-def _ask_workers(context: Context) -> list[tuple[str, list[str]]] | str:
-    """What each worker that answers has registered, or what went wrong.
+def _registered(context: Context, connection: Connection) -> list[tuple[str, list[str]]]:
+    """What each worker that answers has registered: a line for each task.
 
-    Bounded by a thread: kombu 5.4 can hang as it closes a connection to Redis on which it has waited for answers.
+    Not by `inspect`: of two workers of one name, an old one beside its successor, it keeps one answer.
     """
-    found: list[list[tuple[str, list[str]]] | str] = []
+    replies = context.app.control.broadcast(
+        "registered",
+        arguments={"taskinfoitems": ("run_guard",)},
+        connection=connection,
+        reply=True,
+        timeout=WORKERS_TIMEOUT_S,
+    )
+    return [answer for reply in replies or () for answer in reply.items()]
+
+
+def _asked(context: Context, question: Callable[[Connection], _T], timeout_s: float) -> _T:
+    """What ``question`` makes of a connection to the broker; raises what it raises, and TimeoutError.
+
+    In a thread, because a transport's own limits do not cover every hang. The answer is there before the connection is
+    closed: kombu 5.4 can hang as it closes one to Redis on which it has waited for answers.
+    """
+    answer: Future[_T] = Future()
 
     def ask() -> None:
         try:
-            with context.app.connection_for_write() as connection:
-                # Not by `inspect`: of two workers of one name, an old one beside its successor, it keeps one answer.
-                replies = context.app.control.broadcast(
-                    "registered",
-                    arguments={"taskinfoitems": ("run_guard",)},
-                    connection=connection,
-                    reply=True,
-                    timeout=WORKERS_TIMEOUT_S,
-                )
-                found.append([answer for reply in replies or () for answer in reply.items()])
+            with context.app.connection_for_write(connect_timeout=BROKER_TIMEOUT_S) as connection:
+                connection.ensure_connection(max_retries=0, timeout=BROKER_TIMEOUT_S)
+                connection.default_channel  # noqa: B018 - some transports connect here only
+                answer.set_result(question(connection))
         except Exception as exc:  # whatever the transport raises
-            found.append(str(exc) or type(exc).__name__)
+            if not answer.done():
+                answer.set_exception(exc)
 
-    thread = threading.Thread(target=ask, name="cutover-workers-probe", daemon=True)
-    thread.start()
-    deadline_s = clock.monotonic_s() + WORKERS_TIMEOUT_S + BROKER_TIMEOUT_S
-    while not found and thread.is_alive() and clock.monotonic_s() < deadline_s:
-        thread.join(0.05)
-    return found[0] if found else f"no answer within {WORKERS_TIMEOUT_S + BROKER_TIMEOUT_S:g} s"
+    threading.Thread(target=ask, name="cutover-broker-probe", daemon=True).start()
+    try:
+        return answer.result(timeout_s)
+    except TimeoutError as exc:
+        raise TimeoutError(str(exc) or f"no answer within {timeout_s:g} s") from exc
+
+
+def _said(exc: Exception) -> str:
+    return " ".join(str(exc).split()) or type(exc).__name__

@@ -11,7 +11,7 @@ from django.db import connections, transaction
 from cutover import clock, models
 from cutover.errors import LedgerNotMigrated, LedgerUnavailable
 from cutover.ledger import Ledger
-from cutover.types import Claim, EntryName, Epoch, Identity, Missed, Side, Slot, SlotState, Start, Term
+from cutover.types import Claim, EntryName, Epoch, Identity, Missed, Sender, Side, Slot, SlotState, Start, Term
 from tests.support.rooms import in_threads, timed
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
@@ -387,6 +387,19 @@ def test_only_what_is_new_is_read_again_and_nothing_is_lost(ledger, lead):
     assert ledger.last_slots(now_seen)[1] == now_seen
 
 
+def test_an_entry_that_is_new_to_the_reader_is_read_wholly(ledger, lead):
+    term = lead()
+    ledger.claim(term, [slot("old", HOUR), slot("older", 2 * HOUR)])
+    ledger.claim(term, [slot(f"e{i}", HOUR) for i in range(1_500)])
+    _, seen = ledger.last_slots()
+    newest = slot("older")
+    ledger.claim(term, [newest])
+    assert "old" not in ledger.last_slots(seen)[0]
+    last, now_seen = ledger.last_slots(seen, wholly={name("old"), name("older")})
+    assert (last[name("old")], last[name("older")]) == (slot("old", HOUR).due_at, newest.due_at)
+    assert now_seen == seen + 1
+
+
 def test_standings_join_both(ledger, lead):
     term = lead()
     owed = ledger.entries.owed_from(term, {name("a"): "f", name("b"): "f"}, {})
@@ -410,7 +423,8 @@ def test_of_twenty_workers_one_starts_the_run(ledger, lead):
 
 def test_of_twenty_workers_one_starts_the_run_of_a_slot_that_nobody_claimed(ledger, rows):
     one = slot()
-    outcomes = in_threads(*[lambda i=i: ledger.runs.start(one, Epoch(5), f"w{i}", "stock") for i in range(20)])
+    stock = Sender("stock", "a-message")
+    outcomes = in_threads(*[lambda i=i: ledger.runs.start(one, Epoch(5), f"w{i}", stock) for i in range(20)])
     assert outcomes.count(Start.STARTED) == 1
     assert outcomes.count(Start.ALREADY_STARTED) == 19
     (row,) = rows().values()

@@ -2,8 +2,6 @@
 
 import datetime as dt
 import itertools
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +17,7 @@ from cutover.phases import phase1, phase2, phase3, rollback, state
 from cutover.phases.context import Context
 from cutover.phases.journal import at_work
 from cutover.phases.report import Outcome, Report
+from cutover.process import own_name
 from cutover.types import Side
 from tests.integration.phases.conftest import Beat
 
@@ -174,6 +173,10 @@ class Death:
         return execute(sql, params, many, wrapped)
 
 
+ENDED = f"{own_name()}0"
+"""The name of a process of this number that began at another time."""
+
+
 def run_until_killed(context: Context, run: Callable[[Context], Report], statements: int) -> bool:
     """Whether ``run`` was killed after so many statements; False when it had come to its end by then."""
     death = Death(context.alias, statements)
@@ -190,9 +193,7 @@ def run_until_killed(context: Context, run: Callable[[Context], Report], stateme
 
 def _forget_the_dead(alias: str) -> None:
     """The lock of a killed process names a process that is no more; here it was this one."""
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    Cutover.objects.using(alias).exclude(operator="").update(operator_pid=ended.pid)
+    Cutover.objects.using(alias).exclude(operator="").update(operator_process=ENDED)
 
 
 @pytest.mark.usefixtures("imported")
@@ -248,7 +249,8 @@ def test_of_two_operators_one_is_told_of_the_other(context: Surroundings) -> Non
 
 @pytest.mark.usefixtures("imported")
 @pytest.mark.parametrize(
-    "fact", [{"operator_pid": 2**22 - 1}, {"operator_host": "elsewhere", "operator_seen_at": LAST_RUN}]
+    "fact",
+    [{"operator_process": ENDED}, {"operator_process": "elsewhere:7:1", "operator_seen_at": LAST_RUN}],
 )
 def test_the_lock_of_a_dead_operator_is_taken_over(context: Surroundings, fact: dict[str, Any]) -> None:
     with at_work(context().alias, "phase3") as dead:
@@ -257,6 +259,15 @@ def test_the_lock_of_a_dead_operator_is_taken_over(context: Surroundings, fact: 
             pass
         with pytest.raises(OperatorBusy, match="taken over"), dead.step("phase3", "switch"):
             pass
+
+
+@pytest.mark.usefixtures("imported")
+def test_an_operator_in_another_container_of_the_same_host_name_is_not_taken_for_dead(context: Surroundings) -> None:
+    host, _, rest = own_name().partition("/")
+    with at_work(context().alias, "phase3"):
+        Cutover.objects.using(context().alias).update(operator_process=f"{host}/1:{2**22 - 1}:{rest}")
+        with pytest.raises(OperatorBusy):
+            rollback.run(context())
 
 
 def test_phases_out_of_order_name_the_command_to_type(context: Surroundings) -> None:

@@ -1,0 +1,53 @@
+"""Names for processes, by which another process of the same host can tell whether one still runs.
+
+A name is the host, the process number and when that process began, in ticks since the host did: numbers are given out
+again, in a container within minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+
+def own_name() -> str:
+    """This process's name: ``host/space:number:began``; without the parts that only Linux tells, elsewhere."""
+    return f"{_host()}:{os.getpid()}:{_began(os.getpid())}"
+
+
+def has_ended(name: str) -> bool | None:
+    """Whether the process of that name has ended; None when that can not be seen from here."""
+    host, pid, began, *_ = [*name.split(":"), "", "", ""]
+    if host != _host() or not pid.isdigit():
+        return None
+    return not _is_running(int(pid)) or _began(int(pid)) != began
+
+
+def _host() -> str:
+    """This host, and which of its process number spaces: two containers may share a host name."""
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        space = ""  # no Linux, no containers
+    return f"{socket.gethostname()}/{''.join(c for c in space if c.isdigit())}"
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _began(pid: int) -> str:
+    """When the process began; empty where nobody says so, and for one that has ended and waits for its parent."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()  # a program's name may hold anything, also a bracket
+    return "" if fields[0] == "Z" else fields[19]

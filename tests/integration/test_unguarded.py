@@ -1,0 +1,67 @@
+"""Which slot a message of a beat without the lease stands for, on real databases; the clock is the test's."""
+
+import datetime as dt
+import itertools
+
+import pytest
+from celery import Celery
+from celery.schedules import crontab
+
+from cutover import clock, unguarded
+from cutover.conf import Config
+from cutover.types import EntryName, Epoch, Sender, Slot, Start
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
+
+MINUTE = dt.timedelta(minutes=1)
+SECOND = dt.timedelta(seconds=1)
+NOON = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+ENTRY = EntryName("an-entry")
+
+
+@pytest.fixture(params=[crontab(), MINUTE], ids=["crontab", "interval"])
+def app(request):
+    made = Celery("site", set_as_current=False)
+    made.conf.beat_schedule = {ENTRY: {"task": "a.task", "schedule": request.param}}
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def see(app, ledger, monkeypatch):
+    """A worker sees a message of that id at an instant; returns the slot that it started, or None."""
+    marks = itertools.count(1)
+
+    def see(message: str, at: dt.datetime, *, redelivered: bool = False, origin: str = "beat") -> Slot | None:
+        monkeypatch.setattr(clock, "now", lambda: at)
+        sent = unguarded.Message(message, "a.task", (), {}, True, "", redelivered)
+        sender = Sender(origin, message)
+        for slot in unguarded.slots_of(sent, app, Config(), ledger):
+            if ledger.runs.start(slot, Epoch(0), f"a worker, run {next(marks)}", sender) is Start.STARTED:
+                return slot
+            if not ledger.runs.was_sent_by(slot, origin):
+                return None
+        return None
+
+    return see
+
+
+def test_messages_that_waited_are_told_apart(see):
+    assert see("first", NOON) == Slot(NOON, ENTRY)
+    late = NOON + 3 * MINUTE + SECOND
+    found = [see(f"waited {i}", late) for i in range(3)]
+    assert found == [Slot(NOON + n * MINUTE, ENTRY) for n in (3, 2, 1)]
+    assert see("of another beat", late, origin="another") is None
+
+
+def test_a_message_that_a_worker_gave_back_unstarted_takes_the_slot_that_it_was_sent_for(see):
+    see("first", NOON)
+    see("third", NOON + 2 * MINUTE)
+    assert see("second", NOON + 2 * MINUTE + SECOND, redelivered=True) == Slot(NOON + MINUTE, ENTRY)
+
+
+def test_a_message_that_was_started_and_comes_again_takes_no_other_slot(see):
+    see("first", NOON)
+    see("second", NOON + MINUTE)
+    assert see("first", NOON + 2 * MINUTE, redelivered=True) is None
+    assert see("third", NOON + 2 * MINUTE + SECOND) == Slot(NOON + 2 * MINUTE, ENTRY)

@@ -1,0 +1,41 @@
+"""Whether a process has ended, by its name: seen on real processes."""
+
+import subprocess
+import sys
+
+import pytest
+
+from cutover import process
+from demo.waiting import wait_until
+
+NAME_OF_A_CHILD = "from cutover import process; print(process.own_name(), flush=True); input()"
+
+
+@pytest.fixture
+def child():
+    with subprocess.Popen(
+        [sys.executable, "-c", NAME_OF_A_CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as started:
+        yield started
+
+
+def test_a_process_has_ended_when_it_was_killed_though_its_parent_has_not_noticed(child):
+    name = child.stdout.readline().strip()
+    assert process.has_ended(name) is False
+    child.kill()
+    if sys.platform == "linux":
+        wait_until(lambda: process.has_ended(name), "it is seen to have ended", 5.0)
+    child.wait()
+    assert process.has_ended(name) is True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody else says when a process began")
+def test_another_process_of_the_same_number_is_not_taken_for_it(child):
+    host, number, began = child.stdout.readline().strip().rsplit(":", 2)
+    assert process.has_ended(f"{host}:{number}:{int(began) - 1}") is True
+    child.communicate("\n")
+
+
+@pytest.mark.parametrize("name", ["", "elsewhere:7:1", "elsewhere/4026531836:7:1"])
+def test_what_runs_elsewhere_can_not_be_seen(name):
+    assert process.has_ended(name) is None
