@@ -10,7 +10,7 @@ RUN pip install '.[host,postgres]' -c constraints.txt
 
 FROM python:3.12-slim
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-RUN useradd --system --uid 10001 --no-create-home --home-dir /app app
+RUN useradd --uid 10001 --no-create-home --home-dir /app app
 WORKDIR /app
 COPY --from=build /venv /venv
 COPY manage.py ./

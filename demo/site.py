@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from .processes import Process, Processes, python
+from .processes import Process, Processes
 
 COMMAND_TIMEOUT_S = 90.0
 BIN = str(Path(sys.executable).parent)
@@ -63,4 +63,4 @@ class Site:
 
     def manage(self, *arguments: str, timeout_s: float = COMMAND_TIMEOUT_S) -> Process:
         """Run ``manage.py`` with ``arguments`` to its end; its exit code and output are the process's."""
-        return self.run(*python("manage.py", *arguments), timeout_s=timeout_s)
+        return self.run("python", "manage.py", *arguments, timeout_s=timeout_s)
