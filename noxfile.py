@@ -17,6 +17,7 @@ nox.options.sessions = ["oldest", "newest"]
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 QUICK = ["tests/unit", "tests/integration", "tests/host", "tests/acceptance/test_prodserver.py"]
+PYTEST = ["python", "-m", "pytest", "-q", "-n", "4", "--dist", "worksteal"]
 OLDEST = [
     "Django==5.1.*",
     "celery==5.4.*",
@@ -48,7 +49,7 @@ def run(session: nox.Session, *pins: str) -> None:
     """Install the project with these pins, else the newest that fits, run the tests, and note the versions."""
     session.install("-e", ".[test]", *pins)
     chosen = f"{NOT_QUICK} and {WRONG_IN_OLD_CELERY}" if set(OLD_CELERY) <= set(pins) else NOT_QUICK
-    session.run("python", "-m", "pytest", "-q", "-n", "4", "-k", chosen, *(session.posargs or QUICK))
+    session.run(*PYTEST, "-k", chosen, *(session.posargs or QUICK))
     if not session.posargs:
         session.run("python", "-m", "tests.versions", session.name)
 
