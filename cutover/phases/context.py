@@ -21,6 +21,8 @@ from cutover.types import EntryName
 _T = TypeVar("_T")
 _LOOK_EVERY_S: Final = 0.02
 _TELL_EVERY_S: Final = 2.0
+_TELL_MOST: Final = 30
+"""How often to tell of one long wait: somebody reads it afterwards."""
 
 
 class Context:
@@ -61,12 +63,13 @@ class Context:
     ) -> _T | None:
         """The first answer of ``look``, asked ``every_s``, that is not None; None when there was none in time."""
         started = told = clock.monotonic_s()
+        tell_every_s = max(_TELL_EVERY_S, within.total_seconds() / _TELL_MOST)
         while True:
             found = look()
             now = clock.monotonic_s()
             if found is not None or now - started >= within.total_seconds():
                 return found
-            if now - told >= _TELL_EVERY_S:
+            if now - told >= tell_every_s:
                 told = now
                 self.progress(f"waiting for {what}: {now - started:.0f} of {within.total_seconds():g} s")
             clock.sleep(every_s)
