@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -32,6 +32,8 @@ PRUNE_EVERY_S: Final = 3600.0
 PRUNE_MOST: Final = 5_000
 PRUNE_ON_S: Final = 60.0
 """When to go on where there was more to forget: a hundred entries a minute make more slots than 5,000 an hour."""
+
+_NEVER: Final = -1
 
 Entries = dict[EntryName, tuple[ScheduleEntry, CatchUpRule, Limits]]
 
@@ -85,9 +87,10 @@ class Candidate:
         self._term: Term | None = None
         self._ticked = False
         self._settled = False
-        self._settled_version = 0
+        self._settled_version = _NEVER
         self._warm = False
         self._last_id = 0
+        self._unread: set[EntryName] = set()
         self._look_at_s = 0.0
         self._resend_at_s = 0.0
         self._prune_at_s = clock.monotonic_s() + PRUNE_EVERY_S
@@ -150,27 +153,26 @@ class Candidate:
     def _warm_up(self, thorough: bool = True) -> None:
         """Bring schedule and standings up to date, before they are needed."""
         entries = self._source.load(thorough)
-        fresh: Set[EntryName] = frozenset()
         if entries is not None:
-            fresh = self._agenda.load(entries, clock.now())
-            self._settled = False
+            self._unread |= self._agenda.load(entries, clock.now())
+            self._settled, self._settled_version = False, _NEVER
             tell(
                 Event.SCHEDULE_LOADED,
                 side=self._side,
                 entries=len(self._agenda),
                 version=self._source.version(),
             )
-        last, self._last_id = self._ledger.last_slots(self._last_id, wholly=fresh)
-        owed_from: Mapping[EntryName, dt.datetime] = {}
+        last, last_id = self._ledger.last_slots(self._last_id, wholly=self._unread)
+        self._agenda.settle(last, {})
+        self._last_id, self._unread = last_id, set()
         if self._term is None and thorough:
             # So that nothing but the ledger's changes is left to be done by who takes office.
             known = self._ledger.entries.version()
-            if entries is not None or known != self._settled_version:
-                owed_from = self._ledger.entries.owed_alike(self._agenda.fingerprints())
+            if known != self._settled_version:
+                self._agenda.settle({}, self._ledger.entries.owed_alike(self._agenda.fingerprints()))
                 self._settled_version = known
-        self._agenda.settle(last, owed_from)
         self._warm = True
-        self._elector.describe(warm=True, schedule_version=self._source.version())
+        self._elector.describe(warm=True, schedule_version=self._source.version(), entries=len(self._agenda))
 
     # --- leading ----------------------------------------------------------------------------------------------------
 

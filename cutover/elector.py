@@ -71,7 +71,7 @@ class Elector:
         self._holds = False
         self._linked = False
         self._vouched_at = clock.monotonic_s()
-        self._details = (False, "")
+        self._details = (False, "", 0)
         self._stalled = False
         self._due_at = {"report": 0.0, "evidence": 0.0, "renew": 0.0}
         self._rival: LeaseView | None = None
@@ -117,10 +117,10 @@ class Elector:
         """The loop is alive; to be called at every turn of it."""
         self._vouched_at = clock.monotonic_s()
 
-    def describe(self, warm: bool, schedule_version: str) -> None:
-        """What to report of this beat: whether it could lead at once, and which schedule it has loaded."""
-        if self._details != (warm, schedule_version):
-            self._details = (warm, schedule_version)
+    def describe(self, warm: bool, schedule_version: str, entries: int) -> None:
+        """What to report of this beat: whether it could lead at once, and which schedule it has loaded, how large."""
+        if self._details != (warm, schedule_version, entries):
+            self._details = (warm, schedule_version, entries)
             self._due_at["report"] = 0.0
             self._poke()
 
@@ -240,7 +240,7 @@ class Elector:
     def _report(self, lease: Lease, client_id: int, now: float) -> None:
         every_s = self._renew_every_s if self._holds else REPORT_EVERY_S
         self._due_at["report"] = now + every_s
-        warm, version = self._details
+        warm, version, entries = self._details
         details = Details(
             side=self._side,
             host=self._who.host,
@@ -249,6 +249,7 @@ class Elector:
             role="leader" if self._holds else "standby",
             warm=warm and not self._is_stalled(now),
             schedule_version=version,
+            entries=entries,
             client_id=client_id,
         )
         view = lease.report(self._who, details, dt.timedelta(seconds=3 * every_s))

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
+from itertools import chain
 from typing import Any, Final
 
 from celery import Task
@@ -31,6 +32,10 @@ HEADER_ATTEMPT: Final = "cutover_attempt"
 
 One a line, the first and the latest ones: what is tried in the middle of an outage is not committed.
 """
+HEADER_SEEN_AT: Final = "cutover_seen_at"
+"""Carried by a message that was put off before its slot could be told: when a worker saw it first, ..."""
+HEADER_ORIGIN: Final = "cutover_origin"
+"""... and who sent it then."""
 _LATEST_ATTEMPTS: Final = 20
 DEFER_S: Final = 5.0
 """After how long a message that was put off is tried again (half as much to twice as much)."""
@@ -49,7 +54,7 @@ class GuardedTask(Task):
         """Let the run begin, or raise Ignore: the message is acknowledged, the task does not run."""
         request = self.request
         if request.get(HEADER_DUE_AT) is not None:
-            _admit(self, _slot(self), args, kwargs)
+            _admit(self, iter([_slot(self)]), args, kwargs)
         elif request.get(unguarded.HEADER_BEAT) or self.name in _config().sent_by_beat_alone:
             _admit_unguarded(self, args, kwargs)
         super().before_start(task_id, args, kwargs)
@@ -69,47 +74,39 @@ def _slot(task: Task) -> Slot:
 
 
 def _admit(
-    task: Task,
-    slot: Slot,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    sender: Sender | None = None,
-    instead: Iterable[Slot] = (),
-) -> None:
-    """Return if this message may run its slot; raise Ignore otherwise.
-
-    ``instead``: slots that are meant when ``sender``, a beat without the lease, has sent ``slot`` already.
-    """
+    task: Task, slots: Iterator[Slot], args: tuple[Any, ...], kwargs: dict[str, Any], sender: Sender | None = None
+) -> Slot:
+    """The slot that this message may run: the first, or the next where ``sender`` has sent that one; raises Ignore."""
+    slot = next(slots)
     if task.request.retries or task.request.called_directly:
-        return  # a retry of a run that was admitted
-    ledger, mark = _ledger(), worker.this().sign()
+        return slot  # a retry of a run that was admitted
+    runs, mark = _ledger().runs, worker.this().sign()
     attempts = (task.request.get(HEADER_ATTEMPT) or "").splitlines()
+    epoch = Epoch(task.request.get(HEADER_EPOCH) or 0)
     try:
-        epoch = Epoch(task.request.get(HEADER_EPOCH) or 0)
-        outcome = ledger.runs.start(slot, epoch, mark, sender)
+        outcome = runs.start(slot, epoch, mark, sender)
+        while outcome is Start.ALREADY_STARTED and sender and runs.was_started_for(slot, sender.origin):
+            if (before := next(slots, None)) is None:
+                break
+            slot = before
+            outcome = runs.start(slot, epoch, mark, sender)
         if outcome is Start.STARTED:
-            return
-        if outcome is Start.ALREADY_STARTED and any(ledger.runs.resume(slot, mine, mark) for mine in attempts):
-            return  # it was committed, but its answer never came: nothing ran then
-        if outcome is Start.ALREADY_STARTED and sender is not None:
-            taken = slot
-            for other in instead:
-                if not ledger.runs.was_sent_by(taken, sender.origin):
-                    break
-                if ledger.runs.start(other, epoch, mark, sender) is Start.STARTED:
-                    return
-                taken = other
+            return slot
+        if outcome is Start.ALREADY_STARTED and any(runs.resume(slot, mine, mark) for mine in attempts):
+            return slot  # it was committed, but its answer never came: nothing ran then
         if outcome is Start.ALREADY_STARTED and task.acks_late and _is_redelivered(task):
-            run = ledger.runs.read(slot)
-            if not run.has_ended:
+            run = runs.read(slot)
+            if not run.has_ended and (sender is None or run.sender == str(sender)):
                 _resume(task, slot, run.worker, mark, args, kwargs)
-                return
+                return slot
     except LedgerUnavailable as exc:
         if _config().run_without_database:
-            return
-        raise _put_off(task, slot, args, kwargs, str(exc), [*attempts, mark]) from exc
+            return slot
+        marks = [*attempts, mark]
+        kept = "\n".join([*marks[:1], *marks[1:][-_LATEST_ATTEMPTS:]])
+        raise _put_off(task, args, kwargs, _headers(slot) | {HEADER_ATTEMPT: kept}, str(exc)) from exc
     with suppress(LedgerUnavailable):  # it is known to have been started: dropped, counted or not
-        ledger.runs.count_suppressed(slot)
+        runs.count_suppressed(slot)
     tell(Event.RUN_SUPPRESSED, entry=slot.entry, due_at=slot.due_at.isoformat(), outcome=outcome.value)
     raise Ignore(f"slot {slot.entry} {slot.due_at.isoformat()} has been run")
 
@@ -117,14 +114,19 @@ def _admit(
 def _resume(task: Task, slot: Slot, began_by: str, mark: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Take over the run of a worker that is gone; while that one may still be at it, put the message off."""
     if not worker.this().is_gone(began_by):
-        raise _put_off(task, slot, args, kwargs, "the worker that started it is still there")
+        raise _put_off(task, args, kwargs, _headers(slot), "the worker that started it is still there")
     if not _ledger().runs.resume(slot, began_by, mark):
-        raise _put_off(task, slot, args, kwargs, "another worker took it over")
+        raise _put_off(task, args, kwargs, _headers(slot), "another worker took it over")
     tell(Event.RUN_RESUMED, entry=slot.entry, due_at=slot.due_at.isoformat())
 
 
+def _headers(slot: Slot) -> dict[str, str]:
+    """What makes a message one of that slot."""
+    return {HEADER_ENTRY: slot.entry, HEADER_DUE_AT: slot.due_at.isoformat()}
+
+
 def _put_off(
-    task: Task, slot: Slot, args: tuple[Any, ...], kwargs: dict[str, Any], reason: str, attempts: Sequence[str] = ()
+    task: Task, args: tuple[Any, ...], kwargs: dict[str, Any], headers: Mapping[str, str], reason: str
 ) -> Ignore:
     """Send the same message again for later, with the same id and count of retries; returns what to raise."""
     again = task.signature_from_request(
@@ -134,16 +136,10 @@ def _put_off(
         countdown=DEFER_S * random.uniform(0.5, 2.0),  # noqa: S311 - jitter, not secrecy
         retries=task.request.retries,
     )
-    headers = {
-        **(task.request.headers or {}),
-        HEADER_ENTRY: slot.entry,  # of a message that came without: later another slot would be inferred
-        HEADER_DUE_AT: slot.due_at.isoformat(),
-        HEADER_REDELIVERED: _is_redelivered(task),
-        HEADER_ATTEMPT: "\n".join([*attempts[:1], *attempts[1:][-_LATEST_ATTEMPTS:]]),
-    }
-    again.apply_async(headers=headers)
-    tell(Event.RUN_DEFERRED, entry=slot.entry, due_at=slot.due_at.isoformat(), reason=reason)
-    return Ignore(f"slot {slot.entry} {slot.due_at.isoformat()} is tried again later: {reason}")
+    again.apply_async(headers={**(task.request.headers or {}), HEADER_REDELIVERED: _is_redelivered(task), **headers})
+    what = {"entry": headers.get(HEADER_ENTRY, ""), "due_at": headers.get(HEADER_DUE_AT, "")}
+    tell(Event.RUN_DEFERRED, **what, reason=reason)
+    return Ignore(f"{task.name} for slot {what['entry']} {what['due_at']} is tried again later: {reason}")
 
 
 def _is_redelivered(task: Task) -> bool:
@@ -154,26 +150,31 @@ def _is_redelivered(task: Task) -> bool:
 def _admit_unguarded(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """A message of a beat that knows no lease, or of nobody else: find its slot, so that it runs once all the same."""
     request = task.request
-    if request.retries or request.called_directly or request.parent_id:
+    seen_at = request.get(HEADER_SEEN_AT)
+    if request.retries or request.called_directly or (request.parent_id and not seen_at):
         return
     message = unguarded.Message(
-        request.id,
+        Sender(request.get(HEADER_ORIGIN) or request.origin or "unknown", request.id),
         task.name,
         args,
         kwargs,
         bool(request.get(unguarded.HEADER_BEAT)),
         request.get(unguarded.HEADER_ROW) or "",
-        _is_redelivered(task),
+        dt.datetime.fromisoformat(seen_at) if seen_at else clock.now(),
     )
-    sender = Sender(request.origin or "unknown", request.id)
     try:
-        meant = unguarded.slots_of(message, task.app, _config(), _ledger())
-        slot = next(meant, None)
-        _hear(sender.origin)
-    except LedgerUnavailable:
-        return  # a beat that knows no lease promises no slot
-    if slot is not None:
-        _admit(task, slot, args, kwargs, sender, meant)
+        slots = unguarded.slots_of(message, task.app, _config(), _ledger())
+        first = next(slots, None)
+        _hear(message.sender.origin)
+    except LedgerUnavailable as exc:
+        if _config().run_without_database:
+            return
+        headers = {HEADER_SEEN_AT: message.seen_at.isoformat(), HEADER_ORIGIN: message.sender.origin}
+        raise _put_off(task, args, kwargs, headers, str(exc)) from exc
+    if first is not None:
+        slot = _admit(task, chain([first], slots), args, kwargs, message.sender)
+        # From here on it counts as a message of that slot: so do its retries, and its end is recorded.
+        request.update(_headers(slot), headers={**(request.headers or {}), **_headers(slot)})
 
 
 _heard_at_s: dict[str, float] = {}

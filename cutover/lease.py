@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from importlib import resources
 from typing import Any, Final, TypeVar
@@ -58,7 +58,11 @@ class Details:
     role: str
     warm: bool
     schedule_version: str
+    entries: int
     client_id: int
+
+
+_DETAILS: Final = frozenset(field.name for field in fields(Details))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +137,10 @@ class Lease:
         flat = self._run("beats", [self._beats], [])
         found = []
         for holder, seen_ms, details in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
-            fields = json.loads(details)
-            fields["side"] = Side(fields["side"])
-            found.append(Presence(holder=HolderId(holder), seen_ago=int(seen_ms) * _MS, **fields))
+            # A later release's beat may say more of itself.
+            told = {name: value for name, value in json.loads(details).items() if name in _DETAILS}
+            told["side"] = Side(told["side"])
+            found.append(Presence(holder=HolderId(holder), seen_ago=int(seen_ms) * _MS, **told))
         return sorted(found, key=lambda beat: beat.holder)
 
     def is_connected(self, client_id: int) -> bool | None:

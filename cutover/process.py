@@ -12,8 +12,8 @@ from pathlib import Path
 
 
 def own_name() -> str:
-    """This process's name: ``host/space:number:began``; without the parts that only Linux tells, elsewhere."""
-    return f"{_host()}:{os.getpid()}:{_began(os.getpid())}"
+    """This process's name: ``host/boot/space:number:began``; without the parts that only Linux tells, elsewhere."""
+    return f"{_host()}:{os.getpid()}:{_began(os.getpid()) or ''}"
 
 
 def has_ended(name: str) -> bool | None:
@@ -21,16 +21,22 @@ def has_ended(name: str) -> bool | None:
     host, pid, began, *_ = [*name.split(":"), "", "", ""]
     if host != _host() or not pid.isdigit():
         return None
-    return not _is_running(int(pid)) or _began(int(pid)) != began
+    if not _is_running(int(pid)):
+        return True
+    now = _began(int(pid))
+    if now is None:
+        return None if began else False  # hidden from this user; or nobody tells here, and the number has to do
+    return now != began
 
 
 def _host() -> str:
-    """This host, and which of its process number spaces: two containers may share a host name."""
+    """This host, since which boot, and which of its process number spaces: machines and containers may share a name."""
+    boot = _read("/proc/sys/kernel/random/boot_id") or ""
     try:
         space = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         space = ""  # no Linux, no containers
-    return f"{socket.gethostname()}/{''.join(c for c in space if c.isdigit())}"
+    return f"{socket.gethostname()}/{boot[:8]}/{''.join(c for c in space if c.isdigit())}"
 
 
 def _is_running(pid: int) -> bool:
@@ -43,11 +49,17 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def _began(pid: int) -> str:
-    """When the process began; empty where nobody says so, and for one that has ended and waits for its parent."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
+def _began(pid: int) -> str | None:
+    """When the process began; None where nobody says so, empty for one that has ended and waits for its parent."""
+    stat = _read(f"/proc/{pid}/stat")
+    if stat is None:
+        return None
     fields = stat.rpartition(")")[2].split()  # a program's name may hold anything, also a bracket
     return "" if fields[0] == "Z" else fields[19]
+
+
+def _read(file: str) -> str | None:
+    try:
+        return Path(file).read_text()
+    except OSError:
+        return None

@@ -19,10 +19,14 @@ from cutover.types import EntryName, Epoch, Sender, Slot, SlotState, Start
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run: the worker that started it (empty for none), and whether it is known to have ended."""
+    """A run: the worker that started it (empty for none), and whether it is known to have ended.
+
+    ``sender``: the beat without the lease, and the message, by which it was started; empty for a leader's.
+    """
 
     worker: str
     has_ended: bool
+    sender: str
 
 
 class Runs:
@@ -43,15 +47,14 @@ class Runs:
         forgotten it.
         """
         now = clock.now()
-        message = sender.message if sender else ""
-        if self._begin(slot, worker, message):
+        if self._begin(slot, worker, sender):
             return Start.STARTED
         if self._is_known(slot):
             # Asked once more: its claim may have been committed between the two questions.
-            return Start.STARTED if self._begin(slot, worker, message) else Start.ALREADY_STARTED
+            return Start.STARTED if self._begin(slot, worker, sender) else Start.ALREADY_STARTED
         if slot.due_at < now - self._retention:
             return Start.TOO_OLD
-        reason = _unguarded(sender.origin) if sender else "recorded by its run"
+        reason = f"sent without the lease by {sender.origin}" if sender else "recorded by its run"
         row = models.Slot(
             entry=slot.entry,
             due_at=slot.due_at,
@@ -63,14 +66,14 @@ class Runs:
             published_at=now,
             run_started_at=now,
             run_by=worker,
-            run_message=message,
-            reason=reason,
+            sender=_named(sender),
+            reason=reason[: models.REASON_LENGTH],
         )
         try:
             with self._database.transaction():
                 row.save(using=self._alias, force_insert=True)
         except IntegrityError:
-            return Start.STARTED if self._begin(slot, worker, message) else Start.ALREADY_STARTED
+            return Start.STARTED if self._begin(slot, worker, sender) else Start.ALREADY_STARTED
         return Start.STARTED
 
     def end(self, slot: Slot, process: str) -> None:
@@ -81,8 +84,8 @@ class Runs:
     def read(self, slot: Slot) -> RunView:
         """Who started a slot's run, and whether it is known to have ended."""
         with self._database.asked():
-            found = self._rows(slot).values_list("run_by", "run_ended_at").first()
-        return RunView(found[0], found[1] is not None) if found else RunView("", False)
+            found = self._rows(slot).values_list("run_by", "run_ended_at", "sender").first()
+        return RunView(found[0], found[1] is not None, found[2] or "") if found else RunView("", False, "")
 
     def resume(self, slot: Slot, dead: str, worker: str) -> bool:
         """Hand a slot's run on to ``worker``; False when somebody else was first.
@@ -93,15 +96,15 @@ class Runs:
             rows = self._rows(slot).filter(run_by=dead, run_ended_at=None)
             return bool(rows.update(run_started_at=clock.now(), run_by=worker))
 
-    def was_sent_by(self, slot: Slot, origin: str) -> bool:
-        """Whether the slot is in the ledger because a beat without the lease, ``origin``, sent it."""
+    def was_started_for(self, slot: Slot, origin: str) -> bool:
+        """Whether a message of ``origin``, a beat without the lease, has started the slot's run."""
         with self._database.asked():
-            return self._rows(slot).filter(reason=_unguarded(origin)).exists()
+            return self._rows(slot).filter(sender__startswith=f"{origin} ").exists()
 
-    def started_by(self, message: str, entry: EntryName) -> Slot | None:
-        """The slot of ``entry`` that this message of a beat without the lease has started."""
+    def started_by(self, sender: Sender, entry: EntryName) -> Slot | None:
+        """The slot of ``entry`` whose run this very message has started; None for none."""
         with self._database.asked():
-            rows = models.Slot.objects.using(self._alias).filter(entry=entry, run_message=message)
+            rows = models.Slot.objects.using(self._alias).filter(sender=_named(sender), entry=entry)
             due_at = rows.values_list("due_at", flat=True).first()
         return Slot(due_at, entry) if due_at is not None else None
 
@@ -123,15 +126,15 @@ class Runs:
     def _rows(self, slot: Slot) -> QuerySet[models.Slot]:
         return models.Slot.objects.using(self._alias).filter(entry=slot.entry, due_at=slot.due_at)
 
-    def _begin(self, slot: Slot, worker: str, message: str) -> bool:
+    def _begin(self, slot: Slot, worker: str, sender: Sender | None) -> bool:
         with self._database.asked():
             rows = self._rows(slot).filter(run_started_at=None)
-            return bool(rows.update(run_started_at=clock.now(), run_by=worker, run_message=message))
+            return bool(rows.update(run_started_at=clock.now(), run_by=worker, sender=_named(sender)))
 
     def _is_known(self, slot: Slot) -> bool:
         with self._database.asked():
             return self._rows(slot).exists()
 
 
-def _unguarded(origin: str) -> str:
-    return f"sent without the lease by {origin}"[: models.REASON_LENGTH]
+def _named(sender: Sender | None) -> str | None:
+    return str(sender)[: models.SENDER_LENGTH] if sender else None

@@ -91,6 +91,9 @@ class Sender:
     origin: str
     message: str
 
+    def __str__(self) -> str:
+        return f"{self.origin} {self.message}"
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

@@ -16,10 +16,11 @@ from celery import Celery
 from celery.schedules import BaseSchedule, maybe_schedule
 from django_celery_beat.models import PeriodicTask
 
-from cutover import clock, project, slots
+from cutover import project, slots
 from cutover.conf import Config
+from cutover.database import Database
 from cutover.ledger import Ledger
-from cutover.types import EntryName, Slot
+from cutover.types import EntryName, Sender, Slot
 
 HEADER_BEAT: Final = "celery_beat_task"
 """How celery 5.7 and later mark every message that a beat sends."""
@@ -35,22 +36,22 @@ LOOK_BACK: Final = dt.timedelta(days=400)
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a worker sees of a message."""
+    """What a worker sees of a message, and when it saw it first."""
 
-    id: str
+    sender: Sender
     task: str
     args: Sequence[Any]
     kwargs: dict[str, Any]
     is_marked: bool
     row: str
-    is_redelivered: bool
+    seen_at: dt.datetime
 
 
 def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> Iterator[Slot]:
     """The slot that an unguarded beat's message stands for; none when it is none, or can not be told for certain.
 
     Then the slots before, the latest first: one of them is meant when the same beat has sent those after it already,
-    for no beat sends one twice. The messages waited, and workers saw them at one moment.
+    for no beat sends one twice. The messages waited, and workers saw them at one moment. Raises LedgerUnavailable.
     """
     if not message.is_marked and message.task not in config.sent_by_beat_alone:
         return
@@ -58,12 +59,12 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
     if len(entries) != 1:
         return
     (name, schedule) = entries[0]
-    if message.is_redelivered and (started := ledger.runs.started_by(message.id, name)):
+    if started := ledger.runs.started_by(message.sender, name):
         yield started
         return
     table = slots.timetable(schedule)
     every = slots.interval(table)
-    due_at = _due_at(table, every, ledger.last_slot(name), clock.now())
+    due_at = _due_at(table, every, ledger.last_slot(name), message.seen_at)
     for _ in range(WAITING):
         if due_at is None:
             return
@@ -74,8 +75,10 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
 def _entries(message: Message, app: Celery, config: Config) -> Iterator[tuple[EntryName, BaseSchedule]]:
     """Every entry that sends such a message, of the side that it came from."""
     if message.row:
-        rows = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked")
-        yield from ((EntryName(row.name), row.schedule) for row in rows.filter(name=message.row))
+        with Database(config.database).asked():
+            rows = PeriodicTask.objects.using(config.database).filter(name=message.row)
+            found = list(rows.select_related("interval", "crontab", "solar", "clocked"))
+        yield from ((EntryName(row.name), row.schedule) for row in found)
         return
     for name, entry in project.code_schedule(app, config).items():
         arguments = list(entry.get("args") or ()), dict(entry.get("kwargs") or {})

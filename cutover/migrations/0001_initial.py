@@ -156,7 +156,7 @@ class Migration(migrations.Migration):
                 ("run_started_at", models.DateTimeField(null=True)),
                 ("run_ended_at", models.DateTimeField(null=True)),
                 ("run_by", models.CharField(blank=True, max_length=255)),
-                ("run_message", models.CharField(blank=True, max_length=255)),
+                ("sender", models.CharField(max_length=255, null=True)),
                 ("suppressed", models.PositiveIntegerField(default=0)),
                 ("resent", models.PositiveSmallIntegerField(default=0)),
                 ("covers", models.PositiveIntegerField(default=0)),
@@ -173,6 +173,9 @@ class Migration(migrations.Migration):
                         condition=models.Q(("run_started_at", None), ("state", "published")),
                         fields=["due_at"],
                         name="cutover_slot_unstarted",
+                    ),
+                    models.Index(
+                        condition=models.Q(("sender__isnull", False)), fields=["sender"], name="cutover_slot_unguarded"
                     ),
                 ],
                 "constraints": [models.UniqueConstraint(fields=("entry", "due_at"), name="cutover_slot_once")],

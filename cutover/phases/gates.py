@@ -8,6 +8,7 @@ from typing import Final
 from cutover import beside, clock, firetimes, parity
 from cutover.errors import LeaseUnavailable
 from cutover.importer import EntriesRefused
+from cutover.models import CarriedEntry
 from cutover.phases import carried, strangers
 from cutover.phases.context import Context
 from cutover.phases.handover import standbys
@@ -64,6 +65,25 @@ def standby(context: Context, side: Side) -> Check:
     if not found:
         return Check(name, False, "no warm beat stands by", f"{START[side]}; --force goes on without one")
     return Check(name, True, ", ".join(f"{beat.host}:{beat.pid}" for beat in found))
+
+
+def standbys_loaded(context: Context) -> Check:
+    """No warm beat of the code side has fewer entries than were carried over: its release has them no more.
+
+    Raises LeaseUnavailable.
+    """
+    with outages(context.alias):
+        count = CarriedEntry.objects.using(context.alias).count()
+    short = [beat for beat in standbys(context, Side.CODE) if beat.entries < count]
+    if not short:
+        return Check("code schedule", True, f"loaded; {count} entries were carried over")
+    named = ", ".join(f"{beat.host}:{beat.pid} has {beat.entries}" for beat in short[:SHOWN])
+    return Check(
+        "code schedule",
+        False,
+        f"{named} of the {count} entries that were carried over",
+        "deploy a release that still has the code schedule before you go back; --force goes on without",
+    )
 
 
 def no_unguarded_beat(context: Context) -> Check:

@@ -16,9 +16,9 @@ NAME = "rollback"
 def run(context: Context, force: bool = False, drop_edits: bool = False) -> Report:
     """Go back by the switch if there was one, else by the import: the rows stay, disabled.
 
-    ``force`` goes on where no beat of the code side stands by. ``drop_edits`` also undoes what people have edited in
-    the rows since phase 3; they are shown and kept otherwise. Raises PhaseFailed, with the database side active again,
-    when none leads in time.
+    ``force`` goes on where no beat of the code side stands by, or one that lacks carried entries. ``drop_edits`` also
+    undoes what people have edited in the rows since phase 3; they are shown and kept otherwise. Raises PhaseFailed,
+    with the database side active again, when none leads in time.
     """
     if _is_back(context, read(context)):
         return _already(read(context))
@@ -65,12 +65,13 @@ def _switch_back(context: Context, journal: Journal, state: State, force: bool, 
         alone = force
     checks: list[Check] = []
     if state.side is Side.DATABASE:
-        standby = gates.standby(context, Side.CODE)
-        if force and not standby.ok:
-            standby = Check(standby.name, True, f"{standby.detail}; forced: nothing is sent until one starts")
-        checks.append(standby)
+        checks.append(gates.standby(context, Side.CODE))
+        if checks[0].ok:
+            checks.append(gates.standbys_loaded(context))
+        if force:
+            checks = [check if check.ok else _forced(check) for check in checks]
     if not all_hold(checks):
-        journal.refused(NAME, standby.detail)
+        journal.refused(NAME, "; ".join(check.detail for check in checks if not check.ok))
         return refused(NAME, checks)
     lead = handover.hand_over(context, journal, NAME, Side.CODE, alone)
     _unguard(context)
@@ -80,6 +81,10 @@ def _switch_back(context: Context, journal: Journal, state: State, force: bool, 
     lines = ["Rolled back: the code side sends, the rows are as they were before phase 3.", *edited, said]
     data = {"gap_ms": lead.gap_ms if lead else None}
     return Report(NAME, Outcome.DONE, checks, lines, command("status"), command("phase3"), data)
+
+
+def _forced(check: Check) -> Check:
+    return Check(check.name, True, f"{check.detail}; forced: what no beat of the code side has is not sent")
 
 
 def _restore(context: Context, journal: Journal, drop_edits: bool, switched: bool) -> list[str]:

@@ -81,6 +81,7 @@ def _leader(context: Context, data: dict[str, Any]) -> None:
             "release": beat.release,
             "role": beat.role,
             "warm": beat.warm,
+            "entries": beat.entries,
             "seen_ago_s": round(beat.seen_ago.total_seconds(), 1),
         }
         for beat in beats
@@ -180,7 +181,8 @@ def _lines(data: dict[str, Any]) -> list[str]:
 def _beat_line(beat: Mapping[str, Any]) -> str:
     release = f", release {beat['release']}" if beat["release"] else ""
     warm = "" if beat["warm"] else ", not warm"
-    return f"{beat['side']} {beat['role']} {beat['host']}:{beat['pid']}{release}{warm}, seen {beat['seen_ago_s']} s ago"
+    place = f"{beat['host']}:{beat['pid']}{release}"
+    return f"{beat['side']} {beat['role']} {place}{warm}, {beat['entries']} entries, seen {beat['seen_ago_s']} s ago"
 
 
 def _slot_line(slot: Mapping[str, Any]) -> str:

@@ -204,7 +204,7 @@ def test_a_loop_that_does_not_come_back_takes_no_office(start, lease, identity):
     wait_until(
         lambda: [b for b in lease.beats() if b.holder == wedged.who.holder and b.schedule_version == ""], "it reports"
     )
-    wedged.elector.describe(warm=True, schedule_version="1")
+    wedged.elector.describe(warm=True, schedule_version="1", entries=3)
     give_time(1.2, "it is stalled")
     lease.release(holder.holder)
     give_time(0.5, "there was time to take it")
@@ -325,7 +325,7 @@ def test_a_candidate_may_start_before_the_server(own_valkey, own_client, identit
     own_valkey.stop()
     with Racer(own_client, identity()) as racer:
         racer.elector.stand(True)
-        racer.elector.describe(warm=True, schedule_version="1")
+        racer.elector.describe(warm=True, schedule_version="1", entries=3)
         own_valkey.start()
         wait_until(lambda: racer.holds, "it leads")
 
@@ -383,7 +383,7 @@ def commands(client: redis.Redis) -> dict[str, int]:
 def test_what_the_loop_says_of_itself_is_reported_at_once(start, lease):
     racer = start()
     wait_until(lease.beats, "it reports")
-    racer.elector.describe(warm=True, schedule_version="2026-05-05")
+    racer.elector.describe(warm=True, schedule_version="2026-05-05", entries=3)
     took = timed(lambda: [b for b in lease.beats() if b.warm and b.schedule_version == "2026-05-05"], "it is reported")
     assert took < 1
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
+from cutover import clock
 from cutover.types import EntryName, Slot
 from demo.census import read_runs
 from demo.processes import Process
@@ -198,6 +199,41 @@ def test_without_a_database_a_message_is_put_off_and_runs_once_later(room, books
     wait_until(lambda: labels(room)["of-a-slot"], "it has run", DEFERRED_AT_MOST_S)
     assert labels(room) == {"by-hand": 1, "of-a-slot": 1}
     assert stop(process) == 0, process.output
+
+
+def test_without_a_database_a_message_of_a_beat_without_the_lease_is_put_off_and_keeps_its_slot(
+    room, books, worker, send
+):
+    process = worker()
+    books.ask("ALTER TABLE cutover_slot RENAME TO cutover_slot_away")
+    sent_at = clock.now()
+    send("demo.tasks.note", "every-second-a", celery_beat_task=True)
+    wait_until(lambda: process.output.count("cutover.run.deferred") > 2, "it was put off, again and again")
+    assert labels(room) == {}
+    books.ask("ALTER TABLE cutover_slot_away RENAME TO cutover_slot")
+    wait_until(lambda: labels(room)["every-second-a"], "it has run", DEFERRED_AT_MOST_S)
+    ((due_at, sender),) = books.ask("SELECT due_at, sender FROM cutover_slot")
+    assert abs(dt.datetime.fromisoformat(due_at).replace(tzinfo=dt.UTC) - sent_at) < dt.timedelta(seconds=1)
+    assert sender.startswith("gen"), "it is still the sender's that sent it first"
+    assert stop(process) == 0, process.output
+    assert labels(room) == {"every-second-a": 1}
+
+
+def test_the_end_of_a_run_for_a_beat_without_the_lease_is_known_so_that_nobody_takes_it_over(room, books, worker, send):
+    process = worker(CODE_SCHEDULE="tests.support.tasks.LATE_SCHEDULE")
+    send("tests.support.tasks.at_once", "late", celery_beat_task=True, task_id="lost its acknowledgement")
+    wait_until(lambda: books.ask("SELECT 1 FROM cutover_slot WHERE run_ended_at IS NOT NULL"), "its end is recorded")
+    send(
+        "tests.support.tasks.at_once",
+        "late",
+        celery_beat_task=True,
+        task_id="lost its acknowledgement",
+        cutover_redelivered=True,
+    )
+    wait_until(lambda: books.suppressed("late") == 1, "it is dropped when it comes again")
+    assert stop(process) == 0, process.output
+    assert labels(room) == {"late": 1}
+    assert "cutover.run.deferred" not in process.output
 
 
 @pytest.mark.parametrize("later", [0, 2])

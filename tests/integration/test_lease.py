@@ -60,7 +60,9 @@ def heard(redis_client: redis.Redis, lease: Lease) -> Iterator[Callable[[], str 
 
 
 def details(side: Side, role: str = "standby") -> Details:
-    return Details(side=side, host="h", pid=1, release="r", role=role, warm=True, schedule_version="v", client_id=7)
+    return Details(
+        side=side, host="h", pid=1, release="r", role=role, warm=True, schedule_version="v", entries=3, client_id=7
+    )
 
 
 # --- acquire ----------------------------------------------------------------------------------------------------------

@@ -163,10 +163,9 @@ def test_a_stopped_code_beat_leaves_a_file_that_tells_of_slots_that_another_one_
     wait_until(lambda: redis_client.hlen(BEATS) == 2, "the second stands by")
     # A daily entry that the first one sends while the second stands by.
     sent = clock.now() + DAY / 2
-    columns = "entry, due_at, epoch, side, state, task_id, claimed_at, run_by, run_message"
-    columns += ", suppressed, resent, covers, reason"
+    columns = "entry, due_at, epoch, side, state, task_id, claimed_at, run_by, suppressed, resent, covers, reason"
     at = f"{sent:%Y-%m-%d %H:%M:%S}"
-    values = f"'user-digest-daily', '{at}', 1, 'code', 'published', '{'0' * 32}', '{at}', '', '', 0, 0, 0, ''"
+    values = f"'user-digest-daily', '{at}', 1, 'code', 'published', '{'0' * 32}', '{at}', '', 0, 0, 0, ''"
     ask(f"INSERT INTO cutover_slot ({columns}) VALUES ({values})")
     assert first.stop(timeout_s=5) == 0, first.output
     wait_until(lambda: ticks(ask) == 2, "the second leads")

@@ -9,7 +9,7 @@ from celery.schedules import crontab
 
 from cutover import clock, unguarded
 from cutover.conf import Config
-from cutover.types import EntryName, Epoch, Sender, Slot, Start
+from cutover.types import EntryName, Epoch, Sender, Side, Slot, Start
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
 
@@ -32,14 +32,14 @@ def see(app, ledger, monkeypatch):
     """A worker sees a message of that id at an instant; returns the slot that it started, or None."""
     marks = itertools.count(1)
 
-    def see(message: str, at: dt.datetime, *, redelivered: bool = False, origin: str = "beat") -> Slot | None:
+    def see(message: str, at: dt.datetime, origin: str = "beat") -> Slot | None:
         monkeypatch.setattr(clock, "now", lambda: at)
-        sent = unguarded.Message(message, "a.task", (), {}, True, "", redelivered)
         sender = Sender(origin, message)
+        sent = unguarded.Message(sender, "a.task", (), {}, True, "", at)
         for slot in unguarded.slots_of(sent, app, Config(), ledger):
             if ledger.runs.start(slot, Epoch(0), f"a worker, run {next(marks)}", sender) is Start.STARTED:
                 return slot
-            if not ledger.runs.was_sent_by(slot, origin):
+            if not ledger.runs.was_started_for(slot, origin):
                 return None
         return None
 
@@ -57,11 +57,20 @@ def test_messages_that_waited_are_told_apart(see):
 def test_a_message_that_a_worker_gave_back_unstarted_takes_the_slot_that_it_was_sent_for(see):
     see("first", NOON)
     see("third", NOON + 2 * MINUTE)
-    assert see("second", NOON + 2 * MINUTE + SECOND, redelivered=True) == Slot(NOON + MINUTE, ENTRY)
+    assert see("second", NOON + 2 * MINUTE + SECOND) == Slot(NOON + MINUTE, ENTRY)
+
+
+def test_a_slot_that_the_leader_had_claimed_is_one_of_the_beats_own_once_its_message_has_started_it(
+    see, ledger, identity
+):
+    term = ledger.fence.open_term(identity(), Side.CODE)
+    ledger.claim(term, [Slot(NOON + 2 * MINUTE, ENTRY)])
+    late = NOON + 2 * MINUTE + SECOND
+    assert [see(f"waited {i}", late) for i in range(2)] == [Slot(NOON + n * MINUTE, ENTRY) for n in (2, 1)]
 
 
 def test_a_message_that_was_started_and_comes_again_takes_no_other_slot(see):
     see("first", NOON)
     see("second", NOON + MINUTE)
-    assert see("first", NOON + 2 * MINUTE, redelivered=True) is None
+    assert see("first", NOON + 2 * MINUTE) is None
     assert see("third", NOON + 2 * MINUTE + SECOND) == Slot(NOON + 2 * MINUTE, ENTRY)

@@ -19,6 +19,16 @@ def until_told(self: Task, label: str, file: str) -> None:
     wait_until(Path(file).exists, f"{file} exists", timeout_s=60)
 
 
+@shared_task(bind=True, acks_late=True)
+def at_once(self: Task, label: str) -> None:
+    """Write down that the run has begun; its message is acknowledged at the end."""
+    write_run(self, label)
+
+
+LATE_SCHEDULE = {"late": {"task": at_once.name, "schedule": 3600.0, "args": ("late",)}}
+"""A code schedule whose messages are acknowledged late."""
+
+
 @shared_task(bind=True, max_retries=2)
 def at_the_third_try(self: Task, label: str) -> None:
     """Write down every try, and succeed at the third."""

@@ -36,6 +36,15 @@ def test_another_process_of_the_same_number_is_not_taken_for_it(child):
     child.communicate("\n")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody else says when a process began")
+def test_one_that_is_hidden_is_not_taken_for_ended(child, monkeypatch):
+    name = child.stdout.readline().strip()
+    monkeypatch.setattr(process, "_began", lambda pid: None)
+    assert process.has_ended(name) is None
+    child.communicate("\n")
+    assert process.has_ended(name) is True
+
+
 @pytest.mark.parametrize("name", ["", "elsewhere:7:1", "elsewhere/4026531836:7:1"])
 def test_what_runs_elsewhere_can_not_be_seen(name):
     assert process.has_ended(name) is None

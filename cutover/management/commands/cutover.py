@@ -84,7 +84,9 @@ class Command(BaseCommand):
         edits.add_argument("--drop-edits", action="store_true", help="undo what was edited in the rows since phase 3")
         for name in ("phase3", "rollback"):
             made[name].add_argument(
-                "--force", action="store_true", help="switch even to a side on which no beat stands by"
+                "--force",
+                action="store_true",
+                help="switch even to a side on which no beat stands by, or one that lacks carried entries",
             )
         made["phase4"].add_argument(
             "--slots", type=_positive, default=phase4.LEAST_SLOTS, help="how many slots are proof enough (10)"

@@ -112,6 +112,29 @@ def test_nobody_stands_by_there_and_it_is_forced(context: Surroundings, beat: Be
 
 
 @pytest.mark.usefixtures("imported")
+def test_there_is_no_way_back_to_a_release_that_has_the_code_schedule_no_more(
+    context: Surroundings, beat: Beats, schedule: dict[str, dict[str, Any]]
+) -> None:
+    before = rows(context())
+    assert_switched(context(), phase3.run(context(), force=True))
+    kept = dict(schedule)
+    for name in list(schedule)[1:]:
+        del schedule[name]
+    with beat(Side.DATABASE):
+        with beat(Side.CODE):
+            report = rollback.run(context())
+            assert report.outcome is Outcome.REFUSED
+            [check] = [check for check in report.checks if not check.ok]
+            assert (check.name, "has 1 of the 3 entries" in check.detail) == ("code schedule", True)
+            schedule.update(kept)
+            with beat(Side.CODE):
+                assert rollback.run(context()).outcome is Outcome.REFUSED, "the one without them might lead"
+        assert state.read(context()).side is Side.DATABASE
+        with beat(Side.CODE):
+            assert_back(context(), rollback.run(context()), before)
+
+
+@pytest.mark.usefixtures("imported")
 def test_a_row_that_was_edited_since_its_import_stops_the_switch(context: Surroundings, beat: Beats) -> None:
     PeriodicTask.objects.using(context().alias).filter(name="hourly").update(args='["other"]')
     with beat(Side.DATABASE):
