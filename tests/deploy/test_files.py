@@ -122,3 +122,12 @@ def test_a_unit_ends_its_process_as_a_platform_does(unit: Path) -> None:
     assert (service["KillSignal"], service["KillMode"]) == ("SIGTERM", "mixed")
     assert int(service["TimeoutStopSec"]) >= 15
     assert service["User"] != "root"
+
+
+def test_the_web_units_address_outlives_its_process() -> None:
+    socket = parsed(ROOT / "deploy" / "systemd" / "prayer-room-web.socket")
+    assert socket["Socket"]["ListenStream"]
+    assert socket["Install"]["WantedBy"] == "sockets.target"
+    unit = parsed(ROOT / "deploy" / "systemd" / "prayer-room-web.service")["Unit"]
+    assert unit["Requires"] == "prayer-room-web.socket"
+    assert unit["Requires"] in unit["After"].split()

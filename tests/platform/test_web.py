@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from demo.load import HEADERS, PATH
+from demo.load import HEADERS, PATH, Load
 from demo.processes import Process
 from demo.services import HOST
 from demo.waiting import wait_until
@@ -68,3 +68,23 @@ def test_what_is_under_way_at_sigterm_is_answered_by_the_old_process(sqlite_site
     finally:
         for connection in kept:
             connection.close()
+
+
+def activate(site: Site, name: str, door: socket.socket) -> Process:
+    """Start the process as systemd does for a service that has a socket unit: the listening socket is its file 3."""
+    script = 'exec env LISTEN_FDS=1 LISTEN_PID=$$ python manage.py prodserver web 3<&"$0"'
+    return site.processes.start(name, ["bash", "-c", script, str(door.fileno())], site.env, fds=[door.fileno()])
+
+
+def test_a_restart_under_a_socket_unit_refuses_nobody(sqlite_site: Site, door: socket.socket) -> None:
+    old = activate(sqlite_site, "old", door)
+    wait_until(lambda: old.output.count("Booting worker") == 2, "the old process is up")
+
+    with Load(*door.getsockname()) as visitors:
+        wait_until(lambda: visitors.tally.total > 20, "visitors are served")
+        assert old.stop() == 0, old.output
+        while_nobody_was_there = visitors.tally.total
+        new = activate(sqlite_site, "new", door)
+        wait_until(lambda: visitors.tally.total > while_nobody_was_there + 40, "visitors are served again")
+    assert not visitors.tally.failures
+    assert new.stop() == 0, new.output
