@@ -220,7 +220,8 @@ PRODUCTION_PROCESSES = {
     "worker": {
         "BACKEND": "cutover.backends.CeleryWorker",
         "APP": "prayer_room_api.celery.app",
-        "ARGS": {"loglevel": "info"},
+        # Celery's own default is a process for each of the node's processors, whatever the container may use.
+        "ARGS": {"loglevel": "info", "concurrency": env.int("WORKER_CONCURRENCY", 2)},
     },
     "beat": {
         "BACKEND": "cutover.backends.DatabaseBeat",

@@ -40,6 +40,10 @@ def test_each_backend_and_app_can_be_imported(name):
         assert import_string(process["APP"]) is app
 
 
+def test_a_worker_does_not_grow_with_the_node():
+    assert settings.PRODUCTION_PROCESSES["worker"]["ARGS"]["concurrency"] == 2
+
+
 def test_a_connection_is_kept_longer_than_a_router_keeps_it():
     assert int(settings.PRODUCTION_PROCESSES["web"]["ARGS"]["keep-alive"]) > 90, "Heroku's router: 90 s"
 

@@ -39,6 +39,7 @@ def test_a_missing_key_is_said_in_one_line(manage, command):
         ("CONN_MAX_AGE", "long"),
         ("PORT", "http"),
         ("PORT", "65536"),
+        ("WORKER_CONCURRENCY", "many"),
         ("TIME_ZONE", "Mars/Olympus"),
         ("LOG_LEVEL", "chatty"),
     ],
