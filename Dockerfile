@@ -21,6 +21,6 @@ RUN mkdir var staticfiles \
 USER 10001
 # gunicorn finishes its requests, a worker its tasks, a beat its turn; each ends by itself.
 STOPSIGNAL SIGTERM
-EXPOSE 8000
+# No EXPOSE: for a port that is named Dokku opens that very port, and not 80 and 443.
 # exec form: the process itself gets the signal, not a shell in front of it
 CMD ["python", "manage.py", "prodserver", "web"]

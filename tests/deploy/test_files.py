@@ -112,6 +112,7 @@ def test_the_image_is_built_apart_runs_as_nobody_special_and_ends_on_sigterm() -
     assert sum(line.startswith("FROM ") for line in lines) == 2
     assert "USER 10001" in lines
     assert "STOPSIGNAL SIGTERM" in lines
+    assert not [line for line in lines if line.startswith("EXPOSE")], "Dokku would open that port instead of 80"
     sources = [line.split()[-2] for line in lines if line.startswith("COPY ") and "--from" not in line]
     assert all((ROOT / source).exists() for source in sources)
 
