@@ -1,7 +1,10 @@
 """The platforms' runbooks: what can not be run here is at least typed right, and in the order that was rehearsed."""
 
+import os
 import re
 import shlex
+import subprocess
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -39,9 +42,43 @@ def test_the_phases_come_in_the_rehearsals_order(platform: str) -> None:
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_what_a_runbook_names_is_there(platform: str) -> None:
     text = (ROOT / "runbooks" / f"{platform}.md").read_text()
-    for path in re.findall(r"(?:apply|delete) -f (\S+)", text):
+    for path in re.findall(r"\bdeploy/[\w/.@-]+\w", text):
         assert (ROOT / path).exists(), path
     for link in re.findall(r"\]\(((?!http)[^)#]+)\)", text):
         assert (ROOT / "runbooks" / link).exists(), link
     for unit in re.findall(r"prayer-room-(web|worker|beat|legacy-beat)\b", text):
         assert unit in settings.PRODUCTION_PROCESSES
+
+
+KUBECTL = """#!/bin/sh
+case "$*" in
+    *"-f -") sed -n "s|^  name: prayer-room-|$1 |p; s|.*image: .*/prayer-room:|$1 :|p" | head -n 2 | paste -sd " " ;;
+    *) echo "$*" ;;
+esac >>"$TYPED"
+"""
+
+
+def test_on_kubernetes_each_release_comes_whole_and_c_before_the_rollback(tmp_path: Path) -> None:
+    (tmp_path / "kubectl").write_text(KUBECTL)
+    (tmp_path / "kubectl").chmod(0o755)
+    script = "\n".join(["set -eu", *(block.script for block in blocks(ROOT / "runbooks" / "kubernetes.md"))])
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TYPED": str(tmp_path / "typed")}
+    subprocess.run(["bash", "-c", script], cwd=ROOT, env=env, check=True)
+
+    images: dict[str, str] = {}
+    at: dict[str, dict[str, str]] = {}
+    for line in (tmp_path / "typed").read_text().splitlines():
+        if match := re.fullmatch(r"(?:apply|create) ([\w-]+) \w+ :(\w+)|set image .*/prayer-room-(.*) .*:(\w+)", line):
+            kind, tag = match[1] or match[3], match[2] or match[4]
+            images[kind] = tag
+        elif match := re.fullmatch(r"delete -f deploy/kubernetes/([\w-]+)\.yaml", line):
+            del images[match[1]]
+        elif match := re.search(r"cutover (\w+)", line):
+            at[match[1]] = dict(images)
+    del images["migrate"]
+    everything = ["beat", "legacy-beat", "migrate", "web", "worker"]
+    assert at["phase1"] == dict.fromkeys(["legacy-beat", "migrate", "web", "worker"], "b")
+    assert at["phase3"] == at["phase4"] == dict.fromkeys(everything, "c")
+    assert at["status"] == dict.fromkeys(["beat", "migrate", "web", "worker"], "d")
+    assert at["rollback"] == dict.fromkeys(everything, "c") | {"migrate": "d"}
+    assert images == dict.fromkeys(["legacy-beat", "web", "worker"], "b")
