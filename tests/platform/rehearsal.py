@@ -62,7 +62,7 @@ class Rehearsal:
         }
         self._a = Release(A, HERE / "Procfile.a", old)
         self._b = Release("B", Path("Procfile.before"))
-        self._c = Release("C", HERE / "Procfile.c")
+        self._c = Release("C", Path("deploy/Procfile.both-sides"))
         self._d = Release("D", Path("Procfile"), {"CODE_SCHEDULE": ""})
 
     def run(self, whole: bool) -> Result:
