@@ -3,6 +3,8 @@
 import configparser
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,8 +45,8 @@ def commands() -> Iterator[list[str]]:
     for checks in json.loads((ROOT / "app.json").read_text())["healthchecks"].values():
         yield from (check["command"] for check in checks if "command" in check)
     for unit in UNITS:
-        words = parsed(unit)["Service"]["ExecStart"].split()
-        yield [Path(words[0]).name, *words[1:]]
+        _, interpreter, *arguments = parsed(unit)["Service"]["ExecStart"].split()
+        yield [Path(interpreter).name, *arguments]
     [line] = re.findall(r"^CMD (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     yield json.loads(line)
 
@@ -123,6 +125,27 @@ def test_a_unit_ends_its_process_as_a_platform_does(unit: Path) -> None:
     assert (service["KillSignal"], service["KillMode"]) == ("SIGTERM", "mixed")
     assert int(service["TimeoutStopSec"]) >= 15
     assert service["User"] != "root"
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_unit_keeps_to_the_release_that_it_was_started_from(unit: Path, tmp_path: Path) -> None:
+    (tmp_path / "releases" / "b" / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / "releases" / "b" / ".venv" / "pyvenv.cfg").write_text(f"home = {Path(sys.base_prefix) / 'bin'}\n")
+    (tmp_path / "releases" / "b" / ".venv" / "bin" / "python").symlink_to(Path(sys.executable).resolve())
+    (tmp_path / "current").symlink_to("releases/b")
+    words = parsed(unit)["Service"]["ExecStart"].split()
+    assert words[2] == "manage.py"
+    asked = [*words[:2], "-c", "import sys; print(sys.prefix)"]
+    answer = subprocess.run(asked, cwd=tmp_path / "current", capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == str(tmp_path / "releases" / "b" / ".venv")
+
+
+def test_the_units_environment_names_what_the_settings_read() -> None:
+    lines = (ROOT / "deploy" / "systemd" / "prayer-room.env.example").read_text().splitlines()
+    names = {line.split("=")[0] for line in lines if not line.startswith("#")}
+    read = set(re.findall(r'env\.\w+\(\s*"(\w+)"', (ROOT / "prayer_room_api" / "settings.py").read_text()))
+    assert names
+    assert names <= read
 
 
 def test_the_web_units_address_outlives_its_process() -> None:

@@ -20,7 +20,7 @@ PHASES = ["phase1", "phase2", "phase3", "phase4"]
 def typed(platform: str) -> list[list[str]]:
     """The arguments of every ``manage.py`` in a runbook's blocks."""
     scripts = [block.script for block in blocks(ROOT / "runbooks" / f"{platform}.md")]
-    return [shlex.split(found) for script in scripts for found in re.findall(r"python manage\.py (.*)", script)]
+    return [shlex.split(found) for script in scripts for found in re.findall(r"python manage\.py ([^;&|\n]*)", script)]
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -82,3 +82,38 @@ def test_on_kubernetes_each_release_comes_whole_and_c_before_the_rollback(tmp_pa
     assert at["status"] == dict.fromkeys(["beat", "migrate", "web", "worker"], "d")
     assert at["rollback"] == dict.fromkeys(everything, "c") | {"migrate": "d"}
     assert images == dict.fromkeys(["legacy-beat", "web", "worker"], "b")
+
+
+SYSTEMD = {"curl", "cp", "install", "ln", "mv", "sleep", "systemctl", "systemd-run"}
+
+
+def test_under_systemd_each_release_comes_whole_and_c_before_the_rollback(tmp_path: Path) -> None:
+    for name in SYSTEMD:
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >>"$TYPED"\n')
+        (tmp_path / name).chmod(0o755)
+    found = blocks(ROOT / "runbooks" / "systemd.md")
+    script = "\n".join(["set -eu", *(block.script for block in found if block.not_run)])
+    # Nothing but these is to be found: this host is not to be changed.
+    env = {"PATH": str(tmp_path), "TYPED": str(tmp_path / "typed")}
+    subprocess.run(["/bin/bash", "-c", script], cwd=ROOT, env=env, check=True)
+
+    release, units, at = "", {}, {}
+    for line in (tmp_path / "typed").read_text().splitlines():
+        if match := re.fullmatch(r"ln .*/releases/(\w+) \S+", line):
+            release = match[1]
+        elif match := re.fullmatch(r"systemctl (enable --now|restart|disable --now) (prayer-room-.*)", line):
+            for unit in match[2].replace("prayer-room-", "").split():
+                if match[1] == "disable --now":
+                    del units[unit]
+                else:
+                    assert match[1] != "restart" or unit in units, f"{unit} was never enabled"
+                    units[unit] = release
+        elif match := re.search(r"cutover (phase\d|rollback|status --check$)", line):
+            at[match[1]] = dict(units)
+    everywhere, code, database = {"worker", "web"}, {"legacy-beat@1", "legacy-beat@2"}, {"beat@1", "beat@2"}
+    for then in (*at.values(), units):
+        then.pop("web.socket")
+    assert at["phase1"] == at["phase2"] == dict.fromkeys(everywhere | code, "b")
+    assert at["phase3"] == at["phase4"] == at["rollback"] == dict.fromkeys(everywhere | code | database, "c")
+    assert at["status --check"] == dict.fromkeys(everywhere | database, "d")
+    assert units == dict.fromkeys(everywhere | code, "b")
