@@ -8,8 +8,8 @@ one by one (Kubernetes), the workers come first, and no window is needed; on the
 
 import contextlib
 import datetime as dt
-import sqlite3
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,7 +120,6 @@ class Rehearsal:
     def _from_a_to_b(self) -> None:
         if self._rules.one_type_at_a_time:
             self._deploy(self._b, "worker", "web", "beat")
-            self._forget_a()
             return
         self._wait_for_the_window()
         self._fleet.scale_to_zero("beat")
@@ -146,25 +145,24 @@ class Rehearsal:
     def _calm_runs(self) -> int:
         return sum(run.label in CALM for run in read_runs(self._site.runs))
 
-    def _forget_a(self) -> None:
-        """Two minutes pass until a beat that was heard without the lease is taken to be gone; not here."""
-        self._watch(3.0)
-        with contextlib.closing(sqlite3.connect(self._directory / "db.sqlite3", timeout=20)) as connection, connection:
-            connection.execute("UPDATE cutover_unguardedbeat SET last_heard_at = '2000-01-01 00:00:00'")
-
     def _deploy(self, release: Release, *order: str) -> None:
         self._tell(f"deploy {release.name}")
         self._fleet.deploy(release, *([order] if order else []))
 
     def _cutover(self, *phases: str) -> None:
         for phase in phases:
-            more = ("--wait", "40") if phase == "phase4" else ()
             self._tell(f"cutover {phase}")
-            self._manage(self._c, "cutover", phase, *more)
+            self._manage(self._c, "cutover", phase, *self._options(phase))
+
+    def _options(self, phase: str) -> Sequence[str]:
+        if phase == "phase1":  # A's beat was seen to end; else it counts as running for two minutes more
+            status = self._manage(self._b, "cutover", "status", "--json")
+            return [f"--stopped={beat['origin']}" for beat in json.loads(status.output)["unguarded_beats"]]
+        return ("--wait", "40") if phase == "phase4" else ()
 
     def _manage(self, release: Release, *arguments: str) -> Process:
         words = " ".join(arguments)
-        process = self._site.start(arguments[-1], f"python manage.py {words}", **release.env)
+        process = self._site.start("-".join(arguments[:2]), f"python manage.py {words}", **release.env)
         if process.wait(120):
             raise RuntimeError(f"manage.py {words} ended with {process.exit_code}:\n{process.output}")
         return process
