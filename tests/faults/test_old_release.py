@@ -68,10 +68,10 @@ def _runs_per_slot(stage: Stage) -> Counter[Slot]:
 
 
 def _cadence(runs: Counter[Slot]) -> list[Slot]:
+    """Every slot of each entry from the first to the last that was run."""
     slots = []
     for entry, every in INTERVALS.items():
         seen = sorted(slot.due_at for slot in runs if slot.entry == entry)
-        while seen and seen[0] <= seen[-1]:
-            slots.append(Slot(seen[0], entry))
-            seen[0] += every
+        count = round((seen[-1] - seen[0]) / every) + 1 if seen else 0
+        slots += [Slot(seen[0] + n * every, entry) for n in range(count)]
     return slots
