@@ -1,8 +1,9 @@
 """What the rehearsal proves: of every entry, no slot was left out and none ran twice, whoever sent it.
 
 A stock beat's messages name no slot and its cadence drifts by milliseconds; so what counts is the instant of each run:
-its slot's, where it has one, else when the broker was handed the message. Two runs of an entry may not be nearer than a
-third of its interval, nor further apart than one and three quarters.
+that of the slot that its message names, else when the broker was handed the message. (The slot that the run guard found
+for such a message may be up to half an interval away.) Two runs of an entry may not be nearer than a third of its
+interval, nor further apart than one and three quarters.
 """
 
 import datetime as dt
@@ -34,10 +35,10 @@ def judge(
     until: Mapping[str, dt.datetime],
 ) -> Verdict:
     """Look at each entry from ``since`` to ``until``, the time in which a release had it in its schedule."""
-    sent_at = {message.task_id: message.at for message in handed}
+    sent = {message.task_id: message.slot.due_at if message.slot else message.at for message in reversed(handed)}
     missed, doubled, count, longest_s = [], [], 0, 0.0
     for entry, every in intervals.items():
-        at = sorted(_instants(entry, runs, sent_at))
+        at = sorted(_instants(entry, runs, sent))
         at = [each for each in at if since[entry] <= each <= until[entry] - SETTLES]
         count += len(at)
         for before, after in itertools.pairwise(at):
@@ -52,7 +53,7 @@ def judge(
     return Verdict(count, missed, doubled, round(longest_s, 2))
 
 
-def _instants(entry: str, runs: Sequence[Run], sent_at: Mapping[str, dt.datetime]) -> Iterator[dt.datetime]:
+def _instants(entry: str, runs: Sequence[Run], sent: Mapping[str, dt.datetime]) -> Iterator[dt.datetime]:
     for run in runs:
         if run.label == entry:
-            yield run.slot.due_at if run.slot else sent_at.get(run.task_id, run.at)
+            yield sent.get(run.task_id, run.at)
