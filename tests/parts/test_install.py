@@ -15,14 +15,12 @@ from tests.support.site import Site
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(480)]
 
-PACKAGE_FILES = "import cutover, pathlib; print(pathlib.Path(cutover.__file__).parent)"
+WHERE = "import cutover, pathlib; print(pathlib.Path(cutover.__file__).parent)"
 
 
 @pytest.fixture
-def installed(tmp_path: Path, long: bool) -> Path:
+def installed(tmp_path: Path, journey: Journey) -> Path:  # not made where `journey` skips the test
     """The programs of an environment made as the Dockerfile makes it."""
-    if not long:
-        pytest.skip("--long installs the site anew (`make journeys`)")
     [command] = re.findall(r"^RUN (pip install .*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     venv.create(tmp_path / "venv", with_pip=True)
     programs = tmp_path / "venv" / "bin"
@@ -34,7 +32,7 @@ def test_a_site_as_the_image_installs_it_goes_through_the_cutover(
     installed: Path, journey: Journey, sqlite_site: Site
 ) -> None:
     sqlite_site.env["PATH"] = os.pathsep.join([str(installed), sqlite_site.env["PATH"]])
-    found = sqlite_site.run("python", "-I", "-c", PACKAGE_FILES)
+    found = sqlite_site.run("python", "-I", "-c", WHERE)
     package = Path(found.output.strip())
     assert package.is_relative_to(installed.parent)
     assert _files(package) == _files(ROOT / "cutover")

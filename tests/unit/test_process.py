@@ -10,6 +10,9 @@ from demo.waiting import wait_until
 
 NAME_OF_A_CHILD = "from cutover import process; print(process.own_name(), flush=True); input()"
 
+# Elsewhere the process number alone has to do: there is nothing for these two to see.
+where_a_beginning_is_told = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when a process began")
+
 
 @pytest.fixture
 def child():
@@ -29,14 +32,14 @@ def test_a_process_has_ended_when_it_was_killed_though_its_parent_has_not_notice
     assert process.has_ended(name) is True
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="nobody else says when a process began")
+@where_a_beginning_is_told
 def test_another_process_of_the_same_number_is_not_taken_for_it(child):
     host, number, began = child.stdout.readline().strip().rsplit(":", 2)
     assert process.has_ended(f"{host}:{number}:{int(began) - 1}") is True
     child.communicate("\n")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="nobody else says when a process began")
+@where_a_beginning_is_told
 def test_one_that_is_hidden_is_not_taken_for_ended(child, monkeypatch):
     name = child.stdout.readline().strip()
     monkeypatch.setattr(process, "_began", lambda pid: None)
