@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from django.db import models
 
+from cutover import process
 from cutover.fields import InstantField
 from cutover.types import Side, SlotState
 
@@ -129,7 +130,6 @@ class Cutover(models.Model):
     switch_epoch = models.BigIntegerField(null=True)
     operator = models.CharField(max_length=255, blank=True)
     operator_process = models.CharField(max_length=255, blank=True)
-    operator_pid = models.PositiveIntegerField(null=True)
     operator_seen_at = InstantField(null=True)
 
     class Meta:
@@ -137,6 +137,11 @@ class Cutover(models.Model):
 
     def __str__(self) -> str:
         return f"phase {self.phase}"
+
+    @property
+    def at_work(self) -> str:
+        """Whose command is at work, with its process number; empty for nobody's."""
+        return f"{self.operator} (pid {process.number(self.operator_process)})" if self.operator else ""
 
 
 class Transition(models.Model):

@@ -16,6 +16,11 @@ def own_name() -> str:
     return f"{_host()}:{os.getpid()}:{_began(os.getpid()) or ''}"
 
 
+def number(name: str) -> str:
+    """The process number in a name, for people to look for."""
+    return [*name.split(":"), ""][1]
+
+
 def has_ended(name: str) -> bool | None:
     """Whether the process of that name has ended; None when that can not be seen from here."""
     host, pid, began, *_ = [*name.split(":"), "", "", ""]

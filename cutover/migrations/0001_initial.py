@@ -111,7 +111,6 @@ class Migration(migrations.Migration):
                 ("switch_epoch", models.BigIntegerField(null=True)),
                 ("operator", models.CharField(blank=True, max_length=255)),
                 ("operator_process", models.CharField(blank=True, max_length=255)),
-                ("operator_pid", models.PositiveIntegerField(null=True)),
                 ("operator_seen_at", models.DateTimeField(null=True)),
             ],
             options={

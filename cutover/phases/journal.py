@@ -105,19 +105,18 @@ class Journal:
             Cutover.objects.using(self._alias).get_or_create(id=1)
             held = Cutover.objects.using(self._alias).get(id=1)
             if held.operator and not self._is_gone(held):
-                raise OperatorBusy(f"{held.operator} (pid {held.operator_pid}) is at work; wait for it to end.")
+                raise OperatorBusy(f"{held.at_work} is at work; wait for it to end.")
             free = Cutover.objects.using(self._alias).filter(
                 id=1, operator=held.operator, operator_seen_at=held.operator_seen_at
             )
             won = free.update(
                 operator=self._mark,
                 operator_process=self._process,
-                operator_pid=os.getpid(),
                 operator_seen_at=clock.now(),
             )
             if not won:
                 held = Cutover.objects.using(self._alias).get(id=1)
-                raise OperatorBusy(f"{held.operator} (pid {held.operator_pid}) was first; wait for it to end.")
+                raise OperatorBusy(f"{held.at_work} was first; wait for it to end.")
 
     def _is_gone(self, held: Cutover) -> bool:
         if held.operator_seen_at is None or clock.now() - held.operator_seen_at > STALE_AFTER:
@@ -140,7 +139,7 @@ class Journal:
         self._thread.join()
         mine = Cutover.objects.using(self._alias).filter(id=1, operator=self._mark)
         try:
-            mine.update(operator="", operator_process="", operator_pid=None, operator_seen_at=None)
+            mine.update(operator="", operator_process="", operator_seen_at=None)
         except (DatabaseError, InterfaceError):
             connections[self._alias].close()  # the lock goes stale by itself
 

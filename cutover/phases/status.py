@@ -56,7 +56,7 @@ def _cutover(context: Context, data: dict[str, Any]) -> None:
     with outages(context.alias):
         row = models.Cutover.objects.using(context.alias).get(id=1)
         terms = list(models.Term.objects.using(context.alias)[:2])
-    data["operator"] = f"{row.operator} (pid {row.operator_pid})" if row.operator else None
+    data["operator"] = row.at_work or None
     data["term"] = _term(terms[0]) if terms else None
     data["last_handover_ms"] = _handover_ms(terms)
 
