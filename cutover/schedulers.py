@@ -265,11 +265,14 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
         return {}
 
     def published(self, entries: Sequence[ScheduleEntry]) -> None:
-        """See ``candidate.Source``; a one-off row is disabled once it was sent, as the stock scheduler does."""
+        """See ``candidate.Source``; a one-off row is disabled once it was sent, as the stock scheduler does.
+
+        A row that was disabled meanwhile is left alone: a person, or a rollback, has said what its last run is.
+        """
         if not entries:
             return
         with Database(PeriodicTask.objects.db).asked():
-            sent = PeriodicTask.objects.filter(pk__in=[e.model.pk for e in entries])
+            sent = PeriodicTask.objects.filter(pk__in=[e.model.pk for e in entries], enabled=True)
             sent.update(last_run_at=stored(clock.now()), total_run_count=F("total_run_count") + 1)
             once = [e.model.pk for e in entries if e.model.one_off]
             if once:

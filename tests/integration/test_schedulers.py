@@ -403,6 +403,18 @@ def test_the_last_run_and_the_count_of_a_row_are_kept_true(database_beat):
     assert clock.now() - PeriodicTask.objects.get(name="a").last_run_at < 3 * SECOND
 
 
+def test_a_row_that_is_disabled_while_it_is_sent_keeps_the_last_run_that_this_gave_it(rows):
+    """As a rollback does: the beat that led a moment ago must not write over what was put back."""
+    row("a")
+    row("b")
+    scheduler = DatabaseScheduler(app=celery_app)
+    loaded = scheduler.load()
+    PeriodicTask.objects.filter(name="a").update(enabled=False, last_run_at=None)
+    scheduler.published([loaded[name][0] for name in ("a", "b")])
+    assert PeriodicTask.objects.get(name="a").last_run_at is None
+    assert PeriodicTask.objects.get(name="b").last_run_at is not None
+
+
 BROKEN: dict[str, dict[str, Any]] = {
     "args": {"args": "no json"},
     "kwargs": {"kwargs": "[1, 2"},
