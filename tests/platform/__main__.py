@@ -52,6 +52,7 @@ def table(results: list[Result]) -> str:
         )
         overlaps = ", ".join(f"{deploy.release} {deploy.overlap_s:g}" for deploy in result.deploys)
         lines.append(f"    releases and overlaps (s): {overlaps}")
+        lines.append(f"    longest gap: {verdict.longest_gap}")
         lines += [f"    {finding}" for finding in (*verdict.missed, *verdict.doubled, *result.failed)[:20]]
     return "\n".join(lines)
 

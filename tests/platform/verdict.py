@@ -25,6 +25,9 @@ class Verdict:
     missed: list[str]
     doubled: list[str]
     longest_gap_s: float
+    """By how much the time between two runs exceeded the interval, at most, ..."""
+    longest_gap: str
+    """... and where."""
 
 
 def judge(
@@ -36,7 +39,8 @@ def judge(
 ) -> Verdict:
     """Look at each entry from ``since`` to ``until``, the time in which a release had it in its schedule."""
     sent = {message.task_id: message.slot.due_at if message.slot else message.at for message in reversed(handed)}
-    missed, doubled, count, longest_s = [], [], 0, 0.0
+    stock = {message.at for message in handed if not message.slot}
+    missed, doubled, count, longest_s, longest = [], [], 0, 0.0, ""
     for entry, every in intervals.items():
         at = sorted(_instants(entry, runs, sent))
         at = [each for each in at if since[entry] <= each <= until[entry] - SETTLES]
@@ -47,10 +51,12 @@ def judge(
                 missed.append(f"{entry}: nothing between {before.isoformat()} and {after.isoformat()}")
             elif apart < NEAR:
                 doubled.append(f"{entry}: {before.isoformat()} and {after.isoformat()}")
-            longest_s = max(longest_s, (after - before - every).total_seconds())
+            if (gap_s := (after - before - every).total_seconds()) > longest_s:
+                whose = ["a stock beat's" if each in stock else "the ledger's" for each in (before, after)]
+                longest_s, longest = gap_s, f"{entry}: {before} ({whose[0]}) to {after} ({whose[1]})"
         if not at or until[entry] - at[-1] > SETTLES + FAR * every:
             missed.append(f"{entry}: nothing after {at[-1].isoformat() if at else 'all'}")
-    return Verdict(count, missed, doubled, round(longest_s, 2))
+    return Verdict(count, missed, doubled, round(longest_s, 2), longest)
 
 
 def _instants(entry: str, runs: Sequence[Run], sent: Mapping[str, dt.datetime]) -> Iterator[dt.datetime]:
