@@ -38,15 +38,17 @@ def active_side(state: State, side: Side) -> Check:
     return Check("active side", holds, str(state.side), "" if holds else f"type `{command('status')}`")
 
 
-def code_beat(context: Context) -> Check:
-    """A beat of the code side runs under the lease, and leads."""
+def code_beat(context: Context, optional: bool = True) -> Check:
+    """A beat of the code side runs under the lease, and leads. ``optional``: the command can go on without one."""
     name = "code beat"
     try:
         beats = [beat for beat in context.lease.beats() if beat.side is Side.CODE]
         held = context.lease.view()
     except LeaseUnavailable as exc:
         return Check(name, False, str(exc), "see the gate on Redis")
-    remedy = START[Side.CODE] + "; where nothing has ever sent the code schedule, add --no-code-beat"
+    remedy = START[Side.CODE]
+    if optional:
+        remedy += "; where nothing has ever sent the code schedule, add --no-code-beat"
     if not beats:
         return Check(name, False, "no beat of the code side runs under the lease", remedy)
     listed = ", ".join(f"{beat.host}:{beat.pid}" for beat in beats)
@@ -55,15 +57,16 @@ def code_beat(context: Context) -> Check:
     return Check(name, True, f"{listed}; {held.holder} leads")
 
 
-def standby(context: Context, side: Side) -> Check:
-    """A warm beat of ``side`` stands by."""
+def standby(context: Context, side: Side, optional: bool = True) -> Check:
+    """A warm beat of ``side`` stands by. ``optional``: the command can go on without one."""
     name = f"{side} standby"
     try:
         found = standbys(context, side)
     except LeaseUnavailable as exc:
         return Check(name, False, str(exc), "see that Redis can be reached")
     if not found:
-        return Check(name, False, "no warm beat stands by", f"{START[side]}; --force goes on without one")
+        remedy = f"{START[side]}; --force goes on without one" if optional else START[side]
+        return Check(name, False, "no warm beat stands by", remedy)
     return Check(name, True, ", ".join(f"{beat.host}:{beat.pid}" for beat in found))
 
 

@@ -29,6 +29,8 @@ def run(context: Context, no_code_beat: bool = False, stopped: Sequence[str] = (
     if state.phase >= 1:
         return _already(state.phase) if state.fence.guarded_since else _ask_workers_anew(context, state.phase)
     with at_work(context.alias, NAME) as journal:
+        if (phase := read(context).phase) >= 1:  # somebody else was faster
+            return _already(phase)
         strangers.forget(context, stopped)
         checks = [*first, *_checks(context, no_code_beat)]
         if not all_hold(checks):

@@ -27,15 +27,18 @@ def run(context: Context, adopt: bool = False, plan: str = "", shadow: dt.timede
     if state.phase >= 3 and state.side is Side.DATABASE:
         lines = [f"Phase 2 is done already (phase {state.phase} now). Nothing was changed."]
         return Report(NAME, Outcome.ALREADY, (), lines, command("phase4"), command("rollback"))
-    checks = [gates.phase_done(state, 1)]
-    if not all_hold(checks):
-        return refused(NAME, checks, next_command=command(f"phase{state.phase + 1}"))
-    if state.snapshot or state.side is Side.DATABASE or state.phase >= 3:
-        return refused(NAME, [*checks, Check("rows", False, state.in_words(), command("rollback"))])
     with at_work(context.alias, NAME) as journal:
+        state = read(context)
+        checks = [gates.phase_done(state, 1)]
+        if not all_hold(checks):
+            journal.refused(NAME, checks[0].detail)
+            return refused(NAME, checks, next_command=command(f"phase{state.phase + 1}"))
+        if state.snapshot or state.side is Side.DATABASE or state.phase >= 3:
+            journal.refused(NAME, state.in_words())
+            return refused(NAME, [*checks, Check("rows", False, state.in_words(), command("rollback"))])
         checks = approval.checks(context, plan)
         if shadow is not None:
-            checks += [gates.code_beat(context), gates.standby(context, Side.DATABASE)]
+            checks += [gates.code_beat(context, optional=False), gates.standby(context, Side.DATABASE, optional=False)]
         if not all_hold(checks):
             journal.refused(NAME, "; ".join(check.name for check in checks if not check.ok))
             return refused(NAME, checks)

@@ -27,25 +27,24 @@ def run(
 ) -> Report:
     """Prove and close. Fewer than ``slots`` (>= 1) proven slots are no proof: then the outcome is inconclusive.
 
-    ``wait``: for how long to look again while it is.
+    ``wait``: for how long to look again while it is. Nothing is held meanwhile: a rollback need not wait for a proof.
     """
+    if wait:
+        context.wait_for(lambda: _conclusive(context, slots, grace), wait, "enough slots", _LOOK_EVERY_S)
     state = read(context)
     if state.phase >= 4:
         lines = ["Phase 4 is done already: the cutover is closed. Nothing was changed."]
         return Report(NAME, Outcome.ALREADY, (), lines, command("status"), command("rollback"))
-    checks = [gates.phase_done(state, 3)]
-    if all_hold(checks):
-        checks.append(gates.active_side(state, Side.DATABASE))
-    if not all_hold(checks):
-        return refused(NAME, checks, next_command=command(f"phase{min(state.phase, 2) + 1}"))
     with at_work(context.alias, NAME) as journal:
+        state = read(context)
+        checks = [gates.phase_done(state, 3)]
+        if all_hold(checks):
+            checks.append(gates.active_side(state, Side.DATABASE))
+        if not all_hold(checks):
+            journal.refused(NAME, "; ".join(check.detail for check in checks if not check.ok))
+            return refused(NAME, checks, next_command=command(f"phase{min(state.phase, 2) + 1}"))
         context.progress("reading the ledger")
         report = _look(context, state, slots, grace)
-        if report.outcome is Outcome.INCONCLUSIVE and wait:
-            found = context.wait_for(
-                lambda: _conclusion(_look(context, state, slots, grace)), wait, "enough slots", _LOOK_EVERY_S
-            )
-            report = found or _look(context, state, slots, grace)
         if report.outcome is Outcome.DONE:
             journal.finish(NAME, 4)
         else:
@@ -53,12 +52,16 @@ def run(
     return report
 
 
+def _conclusive(context: Context, slots: int, grace: dt.timedelta) -> bool | None:
+    """True once a look would tell more than that it is too early; else None."""
+    state = read(context)
+    if state.phase != 3 or state.side is not Side.DATABASE:
+        return True
+    return _look(context, state, slots, grace).outcome is not Outcome.INCONCLUSIVE or None
+
+
 def _look(context: Context, state: State, slots: int, grace: dt.timedelta) -> Report:
     return _verdict(context, gather(context, _since(context, state), clock.now() - grace), slots)
-
-
-def _conclusion(report: Report) -> Report | None:
-    return None if report.outcome is Outcome.INCONCLUSIVE else report
 
 
 def _since(context: Context, state: State) -> dt.datetime:

@@ -160,6 +160,21 @@ def test_too_little_evidence_is_inconclusive_and_says_how_long_to_wait(site: Sit
     assert site.prove(slots=MINUTES).outcome is Outcome.DONE
 
 
+def test_a_rollback_does_not_have_to_wait_for_a_proof(site: Site) -> None:
+    site.send(*ALL)
+    proving, went_back = site.context(), []
+
+    def meanwhile(line: str) -> None:
+        if line.startswith("waiting for enough slots"):
+            went_back.append(rollback.run(site.context(), force=True).outcome)
+
+    proving.progress = meanwhile
+    report = phase4.run(proving, slots=MINUTES + 3, wait=dt.timedelta(minutes=1))
+    assert went_back == [Outcome.DONE]
+    assert report.outcome is Outcome.REFUSED
+    assert state.read(site.context()).phase == 2
+
+
 def test_suppressed_doubles_are_told_and_are_no_failure(site: Site) -> None:
     site.send(*ALL)
     site.ledger.runs.count_suppressed(site.slot(3))
