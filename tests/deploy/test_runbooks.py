@@ -44,7 +44,7 @@ def test_what_a_runbook_names_is_there(platform: str) -> None:
     text = (ROOT / "runbooks" / f"{platform}.md").read_text()
     for path in re.findall(r"\bdeploy/[\w/.@-]+\w", text):
         assert (ROOT / path).exists(), path
-    for path in re.findall(r"procfile-path (\S+)|(?:cp|cat) (\S*Procfile\S*?);? ", text):
+    for path in re.findall(r"procfile-path ([\w./-]+)|(?:cp|cat) (\S*Procfile\S*?);? ", text):
         assert (ROOT / (path[0] or path[1])).exists(), path
     for link in re.findall(r"\]\(((?!http)[^)#]+)\)", text):
         assert (ROOT / "runbooks" / link).exists(), link

@@ -61,7 +61,9 @@ class Rehearsal:
             "RELEASE_A_SCHEDULE": f"tests.platform.schedule.{calm}",
         }
         self._a = Release(A, HERE / "Procfile.a", old)
-        self._b = Release("B", Path("Procfile.before"))
+        # A type that is new starts at zero on Dokku and Heroku: there B has the beat already that C's rollback needs.
+        b = Path("Procfile.before" if rules.one_type_at_a_time else "deploy/Procfile.code-side")
+        self._b = Release("B", b)
         self._c = Release("C", Path("deploy/Procfile.both-sides"))
         self._d = Release("D", Path("Procfile"), {"CODE_SCHEDULE": ""})
 
