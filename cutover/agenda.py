@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import heapq
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -121,6 +121,11 @@ class Agenda:
     def record(self, name: EntryName, due_at: dt.datetime) -> None:
         """The slot at ``due_at`` is in the ledger: go on from it."""
         self.settle({name: due_at}, {})
+
+    def drop(self, names: Iterable[EntryName]) -> None:
+        """Leave these entries out until a schedule is loaded that has them."""
+        for name in names:
+            self._items.pop(name, None)
 
     def due(self, now: dt.datetime, prompt: dt.timedelta) -> Iterator[Due]:
         """Every entry with slots due at ``now``, longest due first. See ``slots.owed`` for ``prompt``."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -53,8 +53,17 @@ class Source(Protocol):
     def records(self) -> Mapping[EntryName, dt.datetime]:
         """Last runs from before the ledger existed, by entry."""
 
-    def published(self, entries: Sequence[ScheduleEntry]) -> None:
-        """These entries were sent just now: keep their last run and run count true."""
+    def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
+        """These entries were sent just now: keep their last run and run count true.
+
+        Returns those that are not to be sent again.
+        """
+
+    def recover(self) -> Collection[EntryName]:
+        """Make up for a call of ``published`` that was lost: before a leader's first slot, and after an outage.
+
+        Returns those that are not to be sent again.
+        """
 
     def rehearse(self, looks: bool) -> float | None:
         """Called while standing by, at looks and in between: seconds until the next call is wanted, None for none.
@@ -227,13 +236,14 @@ class Candidate:
         """One round of sweeping and sending; False when fenced."""
         if self._dispatcher.sweep_in_s() == 0.0:
             swept = self._dispatcher.sweep(term, self._agenda)
-            self._source.published(swept.published)
+            self._agenda.drop(self._source.published(swept.published))
             if swept.fenced:
                 return False
+            self._agenda.drop(self._source.recover())
         if self._dispatcher.is_blocked:
             return True
         sent = self._dispatcher.send(term, self._agenda, self._agenda.due(clock.now(), PROMPT))
-        self._source.published(sent.published)
+        self._agenda.drop(self._source.published(sent.published))
         return not sent.fenced
 
     def _resend(self, term: Term, guarded_since: dt.datetime | None) -> bool:

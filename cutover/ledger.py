@@ -189,6 +189,13 @@ class Ledger:
             rows = models.Slot.objects.using(self._alias).filter(entry=entry)
             return rows.values_list("due_at", flat=True).order_by("-due_at").first()
 
+    def sent_since(self, since: Mapping[EntryName, dt.datetime]) -> set[EntryName]:
+        """Of these entries, those of which a slot was published that was claimed at that instant or later."""
+        with self._database.asked():
+            sent = models.Slot.objects.using(self._alias).filter(entry__in=list(since), state=SlotState.PUBLISHED)
+            found = list(sent.order_by().values_list("entry").annotate(Max("claimed_at")))
+        return {EntryName(entry) for entry, claimed_at in found if claimed_at >= since[EntryName(entry)]}
+
     def standings(self) -> dict[EntryName, Standing]:
         """Where every entry stands that the ledger knows of."""
         last, _ = self.last_slots()

@@ -13,7 +13,7 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import Any, ClassVar, Final
@@ -34,7 +34,7 @@ from cutover.database import Database
 from cutover.dispatcher import Dispatcher
 from cutover.elector import Elector, News
 from cutover.errors import LedgerUnavailable
-from cutover.fields import stored
+from cutover.fields import instant, stored
 from cutover.lease import Lease
 from cutover.ledger import Ledger
 from cutover.shadow import Shadow
@@ -129,6 +129,10 @@ class Leased(Scheduler):
     def _ensure_connected(self) -> Any:
         return self.connection.ensure_connection(max_retries=BROKER_TRIES, interval_start=0.1, interval_step=0.2)
 
+    def recover(self) -> Collection[EntryName]:
+        """See ``candidate.Source``: there is nothing that a lost call would leave wrong."""
+        return ()
+
     def rehearse(self, looks: bool) -> float | None:
         """See ``candidate.Source``: this side has nothing to rehearse."""
         return None
@@ -200,11 +204,12 @@ class CodeScheduler(Leased, PersistentScheduler):
         """See ``candidate.Source``: from celery's schedule file."""
         return {EntryName(name): at for name, at in self._records.items()}
 
-    def published(self, entries: Sequence[ScheduleEntry]) -> None:
+    def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
         """See ``candidate.Source``."""
         self._led = True
         for entry in entries:
             self.data[entry.name] = next(self.data[entry.name])
+        return ()
 
 
 class DatabaseScheduler(Leased, StockDatabaseScheduler):
@@ -264,20 +269,32 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
         """See ``candidate.Source``: a row tells since when it exists, not since when it is enabled; so none."""
         return {}
 
-    def published(self, entries: Sequence[ScheduleEntry]) -> None:
+    def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
         """See ``candidate.Source``; a one-off row is disabled once it was sent, as the stock scheduler does.
 
         A row that was disabled meanwhile is left alone: a person, or a rollback, has said what its last run is.
         """
         if not entries:
-            return
+            return ()
         with Database(PeriodicTask.objects.db).asked():
             sent = PeriodicTask.objects.filter(pk__in=[e.model.pk for e in entries], enabled=True)
             sent.update(last_run_at=stored(clock.now()), total_run_count=F("total_run_count") + 1)
-            once = [e.model.pk for e in entries if e.model.one_off]
-            if once:
-                PeriodicTask.objects.filter(pk__in=once).update(enabled=False, total_run_count=0)
-                PeriodicTasks.update_changed()
+            return self._end([e.model for e in entries if e.model.one_off])
+
+    def recover(self) -> Collection[EntryName]:
+        """See ``candidate.Source``: one-off rows that were sent, and still stand enabled."""
+        if self._ledger is None:
+            return ()
+        with Database(PeriodicTask.objects.db).asked():
+            once = {EntryName(row.name): row for row in PeriodicTask.objects.enabled().filter(one_off=True)}
+            since = {name: instant(row.date_changed) for name, row in once.items()}
+            return self._end([once[name] for name in self._ledger.sent_since(since)]) if since else ()
+
+    def _end(self, once: Sequence[PeriodicTask]) -> Collection[EntryName]:
+        if once:
+            PeriodicTask.objects.filter(pk__in=[row.pk for row in once]).update(enabled=False, total_run_count=0)
+            PeriodicTasks.update_changed()
+        return [EntryName(row.name) for row in once]
 
 
 def _forget_inherited_connections() -> None:

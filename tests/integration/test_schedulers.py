@@ -371,6 +371,19 @@ def test_a_one_off_row_is_sent_once_and_disabled(database_beat):
     assert len(sent("once")) == 1
 
 
+@pytest.mark.parametrize(("ago", "more"), [(0 * SECOND, 0), (HOUR, 1)], ids=["since it was enabled", "before that"])
+def test_a_one_off_row_whose_beat_was_killed_right_after_it_was_sent_is_not_sent_again(rows, ago, more):
+    row("once", one_off=True)
+    sent_at = clock.now() - ago
+    Slot.objects.create(
+        entry="once", due_at=sent_at, epoch=0, side="database", state="published", task_id="0" * 32, claimed_at=sent_at
+    )
+    with Beat(lambda: DatabaseScheduler(app=celery_app)) as beat:
+        wait_until(lambda: beat.failure or not PeriodicTask.objects.get(name="once").enabled, "it is disabled")
+        give_time(1.5, "one more would have been sent")
+    assert Slot.objects.filter(entry="once", epoch__gt=0).count() == more
+
+
 def test_a_clocked_row_is_sent_at_its_time(database_beat):
     at = clock.now().replace(microsecond=0) + 3 * SECOND
     row("clocked", interval=None, clocked=ClockedSchedule.objects.create(clocked_time=at), one_off=True)

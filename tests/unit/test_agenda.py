@@ -248,3 +248,12 @@ def test_five_thousand_entries_are_loaded_settled_and_moved_on_without_comparing
         made.record(one.name, NOON + HOUR)
     assert list(made.due(NOON + HOUR, PROMPT)) == []
     assert made.next_at() == NOON + 2 * HOUR
+
+
+def test_what_is_dropped_is_due_no_more_until_a_schedule_has_it_again():
+    made = agenda({"a": hourly(), "b": hourly()})
+    made.drop([EntryName("a"), EntryName("unknown")])
+    assert (set(sent(made, NOON + HOUR)), len(made)) == ({"b"}, 1)
+    new = made.load({EntryName("a"): (entry("a", hourly()), RULE, ALWAYS)}, NOON)
+    assert new == {"a"}
+    assert set(sent(made, NOON + HOUR)) == {"a"}
