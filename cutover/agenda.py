@@ -25,6 +25,8 @@ from cutover.types import CatchUp, EntryName
 _INSTANT: Final = dt.timedelta(microseconds=1)
 _ASK_AGAIN: Final = dt.timedelta(minutes=1)
 """When a schedule that failed to answer is asked again."""
+_SLACK: Final = 100
+"""How many events of earlier turns a small agenda may keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,13 @@ class Agenda:
         if due_at is None or (item.limits.not_after is not None and due_at >= item.limits.not_after):
             return
         heapq.heappush(self._heap, (due_at, item.turn, name))
+        if len(self._heap) > 2 * len(self._items) + _SLACK:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Forget the events of earlier turns: a standby only ever adds to them."""
+        self._heap = [event for event in self._heap if (i := self._items.get(event[2])) and i.turn == event[1]]
+        heapq.heapify(self._heap)
 
 
 def _owed(item: _Item, now: dt.datetime, prompt: dt.timedelta) -> Owed:

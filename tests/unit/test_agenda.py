@@ -250,6 +250,15 @@ def test_five_thousand_entries_are_loaded_settled_and_moved_on_without_comparing
     assert made.next_at() == NOON + 2 * HOUR
 
 
+def test_a_standby_that_follows_others_for_long_keeps_no_more_than_it_needs():
+    made = agenda({str(n): hourly() for n in range(50)})
+    for hour in range(1, 201):
+        made.settle({EntryName(str(n)): NOON + hour * HOUR for n in range(50)}, {})
+    assert len(made._heap) <= 2 * len(made) + 100
+    assert made.next_at() == NOON + 201 * HOUR
+    assert set(sent(made, NOON + 201 * HOUR)) == {str(n) for n in range(50)}
+
+
 def test_what_is_dropped_is_due_no_more_until_a_schedule_has_it_again():
     made = agenda({"a": hourly(), "b": hourly()})
     made.drop([EntryName("a"), EntryName("unknown")])
