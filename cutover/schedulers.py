@@ -292,7 +292,9 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
 
     def _end(self, once: Sequence[PeriodicTask]) -> Collection[EntryName]:
         if once:
-            PeriodicTask.objects.filter(pk__in=[row.pk for row in once]).update(enabled=False, total_run_count=0)
+            standing = PeriodicTask.objects.filter(pk__in=[row.pk for row in once], enabled=True)
+            # Also when it was changed: the admin's "enable" does not say so, and `recover` must not end it again.
+            standing.update(enabled=False, total_run_count=0, date_changed=stored(clock.now()))
             PeriodicTasks.update_changed()
         return [EntryName(row.name) for row in once]
 

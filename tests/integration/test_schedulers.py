@@ -384,6 +384,19 @@ def test_a_one_off_row_whose_beat_was_killed_right_after_it_was_sent_is_not_sent
     assert Slot.objects.filter(entry="once", epoch__gt=0).count() == more
 
 
+def test_a_one_off_row_that_is_enabled_again_by_the_admins_action_is_sent_again(rows):
+    """That action says nothing of when the row was changed."""
+    row("once", one_off=True)
+    with Beat(lambda: DatabaseScheduler(app=celery_app)):
+        wait_until(lambda: not PeriodicTask.objects.get(name="once").enabled, "it was sent")
+    sent_before = len(sent("once"))
+    PeriodicTask.objects.filter(name="once").update(enabled=True)
+    PeriodicTasks.update_changed()
+    with Beat(lambda: DatabaseScheduler(app=celery_app)):
+        wait_until(lambda: not PeriodicTask.objects.get(name="once").enabled, "it was sent once more")
+    assert len(sent("once")) == sent_before + 1
+
+
 def test_a_clocked_row_is_sent_at_its_time(database_beat):
     at = clock.now().replace(microsecond=0) + 3 * SECOND
     row("clocked", interval=None, clocked=ClockedSchedule.objects.create(clocked_time=at), one_off=True)
