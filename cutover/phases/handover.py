@@ -110,7 +110,7 @@ def wait_for_leader(context: Context, side: Side) -> Lead | None:
 
     def look() -> Term | None:
         term = ledger.fence.term_since(since)  # type: ignore[arg-type]
-        led = term is not None and term.side == side and term.first_tick_at is not None
+        led = term is not None and term.side == side and term.first_tick_at is not None and term.ended_at is None
         return term if led else None
 
     term = context.wait_for(look, context.config.takeover_timeout, f"a leader of the {side} side")

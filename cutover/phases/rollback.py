@@ -73,6 +73,12 @@ def _switch_back(context: Context, journal: Journal, state: State, force: bool, 
     if not all_hold(checks):
         journal.refused(NAME, "; ".join(check.detail for check in checks if not check.ok))
         return refused(NAME, checks)
+    if state.side is Side.CODE and not state.snapshot:
+        # Killed after its last step but one: the rows can not send any more, so there is nothing to switch back to.
+        _unguard(context)
+        journal.finish(NAME, 2)
+        lines = ["An unfinished rollback was finished: the code side is active, the rows are as before phase 3."]
+        return Report(NAME, Outcome.DONE, (), lines, command("status"), command("phase3"), {"gap_ms": None})
     lead = handover.hand_over(context, journal, NAME, Side.CODE, alone)
     _unguard(context)
     edited = _restore(context, journal, drop_edits, switched=True)

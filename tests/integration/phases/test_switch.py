@@ -262,6 +262,21 @@ def test_killed_at_any_statement_the_switch_can_be_rolled_back_at_once(context: 
 
 
 @pytest.mark.usefixtures("imported")
+def test_a_forced_rollback_that_was_killed_at_its_last_step_is_finished_and_not_undone(
+    context: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With nobody there to lead it would else switch to rows that are disabled by now."""
+    before = rows(context())
+    assert_switched(context(), phase3.run(context(), force=True))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("cutover.phases.journal.Journal.finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        rollback.run(context(), force=True)
+    assert state.read(context()).in_words().startswith("The rollback has switched back and is not finished")
+    assert_back(context(), rollback.run(context()), before)
+    assert rollback.run(context()).outcome is Outcome.ALREADY
+
+
+@pytest.mark.usefixtures("imported")
 def test_of_two_operators_one_is_told_of_the_other(context: Surroundings) -> None:
     with at_work(context().alias, "phase3") as first, pytest.raises(OperatorBusy) as busy:
         phase3.run(context())
