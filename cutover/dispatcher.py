@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +19,8 @@ from cutover.types import Claim, Epoch, Missed, Slot, Term
 
 CHUNK: Final = 200
 """How many slots are claimed in one commit: enough to make its cost small, few enough to stand down soon."""
+ROWS: Final = 1_000
+"""How many rows one commit writes, missed slots among them: the fence is held meanwhile, and PostgreSQL wants news."""
 RETRY_FIRST_S: Final = 0.5
 RETRY_MOST_S: Final = 10.0
 
@@ -60,13 +62,19 @@ class Dispatcher:
     def send(self, term: Term, agenda: Agenda, due: Iterable[Due]) -> Sent:
         """Claim, publish and confirm all that is due, and record what is missed; agenda entries move on."""
         sent = Sent()
-        wanted = list(due)
-        for start in range(0, len(wanted), CHUNK):
-            self._send_chunk(term, agenda, wanted[start : start + CHUNK], sent)
+        for chunk in _chunks(self._vouched(due)):
+            self._send_chunk(term, agenda, chunk, sent)
             if sent.fenced or self.is_blocked:
                 break
-            self._between()
         return sent
+
+    def _vouched(self, due: Iterable[Due]) -> Sequence[Due]:
+        """All that is due. To tell what was missed in a long gap takes its time; that is not standing still."""
+        wanted = []
+        for each in due:
+            wanted.append(each)
+            self._between()
+        return wanted
 
     @property
     def is_blocked(self) -> bool:
@@ -183,6 +191,7 @@ class Dispatcher:
                     continue
                 published.append(slot)
                 sent.published.append(entry)
+                self._between()
                 tell(Event.SLOT_PUBLISHED, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch)
         finally:
             self._confirm(published)
@@ -225,6 +234,20 @@ class Dispatcher:
         }
         message.options = {**entry.options, "task_id": slot.task_id(self._namespace), "headers": headers}
         return message
+
+
+def _chunks(wanted: Sequence[Due]) -> Iterator[Sequence[Due]]:
+    chunk: list[Due] = []
+    rows = 0
+    for due in wanted:
+        needs = len(due.owed.missed) + (due.owed.send is not None)
+        if chunk and (len(chunk) >= CHUNK or rows + needs > ROWS):
+            yield chunk
+            chunk, rows = [], 0
+        chunk.append(due)
+        rows += needs
+    if chunk:
+        yield chunk
 
 
 def _may_wait(entry: ScheduleEntry) -> bool:

@@ -75,12 +75,12 @@ class Ledger:
         outcomes = {slot: Claim.TOO_OLD for slot in slots if slot.due_at < oldest}
         wanted = [slot for slot in slots if slot not in outcomes]
         for attempt in range(_CLAIM_TRIES):
+            rows = [self._row(term, slot, SlotState.CLAIMED) for slot in wanted]
+            rows += [self._row(term, m.slot, SlotState.MISSED, m.reason, m.covers) for m in missed]
             try:
                 with self._database.transaction():
                     if not self.fence.admits(term):
                         return dict.fromkeys(slots, Claim.FENCED)
-                    rows = [self._row(term, slot, SlotState.CLAIMED) for slot in wanted]
-                    rows += [self._row(term, m.slot, SlotState.MISSED, m.reason, m.covers) for m in missed]
                     taken = self._insert(rows)
                 break
             except IntegrityError as exc:
