@@ -63,7 +63,9 @@ class GuardedTask(Task):
         """Record the end of a slot's run where its message may still come again."""
         if self.acks_late and self.request.get(HEADER_DUE_AT) is not None:
             try:
-                _ledger().runs.end(_slot(self), worker.this().process)
+                # A retry runs in any process of the pool, or of another host.
+                process = "" if self.request.retries else worker.this().process
+                _ledger().runs.end(_slot(self), process)
             except LedgerUnavailable as exc:
                 tell(Event.DATABASE_LOST, reason=f"the end of a run is not recorded: {exc}")
         super().after_return(*details)

@@ -77,7 +77,10 @@ class Runs:
         return Start.STARTED
 
     def end(self, slot: Slot, process: str) -> None:
-        """Record that the run that a worker process (the end of its mark) started has ended, well or badly."""
+        """Record that the run that a worker process (the end of its mark) started has ended, well or badly.
+
+        An empty ``process`` stands for any.
+        """
         with self._database.asked():
             self._rows(slot).filter(run_by__endswith=process).update(run_ended_at=clock.now())
 

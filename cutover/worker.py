@@ -9,13 +9,18 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
+import threading
+from typing import Final
 
 import redis
 
-from cutover import conf, process
+from cutover import clock, conf, process
 from cutover.connections import Link, redis_client
 from cutover.errors import CutoverError, LeaseUnavailable
 from cutover.lease import Lease
+
+AGAIN_S: Final = 30.0
+"""After how long a process that had no connection to Redis asks for one again."""
 
 
 class Worker:
@@ -37,6 +42,7 @@ class Worker:
             client_id = self._link.client_id
         except (redis.RedisError, OSError, CutoverError):
             client_id = 0  # without Redis nobody can take this process's runs over; it still runs each slot once
+        self._again_at_s = clock.monotonic_s() + AGAIN_S
         self.process = name
         self._client_id = client_id
         self._runs = itertools.count(1)
@@ -46,8 +52,13 @@ class Worker:
         return f"{self._client_id}@{self._server}#{next(self._runs)} {self.process}"
 
     def is_cut(self) -> bool:
-        """Whether the standing connection has been closed; by its mark this process is then taken for gone."""
-        return self._link is not None and self._link.is_cut()
+        """Whether the standing connection has been closed, or could not be made a while ago.
+
+        By its mark this process is then taken for gone, or never seen to be.
+        """
+        if self._link is None or not self._client_id:
+            return clock.monotonic_s() >= self._again_at_s
+        return self._link.is_cut()
 
     def leave(self) -> None:
         """Close the standing connection."""
@@ -73,15 +84,17 @@ class Worker:
 
 
 _of_process: dict[int, Worker] = {}
+_one_at_a_time = threading.Lock()
 
 
 def this() -> Worker:
     """This process. A forked child is another worker than its parent."""
     pid = os.getpid()
-    known = _of_process.get(pid)
-    if known is None:
-        _of_process[pid] = Worker(f"{process.own_name()}:{secrets.token_hex(4)}")
-    elif known.is_cut():
-        known.leave()
-        _of_process[pid] = Worker(known.process)
-    return _of_process[pid]
+    with _one_at_a_time:  # of a pool of threads: they are one worker
+        known = _of_process.get(pid)
+        if known is None:
+            _of_process[pid] = Worker(f"{process.own_name()}:{secrets.token_hex(4)}")
+        elif known.is_cut():
+            known.leave()
+            _of_process[pid] = Worker(known.process)
+        return _of_process[pid]

@@ -137,6 +137,16 @@ def test_every_retry_of_an_admitted_run_runs_and_a_second_message_meanwhile_does
     assert stop(process) == 0, process.output
 
 
+def test_the_end_of_a_run_is_recorded_whichever_process_its_last_try_ran_in(room, books, worker, send):
+    process = worker()
+    for number in range(6):
+        send("tests.support.tasks.late_at_the_third_try", "try", slot=slot(f"a{number}"))
+    wait_until(lambda: labels(room)["try-2"] == 6, "each has had its third try")
+    ended = "SELECT count(*) FROM cutover_slot WHERE run_ended_at IS NOT NULL"
+    wait_until(lambda: books.ask(ended) == [(6,)], "each end is recorded: nobody takes such a run over")
+    assert stop(process) == 0, process.output
+
+
 def test_a_redelivered_message_runs_once_the_worker_that_began_is_gone(room, books, worker, send, tmp_path):
     first = worker(DJANGO_SETTINGS_MODULE="tests.support.impatient")
     told = tmp_path / "told"

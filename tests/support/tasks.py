@@ -35,3 +35,11 @@ def at_the_third_try(self: Task, label: str) -> None:
     write_run(self, f"{label}-{self.request.retries}")
     if self.request.retries < 2:
         raise self.retry(countdown=0)
+
+
+@shared_task(bind=True, acks_late=True, max_retries=2)
+def late_at_the_third_try(self: Task, label: str) -> None:
+    """The same, of which each message is acknowledged at the end of its try."""
+    write_run(self, f"{label}-{self.request.retries}")
+    if self.request.retries < 2:
+        raise self.retry(countdown=0)
