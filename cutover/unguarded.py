@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from celery import Celery
+from celery import Celery, schedules
 from celery.schedules import BaseSchedule, maybe_schedule
 from django_celery_beat.models import PeriodicTask
 
@@ -63,13 +63,14 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
         yield started
         return
     table = slots.timetable(schedule)
-    every = slots.interval(table)
+    # A relative one too: from its last slot, which was rounded, it goes on in whole steps.
+    every = schedule.run_every if isinstance(schedule, schedules.schedule) else None
     due_at = _due_at(table, every, ledger.last_slot(name), message.seen_at)
     for _ in range(WAITING):
         if due_at is None:
             return
         yield Slot(due_at, name)
-        due_at = table.latest(due_at - LOOK_BACK, due_at - _INSTANT) if every is None else due_at - every
+        due_at = _latest(table, due_at - _INSTANT) if every is None else due_at - every
 
 
 def _entries(message: Message, app: Celery, config: Config) -> Iterator[tuple[EntryName, BaseSchedule]]:
@@ -94,5 +95,15 @@ def _due_at(
     An interval without any slot yet begins its cadence here: the guarded beat goes on from the old one's last run.
     """
     if every is None:
-        return table.latest(now - LOOK_BACK, now + EARLY)
+        return _latest(table, now + EARLY)
     return last + round((now - last) / every) * every if last else now
+
+
+def _latest(table: slots.Timetable, until: dt.datetime) -> dt.datetime | None:
+    """The latest slot, sought in ever longer spans: some timetables walk through every slot of one."""
+    span = EARLY
+    while True:
+        found = table.latest(until - span, until)
+        if found is not None or span >= LOOK_BACK:
+            return found
+        span = min(4 * span, LOOK_BACK)

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 from celery import Celery
-from celery.schedules import crontab
+from celery.schedules import crontab, schedule
 
 from cutover import clock, unguarded
 from cutover.conf import Config
@@ -74,3 +74,12 @@ def test_a_message_that_was_started_and_comes_again_takes_no_other_slot(see):
     see("second", NOON + MINUTE)
     assert see("first", NOON + 2 * MINUTE) is None
     assert see("third", NOON + 2 * MINUTE + SECOND) == Slot(NOON + 2 * MINUTE, ENTRY)
+
+
+@pytest.mark.parametrize("app", [schedule(5 * MINUTE, relative=True)], indirect=True, ids=["relative"])
+def test_a_relative_interval_keeps_its_steps_and_is_found_at_once(see, ledger, identity):
+    term = ledger.fence.open_term(identity(), Side.CODE)
+    ledger.claim(term, [Slot(NOON, ENTRY)])
+    began_s = clock.monotonic_s()
+    assert see("first", NOON + 5 * MINUTE + SECOND) == Slot(NOON + 5 * MINUTE, ENTRY)
+    assert clock.monotonic_s() - began_s < 1
