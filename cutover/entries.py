@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from cutover import bulk, clock, models
 from cutover.database import Database
@@ -79,8 +79,13 @@ class Entries:
     def _learn(self) -> None:
         """Read what has changed of the entries since the last time, so that taking office need not read them all."""
         rows = models.Entry.objects.using(self._alias)
-        if not self._known or rows.count() != len(self._known):
+        if self._known:
+            self._read_changes(rows)
+        if rows.count() != len(self._known):  # nothing is known yet, or some were deleted
             self._known, self._changes = {}, {}
+            self._read_changes(rows)
+
+    def _read_changes(self, rows: QuerySet[models.Entry]) -> None:
         # What one transaction wrote has one `changed_at`; those that are known in full need not be read again.
         since = max(self._changes, default=_EPOCH) - _CLOCKS_APART
         changes = dict(rows.filter(changed_at__gt=since).values_list("changed_at").annotate(Count("pk")).order_by())
@@ -95,7 +100,7 @@ class Entries:
             if self._known.get(name) != known:
                 self._known[EntryName(name)] = known
                 self._version += 1
-        self._changes |= changes
+        self._changes = changes or self._changes
 
     def all_owed_from(self) -> dict[EntryName, dt.datetime]:
         """Since when slots are owed to every entry that the ledger knows of."""

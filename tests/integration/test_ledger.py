@@ -363,6 +363,18 @@ def test_two_thousand_entries_are_settled_at_once(ledger, lead):
     assert all(at > first[n] for n, at in ledger.entries.owed_from(term, dict.fromkeys(entries, "g"), {}).items())
 
 
+def test_a_standby_reads_what_is_new_of_the_entries_and_not_all_of_them_again(ledger, lead, alias):
+    term, standby = lead(), Ledger(alias, "tests", DAY)
+    ledger.entries.owed_from(term, dict.fromkeys([name("a"), name("b")], "f"), {})
+    before, known = standby.entries.version(), standby.entries._known
+    ledger.entries.owed_from(term, dict.fromkeys([name("a"), name("b"), name("c")], "f"), {})
+    assert standby.entries.version() > before
+    assert (standby.entries._known is known, set(known)) == (True, {name("a"), name("b"), name("c")})
+    models.Entry.objects.using(alias).filter(name="a").delete()
+    standby.entries.version()
+    assert set(standby.entries._known) == {name("b"), name("c")}
+
+
 def test_the_latest_slot_counts_whatever_became_of_it(ledger, lead):
     term = lead()
     newest = slot("a")
