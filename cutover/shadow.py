@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from celery.beat import ScheduleEntry
+from django.db import IntegrityError
 from django.db.models import Max
 
 from cutover import bulk, clock
@@ -46,10 +47,15 @@ class Shadow:
                 self._run = self._begin()
             if self._run is None:
                 return None
-            if self._is_over(self._run, looks):
+            try:
+                is_over = self._is_over(self._run, looks)
+                if not is_over:
+                    self._record(self._run)
+            except IntegrityError:  # another one was asked for, which deletes this one
+                is_over = True
+            if is_over:
                 self._run, self._agenda = None, Agenda()
                 return None
-            self._record(self._run)
         due_at = self._agenda.next_at()
         return None if due_at is None else max(0.0, (due_at - clock.now()).total_seconds())
 
@@ -79,10 +85,9 @@ class Shadow:
     def _record(self, run: ShadowRun) -> None:
         now = clock.now()
         due = list(self._agenda.due(now, _PROMPT))
-        bulk.insert(
-            self._alias,
-            [ShadowSlot(run=run, entry=d.name, due_at=d.owed.send, seen_at=now) for d in due if d.owed.send],
-        )
+        seen = [ShadowSlot(run=run, entry=d.name, due_at=d.owed.send, seen_at=now) for d in due if d.owed.send]
+        with self._database.transaction():
+            bulk.insert(self._alias, seen)
         for d in due:
             settled = d.owed.send or max(d.owed.missed, default=None)
             if settled is not None:
