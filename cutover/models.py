@@ -17,8 +17,9 @@ SIDES = [(side.value, side.value) for side in Side]
 NAME_LENGTH = 200
 """The longest entry name: that of django-celery-beat's ``PeriodicTask.name``."""
 REASON_LENGTH = 200
-SENDER_LENGTH = 255
 """How much is kept of why a slot was missed, or can not be sent."""
+SENDER_LENGTH = 255
+"""How much is kept of who sent a message without the lease, and which."""
 
 
 class Fence(models.Model):
