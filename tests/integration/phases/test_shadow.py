@@ -7,15 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from celery.schedules import crontab
+from celery.beat import ScheduleEntry
+from celery.schedules import crontab, schedule
 from django_celery_beat.models import PeriodicTask
 
-from cutover.agenda import Agenda
+from cutover.agenda import Agenda, Limits
+from cutover.conf import CatchUpRule
 from cutover.models import Cutover, ShadowRun, ShadowSlot, Slot
 from cutover.phases import phase2, state
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome
-from cutover.types import Side
+from cutover.shadow import Shadow
+from cutover.types import CatchUp, EntryName, HolderId, Side
 from demo.processes import python
 from demo.services import Valkey
 from demo.waiting import wait_until
@@ -104,6 +107,20 @@ def test_slots_that_are_extra_or_late_are_listed(context: Surroundings, beat: Be
     assert found.late == [("hourly", now + second)]
     assert found.unproven == ["relative"]
     assert not found.holds
+
+
+def test_a_run_that_another_one_replaces_in_the_middle_of_a_write_ends_quietly(context: Surroundings) -> None:
+    """Or the beat that rehearses would end with it."""
+    alias, app = context().alias, context().app
+    ShadowRun.objects.using(alias).create(asked_at=dt.datetime.now(dt.UTC), seconds=60)
+    often = ScheduleEntry(name="often", task="demo.tasks.note", schedule=schedule(dt.timedelta(seconds=0.1)), app=app)
+    entries = {EntryName("often"): (often, CatchUpRule(CatchUp.LATEST, WATCHED), Limits())}
+    shadow = Shadow(alias, HolderId("a:1:b"), lambda: entries)
+    assert shadow.turn(looks=True) is not None
+    wait_until(lambda: shadow.turn(looks=False) is None or ShadowSlot.objects.using(alias).count(), "it records")
+    ShadowRun.objects.using(alias).all().delete()
+    wait_until(lambda: shadow.turn(looks=False) is None, "it has ended")
+    assert not ShadowSlot.objects.using(alias).exists()
 
 
 @pytest.mark.parametrize("side", [Side.CODE, Side.DATABASE])
