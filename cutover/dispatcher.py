@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from celery.beat import ScheduleEntry, SchedulingError
-from kombu.exceptions import SerializationError
+from kombu.exceptions import OperationalError
 
 from cutover import clock
 from cutover.agenda import Agenda, Due
@@ -28,8 +28,11 @@ HEADER_ENTRY: Final = "cutover_entry"
 HEADER_DUE_AT: Final = "cutover_due_at"
 HEADER_EPOCH: Final = "cutover_epoch"
 
-OWN_FAULTS: Final = (TypeError, ValueError, LookupError, AttributeError, SerializationError)
-"""An entry's own faults: arguments that the task does not take or that do not serialise, a queue that is not there."""
+BROKERS_FAULTS: Final[tuple[type[BaseException], ...]] = (OperationalError, OSError)
+"""What any broker's client raises. All that it does not name is an entry's own fault.
+
+Such as arguments that do not serialise, a queue that is not there, a project's own ``apply_async`` that refuses.
+"""
 
 WAITS: Final = frozenset({"countdown", "eta", "expires", "expiration"})
 """Options by which a message waits, or lapses; the last one is the broker's own (AMQP)."""
@@ -49,11 +52,20 @@ class Sent:
 class Dispatcher:
     """Sends slots for one leader at a time. Methods raise LedgerUnavailable; a broker's failure is kept and retried."""
 
-    def __init__(self, ledger: Ledger, publish: Publish, namespace: str, between: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        publish: Publish,
+        namespace: str,
+        between: Callable[[], None],
+        faults: tuple[type[BaseException], ...] = (),
+    ) -> None:
+        """``between`` is called at every entry and message. ``faults``: errors that are the broker's doing."""
         self._ledger = ledger
         self._publish = publish
         self._namespace = namespace
         self._between = between
+        self._brokers_faults = (*BROKERS_FAULTS, *faults)
         self._retry_s = RETRY_FIRST_S
         self._sweep_at: float | None = None
         self._is_blocked = False
@@ -212,14 +224,14 @@ class Dispatcher:
             epoch=epoch,
             reason=str(exc),
         )
-        wait_s, is_own_fault = RETRY_MOST_S, _is_own_fault(exc)
-        if not is_own_fault:
+        wait_s, is_brokers_fault = RETRY_MOST_S, isinstance(_reason(exc), self._brokers_faults)
+        if is_brokers_fault:
             self._is_blocked = True
             wait_s, self._retry_s = self._retry_s, min(2 * self._retry_s, RETRY_MOST_S)
         at = clock.monotonic_s() + wait_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         # An entry that fails more often than that must not put the sweep off for ever.
         self._sweep_at = at if self._sweep_at is None or self._is_blocked else min(self._sweep_at, at)
-        if is_own_fault:
+        if not is_brokers_fault:
             self._ledger.note_fault(slot, str(exc))
 
     def _message(self, entry: ScheduleEntry, slot: Slot, epoch: Epoch) -> ScheduleEntry:
@@ -268,10 +280,11 @@ def _because(reason: str, fault: str) -> str:
     return f"{reason}: {fault}" if fault else reason
 
 
-def _is_own_fault(exc: BaseException) -> bool:
+def _reason(exc: BaseException) -> BaseException:
+    """What celery's own error was raised for."""
     while isinstance(exc, SchedulingError) and (inner := exc.__cause__ or exc.__context__):
         exc = inner
-    return isinstance(exc, OWN_FAULTS)
+    return exc
 
 
 def _missed(due: Due) -> list[Missed]:

@@ -91,7 +91,8 @@ class Leased(Scheduler):
         # A connection made anew at every turn would cost more than the turn.
         connections[config.database].settings_dict["CONN_MAX_AGE"] = None
         elector = Elector(client, lease, who, self.side, config.lease, config.renew_every)
-        dispatcher = Dispatcher(ledger, self._hand_over, config.namespace, elector.vouch)
+        faults = (*self.connection.connection_errors, *self.connection.channel_errors)
+        dispatcher = Dispatcher(ledger, self._hand_over, config.namespace, elector.vouch, faults)
         self._elector, self._ledger, self._holder = elector, ledger, who.holder
         self._defer_signals()
         elector.start()
@@ -128,6 +129,10 @@ class Leased(Scheduler):
 
     def _ensure_connected(self) -> Any:
         return self.connection.ensure_connection(max_retries=BROKER_TRIES, interval_start=0.1, interval_step=0.2)
+
+    def made(self) -> Mapping[EntryName, dt.datetime]:
+        """See ``candidate.Source``: an entry in code stands since its release runs."""
+        return {}
 
     def recover(self) -> Collection[EntryName]:
         """See ``candidate.Source``: there is nothing that a lost call would leave wrong."""
@@ -266,8 +271,13 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
         return self._version
 
     def records(self) -> Mapping[EntryName, dt.datetime]:
-        """See ``candidate.Source``: a row tells since when it exists, not since when it is enabled; so none."""
+        """See ``candidate.Source``: when a row was sent last is the ledger's to say; so none."""
         return {}
+
+    def made(self) -> Mapping[EntryName, dt.datetime]:
+        """See ``candidate.Source``: when each clocked row was saved last."""
+        models = {name: entry.model for name, entry in self._schedule.items()}
+        return {EntryName(n): instant(model.date_changed) for n, model in models.items() if model.clocked_id}
 
     def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
         """See ``candidate.Source``; a one-off row is disabled once it was sent, as the stock scheduler does.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from celery import Celery, Task
-from celery.beat import ScheduleEntry, Scheduler
+from celery.beat import ScheduleEntry, Scheduler, SchedulingError
 from celery.schedules import schedule
 from django.db import connections
 
@@ -115,7 +115,9 @@ def due_now(broker: Broker, *names: str, **fields: Any) -> Agenda:
 
 
 def dispatcher(ledger: Ledger, broker: Broker, between: Callable[[], None] = lambda: None) -> Dispatcher:
-    return Dispatcher(ledger, broker.publish, "tests", between)
+    connection = broker.scheduler.connection
+    faults = (*connection.connection_errors, *connection.channel_errors)
+    return Dispatcher(ledger, broker.publish, "tests", between, faults)
 
 
 def due(agenda: Agenda) -> Any:
@@ -311,6 +313,40 @@ def test_an_entry_that_can_not_be_published_does_not_hold_up_the_others_for_ever
     assert sender.sweep(term, agenda).published == []
     assert not sender.is_blocked
     assert rows() == {"published": 2, "claimed": 1}
+
+
+def test_a_task_that_refuses_to_be_sent_holds_up_no_other(ledger, broker, term, rows):
+    """By an error of the project's own, such as a task that is to run only once at a time raises."""
+
+    class AlreadyQueued(Exception):
+        pass
+
+    def publish(one: ScheduleEntry) -> None:
+        if one.name == "a":
+            try:
+                raise AlreadyQueued("it is queued")
+            except AlreadyQueued as exc:
+                raise SchedulingError("Couldn't apply scheduled task a") from exc
+        broker.publish(one)
+
+    agenda = due_now(broker, "a", "b", "c")
+    sender = Dispatcher(ledger, publish, "tests", lambda: None)
+    assert sorted(e.name for e in sender.send(term, agenda, due(agenda)).published) == ["b", "c"]
+    assert not sender.is_blocked
+    assert rows() == {"published": 2, "claimed": 1}
+
+
+def test_what_the_brokers_client_names_is_the_brokers_doing(ledger, broker, term, rows):
+    class OutOfMemory(Exception):
+        pass
+
+    def publish(one: ScheduleEntry) -> None:
+        raise OutOfMemory
+
+    agenda = due_now(broker, "a", "b")
+    sender = Dispatcher(ledger, publish, "tests", lambda: None, (OutOfMemory,))
+    assert sender.send(term, agenda, due(agenda)).published == []
+    assert sender.is_blocked
 
 
 def rename(alias: str, old: str, new: str) -> None:
