@@ -25,6 +25,7 @@ from cutover.types import CatchUp, EntryName
 _INSTANT: Final = dt.timedelta(microseconds=1)
 _ASK_AGAIN: Final = dt.timedelta(minutes=1)
 """When a schedule that failed to answer is asked again."""
+_A_MOMENT: Final = dt.timedelta(seconds=1)
 _SLACK: Final = 100
 """How many events of earlier turns a small agenda may keep."""
 
@@ -120,6 +121,14 @@ class Agenda:
                 item.standing = standing
                 self._enter(name)
 
+    def unknown(self, records: Mapping[EntryName, dt.datetime]) -> dict[EntryName, dt.datetime]:
+        """Those of these last runs that are later than the latest slot of their entry."""
+        return {
+            name: at
+            for name, at in records.items()
+            if (item := self._items.get(name)) and (item.standing.last is None or at > item.standing.last)
+        }
+
     def record(self, name: EntryName, due_at: dt.datetime) -> None:
         """The slot at ``due_at`` is in the ledger: go on from it."""
         self.settle({name: due_at}, {})
@@ -144,6 +153,9 @@ class Agenda:
                     tell(Event.ENTRY_FAILED, entry=event[2], reason=f"its slots can not be told: {exc}")
                     taken.append((now + _ASK_AGAIN, *event[1:]))
                     continue
+                if owed.send is None and not owed.missed:  # it failed to say when it is due, and says now: not yet
+                    taken.append((now + _A_MOMENT, *event[1:]))
+                    continue
                 taken.append(event)
                 yield Due(event[2], item.entry, owed)
         finally:
@@ -163,7 +175,7 @@ class Agenda:
     def _enter(self, name: EntryName) -> None:
         item = self._items[name]
         item.turn = next(self._turns)
-        standing = _within(item.limits, item.standing, item.table)
+        standing = within(item.limits, item.standing, item.table)
         try:
             due_at = standing.next_due(item.table)
         except Exception:  # told by `due`, which then asks again
@@ -181,7 +193,7 @@ class Agenda:
 
 
 def _owed(item: _Item, now: dt.datetime, prompt: dt.timedelta) -> Owed:
-    standing = _within(item.limits, item.standing, item.table)
+    standing = within(item.limits, item.standing, item.table)
     rule, end = item.rule, item.limits.not_after
     if end is None or now < end:
         return slots.owed(item.table, standing, now, rule.policy, rule.window, prompt)
@@ -189,8 +201,11 @@ def _owed(item: _Item, now: dt.datetime, prompt: dt.timedelta) -> Owed:
     return slots.owed(item.table, standing, end - _INSTANT, CatchUp.NONE, rule.window, -_INSTANT)
 
 
-def _within(limits: Limits, standing: Standing, table: Timetable) -> Standing:
-    """Nothing is owed from before ``not_before``; an interval that never ran begins exactly then."""
+def within(limits: Limits, standing: Standing, table: Timetable) -> Standing:
+    """Where an entry stands within its limits.
+
+    Nothing is owed from before ``not_before``; an interval that never ran begins exactly then.
+    """
     if limits.not_before is None or standing.owed_from >= limits.not_before:
         return standing
     before = limits.not_before - _INSTANT

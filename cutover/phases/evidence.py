@@ -19,6 +19,8 @@ from django.db.models import Max
 from django_celery_beat.models import PeriodicTask
 
 from cutover import beside, clock, models
+from cutover.agenda import Limits, within
+from cutover.fields import instant
 from cutover.phases.context import Context
 from cutover.phases.state import outages
 from cutover.rows import with_schedules
@@ -71,7 +73,7 @@ class Evidence:
 def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence:
     """Compare the schedule of the database side with the ledger, over ``(since, until]``."""
     with outages(context.alias):
-        rows = schedules(context)
+        rows, limits = schedules(context), _limits(context)
         entries = {EntryName(e.name): e for e in models.Entry.objects.using(context.alias).filter(active=True)}
         slots = models.Slot.objects.using(context.alias)
         before = dict(slots.filter(due_at__lte=since).values_list("entry").annotate(Max("due_at")).order_by())
@@ -83,12 +85,16 @@ def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence
         entry = entries.get(name)
         if entry is None or entry.fingerprint != fingerprint(schedule):
             evidence.unproven.append(name)  # added or edited a moment ago: the leader has not read it yet
+            for slot in found[name].values():
+                _judge(evidence, name, slot)
             continue
-        start = max(since, entry.owed_from)
-        earlier = [at for at in found[name] if at <= start]
-        # The cadence is counted from the last slot before, as the leader counts it; owed is what is due after `start`.
-        origin = max([*earlier, *filter(None, [before.get(name)])], default=entry.owed_from)
-        _prove(evidence, name, timetable(schedule), Standing(origin, start), until, found[name])
+        earlier = [at for at in found[name] if at <= max(since, entry.owed_from)]
+        last = max([*earlier, *filter(None, [before.get(name)])], default=None)
+        table, limit = timetable(schedule), limits.get(name, Limits())
+        # The cadence is counted as the leader counts it; looked for is what is owed since the switch.
+        stands = within(limit, Standing(last, entry.owed_from), table)
+        stands = Standing(stands.origin, max(since, stands.owed_from))
+        _prove(evidence, name, table, stands, limit, until, found[name])
     for name in found.keys() - rows.keys():
         for slot in found[name].values():
             _judge(evidence, name, slot)
@@ -107,16 +113,28 @@ def schedules(context: Context) -> dict[EntryName, BaseSchedule]:
     return found
 
 
+def _limits(context: Context) -> dict[EntryName, Limits]:
+    """From and until when enabled rows may be sent at all, where they say so."""
+    limited = PeriodicTask.objects.using(context.alias).filter(enabled=True).exclude(start_time=None, expires=None)
+    return {
+        EntryName(name): Limits(start and instant(start), end and instant(end))
+        for name, start, end in limited.values_list("name", "start_time", "expires")
+    }
+
+
 def _prove(
     evidence: Evidence,
     name: EntryName,
     table: Timetable,
     standing: Standing,
+    limit: Limits,
     until: dt.datetime,
     found: Mapping[dt.datetime, models.Slot],
 ) -> None:
     expected = set()
     for due_at in _due(table, standing):
+        if limit.not_after is not None and due_at >= limit.not_after:
+            break
         if due_at > until:
             evidence.upcoming[name] = (table, due_at)
             break
@@ -129,7 +147,9 @@ def _prove(
     if not expected:
         evidence.unproven.append(name)
     for due_at, slot in found.items():
-        if due_at > standing.owed_from and due_at not in expected:
+        if due_at <= standing.owed_from:  # of a schedule that it had before: what became of it counts all the same
+            _judge(evidence, name, slot)
+        elif due_at not in expected:
             said = f"is no slot of the entry's schedule; {slot.reason or f'claimed under epoch {slot.epoch}'}"
             evidence.failures.append(Finding(name, due_at, said))
 

@@ -53,7 +53,9 @@ def stuck(context: Context, unsendable: Collection[str] = ()) -> list[str]:
         if oldest := claimed.first():
             found.append(f"{claimed.count()} claimed slots are not published, {_since(oldest)}: look at the broker")
         guarded_since = context.ledger.fence.read().guarded_since or now  # before that nobody records runs for certain
-        published = slots.filter(state=SlotState.PUBLISHED, run_started_at=None, published_at__gt=guarded_since)
+        # One that lapsed, or was purged, would be told of for as long as it is remembered: phase 4 names it then.
+        recent = max(guarded_since, now - context.config.catch_up_window)
+        published = slots.filter(state=SlotState.PUBLISHED, run_started_at=None, published_at__gt=recent)
         waiting = published.filter(published_at__lt=now - UNSTARTED)
         if oldest := waiting.first():
             found.append(f"{waiting.count()} published slots are started by no worker, {_since(oldest)}: look at those")

@@ -195,6 +195,33 @@ class Moody(schedules.BaseSchedule):
         return HOUR
 
 
+class Late(schedules.BaseSchedule):
+    """Fails when it is loaded and answers from then on."""
+
+    asked = 0
+
+    def remaining_estimate(self, last_run_at: dt.datetime) -> dt.timedelta:
+        type(self).asked += 1
+        if type(self).asked == 1:
+            raise RuntimeError("not yet")
+        return HOUR
+
+
+def test_a_schedule_that_failed_once_is_not_asked_without_a_pause():
+    Late.asked = 0
+    made = agenda({"late": Late(app=APP)})
+    assert sent(made, NOON) == {}
+    assert made.next_at() == NOON + SECOND
+    assert sent(made, NOON + HOUR) == {"late": NOON + HOUR}
+
+
+def test_only_last_runs_that_the_ledger_has_not_are_another_beats():
+    made = agenda({"a": hourly(), "b": hourly(), "c": hourly()})
+    made.settle({EntryName("a"): NOON, EntryName("b"): NOON}, {})
+    runs = {EntryName("a"): NOON, EntryName("b"): NOON + SECOND, EntryName("c"): NOON - DAY, EntryName("z"): NOON}
+    assert made.unknown(runs) == {"b": NOON + SECOND, "c": NOON - DAY}
+
+
 @pytest.mark.parametrize("bad", [Unreadable, Unanswering, Moody])
 def test_a_schedule_that_fails_does_not_stop_the_others(bad):
     Moody.asked = 0

@@ -187,13 +187,54 @@ def test_a_row_that_was_edited_is_proved_from_its_edit_on(site: Site) -> None:
     tasks = PeriodicTask.objects.using(site.alias).filter(name="minutely")
     tasks.update(interval=half_hourly)
     site.send(*range(10))
-    assert "minutely" in site.prove(slots=1).data["unproven"]
+    assert "minutely" in site.prove(slots=99).data["unproven"]
     Entry.objects.using(site.alias).filter(name="minutely").update(
         fingerprint=fingerprint(tasks.get().schedule), owed_from=site.slot(9).due_at + dt.timedelta(seconds=1)
     )
     site.send(*range(11, MINUTES, 2))
     report = site.prove(slots=1)
-    assert (report.outcome, report.data["proven"]) == (Outcome.DONE, 10)
+    assert (report.outcome, report.data["proven"]) == (Outcome.DONE, 20)
+
+
+@pytest.mark.parametrize("fields", [{}, {"fingerprint": "not read yet"}], ids=["read", "not read yet"])
+def test_what_was_missed_before_a_row_was_edited_stays_missed(site: Site, fields: dict[str, str]) -> None:
+    site.send(*[minute for minute in ALL if minute != 7])
+    site.ledger.claim(site.term, [], [Missed(site.slot(7), "older than the catch-up window")])
+    Entry.objects.using(site.alias).filter(name="minutely").update(owed_from=site.slot(10).due_at, **fields)
+    report = site.prove()
+    assert report.outcome is Outcome.FAILED
+    assert [due_at for due_at, _ in findings(report, "failures")] == [site.slot(7).due_at.isoformat()]
+
+
+@pytest.mark.parametrize(
+    ("limit", "due"),
+    [
+        ({"start_time": dt.timedelta(days=2)}, ()),
+        ({"expires": dt.timedelta(days=-2)}, ()),
+        ({"start_time": dt.timedelta(minutes=-10)}, range(-10, 0)),
+        ({"expires": dt.timedelta(minutes=-20)}, range(-MINUTES, -20)),
+    ],
+    ids=["not yet", "no more", "since a while", "until a while ago"],
+)
+def test_outside_its_own_limits_a_row_is_owed_nothing(site: Site, limit: dict[str, dt.timedelta], due: Any) -> None:
+    site.send(*ALL)
+    now = site.switched_at + dt.timedelta(minutes=MINUTES)
+    limits = {name: now + span for name, span in limit.items()}
+    minutely = IntervalSchedule.objects.using(site.alias).create(every=60, period="seconds")
+    row = PeriodicTask.objects.using(site.alias).create(name="limited", task="t", interval=minutely, **limits)
+    Entry.objects.using(site.alias).create(
+        name="limited", fingerprint=fingerprint(row.schedule), owed_from=site.switched_at, changed_at=site.switched_at
+    )
+    offset = dt.timedelta(minutes=0 if "start_time" in limit else 1)
+    slots = [SlotName(now + dt.timedelta(minutes=minute) + offset, EntryName("limited")) for minute in due]
+    slots = [slot for slot in slots if slot.due_at < limits.get("expires", now)]
+    site.ledger.claim(site.term, slots)
+    site.ledger.confirm(slots)
+    for slot in slots:
+        site.ledger.runs.start(slot, site.term.epoch, "a-worker")
+    report = site.prove()
+    assert (report.outcome, report.data["failures"]) == (Outcome.DONE, [])
+    assert report.data["proven"] == MINUTES + len(slots)
 
 
 def test_a_row_that_was_disabled_is_owed_nothing(site: Site) -> None:

@@ -80,6 +80,10 @@ def test_what_is_stuck_on_the_way_is_told(context: Surroundings) -> None:
     site.ledger.fence.set_guarded(now - 2 * stuck_since)
     told, also = [problem for problem in status.run(context()).data["problems"] if problem.startswith("1 ")]
     assert also.startswith(of_the_workers)
+    site.ledger.fence.set_guarded(now - dt.timedelta(days=2))
+    Slot.objects.using(site.alias).filter(state="published").update(published_at=now - dt.timedelta(hours=13))
+    [told] = [problem for problem in status.run(context()).data["problems"] if problem.startswith("1 ")]
+    assert told.startswith(of_the_broker), "one that lapsed, or was purged, is told of for half a day"
 
 
 def test_a_beat_without_the_lease_is_a_problem(context: Surroundings, alias: str) -> None:
