@@ -51,7 +51,10 @@ class Source(Protocol):
         """The version of the schedule that was loaded last."""
 
     def records(self) -> Mapping[EntryName, dt.datetime]:
-        """Last runs from before the ledger existed, by entry."""
+        """Last runs that the ledger may not know of, by entry: another beat's, before or between ours."""
+
+    def made(self) -> Mapping[EntryName, dt.datetime]:
+        """Since when entries stand that fall due once: such a one is owed though it was noticed too late."""
 
     def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
         """These entries were sent just now: keep their last run and run count true.
@@ -207,7 +210,8 @@ class Candidate:
         """Learn since when each entry of the schedule is owed its slots; False when fenced."""
         if self._settled:
             return True
-        owed_from = self._ledger.entries.owed_from(term, self._agenda.fingerprints(), self._source.records())
+        records = self._agenda.unknown(self._source.records())
+        owed_from = self._ledger.entries.owed_from(term, self._agenda.fingerprints(), records, self._source.made())
         if owed_from is None:
             return False
         self._agenda.settle({}, owed_from)

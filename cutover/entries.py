@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from django.db.models import Count, QuerySet
@@ -14,6 +15,7 @@ from cutover.database import Database
 from cutover.fence import Fence
 from cutover.types import EntryName, Term
 
+NONE: Final[Mapping[EntryName, dt.datetime]] = MappingProxyType({})
 _FEW: Final = 100
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _CLOCKS_APART: Final = dt.timedelta(minutes=1)
@@ -41,23 +43,28 @@ class Entries:
         self._changes: dict[dt.datetime, int] = {}
 
     def owed_from(
-        self, term: Term, fingerprints: Mapping[EntryName, str], records: Mapping[EntryName, dt.datetime]
+        self,
+        term: Term,
+        fingerprints: Mapping[EntryName, str],
+        records: Mapping[EntryName, dt.datetime],
+        made: Mapping[EntryName, dt.datetime] = NONE,
     ) -> dict[EntryName, dt.datetime] | None:
         """Since when slots are owed to each entry of the schedule; remembers entries that are new, changed or gone.
 
-        An entry that is new, is there again, or has another schedule than before is owed nothing from before now; a new
-        one starts from its own old record in ``records`` where it has one. None when fenced.
+        An entry that is new, is there again, or has another schedule than before is owed nothing from before now. But
+        nothing up to a last run that the ledger has not (``records``): a new one starts from there, and for a known
+        one another beat has sent. One that falls due once is owed since it was ``made``. None when fenced.
         """
         now = clock.now()
         with self._database.transaction():
             if not self._fence.admits(term):
                 return None
             self._learn()
-            changes = dict(_entry_changes(self._known, fingerprints, records, now))
-            made = [models.Entry(name=n, changed_at=now, **asdict(known)) for n, known in changes.items()]
-            bulk.insert(self._alias, [entry for entry in made if entry.name not in self._known])
+            changes = dict(_entry_changes(self._known, fingerprints, records, made, now))
+            changed = [models.Entry(name=n, changed_at=now, **asdict(known)) for n, known in changes.items()]
+            bulk.insert(self._alias, [entry for entry in changed if entry.name not in self._known])
             fields = ("fingerprint", "active", "owed_from", "changed_at")
-            bulk.update(self._alias, [entry for entry in made if entry.name in self._known], fields)
+            bulk.update(self._alias, [entry for entry in changed if entry.name in self._known], fields)
         self._known.update(changes)
         self._version += bool(changes)
         return {name: self._known[name].owed_from for name in fingerprints}
@@ -113,15 +120,20 @@ def _entry_changes(
     known: Mapping[EntryName, _Known],
     fingerprints: Mapping[EntryName, str],
     records: Mapping[EntryName, dt.datetime],
+    made: Mapping[EntryName, dt.datetime],
     now: dt.datetime,
 ) -> Iterator[tuple[EntryName, _Known]]:
     """What the ledger is to know of the entries that are new, changed, there again, or gone."""
     for name, fingerprint in fingerprints.items():
-        before = known.get(name)
+        before, record, since = known.get(name), records.get(name), min(made.get(name, now), now)
         if before is None:
-            yield name, _Known(fingerprint, min(records.get(name, now), now))
-        elif not before.active or before.fingerprint != fingerprint:
+            yield name, _Known(fingerprint, min(record or since, now))
+        elif before.fingerprint != fingerprint:
+            yield name, _Known(fingerprint, since)
+        elif not before.active:
             yield name, _Known(fingerprint, now)
+        elif record is not None and before.owed_from < record <= now:
+            yield name, replace(before, owed_from=record)
     for name, before in known.items():
         if before.active and name not in fingerprints:
             yield name, replace(before, active=False)

@@ -80,7 +80,7 @@ class Ledger:
             try:
                 with self._database.transaction():
                     if not self.fence.admits(term):
-                        return dict.fromkeys(slots, Claim.FENCED)
+                        return dict.fromkeys([*slots, *(m.slot for m in missed)], Claim.FENCED)
                     taken = self._insert(rows)
                 break
             except IntegrityError as exc:

@@ -116,7 +116,8 @@ def test_a_later_term_does_not_claim_again_what_an_earlier_one_claimed(ledger, l
 
 def test_a_leader_that_was_succeeded_claims_nothing(ledger, lead, rows):
     old, _ = lead(), lead()
-    assert ledger.claim(old, [slot()], [Missed(slot("b"), "late")]) == {slot(): Claim.FENCED}
+    assert ledger.claim(old, [slot()], [Missed(slot("b"), "late")]) == dict.fromkeys([slot(), slot("b")], Claim.FENCED)
+    assert ledger.claim(old, [], [Missed(slot("b"), "late")]) == {slot("b"): Claim.FENCED}
     assert rows() == {}
 
 
@@ -323,6 +324,28 @@ def test_a_new_entry_is_owed_from_now_or_from_its_old_record(ledger, lead):
 def test_an_old_record_from_the_future_is_not_believed(ledger, lead):
     found = ledger.entries.owed_from(lead(), {name("a"): "f"}, {name("a"): clock.now() + DAY})
     assert found[name("a")] <= clock.now()
+
+
+def test_what_another_beat_has_sent_between_two_of_ours_is_not_owed(ledger, lead):
+    """The way from release B back to A, and to B again: A's beat leaves its last runs in the schedule file alone."""
+    term, entries = lead(), dict.fromkeys([name("a"), name("b")], "f")
+    first = ledger.entries.owed_from(term, entries, {})
+    record = clock.now()
+    found = ledger.entries.owed_from(lead(), entries, {name("a"): record})
+    assert found == {name("a"): record, name("b"): first[name("b")]}
+    assert ledger.entries.owed_from(lead(), entries, {name("a"): first[name("a")]}) == found, (
+        "an older one says nothing"
+    )
+
+
+def test_what_falls_due_once_is_owed_since_it_was_made(ledger, lead):
+    made = {name("a"): clock.now() - HOUR}
+    assert ledger.entries.owed_from(lead(), {name("a"): "f"}, {}, made) == made
+    later = {name("a"): clock.now() - dt.timedelta(seconds=1)}
+    assert ledger.entries.owed_from(lead(), {name("a"): "g"}, {}, later) == later, "and was given another time"
+    before = clock.now()
+    assert ledger.entries.owed_from(lead(), {}, {}, {}) == {}
+    assert ledger.entries.owed_from(lead(), {name("a"): "g"}, {}, later)[name("a")] >= before, "not while it was off"
 
 
 def test_an_entry_that_stays_keeps_what_it_is_owed_across_terms_and_switches(ledger, lead):

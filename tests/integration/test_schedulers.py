@@ -405,6 +405,22 @@ def test_a_clocked_row_is_sent_at_its_time(database_beat):
     assert sent("clocked") == [at]
 
 
+def test_a_clocked_row_that_is_due_before_it_is_noticed_is_sent_all_the_same(database_beat):
+    for number in range(4):
+        at = clock.now() + 0.3 * SECOND
+        row(f"soon-{number}", interval=None, clocked=ClockedSchedule.objects.create(clocked_time=at), one_off=True)
+        give_time(0.7, "the beat looks at another moment of its two seconds")
+    wait_until(lambda: all(sent(f"soon-{number}") for number in range(4)), "each was sent")
+
+
+def test_a_clocked_row_whose_time_had_passed_when_it_was_saved_is_not_sent(database_beat):
+    at = clock.now() - SECOND
+    row("past", interval=None, clocked=ClockedSchedule.objects.create(clocked_time=at), one_off=True)
+    row("a")
+    wait_until(lambda: sent("a"), "the rows were read")
+    assert not sent("past")
+
+
 def test_nothing_is_sent_before_the_start_time_and_the_first_slot_is_the_start_time(database_beat):
     start = clock.now().replace(microsecond=0) + 3 * SECOND
     row("later", start_time=start)
