@@ -121,11 +121,11 @@ class Agenda:
                 item.standing = standing
                 self._enter(name)
 
-    def unknown(self, records: Mapping[EntryName, dt.datetime]) -> dict[EntryName, dt.datetime]:
+    def unknown(self, runs: Mapping[EntryName, dt.datetime]) -> dict[EntryName, dt.datetime]:
         """Those of these last runs that are later than the latest slot of their entry."""
         return {
             name: at
-            for name, at in records.items()
+            for name, at in runs.items()
             if (item := self._items.get(name)) and (item.standing.last is None or at > item.standing.last)
         }
 

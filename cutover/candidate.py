@@ -51,7 +51,10 @@ class Source(Protocol):
         """The version of the schedule that was loaded last."""
 
     def records(self) -> Mapping[EntryName, dt.datetime]:
-        """Last runs that the ledger may not know of, by entry: another beat's, before or between ours."""
+        """Last runs from before the ledger existed, by entry."""
+
+    def runs(self) -> Mapping[EntryName, dt.datetime]:
+        """Last runs that the ledger may not have, by entry: another beat's, between two of ours."""
 
     def made(self) -> Mapping[EntryName, dt.datetime]:
         """Since when entries stand that fall due once: such a one is owed though it was noticed too late."""
@@ -210,8 +213,9 @@ class Candidate:
         """Learn since when each entry of the schedule is owed its slots; False when fenced."""
         if self._settled:
             return True
-        records = self._agenda.unknown(self._source.records())
-        owed_from = self._ledger.entries.owed_from(term, self._agenda.fingerprints(), records, self._source.made())
+        source, fingerprints = self._source, self._agenda.fingerprints()
+        foreign = self._agenda.unknown(source.runs())
+        owed_from = self._ledger.entries.owed_from(term, fingerprints, source.records(), source.made(), foreign)
         if owed_from is None:
             return False
         self._agenda.settle({}, owed_from)

@@ -48,19 +48,20 @@ class Entries:
         fingerprints: Mapping[EntryName, str],
         records: Mapping[EntryName, dt.datetime],
         made: Mapping[EntryName, dt.datetime] = NONE,
+        foreign: Mapping[EntryName, dt.datetime] = NONE,
     ) -> dict[EntryName, dt.datetime] | None:
         """Since when slots are owed to each entry of the schedule; remembers entries that are new, changed or gone.
 
-        An entry that is new, is there again, or has another schedule than before is owed nothing from before now. But
-        nothing up to a last run that the ledger has not (``records``): a new one starts from there, and for a known
-        one another beat has sent. One that falls due once is owed since it was ``made``. None when fenced.
+        An entry that is new, is there again, or has another schedule than before is owed nothing from before now; a new
+        one starts from its own old record in ``records`` where it has one, and one that falls due once is owed since it
+        was ``made``. One that stays is owed nothing up to a last run by another beat (``foreign``). None when fenced.
         """
         now = clock.now()
         with self._database.transaction():
             if not self._fence.admits(term):
                 return None
             self._learn()
-            changes = dict(_entry_changes(self._known, fingerprints, records, made, now))
+            changes = dict(_entry_changes(self._known, fingerprints, records, made, foreign, now))
             changed = [models.Entry(name=n, changed_at=now, **asdict(known)) for n, known in changes.items()]
             bulk.insert(self._alias, [entry for entry in changed if entry.name not in self._known])
             fields = ("fingerprint", "active", "owed_from", "changed_at")
@@ -121,19 +122,20 @@ def _entry_changes(
     fingerprints: Mapping[EntryName, str],
     records: Mapping[EntryName, dt.datetime],
     made: Mapping[EntryName, dt.datetime],
+    foreign: Mapping[EntryName, dt.datetime],
     now: dt.datetime,
 ) -> Iterator[tuple[EntryName, _Known]]:
     """What the ledger is to know of the entries that are new, changed, there again, or gone."""
     for name, fingerprint in fingerprints.items():
-        before, record, since = known.get(name), records.get(name), min(made.get(name, now), now)
+        before, since = known.get(name), min(made.get(name, now), now)
         if before is None:
-            yield name, _Known(fingerprint, min(record or since, now))
+            yield name, _Known(fingerprint, min(records.get(name, since), now))
         elif before.fingerprint != fingerprint:
             yield name, _Known(fingerprint, since)
         elif not before.active:
             yield name, _Known(fingerprint, now)
-        elif record is not None and before.owed_from < record <= now:
-            yield name, replace(before, owed_from=record)
+        elif before.owed_from < (run_at := foreign.get(name, before.owed_from)) <= now:
+            yield name, replace(before, owed_from=run_at)
     for name, before in known.items():
         if before.active and name not in fingerprints:
             yield name, replace(before, active=False)

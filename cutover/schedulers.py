@@ -164,6 +164,7 @@ class CodeScheduler(Leased, PersistentScheduler):
         self.merge_inplace(project.code_schedule(self.app, conf.load()))
         self.install_default_entries(self.data)
         self._records = shelf.read(self.schedule_filename)
+        self._runs = shelf.read(self.schedule_filename, have_run=True)
         for name, last_run_at in self._records.items():
             if name in self.data:
                 self.data[name].last_run_at = last_run_at
@@ -208,6 +209,10 @@ class CodeScheduler(Leased, PersistentScheduler):
     def records(self) -> Mapping[EntryName, dt.datetime]:
         """See ``candidate.Source``: from celery's schedule file."""
         return {EntryName(name): at for name, at in self._records.items()}
+
+    def runs(self) -> Mapping[EntryName, dt.datetime]:
+        """See ``candidate.Source``: from that file too, in which a stock beat counts what it has sent."""
+        return {EntryName(name): at for name, at in self._runs.items()}
 
     def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
         """See ``candidate.Source``."""
@@ -271,6 +276,10 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
         return self._version
 
     def records(self) -> Mapping[EntryName, dt.datetime]:
+        """See ``candidate.Source``: a row tells since when it exists, not since when it is enabled; so none."""
+        return {}
+
+    def runs(self) -> Mapping[EntryName, dt.datetime]:
         """See ``candidate.Source``: when a row was sent last is the ledger's to say; so none."""
         return {}
 

@@ -29,8 +29,11 @@ TRIES: Final = 5
 """How often a copy is begun again because the beat wrote meanwhile; it does so every few minutes."""
 
 
-def read(filename: str | None) -> dict[str, dt.datetime]:
-    """Each entry's last run (aware, UTC) as the file has it; empty when there is no such file or it can not be read."""
+def read(filename: str | None, have_run: bool = False) -> dict[str, dt.datetime]:
+    """Each entry's last run (aware, UTC) as the file has it; empty when there is no such file or it can not be read.
+
+    Of an entry that never ran this is when a beat first had it; ``have_run`` leaves such entries out.
+    """
     if not filename or not _files(filename):
         return {}
     with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +42,11 @@ def read(filename: str | None) -> dict[str, dt.datetime]:
             # "w": for a copy of what SQLite holds open, and it is ours to write.
             with shelve.open(str(Path(folder) / Path(filename).name), flag="w") as store:  # noqa: S301 - beat's own file
                 entries: Mapping[str, ScheduleEntry] = store.get("entries", {})
-                return {name: maybe_make_aware(e.last_run_at).astimezone(dt.UTC) for name, e in entries.items()}
+                return {
+                    name: maybe_make_aware(entry.last_run_at).astimezone(dt.UTC)
+                    for name, entry in entries.items()
+                    if entry.total_run_count or not have_run
+                }
         except Exception as exc:  # whatever a damaged pickle or dbm raises; the ledger is the record
             tell(Event.ENTRY_FAILED, reason=f"the schedule file {filename} can not be read: {exc}")
             return {}

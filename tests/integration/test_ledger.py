@@ -331,11 +331,12 @@ def test_what_another_beat_has_sent_between_two_of_ours_is_not_owed(ledger, lead
     term, entries = lead(), dict.fromkeys([name("a"), name("b")], "f")
     first = ledger.entries.owed_from(term, entries, {})
     record = clock.now()
-    found = ledger.entries.owed_from(lead(), entries, {name("a"): record})
+    found = ledger.entries.owed_from(lead(), entries, {}, foreign={name("a"): record})
     assert found == {name("a"): record, name("b"): first[name("b")]}
-    assert ledger.entries.owed_from(lead(), entries, {name("a"): first[name("a")]}) == found, (
-        "an older one says nothing"
-    )
+    older = {name("a"): first[name("a")]}
+    assert ledger.entries.owed_from(lead(), entries, older, foreign=older) == found, "an older one says nothing"
+    later = {name("b"): clock.now()}
+    assert ledger.entries.owed_from(lead(), entries, later) == found, "nor does the start of one that never ran"
 
 
 def test_what_falls_due_once_is_owed_since_it_was_made(ledger, lead):

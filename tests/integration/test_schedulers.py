@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import shelve
 import signal
 import sqlite3
 import threading
@@ -185,6 +186,23 @@ def test_the_stock_beat_takes_the_file_over_as_its_own(room, beat, ask):
     assert (entry.last_run_at, entry.task, entry.args) == (last, "demo.tasks.note", ("every-second-a",))
     assert entry.total_run_count >= 1
     stock.close()
+
+
+@pytest.mark.parametrize(("runs", "owed"), [(1, False), (0, True)], ids=["it has run", "it never ran"])
+def test_what_a_stock_beat_has_run_between_two_of_ours_is_not_owed(room, beat, ask, runs, owed):
+    """The way from release B back to A, and to B again."""
+    first = beat()
+    wait_until(lambda: ask("SELECT 1 FROM cutover_slot WHERE entry = 'every-second-a'"), "ours sends")
+    assert first.stop(timeout_s=5) == 0, first.output
+    ask(f"UPDATE cutover_entry SET owed_from = '{clock.now() - 2 * DAY:%Y-%m-%d %H:%M:%S}' WHERE name LIKE '%daily'")
+    with shelve.open(room.env["CELERY_BEAT_SCHEDULE_FILENAME"]) as store:
+        entries = store["entries"]
+        entries["user-digest-daily"].last_run_at, entries["user-digest-daily"].total_run_count = clock.now(), runs
+        store["entries"] = entries
+    second = beat()
+    wait_until(lambda: ask("SELECT 1 FROM cutover_slot WHERE epoch = 2"), "ours sends again")
+    assert second.stop(timeout_s=5) == 0, second.output
+    assert bool(ask("SELECT 1 FROM cutover_slot WHERE entry = 'user-digest-daily'")) is owed
 
 
 @pytest.mark.parametrize("side", list(Side))

@@ -60,6 +60,14 @@ def test_what_the_stock_beat_wrote_is_read_to_the_microsecond_in_utc(stock, file
     assert all(at.tzinfo is dt.UTC for at in shelf.read(file).values())
 
 
+def test_what_never_ran_is_told_apart_by_its_count(stock, file):
+    beat = stock()
+    beat.schedule["daily"] = next(beat.schedule["daily"])
+    beat.close()
+    assert set(shelf.read(file)) == {"daily", "often"}
+    assert set(shelf.read(file, have_run=True)) == {"daily"}
+
+
 def test_the_file_is_read_while_the_stock_beat_holds_it_open_and_left_as_it_is(stock, file):
     beat = stock()
     beat.schedule["daily"].last_run_at = NOON
