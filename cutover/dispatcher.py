@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from celery.beat import ScheduleEntry, SchedulingError
-from kombu.exceptions import OperationalError
+from kombu.exceptions import OperationalError, SerializationError
 
 from cutover import clock
 from cutover.agenda import Agenda, Due
@@ -29,10 +29,9 @@ HEADER_DUE_AT: Final = "cutover_due_at"
 HEADER_EPOCH: Final = "cutover_epoch"
 
 BROKERS_FAULTS: Final[tuple[type[BaseException], ...]] = (OperationalError, OSError)
-"""What any broker's client raises. All that it does not name is an entry's own fault.
-
-Such as arguments that do not serialise, a queue that is not there, a project's own ``apply_async`` that refuses.
-"""
+"""What any broker's client raises. All that it does not name is an entry's own fault, ..."""
+OWN_FAULTS: Final = (TypeError, ValueError, LookupError, AttributeError, SerializationError)
+"""... and so are these, though some clients name them: arguments that do not serialise, a queue that is not there."""
 
 WAITS: Final = frozenset({"countdown", "eta", "expires", "expiration"})
 """Options by which a message waits, or lapses; the last one is the broker's own (AMQP)."""
@@ -224,7 +223,7 @@ class Dispatcher:
             epoch=epoch,
             reason=str(exc),
         )
-        wait_s, is_brokers_fault = RETRY_MOST_S, isinstance(_reason(exc), self._brokers_faults)
+        wait_s, is_brokers_fault = RETRY_MOST_S, self._is_brokers_fault(exc)
         if is_brokers_fault:
             self._is_blocked = True
             wait_s, self._retry_s = self._retry_s, min(2 * self._retry_s, RETRY_MOST_S)
@@ -233,6 +232,11 @@ class Dispatcher:
         self._sweep_at = at if self._sweep_at is None or self._is_blocked else min(self._sweep_at, at)
         if not is_brokers_fault:
             self._ledger.note_fault(slot, str(exc))
+
+    def _is_brokers_fault(self, exc: BaseException) -> bool:
+        while isinstance(exc, SchedulingError) and (inner := exc.__cause__ or exc.__context__):
+            exc = inner  # what celery's own error was raised for
+        return isinstance(exc, self._brokers_faults) and not isinstance(exc, OWN_FAULTS)
 
     def _message(self, entry: ScheduleEntry, slot: Slot, epoch: Epoch) -> ScheduleEntry:
         """The entry as it is sent for one slot: under the slot's task id, with headers that name the slot."""
@@ -278,13 +282,6 @@ def _is_bare(entry: ScheduleEntry) -> bool:
 
 def _because(reason: str, fault: str) -> str:
     return f"{reason}: {fault}" if fault else reason
-
-
-def _reason(exc: BaseException) -> BaseException:
-    """What celery's own error was raised for."""
-    while isinstance(exc, SchedulingError) and (inner := exc.__cause__ or exc.__context__):
-        exc = inner
-    return exc
 
 
 def _missed(due: Due) -> list[Missed]:
