@@ -26,6 +26,7 @@ _INSTANT: Final = dt.timedelta(microseconds=1)
 _ASK_AGAIN: Final = dt.timedelta(minutes=1)
 """When a schedule that failed to answer is asked again."""
 _A_MOMENT: Final = dt.timedelta(seconds=1)
+"""When one is asked that failed to answer before, and answers now that nothing is due yet."""
 _SLACK: Final = 100
 """How many events of earlier turns a small agenda may keep."""
 

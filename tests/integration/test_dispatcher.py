@@ -203,7 +203,11 @@ def test_a_fenced_leader_publishes_nothing_and_moves_nothing_on(ledger, broker, 
 def test_a_leader_that_is_fenced_between_two_batches_stops_there(ledger, broker, term, rows, identity):
     agenda = due_now(broker, *map(str, range(600)))
     calls = itertools.count(1)
-    between = lambda: next(calls) == 600 + CHUNK and ledger.fence.open_term(identity(), Side.CODE)  # noqa: E731
+
+    def between() -> None:
+        if next(calls) == 600 + CHUNK:  # at each of 600 entries, and then at the last message of the first batch
+            ledger.fence.open_term(identity(), Side.CODE)
+
     sent = dispatcher(ledger, broker, between).send(term, agenda, due(agenda))
     assert sent.fenced
     assert len(sent.published) == len(broker.messages()) == rows()["published"] == CHUNK

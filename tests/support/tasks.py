@@ -32,14 +32,16 @@ LATE_SCHEDULE = {"late": {"task": at_once.name, "schedule": 3600.0, "args": ("la
 @shared_task(bind=True, max_retries=2)
 def at_the_third_try(self: Task, label: str) -> None:
     """Write down every try, and succeed at the third."""
-    write_run(self, f"{label}-{self.request.retries}")
-    if self.request.retries < 2:
-        raise self.retry(countdown=0)
+    _try(self, label)
 
 
 @shared_task(bind=True, acks_late=True, max_retries=2)
 def late_at_the_third_try(self: Task, label: str) -> None:
     """The same, of which each message is acknowledged at the end of its try."""
-    write_run(self, f"{label}-{self.request.retries}")
-    if self.request.retries < 2:
-        raise self.retry(countdown=0)
+    _try(self, label)
+
+
+def _try(task: Task, label: str) -> None:
+    write_run(task, f"{label}-{task.request.retries}")
+    if task.request.retries < 2:
+        raise task.retry(countdown=0)
