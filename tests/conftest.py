@@ -74,6 +74,7 @@ def own_valkey(processes: Processes, tmp_path: Path) -> Valkey:
 def postgres(all_processes: Processes) -> Iterator[Postgres]:
     """The PostgreSQL server."""
     with running_postgres(all_processes) as server:
+        server.forgo_durability()
         yield server
 
 

@@ -40,7 +40,7 @@ def complaints(scenario: Scenario, verdict: Verdict) -> list[str]:
         "run twice": verdict.doubled,
         "recorded by a leader that was succeeded": verdict.stale,
         "lost without a trace": verdict.lost,
-        "missed": not scenario.may_miss and verdict.missed,
+        "missed": not scenario.may_miss and verdict.omitted,
         "missed without a gap": not scenario.may_skip and verdict.too_soon,
         "handed over twice": not scenario.may_repeat and verdict.handed_twice,
         "died with their worker": len(verdict.died) > scenario.may_die and verdict.died,

@@ -106,6 +106,7 @@ def breakable_postgres(processes: Processes) -> Iterator[BreakablePostgres]:
     directory = Path(tempfile.mkdtemp(prefix="pg-"))
     server = BreakablePostgres(processes, directory)
     try:
+        server.forgo_durability()
         yield server
     finally:
         server.stop()

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import re
 import signal
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Final, Self
 import psycopg
 
 from demo.census import Handed, Monitor, per_slot, read_runs
-from demo.processes import Processes
+from demo.processes import Process, Processes
 from demo.services import HOST
 from demo.waiting import wait_until
 from tests.servers import Postgres
+from tests.support.pulse import Pulse, away
 from tests.support.site import Site
 
 from . import launch
@@ -31,6 +33,7 @@ COMMANDS: Final = {
 }
 READY: Final = {"code": "cutover.beat.stood_by", "database": "cutover.beat.stood_by", "worker": " ready."}
 SETTLED_S: Final = 20.0
+STAMP: Final = re.compile(r'"timestamp": "([^"]+)"')
 
 
 class Stage:
@@ -50,6 +53,7 @@ class Stage:
         self.lease_server = Server(processes, directory / "lease")
         self.books = Books(database_url)
         self.cast: dict[str, Member] = {}
+        self._played: list[Process] = []
         self._processes = processes
         self._directory = directory
         self._database_url = database_url
@@ -69,6 +73,7 @@ class Stage:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opening:
             self._wires = opening.enter_context(Wires())
+            self.pulse = opening.enter_context(Pulse())
             self.broker.start()
             self.lease_server.start()
             self._closing = opening.pop_all()
@@ -150,6 +155,7 @@ class Stage:
             env["DATABASE_URL"] = f"postgres://{Postgres.USER}@{ways['database']}/{name}"
         member.process = self.site.start(member.name, f"python -m tests.faults.launch {COMMANDS[member.kind]}", **env)
         member.may_end = False
+        self._played.append(member.process)
         return member
 
     def _wait_until_up(self, members: list[Member]) -> None:
@@ -221,7 +227,11 @@ class Stage:
         return [message for monitor in self._monitors.values() for message in monitor.published]
 
     def evidence(self) -> Evidence:
-        return Evidence(self.published, read_runs(self.site.runs), self.books.records())
+        return Evidence(self.published, read_runs(self.site.runs), self.books.records(), self.pulse.absences)
+
+    def lasted(self, since: dt.datetime, until: dt.datetime) -> dt.timedelta:
+        """The time in between, without that in which the machine stood still."""
+        return until - since - away(self.pulse.absences, since, until)
 
     def verdict(self, since: dt.datetime, until: dt.datetime) -> Verdict:
         """Judge ``(since, until]`` once everything in it is run or accounted for, or time is up."""
@@ -233,6 +243,16 @@ class Stage:
         with contextlib.suppress(TimeoutError):
             wait_until(settled, "every slot is accounted for", timeout_s=SETTLED_S, poll_s=0.2)
         return judge(self.evidence(), since, until)
+
+    def diary(self, since: dt.datetime) -> str:
+        """What all processes have logged since then, in the order of time."""
+        stamped = [
+            (stamp[1], f"{process.name}: {line}")
+            for process in self._played
+            for line in process.output.splitlines()
+            if (stamp := STAMP.search(line)) and stamp[1] >= since.isoformat()
+        ]
+        return "\n".join(line for _, line in sorted(stamped))
 
     def runs_of(self, entry: str) -> int:
         """How many slots of one entry have run."""

@@ -34,7 +34,7 @@ def test_a_command_killed_at_every_step_can_be_run_again(prepared: Stage) -> Non
         assert prepared.books.fence()[1] == side
     prepared.heal()
     verdict = prepared.verdict(since, dt.datetime.now(dt.UTC))
-    assert not (verdict.doubled or verdict.missed or verdict.lost), verdict
+    assert not (verdict.doubled or verdict.omitted or verdict.lost), verdict
 
 
 def test_a_switch_at_the_instant_of_a_slot_neither_loses_nor_doubles_it(prepared: Stage) -> None:
@@ -48,7 +48,7 @@ def test_a_switch_at_the_instant_of_a_slot_neither_loses_nor_doubles_it(prepared
         assert abs(switched_at - instant) < dt.timedelta(seconds=2), "the machine is too busy to aim"
     prepared.heal()
     verdict = prepared.verdict(since, dt.datetime.now(dt.UTC))
-    assert not (verdict.doubled or verdict.missed or verdict.lost or verdict.handed_twice), verdict
+    assert not (verdict.doubled or verdict.omitted or verdict.lost or verdict.handed_twice), verdict
 
 
 def _run_until_it_ends_well(stage: Stage, command: str) -> int:

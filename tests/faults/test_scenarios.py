@@ -1,5 +1,7 @@
 """Every scenario, once: whatever breaks, every slot is run once, and what had to be missed the ledger names."""
 
+import datetime as dt
+
 import pytest
 
 from .play import complaints, play
@@ -13,9 +15,11 @@ ORDER = sorted(SCENARIOS, key=lambda scenario: (scenario.database, scenario.leas
 @pytest.mark.parametrize("scenario", ORDER, ids=lambda scenario: scenario.name)
 def test_every_slot_is_run_once(scenario: Scenario, theatre: Theatre) -> None:
     stage = theatre.standing(scenario.database, scenario.lease_s, scenario.cast)
+    began = dt.datetime.now(dt.UTC)
     try:
         verdict = play(stage, scenario)
         assert complaints(scenario, verdict) == [], verdict
     except BaseException:
+        print(stage.diary(since=began))
         theatre.give_up(stage)
         raise

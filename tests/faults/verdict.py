@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from demo.census import Handed, Run, Slot, per_slot
+from tests.support.pulse import Absence, away
 
 from .books import Record
 from .schedule import INTERVALS, MINUTELY
@@ -21,32 +22,47 @@ class Evidence:
     handed: Sequence[Handed]
     runs: Sequence[Run]
     ledger: Mapping[Slot, Record]
+    absences: list[Absence] = field(default_factory=list)
+    """When the machine stood still."""
 
 
 @dataclass
 class Verdict:
-    """What a watch came to. ``longest_wait``: how long a due slot waited for a leader to settle it, at most."""
+    """What a watch came to.
+
+    ``longest_wait``: how long a due slot waited for a leader to settle it, at most, while the machine ran. ``away``:
+    how long it did not.
+    """
 
     expected: set[Slot] = field(default_factory=set)
     run_once: set[Slot] = field(default_factory=set)
     doubled: set[Slot] = field(default_factory=set)
     handed_twice: set[Slot] = field(default_factory=set)
     missed: dict[Slot, str] = field(default_factory=dict)
+    unable: set[Slot] = field(default_factory=set)
     too_soon: set[Slot] = field(default_factory=set)
     lost: set[Slot] = field(default_factory=set)
     died: set[Slot] = field(default_factory=set)
     stale: set[Slot] = field(default_factory=set)
     longest_wait: dt.timedelta = dt.timedelta(0)
+    away: dt.timedelta = dt.timedelta(0)
+
+    @property
+    def omitted(self) -> set[Slot]:
+        """What was missed although the machine ran."""
+        return self.missed.keys() - self.unable
 
     def __str__(self) -> str:
         counts = {name: len(value) for name, value in vars(self).items() if hasattr(value, "__len__")}
-        return ", ".join(f"{count} {name}" for name, count in counts.items()) + f", longest wait {self.longest_wait}"
+        told = [f"{count} {name}" for name, count in counts.items()]
+        return ", ".join([*told, f"longest wait {self.longest_wait}", f"machine away {self.away}"])
 
 
 def judge(evidence: Evidence, since: dt.datetime, until: dt.datetime) -> Verdict:
     """Judge the slots in ``(since, until]``.
 
-    ``missed``: not run, and named in the ledger with a reason. ``too_soon``: missed although its entry was served
+    ``missed``: not run, and named in the ledger with a reason. ``unable``: those of them whose next slot fell due while
+    the machine stood still, which no leader can help. ``too_soon``: missed although its entry was served
     before the next slot fell due, so no gap explains it. ``died``: started by a worker and never written, a task's own
     affair if that worker was killed. ``lost``: none of all that. ``stale``: recorded by a leader after its successor
     had recorded something. No scenario allows these two.
@@ -60,15 +76,20 @@ def judge(evidence: Evidence, since: dt.datetime, until: dt.datetime) -> Verdict
     verdict.handed_twice = {slot for slot in seen if handed.get(slot, 0) > 1}
     verdict.run_once = {slot for slot in verdict.expected if run.get(slot) == 1}
     verdict.stale = {slot for slot in _stale(evidence.ledger) if since < slot.due_at <= until}
+    verdict.away = away(evidence.absences, since, until)
     settled = _settled(verdict.expected, evidence.handed)
     for slot in sorted(verdict.expected):
         at = settled.get(slot)
-        verdict.longest_wait = max(verdict.longest_wait, (at or until) - slot.due_at)
+        absent = away(evidence.absences, slot.due_at, at or until)
+        waited = (at or until) - slot.due_at - absent
+        verdict.longest_wait = max(verdict.longest_wait, waited)
         record = evidence.ledger.get(slot)
         if run.get(slot):
             continue
         if record and record.state == "missed" and record.reason:
             verdict.missed[slot] = record.reason
+            if absent and waited < INTERVALS.get(slot.entry, MINUTE):
+                verdict.unable.add(slot)
             if at and slot.entry in INTERVALS and at < slot.due_at + INTERVALS[slot.entry] - TOLERANCE:
                 verdict.too_soon.add(slot)
         elif record and record.has_started:
