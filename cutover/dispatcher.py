@@ -23,6 +23,7 @@ ROWS: Final = 1_000
 """How many rows one commit writes, missed slots among them: the fence is held meanwhile, and PostgreSQL wants news."""
 RETRY_FIRST_S: Final = 0.5
 RETRY_MOST_S: Final = 10.0
+PASSED_OVER: Final = "a later slot was sent in its stead"
 
 HEADER_ENTRY: Final = "cutover_entry"
 HEADER_DUE_AT: Final = "cutover_due_at"
@@ -285,7 +286,7 @@ def _because(reason: str, fault: str) -> str:
 
 
 def _missed(due: Due) -> list[Missed]:
-    reason = "a later slot was sent in its stead" if due.owed.send else "older than the catch-up window"
+    reason = PASSED_OVER if due.owed.send else "older than the catch-up window"
     uncounted = [due.owed.uncounted] + [0] * len(due.owed.missed)
     return [Missed(Slot(at, due.name), reason, covers) for at, covers in zip(due.owed.missed, uncounted, strict=False)]
 

@@ -85,7 +85,13 @@ class Shadow:
     def _record(self, run: ShadowRun) -> None:
         now = clock.now()
         due = list(self._agenda.due(now, _PROMPT))
-        seen = [ShadowSlot(run=run, entry=d.name, due_at=d.owed.send, seen_at=now) for d in due if d.owed.send]
+        # Which slots there are is compared: of those, either side may have passed one over on a busy machine.
+        seen = [
+            ShadowSlot(run=run, entry=d.name, due_at=at, seen_at=now)
+            for d in due
+            if d.owed.send
+            for at in (*d.owed.missed, d.owed.send)
+        ]
         with self._database.transaction():
             bulk.insert(self._alias, seen)
         for d in due:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from django.db.models import QuerySet
+
 from cutover import clock
+from cutover.dispatcher import PASSED_OVER
 from cutover.errors import LeaseUnavailable, PhaseFailed
 from cutover.models import CarriedEntry, ShadowRun, ShadowSlot, Slot
 from cutover.phases.context import Context
@@ -99,23 +102,27 @@ def watch(context: Context, duration: dt.timedelta) -> Findings:
 
 
 def compare(context: Context, run: ShadowRun, since: dt.datetime, until: dt.datetime) -> Findings:
-    """What both sides have written of the slots in ``(since, until]``."""
+    """What both sides have written of the slots in ``(since, until]``.
+
+    A slot that the code side passed over, for a later one was due by then, is in its schedule all the same.
+    """
     with outages(context.alias):
         names = {EntryName(name) for name in CarriedEntry.objects.using(context.alias).values_list("name", flat=True)}
         within = {"due_at__gt": since, "due_at__lte": until}
-        slots = Slot.objects.using(context.alias).filter(**within).exclude(state=SlotState.MISSED)
-        claimed = {pair for pair in _pairs(slots.values_list("entry", "due_at")) if pair[0] in names}
+        slots = Slot.objects.using(context.alias).filter(**within)
+        claimed = _pairs(slots.exclude(state=SlotState.MISSED), names)
+        passed_over = _pairs(slots.filter(reason=PASSED_OVER), names)
         seen: Mapping[_Seen, dt.datetime] = {
             (EntryName(entry), due_at): seen_at
             for entry, due_at, seen_at in ShadowSlot.objects.using(context.alias)
             .filter(run=run, **within)
             .values_list("entry", "due_at", "seen_at")
         }
-    alike = claimed & seen.keys()
+    alike = (claimed | passed_over) & seen.keys()
     return Findings(
         alike=len(alike),
         missing=sorted(claimed - seen.keys()),
-        extra=sorted(seen.keys() - claimed),
+        extra=sorted(seen.keys() - claimed - passed_over),
         late=sorted(pair for pair in alike if seen[pair] - pair[1] > LATE),
         unproven=sorted(names - {name for name, _ in claimed | seen.keys()}),
     )
@@ -165,8 +172,9 @@ def _tell(context: Context, found: Findings, end: dt.datetime) -> None:
     context.progress(f"shadow run: {found.alike} slots alike, {wrong} not; {left:.0f} s to go")
 
 
-def _pairs(found: Iterable[tuple[str, dt.datetime]]) -> Iterable[_Seen]:
-    return ((EntryName(entry), due_at) for entry, due_at in found)
+def _pairs(slots: QuerySet[Slot], names: Container[str]) -> set[_Seen]:
+    found = slots.values_list("entry", "due_at")
+    return {(EntryName(entry), due_at) for entry, due_at in found if entry in names}
 
 
 def _shown(found: list[_Seen]) -> list[tuple[EntryName, str]]:

@@ -188,8 +188,10 @@ def test_a_loop_that_does_not_come_back_loses_its_office(start, lease):
     wedged = start("wedged", ttl=SHORT)
     wait_until(lambda: wedged.holds, "it leads")
     other = start("other", ttl=SHORT)
+    began = clock.monotonic_s()
     took = timed(lambda: other.holds, "the other one leads")  # nobody vouches for the first one meanwhile
-    assert 0.8 < took < 2
+    assert clock.monotonic_s() - began > 0.8
+    assert took < 2
     wait_until(lambda: not wedged.elector.holds, "the wedged one knows")
     assert [beat.warm for beat in lease.beats() if beat.holder == wedged.who.holder] == [False]
     assert wedged.holds is False  # it comes back, and waits for its turn
@@ -238,8 +240,10 @@ def test_a_slow_leader_keeps_its_lease_to_the_end_and_no_longer(start, redis_cli
         slow = identity("slow")
         lease.acquire(slow, Side.CODE, link.client_id)
         standby.elector.stand(True)
+        began = clock.monotonic_s()
         took = timed(lambda: standby.holds, "the standby leads")
-    assert 2.7 < took < 3.7
+        assert clock.monotonic_s() - began > 2.7
+    assert took < 3.7
 
 
 def test_a_leader_whose_connections_are_cut_keeps_its_office(start, lease, redis_client):

@@ -1,6 +1,7 @@
 """A shadow run: a real standby computes what it would send, real claims of the code side are what it must come to."""
 
 import datetime as dt
+import itertools
 import re
 import time
 from collections.abc import Callable
@@ -13,16 +14,19 @@ from django_celery_beat.models import PeriodicTask
 
 from cutover.agenda import Agenda, Limits
 from cutover.conf import CatchUpRule
+from cutover.dispatcher import PASSED_OVER
 from cutover.models import Cutover, ShadowRun, ShadowSlot, Slot
 from cutover.phases import phase2, state
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome
+from cutover.phases.shadowing import compare
 from cutover.shadow import Shadow
 from cutover.types import CatchUp, EntryName, HolderId, Side
 from demo.processes import python
 from demo.services import Valkey
 from demo.waiting import wait_until
 from tests.integration.phases.conftest import Beat
+from tests.support.rooms import give_time
 from tests.support.site import Site
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -85,8 +89,6 @@ def test_a_standby_that_would_send_something_else_fails_the_phase(
 
 
 def test_slots_that_are_extra_or_late_are_listed(context: Surroundings, beat: Beats) -> None:
-    from cutover.phases.shadowing import compare
-
     assert phase2.run(context()).outcome is Outcome.DONE
     alias, now = context().alias, dt.datetime.now(dt.UTC)
     run = ShadowRun.objects.using(alias).create(asked_at=now, seconds=10, began_at=now)
@@ -107,6 +109,38 @@ def test_slots_that_are_extra_or_late_are_listed(context: Surroundings, beat: Be
     assert found.late == [("hourly", now + second)]
     assert found.unproven == ["relative"]
     assert not found.holds
+
+
+def test_a_slot_that_the_code_side_passed_over_is_in_its_schedule_all_the_same(context: Surroundings) -> None:
+    alias, now = context().alias, dt.datetime.now(dt.UTC)
+    assert phase2.run(context()).outcome is Outcome.DONE
+    run = ShadowRun.objects.using(alias).create(asked_at=now, seconds=10, began_at=now)
+    second = dt.timedelta(seconds=1)
+    for n, reason in ((1, PASSED_OVER), (2, "the entry is not in the schedule"), (3, PASSED_OVER)):
+        told = {"epoch": 1, "side": "code", "state": "missed", "reason": reason, "task_id": "0" * 32}
+        Slot.objects.using(alias).create(entry="ticking", due_at=now + n * second, claimed_at=now, **told)
+        if n < 3:
+            ShadowSlot.objects.using(alias).create(
+                run=run, entry="ticking", due_at=now + n * second, seen_at=now + n * second
+            )
+    found = compare(context(), run, now, now + 10 * second)
+    assert (found.alike, found.missing, found.extra) == (1, [], [("ticking", now + 2 * second)])
+
+
+def test_a_slot_that_the_standby_passes_over_is_recorded_too(context: Surroundings) -> None:
+    """A standby that a busy machine held up for two of its slots has the same schedule as one that was not."""
+    alias, app = context().alias, context().app
+    asked_at = dt.datetime.now(dt.UTC)
+    ShadowRun.objects.using(alias).create(asked_at=asked_at, seconds=60)
+    often = ScheduleEntry(name="often", task="demo.tasks.note", schedule=schedule(dt.timedelta(seconds=0.1)), app=app)
+    entries = {EntryName("often"): (often, CatchUpRule(CatchUp.LATEST, WATCHED), Limits())}
+    shadow = Shadow(alias, HolderId("a:1:b"), lambda: entries)
+    assert shadow.turn(looks=True) is not None
+    give_time(0.5, "some of its slots have fallen due")
+    shadow.turn(looks=False)
+    seen = sorted(ShadowSlot.objects.using(alias).values_list("due_at", flat=True))
+    assert len(seen) >= 4
+    assert {after - before for before, after in itertools.pairwise(seen)} == {dt.timedelta(seconds=0.1)}
 
 
 def test_a_run_that_another_one_replaces_in_the_middle_of_a_write_ends_quietly(context: Surroundings) -> None:
