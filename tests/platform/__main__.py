@@ -53,6 +53,8 @@ def table(results: list[Result]) -> str:
         overlaps = ", ".join(f"{deploy.release} {deploy.overlap_s:g}" for deploy in result.deploys)
         lines.append(f"    releases and overlaps (s): {overlaps}")
         lines.append(f"    longest gap: {verdict.longest_gap}")
+        if verdict.away_s:
+            lines.append(f"    the machine stood still for {verdict.away_s} s, which no gap counts")
         lines += [f"    {finding}" for finding in (*verdict.missed, *verdict.doubled, *result.failed)[:20]]
     return "\n".join(lines)
 
