@@ -101,7 +101,7 @@ class Agenda:
             try:
                 if len(name) > NAME_LENGTH:
                     raise ValueError(f"its name is longer than {NAME_LENGTH} characters")
-                fingerprint = slots.fingerprint(entry.schedule)
+                fingerprint = limited(slots.fingerprint(entry.schedule), limits)
                 table = slots.timetable(entry.schedule)
             except Exception as exc:  # a schedule of the project's own making; the others must go on
                 tell(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {exc}")
@@ -129,6 +129,14 @@ class Agenda:
             for name, at in runs.items()
             if (item := self._items.get(name)) and (item.standing.last is None or at > item.standing.last)
         }
+
+    def since_last(self, instants: Mapping[EntryName, dt.datetime]) -> dict[EntryName, dt.datetime]:
+        """These instants, or the latest slot of their entry where that is later."""
+        found = {}
+        for name, at in instants.items():
+            item = self._items.get(name)
+            found[name] = max(at, item.standing.last) if item and item.standing.last else at
+        return found
 
     def record(self, name: EntryName, due_at: dt.datetime) -> None:
         """The slot at ``due_at`` is in the ledger: go on from it."""
@@ -200,6 +208,12 @@ def _owed(item: _Item, now: dt.datetime, prompt: dt.timedelta) -> Owed:
         return slots.owed(item.table, standing, now, rule.policy, rule.window, prompt)
     # It may be sent no more: what fell due before its end and was not sent then is missed, however young.
     return slots.owed(item.table, standing, end - _INSTANT, CatchUp.NONE, rule.window, -_INSTANT)
+
+
+def limited(fingerprint: str, limits: Limits) -> str:
+    """The fingerprint of a schedule within limits: another one once these are moved, so that nothing older is owed."""
+    said = [f"{word} {at.isoformat()}" for word, at in (("from", limits.not_before), ("to", limits.not_after)) if at]
+    return " ".join([fingerprint, *said])
 
 
 def within(limits: Limits, standing: Standing, table: Timetable) -> Standing:

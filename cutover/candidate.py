@@ -57,7 +57,7 @@ class Source(Protocol):
         """Last runs that the ledger may not have, by entry: another beat's, between two of ours."""
 
     def made(self) -> Mapping[EntryName, dt.datetime]:
-        """Since when entries stand that fall due once: such a one is owed though it was noticed too late."""
+        """Since when entries that fall due once may stand: such a one is owed though it was noticed too late."""
 
     def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
         """These entries were sent just now: keep their last run and run count true.
@@ -215,7 +215,8 @@ class Candidate:
             return True
         source, fingerprints = self._source, self._agenda.fingerprints()
         foreign = self._agenda.unknown(source.runs())
-        owed_from = self._ledger.entries.owed_from(term, fingerprints, source.records(), source.made(), foreign)
+        made = self._agenda.since_last(source.made())
+        owed_from = self._ledger.entries.owed_from(term, fingerprints, source.records(), made, foreign)
         if owed_from is None:
             return False
         self._agenda.settle({}, owed_from)

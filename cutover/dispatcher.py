@@ -24,6 +24,7 @@ ROWS: Final = 1_000
 RETRY_FIRST_S: Final = 0.5
 RETRY_MOST_S: Final = 10.0
 PASSED_OVER: Final = "a later slot was sent in its stead"
+SUPERSEDED: Final = "superseded by a newer slot before it was published"
 
 HEADER_ENTRY: Final = "cutover_entry"
 HEADER_DUE_AT: Final = "cutover_due_at"
@@ -34,7 +35,9 @@ BROKERS_FAULTS: Final[tuple[type[BaseException], ...]] = (OperationalError, OSEr
 OWN_FAULTS: Final = (TypeError, ValueError, LookupError, AttributeError, SerializationError)
 """... and so are these, though some clients name them: arguments that do not serialise, a queue that is not there."""
 
-WAITS: Final = frozenset({"countdown", "eta", "expires", "expiration"})
+DELAYS: Final = frozenset({"countdown", "eta"})
+"""Options by which a worker is to wait before it starts a message."""
+WAITS: Final = DELAYS | {"expires", "expiration"}
 """Options by which a message waits, or lapses; the last one is the broker's own (AMQP)."""
 
 Publish = Callable[[ScheduleEntry], None]
@@ -116,7 +119,7 @@ class Dispatcher:
         for claim in self._ledger.unpublished():
             entry = agenda.entry(claim.slot.entry)
             if claim.superseded:
-                hopeless[claim.slot] = _because("superseded by a newer slot before it was published", claim.fault)
+                hopeless[claim.slot] = _because(SUPERSEDED, claim.fault)
             elif entry is None:
                 hopeless[claim.slot] = f"side {term.side} has no such entry"
             elif clock.now() - claim.slot.due_at > agenda.window(claim.slot.entry):
@@ -201,9 +204,10 @@ class Dispatcher:
                     if self._is_blocked:
                         break
                     continue
+                finally:
+                    self._between()
                 published.append(slot)
                 sent.published.append(entry)
-                self._between()
                 tell(Event.SLOT_PUBLISHED, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch)
         finally:
             self._confirm(published)

@@ -122,7 +122,10 @@ class Slot(models.Model):
 
 
 class Cutover(models.Model):
-    """The one row that says how far the cutover has come and which command is at work on it."""
+    """The one row that says how far the cutover has come and which command is at work on it.
+
+    ``switched_at``: phase 3's switch, since which phase 4 proves; ``switch_epoch``: the latest switch of either side.
+    """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     phase = models.PositiveSmallIntegerField(default=0)

@@ -18,6 +18,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, ClassVar, Final
 
+import redis
 from billiard import current_process
 from celery.beat import PersistentScheduler, ScheduleEntry, Scheduler, SchedulingError
 from django.db import connections
@@ -113,19 +114,19 @@ class Leased(Scheduler):
         """Publish. A broker that refuses this very message, its exchange for one, is answered by a LookupError.
 
         AMQP closes the channel for such a message, and where no confirmation is asked for (`confirm_publish`) only the
-        next message hears of it: so what a closed channel refused is tried once more on a new one.
+        next message hears of it: so what was refused is tried once more, on a new channel.
         """
         try:
             self.apply_async(entry, producer=self.producer, advance=False)
         except SchedulingError as exc:
-            if not isinstance(exc.__context__, ChannelError):
+            if _refusal(exc) is None:
                 raise
             try:
                 self.apply_async(entry, producer=self.producer, advance=False)
             except SchedulingError as again:
-                if not isinstance(again.__context__, ChannelError):
+                if (refusal := _refusal(again)) is None:
                     raise
-                raise LookupError(f"the broker refuses it: {again.__context__}") from again
+                raise LookupError(f"the broker refuses it: {refusal}") from again
 
     def _ensure_connected(self) -> Any:
         return self.connection.ensure_connection(max_retries=BROKER_TRIES, interval_start=0.1, interval_step=0.2)
@@ -188,11 +189,15 @@ class CodeScheduler(Leased, PersistentScheduler):
             shelf.write(self.schedule_filename, self.data, self.app)
 
     def _adopt_last_slots(self) -> None:
-        """Take over what others sent while this beat stood by: the next one to read the file would send it again."""
+        """Take over what others sent while this beat stood by: the next one to read the file would send it again.
+
+        A run that the file had already, later than any slot, stays: a stock beat sent that, between two of ours.
+        """
         with suppress(LedgerUnavailable):
             last, _ = self._ledger.last_slots() if self._ledger is not None else ({}, 0)
             for name in last.keys() & self.data.keys():
-                self.data[name].last_run_at = last[EntryName(name)]
+                slot = last[EntryName(name)]
+                self.data[name].last_run_at = max(slot, self._runs.get(name, slot))
 
     def load(self, thorough: bool = True) -> Entries | None:
         """See ``candidate.Source``: the code schedule does not change while the process lives."""
@@ -232,11 +237,13 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
     side = Side.DATABASE
     _version = ""
     _digest: Any = None
+    _looked_at: dt.datetime | None = None
     _shadow: Shadow | None = None
 
     def setup_schedule(self) -> None:
         """Nothing is written: the rows are the master."""
         self._schedule: dict[str, ScheduleEntry] = {}
+        self._stand_since: dict[EntryName, tuple[dt.datetime, dt.datetime]] = {}
 
     @property
     def schedule(self) -> dict[str, ScheduleEntry]:
@@ -248,6 +255,7 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
 
     def load(self, thorough: bool = True) -> Entries | None:
         """See ``candidate.Source``."""
+        now = clock.now()
         with Database(PeriodicTask.objects.db).asked():
             last_change = PeriodicTasks.last_change()
             version = last_change.isoformat() if last_change else ""
@@ -255,10 +263,12 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
                 return None
             digest = rowsource.digest()
             if version == self._version and digest == self._digest:
+                self._looked_at = now
                 return None
             entries = rowsource.entries(self.app, self.enabled_models_qs())
         self._schedule = {name: entry for name, (entry, _, _) in entries.items()}
-        self._version, self._digest = version, digest
+        self._stand_since = self._standing_since()
+        self._version, self._digest, self._looked_at = version, digest, now
         return entries
 
     def enabled_models_qs(self) -> Any:
@@ -284,9 +294,22 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
         return {}
 
     def made(self) -> Mapping[EntryName, dt.datetime]:
-        """See ``candidate.Source``: when each clocked row was saved last."""
-        models = {name: entry.model for name, entry in self._schedule.items()}
-        return {EntryName(n): instant(model.date_changed) for n, model in models.items() if model.clocked_id}
+        """See ``candidate.Source``: when each clocked row was saved, but not before the last look without it.
+
+        A row that was enabled past ``save()`` tells when it was saved before that.
+        """
+        return {name: since for name, (_, since) in self._stand_since.items()}
+
+    def _standing_since(self) -> dict[EntryName, tuple[dt.datetime, dt.datetime]]:
+        """Each clocked row's last saving, and since when it may stand."""
+        found = {}
+        for name, entry in self._schedule.items():
+            if entry.model.clocked_id:
+                saved_at = instant(entry.model.date_changed)
+                before = self._stand_since.get(EntryName(name))
+                since = before[1] if before and before[0] == saved_at else max(saved_at, self._looked_at or saved_at)
+                found[EntryName(name)] = saved_at, since
+        return found
 
     def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
         """See ``candidate.Source``; a one-off row is disabled once it was sent, as the stock scheduler does.
@@ -316,6 +339,19 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
             standing.update(enabled=False, total_run_count=0, date_changed=stored(clock.now()))
             PeriodicTasks.update_changed()
         return [EntryName(row.name) for row in once]
+
+
+def _refusal(exc: SchedulingError) -> BaseException | None:
+    """The broker's answer, where it has answered and refuses this very message; None for every other failure.
+
+    Redis does so where the queue's key is not a list, or is none of those that this user may write.
+    """
+    cause = exc.__context__
+    answer = cause if cause is None or isinstance(cause, ChannelError) else cause.__cause__
+    is_refused = isinstance(answer, (ChannelError, redis.exceptions.NoPermissionError)) or (
+        isinstance(answer, redis.ResponseError) and "WRONGTYPE" in str(answer)
+    )
+    return answer if is_refused else None
 
 
 def _forget_inherited_connections() -> None:

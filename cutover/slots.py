@@ -87,6 +87,7 @@ class _Calendar:
         self._schedule = copy.copy(schedule)
         self._schedule.app = schedule.app  # celery's own schedules leave it behind, and the time zone with it
         self._solar = isinstance(schedule, schedules.solar)
+        self._relative = isinstance(schedule, schedules.schedule)
 
     def next_after(self, instant: dt.datetime) -> dt.datetime | None:
         found = self._after(instant)
@@ -104,7 +105,13 @@ class _Calendar:
 
     def latest(self, after: dt.datetime, until: dt.datetime) -> dt.datetime | None:
         first = self.next_after(after)
-        return _last(self, first, until) if first is not None and first <= until else None
+        if first is None or first > until:
+            return None
+        if self._relative and (following := self.next_after(first)) is not None:
+            # Rounded as it is, it goes on in steps; a long gap has too many of them to be walked through.
+            step = following - first
+            first += max(0, (until - first) // step - ENUMERATED) * step
+        return _last(self, first, until)
 
 
 class _Once:

@@ -62,10 +62,9 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
     if started := ledger.runs.started_by(message.sender, name):
         yield started
         return
-    table = slots.timetable(schedule)
-    # A relative one too: from its last slot, which was rounded, it goes on in whole steps.
-    every = schedule.run_every if isinstance(schedule, schedules.schedule) else None
-    due_at = _due_at(table, every, ledger.last_slot(name), message.seen_at)
+    table, last = slots.timetable(schedule), ledger.last_slot(name)
+    every = _step(schedule, table, last)
+    due_at = _due_at(table, every, last, message.seen_at)
     for _ in range(WAITING):
         if due_at is None:
             return
@@ -85,6 +84,17 @@ def _entries(message: Message, app: Celery, config: Config) -> Iterator[tuple[En
         arguments = list(entry.get("args") or ()), dict(entry.get("kwargs") or {})
         if entry["task"] == message.task and arguments == (list(message.args), message.kwargs):
             yield EntryName(name), maybe_schedule(entry["schedule"], entry.get("relative", False), app=app)
+
+
+def _step(schedule: BaseSchedule, table: slots.Timetable, last: dt.datetime | None) -> dt.timedelta | None:
+    """The steps in which an interval goes on from its last slot; None for a calendar.
+
+    A relative one's are shorter than the interval where that is no whole unit: 90 minutes, rounded, come every hour.
+    """
+    if not isinstance(schedule, schedules.schedule):
+        return None
+    following = table.next_after(last) if last is not None and schedule.relative else None
+    return following - last if following is not None and last is not None else schedule.run_every
 
 
 def _due_at(

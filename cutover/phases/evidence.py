@@ -12,14 +12,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from celery.schedules import BaseSchedule
 from django.db.models import Max
 from django_celery_beat.models import PeriodicTask
 
 from cutover import beside, clock, models
-from cutover.agenda import Limits, within
+from cutover.agenda import Limits, limited, within
 from cutover.fields import instant
 from cutover.phases.context import Context
 from cutover.phases.state import outages
@@ -28,7 +28,7 @@ from cutover.slots import Standing, Timetable, fingerprint, timetable
 from cutover.types import EntryName, SlotState
 
 PATIENCE: Final = dt.timedelta(minutes=1)
-"""How long a slot may stay claimed or published before that it is not run counts against it."""
+"""How long a slot may stay claimed, or published and ready to run, before that it is not run counts against it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,10 @@ class Finding:
 
 @dataclass(slots=True)
 class Evidence:
-    """All findings; ``upcoming`` has the timetable and next slot of every entry that has one."""
+    """All findings; ``upcoming`` has the timetable and next slot of every entry that has one.
+
+    ``delays``: by entry the options that are kept beside its row, among them how long its messages are to wait.
+    """
 
     proven: int = 0
     entries: int = 0
@@ -54,6 +57,7 @@ class Evidence:
     pending: list[Finding] = field(default_factory=list)
     unproven: list[EntryName] = field(default_factory=list)
     upcoming: dict[EntryName, tuple[Timetable, dt.datetime]] = field(default_factory=dict)
+    delays: Mapping[EntryName, Mapping[str, Any]] = field(default_factory=dict)
 
     def due_by(self, count: int) -> dt.datetime | None:
         """When ``count`` (>= 1) more slots will have fallen due; None when that is never."""
@@ -73,24 +77,24 @@ class Evidence:
 def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence:
     """Compare the schedule of the database side with the ledger, over ``(since, until]``."""
     with outages(context.alias):
-        rows, limits = schedules(context), _limits(context)
+        rows, limits, kept = schedules(context), _limits(context), beside.load(context.alias)
         entries = {EntryName(e.name): e for e in models.Entry.objects.using(context.alias).filter(active=True)}
         slots = models.Slot.objects.using(context.alias)
         before = dict(slots.filter(due_at__lte=since).values_list("entry").annotate(Max("due_at")).order_by())
         found: dict[EntryName, dict[dt.datetime, models.Slot]] = defaultdict(dict)
         for slot in slots.filter(due_at__gt=since, due_at__lte=until).order_by("due_at").iterator():
             found[EntryName(slot.entry)][slot.due_at] = slot
-    evidence = Evidence()
+    evidence = Evidence(delays={name: each.options for name, each in kept.items()})
     for name, schedule in sorted(rows.items()):
-        entry = entries.get(name)
-        if entry is None or entry.fingerprint != fingerprint(schedule):
+        entry, limit = entries.get(name), limits.get(name, Limits())
+        if entry is None or entry.fingerprint != limited(fingerprint(schedule), limit):
             evidence.unproven.append(name)  # added or edited a moment ago: the leader has not read it yet
             for slot in found[name].values():
                 _judge(evidence, name, slot)
             continue
         earlier = [at for at in found[name] if at <= max(since, entry.owed_from)]
         last = max([*earlier, *filter(None, [before.get(name)])], default=None)
-        table, limit = timetable(schedule), limits.get(name, Limits())
+        table = timetable(schedule)
         # The cadence is counted as the leader counts it; looked for is what is owed since the switch.
         stands = within(limit, Standing(last, entry.owed_from), table)
         stands = Standing(stands.origin, max(since, stands.owed_from))
@@ -170,5 +174,13 @@ def _judge(evidence: Evidence, name: EntryName, slot: models.Slot) -> None:
         evidence.proven += 1
     else:
         said = "published, its run not started" if slot.published_at else "claimed, not published"
-        overdue = clock.now() - (slot.published_at or slot.claimed_at) > PATIENCE
+        overdue = clock.now() - _ready_at(slot, evidence.delays.get(name, {})) > PATIENCE
         (evidence.failures if overdue else evidence.pending).append(Finding(name, slot.due_at, said))
+
+
+def _ready_at(slot: models.Slot, options: Mapping[str, Any]) -> dt.datetime:
+    """When a worker may start the slot's message at the earliest."""
+    sent_at: dt.datetime = slot.published_at or slot.claimed_at
+    eta = options.get("eta")
+    waited = sent_at + dt.timedelta(seconds=options.get("countdown") or 0)
+    return max(waited, instant(eta)) if isinstance(eta, dt.datetime) else waited

@@ -70,8 +70,11 @@ def switch(context: Context, to: Side) -> None:
         before = context.ledger.fence.read().side
         epoch = context.ledger.fence.switch(to)
         if before is not to:
-            now = context.ledger.fence.read().switched_at
-            Cutover.objects.using(context.alias).filter(id=1).update(switch_epoch=epoch, switched_at=now)
+            record = Cutover.objects.using(context.alias).filter(id=1)
+            record.update(switch_epoch=epoch)
+            if to is Side.DATABASE:
+                # A rollback that finds no leader switches back: phase 4 proves on from phase 3's own switch.
+                record.filter(phase__lt=3).update(switched_at=context.ledger.fence.read().switched_at)
     if before is not to:
         tell(Event.SIDE_SWITCHED, side=to.value, epoch=int(epoch))
     try:

@@ -11,7 +11,8 @@ from celery.schedules import BaseSchedule
 from django.db.models import OuterRef, Subquery
 from django_celery_beat.models import PeriodicTask
 
-from cutover import clock, models
+from cutover import beside, clock, models
+from cutover.dispatcher import DELAYS
 from cutover.phases.context import Context
 from cutover.phases.state import outages
 from cutover.slots import Standing, timetable
@@ -40,11 +41,12 @@ def overdue(context: Context, side: Side) -> list[tuple[EntryName, dt.datetime]]
     return found
 
 
-def stuck(context: Context, unsendable: Collection[str] = ()) -> list[str]:
+def stuck(context: Context, side: Side, unsendable: Collection[str] = ()) -> list[str]:
     """What is claimed and not published, and published and not started, for longer than it should; in words.
 
-    Claims of ``unsendable`` entries are not the broker's affair.
+    Claims of ``unsendable`` entries are not the broker's affair; of those whose messages are to wait nothing is said.
     """
+    delayed = _delayed(context, side)
     now = clock.now()
     found = []
     with outages(context.alias):
@@ -56,10 +58,18 @@ def stuck(context: Context, unsendable: Collection[str] = ()) -> list[str]:
         # One that lapsed, or was purged, would be told of for as long as it is remembered: phase 4 names it then.
         recent = max(guarded_since, now - context.config.catch_up_window)
         published = slots.filter(state=SlotState.PUBLISHED, run_started_at=None, published_at__gt=recent)
-        waiting = published.filter(published_at__lt=now - UNSTARTED)
+        waiting = published.filter(published_at__lt=now - UNSTARTED).exclude(entry__in=delayed)
         if oldest := waiting.first():
             found.append(f"{waiting.count()} published slots are started by no worker, {_since(oldest)}: look at those")
     return found
+
+
+def _delayed(context: Context, side: Side) -> list[EntryName]:
+    """The entries whose messages a worker is to start later."""
+    if side is Side.CODE:
+        return [name for name, entry in context.entries.items() if entry.options.keys() & DELAYS]
+    with outages(context.alias):
+        return [name for name, kept in beside.load(context.alias).items() if kept.options.keys() & DELAYS]
 
 
 def _since(oldest: models.Slot) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from cutover import clock
-from cutover.dispatcher import PASSED_OVER
+from cutover.dispatcher import PASSED_OVER, SUPERSEDED
 from cutover.errors import LeaseUnavailable, PhaseFailed
 from cutover.models import CarriedEntry, ShadowRun, ShadowSlot, Slot
 from cutover.phases.context import Context
@@ -111,7 +111,7 @@ def compare(context: Context, run: ShadowRun, since: dt.datetime, until: dt.date
         within = {"due_at__gt": since, "due_at__lte": until}
         slots = Slot.objects.using(context.alias).filter(**within)
         claimed = _pairs(slots.exclude(state=SlotState.MISSED), names)
-        passed_over = _pairs(slots.filter(reason=PASSED_OVER), names)
+        passed_over = _pairs(slots.filter(Q(reason=PASSED_OVER) | Q(reason__startswith=SUPERSEDED)), names)
         seen: Mapping[_Seen, dt.datetime] = {
             (EntryName(entry), due_at): seen_at
             for entry, due_at, seen_at in ShadowSlot.objects.using(context.alias)
@@ -119,11 +119,15 @@ def compare(context: Context, run: ShadowRun, since: dt.datetime, until: dt.date
             .values_list("entry", "due_at", "seen_at")
         }
     alike = (claimed | passed_over) & seen.keys()
+    # Of several that the standby saw at once it would have sent the last one.
+    sent = {(entry, seen_at): due_at for (entry, due_at), seen_at in sorted(seen.items())}
     return Findings(
         alike=len(alike),
         missing=sorted(claimed - seen.keys()),
         extra=sorted(seen.keys() - claimed - passed_over),
-        late=sorted(pair for pair in alike if seen[pair] - pair[1] > LATE),
+        late=sorted(
+            (entry, at) for (entry, seen_at), at in sent.items() if (entry, at) in alike and seen_at - at > LATE
+        ),
         unproven=sorted(names - {name for name, _ in claimed | seen.keys()}),
     )
 

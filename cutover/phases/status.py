@@ -102,8 +102,11 @@ def _slots(context: Context, data: dict[str, Any]) -> None:
 
 
 def _overdue(context: Context, data: dict[str, Any]) -> None:
-    late = overdue(context, Side(data["side"])) if "side" in data else []
-    data["stuck"] = stuck(context, data.get("unsendable", {}))
+    late = []
+    data["stuck"] = []
+    if "side" in data:
+        late = overdue(context, Side(data["side"]))
+        data["stuck"] = stuck(context, Side(data["side"]), data.get("unsendable", {}))
     data["overdue"] = [{"entry": name, "due_at": due_at.isoformat()} for name, due_at in late]
 
 

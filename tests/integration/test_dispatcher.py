@@ -149,6 +149,19 @@ def test_a_message_names_its_slot_in_headers_and_task_id(ledger, broker, term):
     assert one.entry.options == {"headers": {"own": "1"}, "queue": "celery"}, "the entry is as it was"
 
 
+def test_a_message_that_can_not_be_sent_is_vouched_for_too(ledger, broker, term):
+    """Or a leader with many such entries would lose its office in the middle of them."""
+    vouched: list[int] = []
+    agenda = due_now(broker, "a", "b", "c")
+
+    def refuse(entry: ScheduleEntry) -> None:
+        vouched.clear()
+        raise TypeError("its arguments do not serialise")
+
+    Dispatcher(ledger, refuse, "tests", lambda: vouched.append(1)).send(term, agenda, due(agenda))
+    assert vouched
+
+
 def test_six_hundred_at_once_go_out_in_batches_and_each_once(ledger, broker, term, rows):
     vouched: list[int] = []
     agenda = due_now(broker, *map(str, range(600)))

@@ -188,6 +188,27 @@ def test_the_stock_beat_takes_the_file_over_as_its_own(room, beat, ask):
     stock.close()
 
 
+def test_a_run_of_a_stock_beat_between_two_of_ours_stays_in_the_file(room, beat, ask):
+    """Else the stock beat that comes after ours would send it again."""
+    first = beat()
+    wait_until(lambda: ask("SELECT 1 FROM cutover_slot WHERE entry = 'every-second-a'"), "ours sends")
+    assert first.stop(timeout_s=5) == 0, first.output
+    sent_at = clock.now() - DAY
+    columns = "entry, due_at, epoch, side, state, task_id, claimed_at, run_by, suppressed, resent, covers, reason"
+    at = f"{sent_at:%Y-%m-%d %H:%M:%S}"
+    values = f"'user-digest-daily', '{at}', 1, 'code', 'published', '{'0' * 32}', '{at}', '', 0, 0, 0, ''"
+    ask(f"INSERT INTO cutover_slot ({columns}) VALUES ({values})")
+    run_at = clock.now()
+    with shelve.open(room.env["CELERY_BEAT_SCHEDULE_FILENAME"]) as store:
+        entries = store["entries"]
+        entries["user-digest-daily"].last_run_at, entries["user-digest-daily"].total_run_count = run_at, 1
+        store["entries"] = entries
+    second = beat()
+    wait_until(lambda: ask("SELECT 1 FROM cutover_slot WHERE epoch = 2"), "ours sends again")
+    assert second.stop(timeout_s=5) == 0, second.output
+    assert shelf.read(room.env["CELERY_BEAT_SCHEDULE_FILENAME"])["user-digest-daily"] == run_at
+
+
 @pytest.mark.parametrize(("runs", "owed"), [(1, False), (0, True)], ids=["it has run", "it never ran"])
 def test_what_a_stock_beat_has_run_between_two_of_ours_is_not_owed(room, beat, ask, runs, owed):
     """The way from release B back to A, and to B again."""
@@ -437,6 +458,67 @@ def test_a_clocked_row_whose_time_had_passed_when_it_was_saved_is_not_sent(datab
     row("a")
     wait_until(lambda: sent("a"), "the rows were read")
     assert not sent("past")
+
+
+def test_a_clocked_row_that_is_enabled_after_its_time_is_not_sent(database_beat):
+    """By the admin's action too, which leaves no trace of when that was."""
+    at = clock.now() + SECOND
+    clocked = ClockedSchedule.objects.create(clocked_time=at)
+    row("off", interval=None, clocked=clocked, one_off=True, enabled=False)
+    row("a")
+    wait_until(lambda: clock.now() > at + 3 * SECOND, "its time has passed, and the beat has looked since")
+    PeriodicTask.objects.filter(name="off").update(enabled=True)
+    PeriodicTasks.update_changed()
+    wait_until(lambda: Entry.objects.filter(name="off").exists(), "it is noticed")
+    give_time(1, "it could have been sent", unless=lambda: sent("off"))
+    assert not sent("off")
+
+
+def test_what_a_row_sent_before_it_became_a_clocked_one_lies_before_what_it_is_owed(database_beat):
+    changed = row("a")
+    wait_until(lambda: len(sent("a")) > 1, "it was sent")
+    changed.refresh_from_db()
+    clocked = ClockedSchedule.objects.create(clocked_time=clock.now() + HOUR)
+    changed.interval, changed.clocked, changed.one_off = None, clocked, True
+    changed.save()
+    wait_until(lambda: Entry.objects.get(name="a").fingerprint.startswith("clocked"), "it is noticed")
+    assert max(sent("a")) <= Entry.objects.get(name="a").owed_from
+
+
+LIMITS = {
+    "its end is put off": ({"expires": 3}, {"expires": 3600}),
+    "its start is dropped": ({"start_time": 3600}, {"start_time": None}),
+}
+
+
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+def test_what_fell_due_outside_a_rows_limits_is_not_owed_once_they_are_moved(database_beat, limits):
+    before, after = ({name: at and clock.now() + at * SECOND for name, at in each.items()} for each in limits)
+    row("limited", **before)
+    wait_until(lambda: Entry.objects.filter(name="limited").exists(), "it is noticed")
+    give_time(5, "slots have fallen due outside")
+    edited = PeriodicTask.objects.get(name="limited")
+    for name, at in after.items():
+        setattr(edited, name, at)
+    edited_at = clock.now()
+    edited.save()
+    wait_until(lambda: sent("limited") and sent("limited")[-1] > edited_at, "it is sent")
+    outside = before.get("expires", edited_at - 10 * SECOND)
+    assert not Slot.objects.filter(entry="limited", due_at__gte=outside, due_at__lt=edited_at).exists()
+
+
+def test_a_row_whose_queue_redis_refuses_stops_no_other(database_beat, redis_client):
+    """A key that is no list, or one that the broker's user may not write: the broker has answered."""
+    redis_client.hset("no-list", "a", "b")
+    row("bad", queue="no-list")
+    row("good")
+    wait_until(
+        lambda: Slot.objects.filter(entry="bad").exclude(reason="").exists(), "the bad one is claimed, and why noted"
+    )
+    before = len(sent("good"))
+    wait_until(lambda: len(sent("good")) >= before + 3, "the good one is sent all the while", 6)
+    assert "WRONGTYPE" in Slot.objects.filter(entry="bad").exclude(reason="").first().reason
+    assert not sent("bad")
 
 
 def test_nothing_is_sent_before_the_start_time_and_the_first_slot_is_the_start_time(database_beat):

@@ -9,7 +9,7 @@ from celery.schedules import crontab, schedule
 
 from cutover import clock, unguarded
 from cutover.conf import Config
-from cutover.types import EntryName, Epoch, Sender, Side, Slot, Start
+from cutover.types import Claim, EntryName, Epoch, Sender, Side, Slot, Start
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
 
@@ -83,3 +83,15 @@ def test_a_relative_interval_keeps_its_steps_and_is_found_at_once(see, ledger, i
     began_s = clock.monotonic_s()
     assert see("first", NOON + 5 * MINUTE + SECOND) == Slot(NOON + 5 * MINUTE, ENTRY)
     assert clock.monotonic_s() - began_s < 1
+
+
+@pytest.mark.parametrize("app", [schedule(90 * MINUTE, relative=True)], indirect=True, ids=["ninety minutes"])
+def test_a_relative_interval_of_no_whole_unit_goes_on_in_the_steps_that_it_is_rounded_to(see, ledger, identity):
+    """Celery rounds the end down: 90 minutes after noon, rounded, is one o'clock, and then two."""
+    term = ledger.fence.open_term(identity(), Side.CODE)
+    ledger.claim(term, [Slot(NOON, ENTRY)])
+    assert see("first", NOON + 60 * MINUTE + SECOND) == Slot(NOON + 60 * MINUTE, ENTRY)
+    assert see("second", NOON + 120 * MINUTE + SECOND) == Slot(NOON + 120 * MINUTE, ENTRY)
+    assert ledger.claim(term, [Slot(NOON + 120 * MINUTE, ENTRY)]) == {
+        Slot(NOON + 120 * MINUTE, ENTRY): Claim.ALREADY_CLAIMED
+    }

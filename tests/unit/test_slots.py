@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import islice, pairwise
+from itertools import count, islice, pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,7 +14,7 @@ from django_celery_beat.tzcrontab import TzAwareCrontab
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from cutover.slots import LISTED, Standing, Timetable, fingerprint, interval, owed, timetable
+from cutover.slots import ENUMERATED, LISTED, Standing, Timetable, fingerprint, interval, owed, timetable
 from cutover.types import CatchUp
 
 ZONES = (
@@ -292,6 +292,21 @@ def test_a_relative_interval_fires_when_celery_says_so(zone, every):
     theirs = fires_of_celery(schedule(every, relative=True, app=app(zone)), begin, 5 * DAY, HOUR)
     ours = list(walk(timetable(schedule(every, relative=True, app=app(zone))), begin, begin + 5 * DAY))
     assert milliseconds([at for at in ours if at < begin + 5 * DAY]) == milliseconds(theirs)
+
+
+def test_a_relative_intervals_latest_slot_is_found_at_once_however_long_it_was_off(monkeypatch):
+    every = dt.timedelta(seconds=30)
+    table = timetable(schedule(every, relative=True, app=app("Europe/Berlin")))
+    last = utc("2025-01-01T00:00:07")
+    near = [at for at in walk(table, last, last + HOUR) if at <= last + HOUR]
+    assert table.latest(last, last + HOUR) == near[-1]
+    asked = count()
+    following = table.next_after
+    monkeypatch.setattr(table, "next_after", lambda at: (next(asked), following(at))[1])
+    found = table.latest(last, last + 400 * DAY)
+    assert next(asked) <= ENUMERATED + 5, "of more than a million slots"
+    assert last + 400 * DAY - every < found <= last + 400 * DAY
+    assert (found - near[0]) % every == dt.timedelta(0)
 
 
 # --- solar, clocked, and schedules of the project's own ---------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ from celery.schedules import crontab
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from cutover import clock
-from cutover.models import Cutover, Entry, Fence, Slot
+from cutover.agenda import Limits, limited
+from cutover.errors import PhaseFailed
+from cutover.models import CarriedEntry, Cutover, Entry, Fence, Slot
 from cutover.phases import carried, phase2, phase3, phase4, rollback, state
 from cutover.phases.context import Context
-from cutover.phases.report import Outcome, Report
+from cutover.phases.report import Check, Outcome, Report
 from cutover.slots import fingerprint
 from cutover.types import EntryName, Epoch, HolderId, Missed, Side, Term
 from cutover.types import Slot as SlotName
@@ -223,7 +226,10 @@ def test_outside_its_own_limits_a_row_is_owed_nothing(site: Site, limit: dict[st
     minutely = IntervalSchedule.objects.using(site.alias).create(every=60, period="seconds")
     row = PeriodicTask.objects.using(site.alias).create(name="limited", task="t", interval=minutely, **limits)
     Entry.objects.using(site.alias).create(
-        name="limited", fingerprint=fingerprint(row.schedule), owed_from=site.switched_at, changed_at=site.switched_at
+        name="limited",
+        fingerprint=limited(fingerprint(row.schedule), Limits(limits.get("start_time"), limits.get("expires"))),
+        owed_from=site.switched_at,
+        changed_at=site.switched_at,
     )
     offset = dt.timedelta(minutes=0 if "start_time" in limit else 1)
     slots = [SlotName(now + dt.timedelta(minutes=minute) + offset, EntryName("limited")) for minute in due]
@@ -235,6 +241,50 @@ def test_outside_its_own_limits_a_row_is_owed_nothing(site: Site, limit: dict[st
     report = site.prove()
     assert (report.outcome, report.data["failures"]) == (Outcome.DONE, [])
     assert report.data["proven"] == MINUTES + len(slots)
+
+
+def test_what_was_sent_before_an_end_was_set_into_the_past_counts_all_the_same(site: Site) -> None:
+    site.send(*ALL)
+    ended = site.slot(10).due_at
+    PeriodicTask.objects.using(site.alias).filter(name="minutely").update(expires=ended)
+    every = PeriodicTask.objects.using(site.alias).get(name="minutely").schedule
+    for noticed in (False, True):
+        if noticed:
+            mark = limited(fingerprint(every), Limits(None, ended))
+            Entry.objects.using(site.alias).filter(name="minutely").update(fingerprint=mark, owed_from=clock.now())
+        report = site.prove(slots=MINUTES + 1)
+        assert (report.outcome, report.data["failures"]) == (Outcome.INCONCLUSIVE, [])
+        assert report.data["proven"] == MINUTES
+
+
+def test_a_message_that_is_to_wait_is_not_missed_while_it_does(site: Site) -> None:
+    CarriedEntry.objects.using(site.alias).filter(name="minutely").update(options={"countdown": 600})
+    site.send(*range(MINUTES - 8))
+    site.send(*range(MINUTES - 8, MINUTES), run=False)
+    for minute in ALL:
+        site.age(minute)
+    report = site.prove()
+    assert (report.outcome, report.data["failures"]) == (Outcome.INCONCLUSIVE, [])
+    assert len(report.data["pending"]) == 8
+    Slot.objects.using(site.alias).filter(due_at=site.slot(7).due_at).update(run_started_at=None)
+    assert [due_at for due_at, _ in findings(site.prove(), "failures")] == [site.slot(7).due_at.isoformat()]
+
+
+def test_a_rollback_that_finds_no_leader_forgets_nothing_of_what_was_missed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.send(*[minute for minute in ALL if minute != 7])
+    site.ledger.claim(site.term, [], [Missed(site.slot(7), "older than the catch-up window")])
+    for gate in ("standby", "standbys_loaded"):  # one that stood by a moment ago, and does not take over
+        monkeypatch.setattr(f"cutover.phases.rollback.gates.{gate}", lambda *_: Check("code standby", True, "it is up"))
+    context = site.context()
+    context.config = replace(context.config, takeover_timeout=dt.timedelta(seconds=0.2))
+    with pytest.raises(PhaseFailed, match="database side is active again"):
+        rollback.run(context)
+    assert state.read(site.context()).side is Side.DATABASE
+    report = site.prove()
+    assert report.outcome is Outcome.FAILED
+    assert [due_at for due_at, _ in findings(report, "failures")] == [site.slot(7).due_at.isoformat()]
 
 
 def test_a_row_that_was_disabled_is_owed_nothing(site: Site) -> None:

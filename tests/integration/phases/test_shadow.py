@@ -14,7 +14,7 @@ from django_celery_beat.models import PeriodicTask
 
 from cutover.agenda import Agenda, Limits
 from cutover.conf import CatchUpRule
-from cutover.dispatcher import PASSED_OVER
+from cutover.dispatcher import PASSED_OVER, SUPERSEDED
 from cutover.models import Cutover, ShadowRun, ShadowSlot, Slot
 from cutover.phases import phase2, state
 from cutover.phases.context import Context
@@ -116,15 +116,33 @@ def test_a_slot_that_the_code_side_passed_over_is_in_its_schedule_all_the_same(c
     assert phase2.run(context()).outcome is Outcome.DONE
     run = ShadowRun.objects.using(alias).create(asked_at=now, seconds=10, began_at=now)
     second = dt.timedelta(seconds=1)
-    for n, reason in ((1, PASSED_OVER), (2, "the entry is not in the schedule"), (3, PASSED_OVER)):
+    reasons = (PASSED_OVER, "older than the catch-up window", f"{SUPERSEDED}: queued already", PASSED_OVER)
+    for n, reason in enumerate(reasons, 1):
         told = {"epoch": 1, "side": "code", "state": "missed", "reason": reason, "task_id": "0" * 32}
         Slot.objects.using(alias).create(entry="ticking", due_at=now + n * second, claimed_at=now, **told)
-        if n < 3:
+        if n < 4:
             ShadowSlot.objects.using(alias).create(
                 run=run, entry="ticking", due_at=now + n * second, seen_at=now + n * second
             )
     found = compare(context(), run, now, now + 10 * second)
-    assert (found.alike, found.missing, found.extra) == (1, [], [("ticking", now + 2 * second)])
+    assert (found.alike, found.missing, found.extra) == (2, [], [("ticking", now + 2 * second)])
+
+
+def test_of_several_slots_seen_at_once_only_the_last_can_be_late(context: Surroundings) -> None:
+    """It is the one that the standby would have sent."""
+    alias, now = context().alias, dt.datetime.now(dt.UTC)
+    assert phase2.run(context()).outcome is Outcome.DONE
+    run = ShadowRun.objects.using(alias).create(asked_at=now, seconds=10, began_at=now)
+    second = dt.timedelta(seconds=1)
+    for entry, seen_after in (("ticking", 2.4), ("hourly", 3.2)):
+        for n in (1, 2):
+            told = {"epoch": 1, "side": "code", "state": "published", "task_id": "0" * 32}
+            Slot.objects.using(alias).create(entry=entry, due_at=now + n * second, claimed_at=now, **told)
+            ShadowSlot.objects.using(alias).create(
+                run=run, entry=entry, due_at=now + n * second, seen_at=now + seen_after * second
+            )
+    found = compare(context(), run, now, now + 10 * second)
+    assert (found.alike, found.late) == (4, [("hourly", now + 2 * second)])
 
 
 def test_a_slot_that_the_standby_passes_over_is_recorded_too(context: Surroundings) -> None:
