@@ -181,7 +181,10 @@ class UnguardedBeat(models.Model):
 
 
 class CarriedEntry(models.Model):
-    """A ``PeriodicTask`` row that the cutover brought in or took over, and how it stood before the switch."""
+    """A ``PeriodicTask`` row that the cutover brought in or took over, and how it stood before the switch.
+
+    ``key_before``: the row's primary key then, by which it is found again under another name.
+    """
 
     name = models.CharField(max_length=NAME_LENGTH, primary_key=True)
     fingerprint = models.TextField()
@@ -189,6 +192,7 @@ class CarriedEntry(models.Model):
     options = models.JSONField(default=dict)
     relative = models.BooleanField(default=False)
     row = models.JSONField(default=dict)
+    key_before = models.BigIntegerField(null=True)
     row_before = models.JSONField(null=True)
     enabled_before = models.BooleanField(null=True)
     last_run_at_before = InstantField(null=True)

@@ -32,7 +32,7 @@ _INSTANTS: Final = ("start_time", "expires")
 _KINDS: Final = tuple(column for column, _ in kinds.MODELS.values())
 _WRITTEN: Final = (*_PLAIN_FIELDS, *JSON_FIELDS, *_KINDS, "enabled", "date_changed")
 _FEW: Final = 500
-"""Up to how many names are asked for by name; more are picked from all rows."""
+"""Up to how many names or keys are asked for one by one; more are picked from all rows."""
 
 
 def periodic_tasks(alias: str, names: Collection[str]) -> dict[EntryName, PeriodicTask]:
@@ -41,6 +41,14 @@ def periodic_tasks(alias: str, names: Collection[str]) -> dict[EntryName, Period
     if len(names) <= _FEW:
         query = query.filter(name__in=names)
     return {EntryName(row.name): row for row in with_schedules(query) if row.name in names}
+
+
+def of_keys(alias: str, keys: Collection[int]) -> list[PeriodicTask]:
+    """The rows of these primary keys that there are, with their schedules."""
+    query = PeriodicTask.objects.using(alias)
+    if len(keys) <= _FEW:
+        query = query.filter(pk__in=keys)
+    return [row for row in with_schedules(query) if row.pk in keys]
 
 
 def with_schedules(query: QuerySet[PeriodicTask]) -> list[PeriodicTask]:

@@ -19,6 +19,7 @@ class Migration(migrations.Migration):
                 ("options", models.JSONField(default=dict)),
                 ("relative", models.BooleanField(default=False)),
                 ("row", models.JSONField(default=dict)),
+                ("key_before", models.BigIntegerField(null=True)),
                 ("row_before", models.JSONField(null=True)),
                 ("enabled_before", models.BooleanField(null=True)),
                 ("last_run_at_before", models.DateTimeField(null=True)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
@@ -20,6 +20,9 @@ from cutover.models import CarriedEntry
 from cutover.phases.context import Context
 from cutover.phases.state import outages
 from cutover.types import EntryName
+
+SNAPSHOT: Final = ("key_before", "enabled_before", "last_run_at_before", "row_before")
+"""How a row stood before the switch: the columns of ``CarriedEntry`` that are null as long as there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +40,28 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """The carried entries, and the rows of their names that there are."""
+    """The carried entries, and the rows of their names that there are.
+
+    ``renamed``: the rows that the snapshot knows by such a name, and that have one now which is not carried. Where
+    another row has taken the old name since, that is the carried one: everything else goes by the name.
+    """
 
     entries: list[CarriedEntry]
     rows: Mapping[EntryName, PeriodicTask]
+    renamed: Mapping[EntryName, PeriodicTask]
 
 
 def read(context: Context) -> Present:
     """What is carried, as it is now."""
     with outages(context.alias):
-        entries = list(CarriedEntry.objects.using(context.alias))
-        return Present(entries, rows.periodic_tasks(context.alias, {EntryName(entry.name) for entry in entries}))
+        return _present(context.alias, list(CarriedEntry.objects.using(context.alias)))
+
+
+def _present(alias: str, entries: list[CarriedEntry]) -> Present:
+    named = rows.periodic_tasks(alias, {EntryName(entry.name) for entry in entries})
+    keys = {entry.key_before: EntryName(entry.name) for entry in entries if entry.key_before is not None}
+    lost = keys.keys() - {row.pk for row in named.values()}
+    return Present(entries, named, {keys[row.pk]: row for row in rows.of_keys(alias, lost)})
 
 
 def edits(present: Present, switched: bool = False) -> list[Edit]:
@@ -55,15 +69,17 @@ def edits(present: Present, switched: bool = False) -> list[Edit]:
 
     ``switched``: the database side has sent the rows, so that each one that is disabled was disabled by somebody.
     """
-    found = (_edits(entry, present.rows.get(EntryName(entry.name)), switched) for entry in present.entries)
-    return [edit for edits_of_one in found for edit in edits_of_one]
+    return [edit for entry in present.entries for edit in _edits(entry, present, switched)]
 
 
-def _edits(entry: CarriedEntry, row: PeriodicTask | None, switched: bool) -> list[Edit]:
+def _edits(entry: CarriedEntry, present: Present, switched: bool) -> list[Edit]:
     name = EntryName(entry.name)
+    renamed = present.renamed.get(name)
+    row = present.rows.get(name, renamed)
     if row is None:
         return [Edit(name, "row", "deleted", "present")]
-    found = [Edit(name, field, *values) for field, values in rows.differing(_expected(entry), row).items()]
+    found = [Edit(name, "row", f"renamed to {renamed.name}", "present")] if renamed is not None else []
+    found += [Edit(name, field, *values) for field, values in rows.differing(_expected(entry), row).items()]
     if switched and not row.enabled and not row.one_off:  # one that is sent once is disabled by that
         found.append(Edit(name, "enabled", False, True))
     if row.enabled and entry.enabled_before is None:
@@ -85,11 +101,12 @@ def keep_snapshot(context: Context) -> int:
         standing = rows.periodic_tasks(context.alias, {entry.name for entry in bare})
         for entry in bare:
             row = standing.get(EntryName(entry.name))
+            entry.key_before = row.pk if row is not None else None
             entry.enabled_before = row.enabled if row is not None else False
             entry.last_run_at_before = instant(row.last_run_at) if row is not None and row.last_run_at else None
             if row is not None and rows.differing(rows.recorded(entry.row), row):
                 entry.row_before = rows.record(rows.values_of(row))
-        bulk.update(context.alias, bare, ("enabled_before", "last_run_at_before", "row_before"))
+        bulk.update(context.alias, bare, SNAPSHOT)
     return len(bare)
 
 
@@ -110,27 +127,36 @@ def enable(context: Context) -> int:
 def restore(context: Context, drop_edits: bool = False) -> int:
     """Put every carried row back as the snapshot has it, and forget the snapshot; returns how many rows there were.
 
-    That is its ``enabled`` and last run; with ``drop_edits`` also every field that was edited since, and a deleted row.
+    That is its ``enabled`` and last run; with ``drop_edits`` also every field that was edited since, a name that is not
+    taken, and a deleted row. A row that keeps another name is disabled, however it stood: the next phase 3 enables the
+    row of the carried name, and two would send one job.
     """
     with outages(context.alias), transaction.atomic(using=context.alias):
         query = CarriedEntry.objects.using(context.alias).filter(enabled_before__isnull=False).select_for_update()
         kept = {EntryName(entry.name): entry for entry in query}
         if not kept:
             return 0
+        present = _present(context.alias, list(kept.values()))
         if drop_edits:
-            _drop_edits(context.alias, kept)
-        standing = rows.periodic_tasks(context.alias, kept.keys())
-        for name, row in standing.items():
+            _drop_edits(context.alias, kept, present)
+            present = _present(context.alias, present.entries)
+        standing = [*present.rows.items(), *present.renamed.items()]
+        for name, row in standing:
             last = kept[name].last_run_at_before
-            row.enabled, row.last_run_at = kept[name].enabled_before, stored(last) if last else None
-        bulk.update(context.alias, list(standing.values()), ("enabled", "last_run_at"))
-        CarriedEntry.objects.using(context.alias).update(enabled_before=None, last_run_at_before=None, row_before=None)
+            row.enabled = kept[name].enabled_before and row.name == name
+            row.last_run_at = stored(last) if last else None
+        bulk.update(context.alias, [row for _, row in standing], ("enabled", "last_run_at"))
+        CarriedEntry.objects.using(context.alias).update(**dict.fromkeys(SNAPSHOT))
         PeriodicTasks.update_changed()
     return len(standing)
 
 
-def _drop_edits(alias: str, kept: Mapping[EntryName, CarriedEntry]) -> None:
-    standing = rows.periodic_tasks(alias, kept.keys())
+def _drop_edits(alias: str, kept: Mapping[EntryName, CarriedEntry], present: Present) -> None:
+    back = {name: row for name, row in present.renamed.items() if name not in present.rows}
+    for name, row in back.items():
+        row.name = name
+    bulk.update(alias, list(back.values()), ("name",))
+    standing = {**present.rows, **back}
     wanted = {name: _expected(entry) for name, entry in kept.items()}
     edited = [(row, wanted[name]) for name, row in standing.items() if rows.differing(wanted[name], row)]
     deleted = [wanted[name] for name in kept if name not in standing]

@@ -125,7 +125,7 @@ def same_parity(context: Context, accept_edits: bool = False) -> list[Check]:
     found = _differences(context, present)
     edits = carried.edits(present)
     apart = {difference.entry for difference in found}
-    grave = [edit for edit in edits if edit.entry in apart or edit.field == "enabled"]
+    grave = [edit for edit in edits if edit.entry in apart or edit.field in {"enabled", "row"}]
     taken = {edit.entry for edit in grave} if accept_edits else set()
     taken -= {edit.entry for edit in grave if edit.field == "row"}
     checks = [] if not edits else [_edited(edits, {edit.entry for edit in grave}, taken)]

@@ -95,18 +95,19 @@ def _forced(check: Check) -> Check:
 
 def _restore(context: Context, journal: Journal, drop_edits: bool, switched: bool) -> list[str]:
     """Put the rows back; returns what to say about edits since phase 3."""
-    found = carried.edits(carried.read(context), switched)
+    present = carried.read(context)
+    found = carried.edits(present, switched)
     with journal.step(NAME, "restore"):
         carried.restore(context, drop_edits)
         approval.forget(context)
     if not found:
         return []
+    heading = "Edited since phase 3, and kept: the code side sends as the code says, phase3 will ask about them."
     if drop_edits:
-        return ["Edited since phase 3, and put back (--drop-edits):", *_told(found)]
-    return [
-        "Edited since phase 3, and kept: the code side sends as the code says, phase3 will ask about them.",
-        *_told(found),
-    ]
+        heading = "Edited since phase 3, and put back (--drop-edits):"
+    names = [row.name for name, row in present.renamed.items() if name in present.rows or not drop_edits]
+    stay = [f"Left under a new name and disabled, for the cutover goes by the old one: {', '.join(names)}."]
+    return [heading, *_told(found), *(stay if names else [])]
 
 
 def _told(found: list[carried.Edit]) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from cutover.models import CarriedEntry, Cutover
-from cutover.phases import phase2, phase3, rollback, state
+from cutover.phases import carried, phase2, phase3, rollback, state
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome, Report
 from cutover.types import Side
@@ -113,6 +113,66 @@ def test_edits_since_the_switch_are_put_back_where_the_operator_says_so_and_the_
     with beat(Side.CODE), beat(Side.DATABASE):
         assert phase3.run(context()).outcome is Outcome.DONE
         assert rollback.run(context()).outcome is Outcome.DONE
+
+
+def rename(context: Context, taken: bool = False) -> PeriodicTask:
+    """Rename the row of ``hourly``; ``taken``: a copy of it gets the old name. Returns the renamed row."""
+    renamed, copy = row(context, "hourly"), row(context, "hourly")
+    renamed.name, copy.pk = "each hour", None
+    renamed.save(using=context.alias)
+    if taken:
+        copy.save(using=context.alias)
+    return renamed
+
+
+def enabled(context: Context) -> list[str]:
+    tasks = PeriodicTask.objects.using(context.alias).filter(enabled=True)
+    return sorted(tasks.values_list("name", flat=True))
+
+
+@pytest.mark.parametrize("drop_edits", [False, True])
+def test_a_renamed_row_is_found_again_and_its_job_is_never_sent_by_two_rows(
+    context: Surroundings, beat: Beats, drop_edits: bool
+) -> None:
+    last_run_at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    edit(context(), "hourly", enabled=True, last_run_at=last_run_at)
+    with beat(Side.CODE), beat(Side.DATABASE):
+        assert phase3.run(context(), accept_edits=True).outcome is Outcome.DONE
+        edit(context(), "hourly", last_run_at=None)
+        renamed = rename(context())
+        back = rollback.run(context(), drop_edits=drop_edits)
+        assert back.outcome is Outcome.DONE
+        stands = row(context(), "hourly" if drop_edits else "each hour")
+        assert (stands.pk, stands.enabled, stands.last_run_at) == (renamed.pk, drop_edits, last_run_at)
+        assert phase2.run(context(), adopt=True).outcome in {Outcome.DONE, Outcome.ALREADY}
+        assert phase3.run(context()).outcome is Outcome.DONE
+        assert enabled(context()) == ["hourly", "ticking", "yearly"]
+    said = "\n".join(back.lines)
+    assert "hourly: row was 'present', is 'renamed to each hour'" in said
+    assert ("disabled, for the cutover goes by the old one: each hour" in said) is not drop_edits
+
+
+def test_a_renamed_row_whose_old_name_is_taken_is_left_disabled(context: Surroundings, beat: Beats) -> None:
+    with beat(Side.CODE), beat(Side.DATABASE):
+        assert phase3.run(context()).outcome is Outcome.DONE
+        renamed = rename(context(), taken=True)
+        back = rollback.run(context(), drop_edits=True)
+        assert enabled(context()) == []
+        assert "disabled, for the cutover goes by the old one: each hour" in "\n".join(back.lines)
+        assert row(context(), "each hour").pk == renamed.pk
+        assert phase3.run(context()).outcome is Outcome.DONE
+        assert enabled(context()) == ["hourly", "ticking", "yearly"]
+
+
+def test_an_unfinished_switch_is_not_taken_up_over_a_renamed_row(context: Surroundings, beat: Beats) -> None:
+    carried.keep_snapshot(context())
+    carried.enable(context())
+    rename(context(), taken=True)
+    with beat(Side.CODE), beat(Side.DATABASE):
+        assert "edited rows" in crosses(phase3.run(context(), accept_edits=True))
+        assert rollback.run(context()).outcome is Outcome.DONE
+        assert enabled(context()) == []
+        assert phase3.run(context()).outcome is Outcome.DONE
 
 
 def test_rows_that_are_not_part_of_it_are_never_touched(context: Surroundings, beat: Beats) -> None:
