@@ -20,7 +20,7 @@ from cutover.conf import CatchUpRule
 from cutover.events import Event, tell
 from cutover.models import NAME_LENGTH
 from cutover.slots import Owed, Standing, Timetable
-from cutover.types import CatchUp, EntryName
+from cutover.types import UNLIMITED, CatchUp, EntryName, Limits
 
 _INSTANT: Final = dt.timedelta(microseconds=1)
 _ASK_AGAIN: Final = dt.timedelta(minutes=1)
@@ -29,14 +29,6 @@ _A_MOMENT: Final = dt.timedelta(seconds=1)
 """When one is asked that failed to answer before, and answers now that nothing is due yet."""
 _SLACK: Final = 100
 """How many events of earlier turns a small agenda may keep."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """From when on (inclusive) and until when (exclusive) an entry may be sent at all; None for no limit."""
-
-    not_before: dt.datetime | None = None
-    not_after: dt.datetime | None = None
 
 
 @dataclass(slots=True)
@@ -87,6 +79,10 @@ class Agenda:
         """What each entry's schedule means, as the ledger remembers it."""
         return {name: item.fingerprint for name, item in self._items.items()}
 
+    def limits(self) -> dict[EntryName, Limits]:
+        """The limits of each entry that has any."""
+        return {name: item.limits for name, item in self._items.items() if item.limits != UNLIMITED}
+
     def load(
         self, entries: Mapping[EntryName, tuple[ScheduleEntry, CatchUpRule, Limits]], now: dt.datetime
     ) -> Set[EntryName]:
@@ -101,7 +97,7 @@ class Agenda:
             try:
                 if len(name) > NAME_LENGTH:
                     raise ValueError(f"its name is longer than {NAME_LENGTH} characters")
-                fingerprint = limited(slots.fingerprint(entry.schedule), limits)
+                fingerprint = slots.fingerprint(entry.schedule)
                 table = slots.timetable(entry.schedule)
             except Exception as exc:  # a schedule of the project's own making; the others must go on
                 tell(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {exc}")
@@ -208,12 +204,6 @@ def _owed(item: _Item, now: dt.datetime, prompt: dt.timedelta) -> Owed:
         return slots.owed(item.table, standing, now, rule.policy, rule.window, prompt)
     # It may be sent no more: what fell due before its end and was not sent then is missed, however young.
     return slots.owed(item.table, standing, end - _INSTANT, CatchUp.NONE, rule.window, -_INSTANT)
-
-
-def limited(fingerprint: str, limits: Limits) -> str:
-    """The fingerprint of a schedule within limits: another one once these are moved, so that nothing older is owed."""
-    said = [f"{word} {at.isoformat()}" for word, at in (("from", limits.not_before), ("to", limits.not_after)) if at]
-    return " ".join([fingerprint, *said])
 
 
 def within(limits: Limits, standing: Standing, table: Timetable) -> Standing:

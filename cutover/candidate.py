@@ -15,14 +15,14 @@ from typing import Final, Protocol
 from celery.beat import ScheduleEntry
 
 from cutover import clock
-from cutover.agenda import Agenda, Limits
+from cutover.agenda import Agenda
 from cutover.conf import CatchUpRule, Config
 from cutover.dispatcher import Dispatcher
 from cutover.elector import Elector, News
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, tell
 from cutover.ledger import Ledger
-from cutover.types import EntryName, Identity, Side, Term
+from cutover.types import EntryName, Identity, Limits, Side, Term
 
 LOOK_EVERY_S: Final = 2.0
 """How often the fence, the schedule and the ledger are looked at when nobody says that they have changed."""
@@ -184,7 +184,9 @@ class Candidate:
             # So that nothing but the ledger's changes is left to be done by who takes office.
             known = self._ledger.entries.version()
             if known != self._settled_version:
-                self._agenda.settle({}, self._ledger.entries.owed_alike(self._agenda.fingerprints()))
+                self._agenda.settle(
+                    {}, self._ledger.entries.owed_alike(self._agenda.fingerprints(), self._agenda.limits())
+                )
                 self._settled_version = known
         self._warm = True
         self._elector.describe(warm=True, schedule_version=self._source.version(), entries=len(self._agenda))
@@ -213,10 +215,10 @@ class Candidate:
         """Learn since when each entry of the schedule is owed its slots; False when fenced."""
         if self._settled:
             return True
-        source, fingerprints = self._source, self._agenda.fingerprints()
+        source, fingerprints, limits = self._source, self._agenda.fingerprints(), self._agenda.limits()
         foreign = self._agenda.unknown(source.runs())
         made = self._agenda.since_last(source.made())
-        owed_from = self._ledger.entries.owed_from(term, fingerprints, source.records(), made, foreign)
+        owed_from = self._ledger.entries.owed_from(term, fingerprints, source.records(), made, foreign, limits)
         if owed_from is None:
             return False
         self._agenda.settle({}, owed_from)

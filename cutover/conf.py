@@ -120,7 +120,7 @@ def _switch(name: str, value: Any) -> bool:
 
 
 def _names(name: str, value: Any) -> frozenset[str]:
-    if isinstance(value, str) or not all(isinstance(v, str) for v in value):
+    if not isinstance(value, (list, tuple, set, frozenset)) or not all(isinstance(v, str) for v in value):
         raise ConfigurationError(f"CUTOVER[{name!r}] must be a list of task names.")
     return frozenset(value)
 

@@ -13,9 +13,11 @@ from django.db.models import Count, QuerySet
 from cutover import bulk, clock, models
 from cutover.database import Database
 from cutover.fence import Fence
-from cutover.types import EntryName, Term
+from cutover.types import UNLIMITED, EntryName, Limits, Term
 
 NONE: Final[Mapping[EntryName, dt.datetime]] = MappingProxyType({})
+NO_LIMITS: Final[Mapping[EntryName, Limits]] = MappingProxyType({})
+_INSTANT: Final = dt.timedelta(microseconds=1)
 _FEW: Final = 100
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _CLOCKS_APART: Final = dt.timedelta(minutes=1)
@@ -29,6 +31,13 @@ class _Known:
     fingerprint: str
     owed_from: dt.datetime
     active: bool = True
+    not_before: dt.datetime | None = None
+    not_after: dt.datetime | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """Its start and end."""
+        return Limits(self.not_before, self.not_after)
 
 
 class Entries:
@@ -49,22 +58,24 @@ class Entries:
         records: Mapping[EntryName, dt.datetime],
         made: Mapping[EntryName, dt.datetime] = NONE,
         foreign: Mapping[EntryName, dt.datetime] = NONE,
+        limits: Mapping[EntryName, Limits] = NO_LIMITS,
     ) -> dict[EntryName, dt.datetime] | None:
         """Since when slots are owed to each entry of the schedule; remembers entries that are new, changed or gone.
 
         An entry that is new, is there again, or has another schedule than before is owed nothing from before now; a new
         one starts from its own old record in ``records`` where it has one, and one that falls due once is owed since it
-        was ``made``. One that stays is owed nothing up to a last run by another beat (``foreign``). None when fenced.
+        was ``made``. One that stays is owed nothing up to a last run by another beat (``foreign``), nor what lay
+        outside its ``limits`` before they were moved. None when fenced.
         """
         now = clock.now()
         with self._database.transaction():
             if not self._fence.admits(term):
                 return None
             self._learn()
-            changes = dict(_entry_changes(self._known, fingerprints, records, made, foreign, now))
+            changes = dict(_entry_changes(self._known, fingerprints, limits, records, made, foreign, now))
             changed = [models.Entry(name=n, changed_at=now, **asdict(known)) for n, known in changes.items()]
             bulk.insert(self._alias, [entry for entry in changed if entry.name not in self._known])
-            fields = ("fingerprint", "active", "owed_from", "changed_at")
+            fields = ("fingerprint", "active", "owed_from", "not_before", "not_after", "changed_at")
             bulk.update(self._alias, [entry for entry in changed if entry.name in self._known], fields)
         self._known.update(changes)
         self._version += bool(changes)
@@ -76,12 +87,17 @@ class Entries:
             self._learn()
         return self._version
 
-    def owed_alike(self, fingerprints: Mapping[EntryName, str]) -> dict[EntryName, dt.datetime]:
+    def owed_alike(
+        self, fingerprints: Mapping[EntryName, str], limits: Mapping[EntryName, Limits] = NO_LIMITS
+    ) -> dict[EntryName, dt.datetime]:
         """Since when slots are owed to those entries that the ledger was known to have with the same schedule."""
         return {
             name: known.owed_from
             for name, fingerprint in fingerprints.items()
-            if (known := self._known.get(name)) is not None and known.active and known.fingerprint == fingerprint
+            if (known := self._known.get(name)) is not None
+            and known.active
+            and known.fingerprint == fingerprint
+            and known.limits == limits.get(name, UNLIMITED)
         }
 
     def _learn(self) -> None:
@@ -98,7 +114,7 @@ class Entries:
         since = max(self._changes, default=_EPOCH) - _CLOCKS_APART
         changes = dict(rows.filter(changed_at__gt=since).values_list("changed_at").annotate(Count("pk")).order_by())
         unknown = [at for at, count in changes.items() if self._changes.get(at) != count]
-        columns = ("name", "fingerprint", "owed_from", "active")
+        columns = ("name", "fingerprint", "owed_from", "active", "not_before", "not_after")
         if len(unknown) > _FEW:
             unread = rows.filter(changed_at__gt=since)
         else:
@@ -120,6 +136,7 @@ class Entries:
 def _entry_changes(
     known: Mapping[EntryName, _Known],
     fingerprints: Mapping[EntryName, str],
+    limits: Mapping[EntryName, Limits],
     records: Mapping[EntryName, dt.datetime],
     made: Mapping[EntryName, dt.datetime],
     foreign: Mapping[EntryName, dt.datetime],
@@ -128,14 +145,24 @@ def _entry_changes(
     """What the ledger is to know of the entries that are new, changed, there again, or gone."""
     for name, fingerprint in fingerprints.items():
         before, since = known.get(name), min(made.get(name, now), now)
+        limit = asdict(limits.get(name, UNLIMITED))
         if before is None:
-            yield name, _Known(fingerprint, min(records.get(name, since), now))
+            yield name, _Known(fingerprint, min(records.get(name, since), now), **limit)
         elif before.fingerprint != fingerprint:
-            yield name, _Known(fingerprint, since)
+            yield name, _Known(fingerprint, since, **limit)
         elif not before.active:
-            yield name, _Known(fingerprint, now)
+            yield name, _Known(fingerprint, now, **limit)
+        elif asdict(before.limits) != limit:
+            yield name, replace(before, owed_from=_once_moved(before, now), **limit)
         elif before.owed_from < (run_at := foreign.get(name, before.owed_from)) <= now:
             yield name, replace(before, owed_from=run_at)
     for name, before in known.items():
         if before.active and name not in fingerprints:
             yield name, replace(before, active=False)
+
+
+def _once_moved(before: _Known, now: dt.datetime) -> dt.datetime:
+    """Since when an entry is owed its slots whose limits are others now: what lay outside the old ones it is not."""
+    if not before.limits.admit(now):
+        return now
+    return before.owed_from if before.not_before is None else max(before.owed_from, before.not_before - _INSTANT)

@@ -11,7 +11,7 @@ from django.db import models
 
 from cutover import process
 from cutover.fields import InstantField
-from cutover.types import Side, SlotState
+from cutover.types import Limits, Side, SlotState
 
 SIDES = [(side.value, side.value) for side in Side]
 NAME_LENGTH = 200
@@ -64,10 +64,15 @@ class Term(models.Model):
 
 
 class Entry(models.Model):
-    """What is owed to one schedule entry: nothing that fell due at or before ``owed_from``."""
+    """What is owed to one schedule entry: nothing that fell due at or before ``owed_from``.
+
+    ``not_before`` and ``not_after``: the start and end of its row, where that has them.
+    """
 
     name = models.CharField(max_length=NAME_LENGTH, primary_key=True)
     fingerprint = models.TextField()
+    not_before = InstantField(null=True)
+    not_after = InstantField(null=True)
     owed_from = InstantField()
     active = models.BooleanField(default=True)
     changed_at = InstantField(db_index=True)
@@ -78,6 +83,11 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def limits(self) -> Limits:
+        """Its start and end."""
+        return Limits(self.not_before, self.not_after)
 
 
 class Slot(models.Model):

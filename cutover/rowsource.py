@@ -14,7 +14,6 @@ from django.db.models import QuerySet
 from django_celery_beat.models import PeriodicTask
 
 from cutover import beside, conf, kinds
-from cutover.agenda import Limits
 from cutover.candidate import Entries
 from cutover.conf import CatchUpRule, Config
 from cutover.database import Database
@@ -22,7 +21,7 @@ from cutover.events import Event, tell
 from cutover.fields import instant
 from cutover.models import CarriedEntry
 from cutover.rows import with_schedules
-from cutover.types import EntryName
+from cutover.types import EntryName, Limits
 
 _WATCHED: Final = (
     *("pk", "name", "task", "args", "kwargs", "queue", "exchange", "routing_key", "headers", "priority"),

@@ -28,7 +28,6 @@ from django_celery_beat.schedulers import DatabaseScheduler as StockDatabaseSche
 from kombu.exceptions import ChannelError
 
 from cutover import clock, conf, project, rowsource, shelf
-from cutover.agenda import Limits
 from cutover.candidate import Candidate, Entries
 from cutover.connections import redis_client
 from cutover.database import Database
@@ -39,7 +38,8 @@ from cutover.fields import instant, stored
 from cutover.lease import Lease
 from cutover.ledger import Ledger
 from cutover.shadow import Shadow
-from cutover.types import EntryName, HolderId, Identity, Side
+from cutover.slots import fingerprint
+from cutover.types import UNLIMITED, EntryName, HolderId, Identity, Side
 
 BROKER_TRIES: Final = 2
 """How often a broker connection is tried before the slot is left to the sweep; stock beat waits minutes here."""
@@ -205,7 +205,7 @@ class CodeScheduler(Leased, PersistentScheduler):
             return None
         self._loaded = True
         config, deadline = conf.load(), self.app.conf.beat_cron_starting_deadline
-        return {EntryName(n): (e, rowsource.rule(config, n, deadline), Limits()) for n, e in self.data.items()}
+        return {EntryName(n): (e, rowsource.rule(config, n, deadline), UNLIMITED) for n, e in self.data.items()}
 
     def version(self) -> str:
         """See ``candidate.Source``."""
@@ -243,7 +243,7 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
     def setup_schedule(self) -> None:
         """Nothing is written: the rows are the master."""
         self._schedule: dict[str, ScheduleEntry] = {}
-        self._stand_since: dict[EntryName, tuple[dt.datetime, dt.datetime]] = {}
+        self._stand_since: dict[EntryName, tuple[str, dt.datetime]] = {}
 
     @property
     def schedule(self) -> dict[str, ScheduleEntry]:
@@ -300,15 +300,16 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
         """
         return {name: since for name, (_, since) in self._stand_since.items()}
 
-    def _standing_since(self) -> dict[EntryName, tuple[dt.datetime, dt.datetime]]:
-        """Each clocked row's last saving, and since when it may stand."""
+    def _standing_since(self) -> dict[EntryName, tuple[str, dt.datetime]]:
+        """What each clocked row says, its time and when it was saved, and since when it may say so."""
         found = {}
         for name, entry in self._schedule.items():
             if entry.model.clocked_id:
                 saved_at = instant(entry.model.date_changed)
+                stands = f"{fingerprint(entry.schedule)} {saved_at}"
                 before = self._stand_since.get(EntryName(name))
-                since = before[1] if before and before[0] == saved_at else max(saved_at, self._looked_at or saved_at)
-                found[EntryName(name)] = saved_at, since
+                since = before[1] if before and before[0] == stands else max(saved_at, self._looked_at or saved_at)
+                found[EntryName(name)] = stands, since
         return found
 
     def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:

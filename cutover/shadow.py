@@ -16,11 +16,11 @@ from django.db import IntegrityError
 from django.db.models import Max
 
 from cutover import bulk, clock
-from cutover.agenda import Agenda, Limits
+from cutover.agenda import Agenda
 from cutover.conf import CatchUpRule
 from cutover.database import Database
 from cutover.models import Entry, ShadowRun, ShadowSlot, Slot
-from cutover.types import EntryName, HolderId
+from cutover.types import EntryName, HolderId, Limits
 
 Load = Callable[[], dict[EntryName, tuple[ScheduleEntry, CatchUpRule, Limits]]]
 

@@ -6,7 +6,7 @@ import datetime as dt
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 Epoch = NewType("Epoch", int)
 """Fencing token: rises with every leadership and with every switch of side. The first one is 1."""
@@ -112,3 +112,19 @@ class Term:
     epoch: Epoch
     side: Side
     holder: HolderId
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From when on (inclusive) and until when (exclusive) an entry may be sent at all; None for no limit."""
+
+    not_before: dt.datetime | None = None
+    not_after: dt.datetime | None = None
+
+    def admit(self, instant: dt.datetime) -> bool:
+        """Whether the entry may be sent at ``instant``."""
+        begun = self.not_before is None or self.not_before <= instant
+        return begun and (self.not_after is None or instant < self.not_after)
+
+
+UNLIMITED: Final = Limits()

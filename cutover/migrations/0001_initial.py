@@ -34,6 +34,8 @@ class Migration(migrations.Migration):
             fields=[
                 ("name", models.CharField(max_length=200, primary_key=True, serialize=False)),
                 ("fingerprint", models.TextField()),
+                ("not_before", models.DateTimeField(null=True)),
+                ("not_after", models.DateTimeField(null=True)),
                 ("owed_from", models.DateTimeField()),
                 ("active", models.BooleanField(default=True)),
                 ("changed_at", models.DateTimeField(db_index=True)),

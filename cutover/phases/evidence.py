@@ -19,13 +19,13 @@ from django.db.models import Max
 from django_celery_beat.models import PeriodicTask
 
 from cutover import beside, clock, models
-from cutover.agenda import Limits, limited, within
+from cutover.agenda import within
 from cutover.fields import instant
 from cutover.phases.context import Context
 from cutover.phases.state import outages
 from cutover.rows import with_schedules
 from cutover.slots import Standing, Timetable, fingerprint, timetable
-from cutover.types import EntryName, SlotState
+from cutover.types import UNLIMITED, EntryName, Limits, SlotState
 
 PATIENCE: Final = dt.timedelta(minutes=1)
 """How long a slot may stay claimed, or published and ready to run, before that it is not run counts against it."""
@@ -86,8 +86,8 @@ def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence
             found[EntryName(slot.entry)][slot.due_at] = slot
     evidence = Evidence(delays={name: each.options for name, each in kept.items()})
     for name, schedule in sorted(rows.items()):
-        entry, limit = entries.get(name), limits.get(name, Limits())
-        if entry is None or entry.fingerprint != limited(fingerprint(schedule), limit):
+        entry, limit = entries.get(name), limits.get(name) or UNLIMITED
+        if entry is None or (entry.fingerprint, entry.limits) != (fingerprint(schedule), limit):
             evidence.unproven.append(name)  # added or edited a moment ago: the leader has not read it yet
             for slot in found[name].values():
                 _judge(evidence, name, slot)
@@ -151,7 +151,8 @@ def _prove(
     if not expected:
         evidence.unproven.append(name)
     for due_at, slot in found.items():
-        if due_at <= standing.owed_from:  # of a schedule that it had before: what became of it counts all the same
+        # Of a schedule or an end that it had before: what became of it counts all the same.
+        if due_at <= standing.owed_from or not limit.admit(due_at):
             _judge(evidence, name, slot)
         elif due_at not in expected:
             said = f"is no slot of the entry's schedule; {slot.reason or f'claimed under epoch {slot.epoch}'}"
@@ -179,8 +180,10 @@ def _judge(evidence: Evidence, name: EntryName, slot: models.Slot) -> None:
 
 
 def _ready_at(slot: models.Slot, options: Mapping[str, Any]) -> dt.datetime:
-    """When a worker may start the slot's message at the earliest."""
-    sent_at: dt.datetime = slot.published_at or slot.claimed_at
+    """When a worker may start the slot's message at the earliest; of one not published yet, when it was claimed."""
+    claimed_at: dt.datetime = slot.claimed_at
+    if slot.published_at is None:
+        return claimed_at
     eta = options.get("eta")
-    waited = sent_at + dt.timedelta(seconds=options.get("countdown") or 0)
+    waited: dt.datetime = slot.published_at + dt.timedelta(seconds=options.get("countdown") or 0)
     return max(waited, instant(eta)) if isinstance(eta, dt.datetime) else waited

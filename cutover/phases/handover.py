@@ -61,9 +61,10 @@ def wait_until_loaded(context: Context) -> bool:
     return bool(context.wait_for(look, context.config.takeover_timeout, "a database-side beat to load the rows"))
 
 
-def switch(context: Context, to: Side) -> None:
+def switch(context: Context, to: Side, is_back: bool = False) -> None:
     """Make ``to`` the active side, in one commit with the record of it; then tell Redis.
 
+    ``is_back``: from a switch that found no leader. Phase 4 then proves on from phase 3's own one.
     From that commit on the other side's claims are refused. Redis only hurries the beats: they see it by themselves.
     """
     with outages(context.alias), transaction.atomic(using=context.alias):
@@ -72,9 +73,8 @@ def switch(context: Context, to: Side) -> None:
         if before is not to:
             record = Cutover.objects.using(context.alias).filter(id=1)
             record.update(switch_epoch=epoch)
-            if to is Side.DATABASE:
-                # A rollback that finds no leader switches back: phase 4 proves on from phase 3's own switch.
-                record.filter(phase__lt=3).update(switched_at=context.ledger.fence.read().switched_at)
+            if to is Side.DATABASE and not is_back:
+                record.update(switched_at=context.ledger.fence.read().switched_at)
     if before is not to:
         tell(Event.SIDE_SWITCHED, side=to.value, epoch=int(epoch))
     try:
@@ -97,7 +97,7 @@ def hand_over(context: Context, journal: Journal, phase: str, to: Side, alone: b
                 raise PhaseFailed(f"no beat of the {to} side led in time")
     except PhaseFailed as exc:
         with journal.step(phase, "switch back"):
-            switch(context, to.other)
+            switch(context, to.other, is_back=True)
         raise PhaseFailed(
             f"No beat of the {to} side led within {context.config.takeover_timeout.total_seconds():g} s. "
             f"The {to.other} side is active again. Look at the log of the {to}-side beat."

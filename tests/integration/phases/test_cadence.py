@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from celery.beat import Scheduler
 from django.db import connections
+from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover import clock
 from cutover.elector import News
@@ -86,3 +87,36 @@ def switch(side: Side, context: Callable[[], Context]) -> None:
     """As an operator does it between two lives, when nobody stands by."""
     report = phase3.run(context(), force=True) if side is Side.DATABASE else rollback.run(context(), force=True)
     assert report.outcome is Outcome.DONE, report
+
+
+@pytest.mark.parametrize("when", ["before phase 3", "before a rollback", "while nobody leads"])
+def test_an_end_that_is_far_away_is_no_other_schedule(
+    context: Callable[[], Context], alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """What fell due while nobody led is owed, whoever has put the row's end where it changes nothing."""
+    shifted = ShiftedClock(monkeypatch)
+    for phase in (phase1.run(context(), no_code_beat=True), phase2.run(context())):
+        assert phase.outcome is Outcome.DONE, phase
+    live(Side.CODE, tmp_path, alias)
+    end = clock.now() + 300 * DAY
+
+    def edit() -> None:
+        PeriodicTask.objects.using(alias).filter(name="daily").update(expires=end)
+        PeriodicTasks.update_changed()
+
+    if when == "before phase 3":
+        edit()
+    switched = phase3.run(context(), force=True, accept_edits=True)
+    assert switched.outcome is Outcome.DONE, switched
+    if when == "before a rollback":
+        edit()
+    if when != "before phase 3":
+        live(Side.DATABASE, tmp_path, alias)
+    shifted.ahead += DAY + dt.timedelta(minutes=5)
+    if when == "while nobody leads":
+        edit()
+    if when == "before a rollback":
+        assert rollback.run(context(), force=True).outcome is Outcome.DONE
+    live(Side.CODE if when == "before a rollback" else Side.DATABASE, tmp_path, alias)
+    connections.close_all()
+    assert Slot.objects.using(alias).filter(entry="daily").count() == 1

@@ -10,7 +10,6 @@ from celery.schedules import crontab
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from cutover import clock
-from cutover.agenda import Limits, limited
 from cutover.errors import PhaseFailed
 from cutover.models import CarriedEntry, Cutover, Entry, Fence, Slot
 from cutover.phases import carried, phase2, phase3, phase4, rollback, state
@@ -227,7 +226,9 @@ def test_outside_its_own_limits_a_row_is_owed_nothing(site: Site, limit: dict[st
     row = PeriodicTask.objects.using(site.alias).create(name="limited", task="t", interval=minutely, **limits)
     Entry.objects.using(site.alias).create(
         name="limited",
-        fingerprint=limited(fingerprint(row.schedule), Limits(limits.get("start_time"), limits.get("expires"))),
+        fingerprint=fingerprint(row.schedule),
+        not_before=limits.get("start_time"),
+        not_after=limits.get("expires"),
         owed_from=site.switched_at,
         changed_at=site.switched_at,
     )
@@ -247,14 +248,22 @@ def test_what_was_sent_before_an_end_was_set_into_the_past_counts_all_the_same(s
     site.send(*ALL)
     ended = site.slot(10).due_at
     PeriodicTask.objects.using(site.alias).filter(name="minutely").update(expires=ended)
-    every = PeriodicTask.objects.using(site.alias).get(name="minutely").schedule
     for noticed in (False, True):
         if noticed:
-            mark = limited(fingerprint(every), Limits(None, ended))
-            Entry.objects.using(site.alias).filter(name="minutely").update(fingerprint=mark, owed_from=clock.now())
+            Entry.objects.using(site.alias).filter(name="minutely").update(not_after=ended)
         report = site.prove(slots=MINUTES + 1)
         assert (report.outcome, report.data["failures"]) == (Outcome.INCONCLUSIVE, [])
         assert report.data["proven"] == MINUTES
+
+
+def test_an_end_that_is_far_away_hides_nothing_that_was_never_claimed(site: Site) -> None:
+    site.send(*[minute for minute in ALL if minute != 7])
+    end = clock.now().replace(microsecond=0) + dt.timedelta(days=300)
+    PeriodicTask.objects.using(site.alias).filter(name="minutely").update(expires=end)
+    Entry.objects.using(site.alias).filter(name="minutely").update(not_after=end)
+    report = site.prove()
+    assert report.outcome is Outcome.FAILED
+    assert findings(report, "failures") == [(site.slot(7).due_at.isoformat(), "was never claimed")]
 
 
 def test_a_message_that_is_to_wait_is_not_missed_while_it_does(site: Site) -> None:
@@ -270,9 +279,11 @@ def test_a_message_that_is_to_wait_is_not_missed_while_it_does(site: Site) -> No
     assert [due_at for due_at, _ in findings(site.prove(), "failures")] == [site.slot(7).due_at.isoformat()]
 
 
+@pytest.mark.parametrize("phase", [3, 2], ids=["phase 3 is done", "phase 3 was killed after its switch"])
 def test_a_rollback_that_finds_no_leader_forgets_nothing_of_what_was_missed(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: Site, monkeypatch: pytest.MonkeyPatch, phase: int
 ) -> None:
+    Cutover.objects.using(site.alias).update(phase=phase)
     site.send(*[minute for minute in ALL if minute != 7])
     site.ledger.claim(site.term, [], [Missed(site.slot(7), "older than the catch-up window")])
     for gate in ("standby", "standbys_loaded"):  # one that stood by a moment ago, and does not take over
@@ -282,6 +293,8 @@ def test_a_rollback_that_finds_no_leader_forgets_nothing_of_what_was_missed(
     with pytest.raises(PhaseFailed, match="database side is active again"):
         rollback.run(context)
     assert state.read(site.context()).side is Side.DATABASE
+    assert state.read(site.context()).switched_at == site.switched_at
+    Cutover.objects.using(site.alias).update(phase=3)
     report = site.prove()
     assert report.outcome is Outcome.FAILED
     assert [due_at for due_at, _ in findings(report, "failures")] == [site.slot(7).due_at.isoformat()]
