@@ -474,6 +474,19 @@ def test_a_clocked_row_that_is_enabled_after_its_time_is_not_sent(database_beat)
     assert not sent("off")
 
 
+def test_a_clocked_schedule_that_is_itself_moved_into_the_past_is_not_sent(database_beat):
+    clocked = ClockedSchedule.objects.create(clocked_time=clock.now() + HOUR)
+    row("moved", interval=None, clocked=clocked, one_off=True)
+    wait_until(lambda: Entry.objects.filter(name="moved").exists(), "it is noticed")
+    give_time(2.5, "the beat has looked since")
+    past = clock.now() - 30 * SECOND
+    ClockedSchedule.objects.filter(pk=clocked.pk).update(clocked_time=past)
+    PeriodicTasks.update_changed()
+    wait_until(lambda: f"{past:%Y-%m-%dT%H:%M}" in Entry.objects.get(name="moved").fingerprint, "the edit is noticed")
+    give_time(1, "it could have been sent", unless=lambda: sent("moved"))
+    assert not sent("moved")
+
+
 def test_what_a_row_sent_before_it_became_a_clocked_one_lies_before_what_it_is_owed(database_beat):
     changed = row("a")
     wait_until(lambda: len(sent("a")) > 1, "it was sent")

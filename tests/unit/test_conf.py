@@ -99,6 +99,7 @@ def test_a_release_label_is_cut_to_what_the_ledger_holds(loaded, monkeypatch):
         ({"CATCH_UP": []}, "must be 'latest' or 'none', not []"),
         ({"CATCH_UP_WINDOW": -1}, "must not be negative"),
         ({"RETENTION": HOUR}, "CUTOVER['RETENTION'] must be longer than"),
+        ({"SENT_BY_BEAT_ALONE": None}, "CUTOVER['SENT_BY_BEAT_ALONE'] must be a list of task names"),
         ({"ENTRIES": {"a": {"CATCH_UP_WINDOW": dt.timedelta(days=60)}}}, "window 60 days"),
         ({"ENTRIES": {"a": {"CATCH_UP_WINDOW": -1}}}, "must not be negative"),
         ({"ENTRIES": {"a": {"CATCHUP": "none"}}}, "CUTOVER['ENTRIES']['a'] has no setting 'CATCHUP'; did you mean"),

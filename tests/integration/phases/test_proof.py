@@ -279,6 +279,17 @@ def test_a_message_that_is_to_wait_is_not_missed_while_it_does(site: Site) -> No
     assert [due_at for due_at, _ in findings(site.prove(), "failures")] == [site.slot(7).due_at.isoformat()]
 
 
+def test_a_claim_that_was_never_published_is_not_one_of_a_message_that_waits(site: Site) -> None:
+    CarriedEntry.objects.using(site.alias).filter(name="minutely").update(options={"countdown": 86_400})
+    site.send(*ALL)
+    slot = site.slot(MINUTES - 3)
+    Slot.objects.using(site.alias).filter(due_at=slot.due_at).update(
+        state="claimed", published_at=None, run_started_at=None, claimed_at=slot.due_at
+    )
+    failed = dict(findings(site.prove(), "failures"))
+    assert failed[slot.due_at.isoformat()] == "claimed, not published"
+
+
 @pytest.mark.parametrize("phase", [3, 2], ids=["phase 3 is done", "phase 3 was killed after its switch"])
 def test_a_rollback_that_finds_no_leader_forgets_nothing_of_what_was_missed(
     site: Site, monkeypatch: pytest.MonkeyPatch, phase: int
