@@ -296,7 +296,8 @@ class Beat:
 
 @pytest.fixture
 def rows(transactional_db: None, valkey: Valkey) -> Iterator[None]:
-    """A project whose database side is active, with no row yet."""
+    """A project whose database side is active, with no row yet: the host's migrations make some."""
+    PeriodicTask.objects.all().delete()
     Fence.objects.update_or_create(id=1, defaults={"epoch": 0, "side": "database"})
     Cutover.objects.get_or_create(id=1)
     PeriodicTasks.objects.get_or_create(ident=1, defaults={"last_update": clock.now()})
