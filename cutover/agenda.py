@@ -213,7 +213,7 @@ def within(limits: Limits, standing: Standing, table: Timetable) -> Standing:
     """
     if limits.not_before is None or standing.owed_from >= limits.not_before:
         return standing
-    before = limits.not_before - _INSTANT
+    owed_from = limits.owed_from(standing.owed_from)
     if standing.last is None and (step := slots.interval(table)) is not None:
-        return Standing(limits.not_before - step, before)
-    return Standing(standing.last, max(standing.owed_from, before))
+        return Standing(limits.not_before - step, owed_from)
+    return Standing(standing.last, owed_from)

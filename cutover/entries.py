@@ -17,7 +17,6 @@ from cutover.types import UNLIMITED, EntryName, Limits, Term
 
 NONE: Final[Mapping[EntryName, dt.datetime]] = MappingProxyType({})
 NO_LIMITS: Final[Mapping[EntryName, Limits]] = MappingProxyType({})
-_INSTANT: Final = dt.timedelta(microseconds=1)
 _FEW: Final = 100
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _CLOCKS_APART: Final = dt.timedelta(minutes=1)
@@ -90,7 +89,7 @@ class Entries:
     def owed_alike(
         self, fingerprints: Mapping[EntryName, str], limits: Mapping[EntryName, Limits] = NO_LIMITS
     ) -> dict[EntryName, dt.datetime]:
-        """Since when slots are owed to those entries that the ledger was known to have with the same schedule."""
+        """Since when slots are owed to those entries that the ledger is known to have with this schedule and limits."""
         return {
             name: known.owed_from
             for name, fingerprint in fingerprints.items()
@@ -145,17 +144,19 @@ def _entry_changes(
     """What the ledger is to know of the entries that are new, changed, there again, or gone."""
     for name, fingerprint in fingerprints.items():
         before, since = known.get(name), min(made.get(name, now), now)
-        limit = asdict(limits.get(name, UNLIMITED))
+        limit = limits.get(name, UNLIMITED)
         if before is None:
-            yield name, _Known(fingerprint, min(records.get(name, since), now), **limit)
+            yield name, _Known(fingerprint, min(records.get(name, since), now), **asdict(limit))
         elif before.fingerprint != fingerprint:
-            yield name, _Known(fingerprint, since, **limit)
+            yield name, _Known(fingerprint, since, **asdict(limit))
         elif not before.active:
-            yield name, _Known(fingerprint, now, **limit)
-        elif asdict(before.limits) != limit:
-            yield name, replace(before, owed_from=_once_moved(before, now), **limit)
-        elif before.owed_from < (run_at := foreign.get(name, before.owed_from)) <= now:
-            yield name, replace(before, owed_from=run_at)
+            yield name, _Known(fingerprint, now, **asdict(limit))
+        else:
+            owed_from = before.owed_from if before.limits == limit else _once_moved(before, now)
+            if owed_from < (run_at := foreign.get(name, owed_from)) <= now:
+                owed_from = run_at
+            if (owed_from, limit) != (before.owed_from, before.limits):
+                yield name, replace(before, owed_from=owed_from, **asdict(limit))
     for name, before in known.items():
         if before.active and name not in fingerprints:
             yield name, replace(before, active=False)
@@ -163,6 +164,4 @@ def _entry_changes(
 
 def _once_moved(before: _Known, now: dt.datetime) -> dt.datetime:
     """Since when an entry is owed its slots whose limits are others now: what lay outside the old ones it is not."""
-    if not before.limits.admit(now):
-        return now
-    return before.owed_from if before.not_before is None else max(before.owed_from, before.not_before - _INSTANT)
+    return before.limits.owed_from(before.owed_from) if before.limits.admit(now) else now

@@ -37,18 +37,19 @@ _FEW: Final = 500
 
 def periodic_tasks(alias: str, names: Collection[str]) -> dict[EntryName, PeriodicTask]:
     """The rows of these names that there are, with their schedules."""
-    query = PeriodicTask.objects.using(alias)
-    if len(names) <= _FEW:
-        query = query.filter(name__in=names)
-    return {EntryName(row.name): row for row in with_schedules(query) if row.name in names}
+    return {EntryName(row.name): row for row in _chosen(alias, "name", names)}
 
 
 def of_keys(alias: str, keys: Collection[int]) -> list[PeriodicTask]:
     """The rows of these primary keys that there are, with their schedules."""
+    return _chosen(alias, "pk", keys)
+
+
+def _chosen(alias: str, column: str, values: Collection[Any]) -> list[PeriodicTask]:
     query = PeriodicTask.objects.using(alias)
-    if len(keys) <= _FEW:
-        query = query.filter(pk__in=keys)
-    return [row for row in with_schedules(query) if row.pk in keys]
+    if len(values) <= _FEW:
+        query = query.filter(**{f"{column}__in": values})
+    return [row for row in with_schedules(query) if getattr(row, column) in values]
 
 
 def with_schedules(query: QuerySet[PeriodicTask]) -> list[PeriodicTask]:

@@ -6,6 +6,8 @@ A change that goes past ``save()`` leaves no trace in ``PeriodicTasks``; so the 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from celery import Celery
@@ -45,6 +47,33 @@ def entries(app: Celery, query: QuerySet[PeriodicTask]) -> Entries:
             continue
         limits = Limits(_instant(row.start_time), _instant(row.expires))
         found[name] = (entry, rule(config, name, deadline_s), limits)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Clocked:
+    """A clocked row: its time, when it was saved, and since when it may stand as it does."""
+
+    clocked_time: dt.datetime
+    saved_at: dt.datetime
+    since: dt.datetime
+
+
+def clocked(
+    rows: Iterable[PeriodicTask], before: Mapping[EntryName, Clocked], looked_at: dt.datetime | None
+) -> dict[EntryName, Clocked]:
+    """The clocked ones of ``rows``: each stands since it was saved, but not since before the look that did not find it.
+
+    One that was enabled past ``save()``, or whose time was moved itself, tells when it was saved before that.
+    """
+    found = {}
+    for row in rows:
+        if row.clocked_id:
+            name, saved_at = EntryName(row.name), instant(row.date_changed)
+            now = Clocked(instant(row.clocked.clocked_time), saved_at, max(saved_at, looked_at or saved_at))
+            known = before.get(name)
+            stays = known is not None and (known.clocked_time, known.saved_at) == (now.clocked_time, now.saved_at)
+            found[name] = known if known is not None and stays else now
     return found
 
 

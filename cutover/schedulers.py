@@ -38,7 +38,6 @@ from cutover.fields import instant, stored
 from cutover.lease import Lease
 from cutover.ledger import Ledger
 from cutover.shadow import Shadow
-from cutover.slots import fingerprint
 from cutover.types import UNLIMITED, EntryName, HolderId, Identity, Side
 
 BROKER_TRIES: Final = 2
@@ -243,7 +242,7 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
     def setup_schedule(self) -> None:
         """Nothing is written: the rows are the master."""
         self._schedule: dict[str, ScheduleEntry] = {}
-        self._stand_since: dict[EntryName, tuple[str, dt.datetime]] = {}
+        self._clocked: dict[EntryName, rowsource.Clocked] = {}
 
     @property
     def schedule(self) -> dict[str, ScheduleEntry]:
@@ -267,7 +266,8 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
                 return None
             entries = rowsource.entries(self.app, self.enabled_models_qs())
         self._schedule = {name: entry for name, (entry, _, _) in entries.items()}
-        self._stand_since = self._standing_since()
+        models = [entry.model for entry in self._schedule.values()]
+        self._clocked = rowsource.clocked(models, self._clocked, self._looked_at)
         self._version, self._digest, self._looked_at = version, digest, now
         return entries
 
@@ -294,23 +294,8 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
         return {}
 
     def made(self) -> Mapping[EntryName, dt.datetime]:
-        """See ``candidate.Source``: when each clocked row was saved, but not before the last look without it.
-
-        A row that was enabled past ``save()`` tells when it was saved before that.
-        """
-        return {name: since for name, (_, since) in self._stand_since.items()}
-
-    def _standing_since(self) -> dict[EntryName, tuple[str, dt.datetime]]:
-        """What each clocked row says, its time and when it was saved, and since when it may say so."""
-        found = {}
-        for name, entry in self._schedule.items():
-            if entry.model.clocked_id:
-                saved_at = instant(entry.model.date_changed)
-                stands = f"{fingerprint(entry.schedule)} {saved_at}"
-                before = self._stand_since.get(EntryName(name))
-                since = before[1] if before and before[0] == stands else max(saved_at, self._looked_at or saved_at)
-                found[EntryName(name)] = stands, since
-        return found
+        """See ``candidate.Source``: of each clocked row."""
+        return {name: row.since for name, row in self._clocked.items()}
 
     def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
         """See ``candidate.Source``; a one-off row is disabled once it was sent, as the stock scheduler does.

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NewType
 
+_INSTANT: Final = dt.timedelta(microseconds=1)
+
 Epoch = NewType("Epoch", int)
 """Fencing token: rises with every leadership and with every switch of side. The first one is 1."""
 
@@ -125,6 +127,10 @@ class Limits:
         """Whether the entry may be sent at ``instant``."""
         begun = self.not_before is None or self.not_before <= instant
         return begun and (self.not_after is None or instant < self.not_after)
+
+    def owed_from(self, instant: dt.datetime) -> dt.datetime:
+        """Since when slots are owed within these limits that without them are owed since ``instant``."""
+        return instant if self.not_before is None else max(instant, self.not_before - _INSTANT)
 
 
 UNLIMITED: Final = Limits()

@@ -47,7 +47,7 @@ class Finding:
 class Evidence:
     """All findings; ``upcoming`` has the timetable and next slot of every entry that has one.
 
-    ``delays``: by entry the options that are kept beside its row, among them how long its messages are to wait.
+    ``options``: by entry, what is kept beside its row, such as how long its messages are to wait.
     """
 
     proven: int = 0
@@ -57,7 +57,7 @@ class Evidence:
     pending: list[Finding] = field(default_factory=list)
     unproven: list[EntryName] = field(default_factory=list)
     upcoming: dict[EntryName, tuple[Timetable, dt.datetime]] = field(default_factory=dict)
-    delays: Mapping[EntryName, Mapping[str, Any]] = field(default_factory=dict)
+    options: Mapping[EntryName, Mapping[str, Any]] = field(default_factory=dict)
 
     def due_by(self, count: int) -> dt.datetime | None:
         """When ``count`` (>= 1) more slots will have fallen due; None when that is never."""
@@ -84,7 +84,7 @@ def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence
         found: dict[EntryName, dict[dt.datetime, models.Slot]] = defaultdict(dict)
         for slot in slots.filter(due_at__gt=since, due_at__lte=until).order_by("due_at").iterator():
             found[EntryName(slot.entry)][slot.due_at] = slot
-    evidence = Evidence(delays={name: each.options for name, each in kept.items()})
+    evidence = Evidence(options={name: each.options for name, each in kept.items()})
     for name, schedule in sorted(rows.items()):
         entry, limit = entries.get(name), limits.get(name) or UNLIMITED
         if entry is None or (entry.fingerprint, entry.limits) != (fingerprint(schedule), limit):
@@ -175,7 +175,7 @@ def _judge(evidence: Evidence, name: EntryName, slot: models.Slot) -> None:
         evidence.proven += 1
     else:
         said = "published, its run not started" if slot.published_at else "claimed, not published"
-        overdue = clock.now() - _ready_at(slot, evidence.delays.get(name, {})) > PATIENCE
+        overdue = clock.now() - _ready_at(slot, evidence.options.get(name, {})) > PATIENCE
         (evidence.failures if overdue else evidence.pending).append(Finding(name, slot.due_at, said))
 
 

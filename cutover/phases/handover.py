@@ -64,8 +64,8 @@ def wait_until_loaded(context: Context) -> bool:
 def switch(context: Context, to: Side, is_back: bool = False) -> None:
     """Make ``to`` the active side, in one commit with the record of it; then tell Redis.
 
-    ``is_back``: from a switch that found no leader. Phase 4 then proves on from phase 3's own one.
     From that commit on the other side's claims are refused. Redis only hurries the beats: they see it by themselves.
+    ``is_back``: from a switch that found no leader; then phase 4 proves on from phase 3's own one.
     """
     with outages(context.alias), transaction.atomic(using=context.alias):
         before = context.ledger.fence.read().side

@@ -102,11 +102,9 @@ def _slots(context: Context, data: dict[str, Any]) -> None:
 
 
 def _overdue(context: Context, data: dict[str, Any]) -> None:
-    late = []
-    data["stuck"] = []
-    if "side" in data:
-        late = overdue(context, Side(data["side"]))
-        data["stuck"] = stuck(context, Side(data["side"]), data.get("unsendable", {}))
+    side = Side(data["side"]) if "side" in data else None
+    late = overdue(context, side) if side else []
+    data["stuck"] = stuck(context, side, data.get("unsendable", {})) if side else []
     data["overdue"] = [{"entry": name, "due_at": due_at.isoformat()} for name, due_at in late]
 
 

@@ -16,7 +16,7 @@ from demo.processes import Process, Processes
 from demo.services import HOST
 from demo.waiting import wait_until
 from tests.servers import Postgres
-from tests.support.pulse import Pulse, away
+from tests.support.pulse import away, pulse
 from tests.support.site import Site
 
 from . import launch
@@ -73,7 +73,7 @@ class Stage:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opening:
             self._wires = opening.enter_context(Wires())
-            self.pulse = opening.enter_context(Pulse())
+            self._absences = opening.enter_context(pulse())
             self.broker.start()
             self.lease_server.start()
             self._closing = opening.pop_all()
@@ -227,11 +227,11 @@ class Stage:
         return [message for monitor in self._monitors.values() for message in monitor.published]
 
     def evidence(self) -> Evidence:
-        return Evidence(self.published, read_runs(self.site.runs), self.books.records(), self.pulse.absences)
+        return Evidence(self.published, read_runs(self.site.runs), self.books.records(), self._absences)
 
     def lasted(self, since: dt.datetime, until: dt.datetime) -> dt.timedelta:
         """The time in between, without that in which the machine stood still."""
-        return until - since - away(self.pulse.absences, since, until)
+        return until - since - away(self._absences, since, until)
 
     def verdict(self, since: dt.datetime, until: dt.datetime) -> Verdict:
         """Judge ``(since, until]`` once everything in it is run or accounted for, or time is up."""

@@ -20,13 +20,12 @@ BEGAN = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)
 MOMENT = dt.timedelta(milliseconds=20)
 BEATING = """
-import time
-from tests.support.pulse import Pulse
-with Pulse() as pulse:
+from demo.waiting import wait_until
+from tests.support.pulse import pulse
+with pulse() as absences:
     print("beating", flush=True)
-    while not pulse.absences:
-        time.sleep(0.01)
-print(sum((end - start).total_seconds() for start, end in pulse.absences))
+    wait_until(lambda: absences, "the process has stood still")
+print(sum((end - start).total_seconds() for start, end in absences))
 """
 
 

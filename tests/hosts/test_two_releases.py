@@ -20,7 +20,7 @@ from demo.waiting import wait_until
 from tests.hosts.project import LEGACY_BEAT, NEW_BEAT, READY, WORKER, Kind, Project
 from tests.hosts.two_releases.schedule import BUSY, CALM
 from tests.platform.verdict import judge
-from tests.support.pulse import Pulse
+from tests.support.pulse import Absence, pulse
 from tests.support.releases import directory_of
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
@@ -98,9 +98,9 @@ def monitor(valkey: Valkey) -> Iterator[Monitor]:
 
 
 @pytest.fixture
-def pulse() -> Iterator[Pulse]:
-    with Pulse() as pulse:
-        yield pulse
+def absences() -> Iterator[list[Absence]]:
+    with pulse() as absences:
+        yield absences
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +110,7 @@ def only_when_long(long: bool) -> None:
 
 
 def test_both_beats_send_for_a_while_where_the_setting_names_what_a_beat_alone_sends(
-    processes: Processes, valkey: Valkey, tmp_path: Path, monitor: Monitor, pulse: Pulse
+    processes: Processes, valkey: Valkey, tmp_path: Path, monitor: Monitor, absences: list[Absence]
 ) -> None:
     pair = Pair(processes, tmp_path, valkey, "busy", SENT_BY_BEAT_ALONE="demo.tasks.note")
     old_worker, old_beat = pair.start_old()
@@ -132,12 +132,12 @@ def test_both_beats_send_for_a_while_where_the_setting_names_what_a_beat_alone_s
     runs = read_runs(pair.new.runs)
     assert len(monitor.published) > len(runs), "the old beat's messages came beside the new one's"
     since, until = dict.fromkeys(BUSY, began), dict.fromkeys(BUSY, ended)
-    verdict = judge(BUSY, monitor.published, runs, since, until, pulse.absences)
+    verdict = judge(BUSY, monitor.published, runs, since, until, absences)
     assert (verdict.missed, verdict.doubled) == ([], [])
 
 
 def test_one_beat_follows_the_other_in_a_quiet_window_and_back_again(
-    processes: Processes, valkey: Valkey, tmp_path: Path, monitor: Monitor, pulse: Pulse
+    processes: Processes, valkey: Valkey, tmp_path: Path, monitor: Monitor, absences: list[Absence]
 ) -> None:
     pair = Pair(processes, tmp_path, valkey, "calm")
     old_worker, old_beat = pair.start_old()
@@ -164,6 +164,6 @@ def test_one_beat_follows_the_other_in_a_quiet_window_and_back_again(
         assert process.stop() == 0, process.output
     runs = read_runs(pair.new.runs)
     since, until = dict.fromkeys(CALM, began), dict.fromkeys(CALM, ended)
-    verdict = judge(CALM, monitor.published, runs, since, until, pulse.absences)
+    verdict = judge(CALM, monitor.published, runs, since, until, absences)
     assert (verdict.missed, verdict.doubled) == ([], [])
     assert Counter(m.task_id for m in monitor.published) == Counter(run.task_id for run in runs)

@@ -156,6 +156,22 @@ def test_a_code_beat_goes_on_from_the_last_runs_of_the_stock_one(room, beat, ask
     assert process.stop(timeout_s=5) == 0, process.output
 
 
+def put_daily_slot(ask: Callable[[str], list[tuple[Any, ...]]], due_at: dt.datetime) -> None:
+    """As another beat of ours that sent the daily entry."""
+    columns = "entry, due_at, epoch, side, state, task_id, claimed_at, run_by, suppressed, resent, covers, reason"
+    at = f"{due_at:%Y-%m-%d %H:%M:%S}"
+    values = f"'user-digest-daily', '{at}', 1, 'code', 'published', '{'0' * 32}', '{at}', '', 0, 0, 0, ''"
+    ask(f"INSERT INTO cutover_slot ({columns}) VALUES ({values})")
+
+
+def put_daily_run(room: Site, at: dt.datetime, runs: int) -> None:
+    """As a stock beat that sent the daily entry: it says so in the schedule file alone."""
+    with shelve.open(room.env["CELERY_BEAT_SCHEDULE_FILENAME"]) as store:
+        entries = store["entries"]
+        entries["user-digest-daily"].last_run_at, entries["user-digest-daily"].total_run_count = at, runs
+        store["entries"] = entries
+
+
 def test_a_stopped_code_beat_leaves_a_file_that_tells_of_slots_that_another_one_sent(room, beat, ask, redis_client):
     file = room.env["CELERY_BEAT_SCHEDULE_FILENAME"]
     first = beat()
@@ -164,10 +180,7 @@ def test_a_stopped_code_beat_leaves_a_file_that_tells_of_slots_that_another_one_
     wait_until(lambda: redis_client.hlen(BEATS) == 2, "the second stands by")
     # A daily entry that the first one sends while the second stands by.
     sent = clock.now() + DAY / 2
-    columns = "entry, due_at, epoch, side, state, task_id, claimed_at, run_by, suppressed, resent, covers, reason"
-    at = f"{sent:%Y-%m-%d %H:%M:%S}"
-    values = f"'user-digest-daily', '{at}', 1, 'code', 'published', '{'0' * 32}', '{at}', '', 0, 0, 0, ''"
-    ask(f"INSERT INTO cutover_slot ({columns}) VALUES ({values})")
+    put_daily_slot(ask, sent)
     assert first.stop(timeout_s=5) == 0, first.output
     wait_until(lambda: ticks(ask) == 2, "the second leads")
     wait_until(lambda: len(ask("SELECT 1 FROM cutover_slot WHERE epoch = 2")) >= 3, "the second sends")
@@ -193,16 +206,9 @@ def test_a_run_of_a_stock_beat_between_two_of_ours_stays_in_the_file(room, beat,
     first = beat()
     wait_until(lambda: ask("SELECT 1 FROM cutover_slot WHERE entry = 'every-second-a'"), "ours sends")
     assert first.stop(timeout_s=5) == 0, first.output
-    sent_at = clock.now() - DAY
-    columns = "entry, due_at, epoch, side, state, task_id, claimed_at, run_by, suppressed, resent, covers, reason"
-    at = f"{sent_at:%Y-%m-%d %H:%M:%S}"
-    values = f"'user-digest-daily', '{at}', 1, 'code', 'published', '{'0' * 32}', '{at}', '', 0, 0, 0, ''"
-    ask(f"INSERT INTO cutover_slot ({columns}) VALUES ({values})")
+    put_daily_slot(ask, clock.now() - DAY)
     run_at = clock.now()
-    with shelve.open(room.env["CELERY_BEAT_SCHEDULE_FILENAME"]) as store:
-        entries = store["entries"]
-        entries["user-digest-daily"].last_run_at, entries["user-digest-daily"].total_run_count = run_at, 1
-        store["entries"] = entries
+    put_daily_run(room, run_at, runs=1)
     second = beat()
     wait_until(lambda: ask("SELECT 1 FROM cutover_slot WHERE epoch = 2"), "ours sends again")
     assert second.stop(timeout_s=5) == 0, second.output
@@ -216,10 +222,7 @@ def test_what_a_stock_beat_has_run_between_two_of_ours_is_not_owed(room, beat, a
     wait_until(lambda: ask("SELECT 1 FROM cutover_slot WHERE entry = 'every-second-a'"), "ours sends")
     assert first.stop(timeout_s=5) == 0, first.output
     ask(f"UPDATE cutover_entry SET owed_from = '{clock.now() - 2 * DAY:%Y-%m-%d %H:%M:%S}' WHERE name LIKE '%daily'")
-    with shelve.open(room.env["CELERY_BEAT_SCHEDULE_FILENAME"]) as store:
-        entries = store["entries"]
-        entries["user-digest-daily"].last_run_at, entries["user-digest-daily"].total_run_count = clock.now(), runs
-        store["entries"] = entries
+    put_daily_run(room, clock.now(), runs)
     second = beat()
     wait_until(lambda: ask("SELECT 1 FROM cutover_slot WHERE epoch = 2"), "ours sends again")
     assert second.stop(timeout_s=5) == 0, second.output

@@ -19,7 +19,7 @@ from demo.processes import Process, Processes
 from demo.services import HOST, Valkey
 from demo.site import Site
 from demo.waiting import wait_until
-from tests.support.pulse import Pulse
+from tests.support.pulse import pulse
 
 from .fleet import Deploy, Fleet, Release
 from .rules import Rules
@@ -77,7 +77,7 @@ class Rehearsal:
             self._fleet = Fleet(self._site, self._rules)
             stack.callback(self._fleet.close)
             self._monitor = stack.enter_context(Monitor(HOST, self._valkey.port))
-            pulse = stack.enter_context(Pulse())
+            absences = stack.enter_context(pulse())
             self._deploy(self._a)
             load = stack.enter_context(Load(*self._fleet.address, rate=RATE))
             began = self._watch(2.0)
@@ -90,7 +90,7 @@ class Rehearsal:
                 since |= dict.fromkeys(INTERVALS.keys() - CALM.keys(), b_began)
                 until |= dict.fromkeys(INTERVALS.keys() - CALM.keys(), b_ended)
             runs = read_runs(self._site.runs)
-            verdict = judge(INTERVALS, self._monitor.published, runs, since, until, pulse.absences)
+            verdict = judge(INTERVALS, self._monitor.published, runs, since, until, absences)
             for kind in ("legacy-beat", "worker", "web"):
                 self._fleet.scale_to_zero(kind)
         return Result(self._rules.name, self._fleet.deploys, verdict, load.tally.total, load.tally.failures)

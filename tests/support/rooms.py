@@ -10,16 +10,16 @@ from cutover import clock
 from demo.processes import Process
 from demo.waiting import wait_until
 
-from .pulse import Pulse
+from .pulse import pulse
 
 
 def timed(condition: Callable[[], object], description: str, timeout_s: float = 20) -> float:
     """Seconds until ``condition`` holds, without those in which the machine stood still."""
     began = clock.monotonic_s()
-    with Pulse() as pulse:
+    with pulse() as absences:
         wait_until(condition, description, timeout_s, poll_s=0.001)
         took_s = clock.monotonic_s() - began
-    return took_s - sum((end - start).total_seconds() for start, end in pulse.absences)
+    return took_s - sum((end - start).total_seconds() for start, end in absences)
 
 
 def give_time(seconds: float, description: str, unless: Callable[[], object] = lambda: False) -> None:
