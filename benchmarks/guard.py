@@ -26,7 +26,7 @@ def main() -> None:
 
     django.setup()
     logging.disable()
-    from cutover.guard import GuardedTask
+    from cutover.workers.run_guard import GuardedTask
 
     app = Celery("benchmark", broker="memory://", set_as_current=False)
     plain, guarded = (_tracer(app, base) for base in (Task, GuardedTask))

@@ -16,8 +16,9 @@ from celery.bin.worker import worker as worker_command
 from django.core.management.base import CommandError
 from django_prodserver.backends import base
 
-from cutover import conf, project
+from cutover import conf
 from cutover.errors import ConfigurationError
+from cutover.schedules import project
 
 _KINDS: tuple[type, ...] = tuple(
     dict.fromkeys((base.BaseServerBackend, getattr(base, "BaseWorkerBackend", base.BaseServerBackend)))

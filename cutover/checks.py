@@ -11,9 +11,11 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import router
 
-from cutover import conf, connections, project
+from cutover import conf
 from cutover.conf import Config
+from cutover.election import connection
 from cutover.errors import ConfigurationError, LeaseUnavailable
+from cutover.schedules import project
 
 SCHEDULERS: Final = ("cutover.schedulers:CodeScheduler", "cutover.schedulers:DatabaseScheduler")
 
@@ -64,7 +66,7 @@ def _ledger(config: Config) -> Found:
 def _lease(config: Config) -> Found:
     """E006: the Redis alias."""
     try:
-        connections.redis_client(config)
+        connection.redis_client(config)
     except ConfigurationError as exc:
         hint = (
             "Add a CACHES entry with the backend django_redis.cache.RedisCache and name it in CUTOVER['REDIS_ALIAS']."
@@ -104,7 +106,7 @@ def _schedule(app: Celery, config: Config) -> Found:
 
 
 def _guard(app: Celery) -> Found:
-    from cutover.guard import GuardedTask
+    from cutover.workers.run_guard import GuardedTask
 
     if not issubclass(app.Task, GuardedTask):
         hint = 'Celery("project", task_cls="cutover.guard.GuardedTask"), or derive the project\'s own base from it.'

@@ -9,7 +9,6 @@ from typing import ClassVar
 
 from django.db import models
 
-from cutover import process
 from cutover.fields import InstantField
 from cutover.types import Limits, Side, SlotState
 
@@ -151,11 +150,6 @@ class Cutover(models.Model):
 
     def __str__(self) -> str:
         return f"phase {self.phase}"
-
-    @property
-    def at_work(self) -> str:
-        """Whose command is at work, with its process number; empty for nobody's."""
-        return f"{self.operator} (pid {process.number(self.operator_process)})" if self.operator else ""
 
 
 class Transition(models.Model):

@@ -78,6 +78,19 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where an entry stands: its latest slot in the ledger (None before the first), and since when it is eligible."""
+
+    last: dt.datetime | None
+    eligible_since: dt.datetime
+
+    @property
+    def origin(self) -> dt.datetime:
+        """The instant from which an interval is counted, so that its cadence keeps its phase."""
+        return self.last if self.last is not None else self.eligible_since
+
+
+@dataclass(frozen=True, slots=True)
 class Missed:
     """A slot that will not be sent, and why; ``covers`` older ones of the same gap share this record."""
 

@@ -11,11 +11,12 @@ import redis
 from celery import Celery
 from celery.beat import ScheduleEntry
 
-from cutover import clock, importer, project
+from cutover import clock
 from cutover.conf import Config
-from cutover.connections import redis_client
-from cutover.lease import Lease
-from cutover.ledger import Ledger
+from cutover.election.connection import redis_client
+from cutover.election.lease import Lease
+from cutover.ledger.claims import Ledger
+from cutover.schedules import importer, project
 from cutover.types import EntryName
 
 _T = TypeVar("_T")

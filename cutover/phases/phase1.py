@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cutover import clock
-from cutover.phases import gates, messaging, preflight, strangers
 from cutover.phases.context import Context
-from cutover.phases.journal import at_work
+from cutover.phases.evidence import silence
+from cutover.phases.facts import read
+from cutover.phases.gates import broker, conditions, surroundings
+from cutover.phases.operations.journal import at_work
 from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
-from cutover.phases.state import read
 
 NAME = "phase1"
 
@@ -20,9 +21,9 @@ def run(context: Context, no_code_beat: bool = False, stopped: Sequence[str] = (
     ``no_code_beat`` is for a project where nothing has sent the code schedule so far: no such beat is asked for.
     ``stopped``: origins of beats without the lease that the operator has ended.
     """
-    first = [preflight.guarded(preflight.migrations, context)]
+    first = [surroundings.guarded(surroundings.migrations, context)]
     if all_hold(first):
-        first.append(preflight.guarded(preflight.database, context))
+        first.append(surroundings.guarded(surroundings.database, context))
     if not all_hold(first):
         return refused(NAME, first)
     state = read(context)
@@ -31,7 +32,7 @@ def run(context: Context, no_code_beat: bool = False, stopped: Sequence[str] = (
     with at_work(context.alias, NAME) as journal:
         if (phase := read(context).phase) >= 1:  # somebody else was faster
             return _already(phase)
-        strangers.forget(context, stopped)
+        silence.forget(context, stopped)
         checks = [*first, *_checks(context, no_code_beat)]
         if not all_hold(checks):
             journal.refused(NAME, "; ".join(check.name for check in checks if not check.ok))
@@ -48,18 +49,18 @@ def run(context: Context, no_code_beat: bool = False, stopped: Sequence[str] = (
 
 
 def _checks(context: Context, no_code_beat: bool) -> list[Check]:
-    checks = [preflight.guarded(gate, context) for gate in (preflight.lease_store, preflight.clocks)]
-    context.progress(f"asking the broker, up to {messaging.BROKER_TIMEOUT_S:g} s")
-    readable = gates.schedule_readable
-    others = [messaging.broker, preflight.versions, preflight.processes, readable, gates.no_unguarded_beat]
-    checks += [preflight.guarded(gate, context) for gate in others]
+    checks = [surroundings.guarded(gate, context) for gate in (surroundings.lease_store, surroundings.clocks)]
+    context.progress(f"asking the broker, up to {broker.BROKER_TIMEOUT_S:g} s")
+    readable = conditions.schedule_readable
+    others = [broker.broker, surroundings.versions, surroundings.processes, readable, conditions.no_unguarded_beat]
+    checks += [surroundings.guarded(gate, context) for gate in others]
     if next(check.ok for check in checks if check.name == "code schedule"):
-        checks.append(preflight.guarded(preflight.tasks, context))
+        checks.append(surroundings.guarded(surroundings.tasks, context))
         if next(check.ok for check in checks if check.name == "broker"):
-            checks.append(preflight.guarded(messaging.workers, context))
+            checks.append(surroundings.guarded(broker.workers, context))
     if no_code_beat:
         return [*checks, Check("code beat", True, "not asked for (--no-code-beat): nothing sends the code schedule")]
-    return [*checks, preflight.guarded(gates.code_beat, context)]
+    return [*checks, surroundings.guarded(conditions.code_beat, context)]
 
 
 def note_guarded(context: Context, checks: Sequence[Check]) -> None:
@@ -70,7 +71,7 @@ def note_guarded(context: Context, checks: Sequence[Check]) -> None:
 
 def _ask_workers_anew(context: Context, phase: int) -> Report:
     """After a rollback workers of the release before may have come back, and gone again; or none has answered yet."""
-    check = preflight.guarded(messaging.workers, context)
+    check = surroundings.guarded(broker.workers, context)
     if not check.ok:
         return refused(NAME, [check])
     if check.assumed:

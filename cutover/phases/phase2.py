@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 
-from cutover.importer import EntriesRefused, Import, import_entries
 from cutover.models import Cutover
-from cutover.phases import approval, gates, shadowing
 from cutover.phases.context import Context
-from cutover.phases.journal import Journal, at_work
+from cutover.phases.evidence import comparison
+from cutover.phases.facts import outages, read
+from cutover.phases.gates import approval, conditions
+from cutover.phases.operations.journal import Journal, at_work
 from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
-from cutover.phases.state import outages, read
+from cutover.schedules.importer import EntriesRefused, Import, import_entries
 from cutover.types import Side
 
 NAME = "phase2"
@@ -29,7 +30,7 @@ def run(context: Context, adopt: bool = False, plan: str = "", shadow: dt.timede
         return Report(NAME, Outcome.ALREADY, (), lines, command("phase4"), command("rollback"))
     with at_work(context.alias, NAME) as journal:
         state = read(context)
-        checks = [gates.phase_done(state, 1)]
+        checks = [conditions.phase_done(state, 1)]
         if not all_hold(checks):
             journal.refused(NAME, checks[0].detail)
             return refused(NAME, checks, next_command=command(f"phase{state.phase + 1}"))
@@ -38,7 +39,10 @@ def run(context: Context, adopt: bool = False, plan: str = "", shadow: dt.timede
             return refused(NAME, [*checks, Check("rows", False, state.in_words(), command("rollback"))])
         checks = approval.checks(context, plan)
         if shadow is not None:
-            checks += [gates.code_beat(context, optional=False), gates.standby(context, Side.DATABASE, optional=False)]
+            checks += [
+                conditions.code_beat(context, optional=False),
+                conditions.standby(context, Side.DATABASE, optional=False),
+            ]
         if not all_hold(checks):
             journal.refused(NAME, "; ".join(check.name for check in checks if not check.ok))
             return refused(NAME, checks)
@@ -53,14 +57,14 @@ def _import(context: Context, journal: Journal, adopt: bool, phase: int, shadow:
         found = [Check(f"{r.entry}: {r.field}", False, r.reason, r.remedy) for r in exc.refusals]
         return refused(NAME, found, [f"{len(exc.refusals)} reasons why the schedule can not be carried over whole."])
     context.progress("comparing fire times and messages")
-    proved = gates.same_parity(context)
+    proved = conditions.same_parity(context)
     lines, data = _lines(done), _data(done)
     if not all_hold(proved):
         journal.refused(NAME, "; ".join(check.detail for check in proved if not check.ok))
         return Report(NAME, Outcome.REFUSED, proved, lines, command(NAME), command("rollback"), data)
     if shadow is not None:
         with journal.step(NAME, "shadow"):
-            seen = shadowing.watch(context, shadow)
+            seen = comparison.watch(context, shadow)
         lines, data = [*lines, *seen.lines()], {**data, "shadow": seen.data()}
         if not seen.holds:
             with journal.step(NAME, "reopen"), outages(context.alias):

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cutover.errors import LeaseUnavailable, PhaseFailed
-from cutover.phases import approval, carried, gates, handover, messaging, strangers
 from cutover.phases.context import Context
-from cutover.phases.handover import Lead
-from cutover.phases.journal import Journal, at_work
+from cutover.phases.evidence import silence
+from cutover.phases.facts import State, read
+from cutover.phases.gates import approval, broker, conditions
+from cutover.phases.gates.surroundings import guarded
+from cutover.phases.operations import snapshot, switchover
+from cutover.phases.operations.journal import Journal, at_work
+from cutover.phases.operations.switchover import Lead
 from cutover.phases.phase1 import note_guarded
-from cutover.phases.preflight import guarded
 from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
-from cutover.phases.state import State, read
 from cutover.types import Side
 
 NAME = "phase3"
@@ -42,7 +44,7 @@ def run(
         return refused(NAME, [unfinished], next_command=command("rollback"))
     with at_work(context.alias, NAME) as journal:
         state = read(context)
-        strangers.forget(context, stopped)
+        silence.forget(context, stopped)
         resumed = bool(state.snapshot) or state.side is Side.DATABASE
         checks = _checks(context, state, force, accept_edits, plan)
         if not all_hold(checks):
@@ -57,16 +59,16 @@ def run(
 
 
 def _checks(context: Context, state: State, force: bool, accept_edits: bool, plan: str) -> list[Check]:
-    checks = [gates.phase_done(state, 2)]
+    checks = [conditions.phase_done(state, 2)]
     if state.side is Side.DATABASE or not all_hold(checks):
         return checks  # switched already: what is left is to see that the new side leads
-    checks.append(gates.active_side(state, Side.CODE))
+    checks.append(conditions.active_side(state, Side.CODE))
     context.progress("comparing fire times and messages")
-    checks += [*approval.checks(context, plan), *gates.same_parity(context, accept_edits)]
-    checks.append(guarded(gates.no_unguarded_beat, context))
+    checks += [*approval.checks(context, plan), *conditions.same_parity(context, accept_edits)]
+    checks.append(guarded(conditions.no_unguarded_beat, context))
     if state.fence.guarded_since is None:  # there was a rollback since phase 1, or no worker answered then
-        checks.append(guarded(messaging.workers, context))
-    standby = gates.standby(context, Side.DATABASE)
+        checks.append(guarded(broker.workers, context))
+    standby = conditions.standby(context, Side.DATABASE)
     if force and not standby.ok:
         standby = Check(standby.name, True, f"{standby.detail}; forced: nothing is sent until one starts")
     return [*checks, standby]
@@ -75,34 +77,34 @@ def _checks(context: Context, state: State, force: bool, accept_edits: bool, pla
 def _switch(context: Context, journal: Journal, state: State, alone: bool) -> Lead | None:
     if state.side is Side.CODE:
         with journal.step(NAME, "snapshot"):
-            carried.keep_snapshot(context)
+            snapshot.keep_snapshot(context)
         with journal.step(NAME, "enable"):
-            carried.enable(context)
+            snapshot.enable(context)
         if not alone:
             _load(context, journal)
     try:
-        return handover.hand_over(context, journal, NAME, Side.DATABASE, alone)
+        return switchover.hand_over(context, journal, NAME, Side.DATABASE, alone)
     except PhaseFailed as exc:
         with journal.step(NAME, "restore"):
-            carried.restore(context)
+            snapshot.restore(context)
         raise PhaseFailed(f"{exc} The rows are as before.") from exc
 
 
 def _load(context: Context, journal: Journal) -> None:
     try:
         with journal.step(NAME, "loaded"):
-            if not handover.wait_until_loaded(context):
+            if not switchover.wait_until_loaded(context):
                 raise PhaseFailed("no beat of the database side has loaded the rows in time")
     except (PhaseFailed, LeaseUnavailable) as exc:
         with journal.step(NAME, "restore"):
-            carried.restore(context)
+            snapshot.restore(context)
         why = str(exc).rstrip(".")
         raise PhaseFailed(f"Not switched: {why}. The code side is active and the rows are as before.") from exc
 
 
 def _nobody(context: Context) -> bool:
     try:
-        return not handover.standbys(context, Side.DATABASE)
+        return not switchover.standbys(context, Side.DATABASE)
     except LeaseUnavailable:
         return True
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 
 from cutover import clock
-from cutover.phases import gates
 from cutover.phases.context import Context
-from cutover.phases.evidence import Evidence, gather
-from cutover.phases.gates import SHOWN
-from cutover.phases.journal import at_work
+from cutover.phases.evidence.proof import Evidence, gather
+from cutover.phases.facts import State, read
+from cutover.phases.gates import conditions
+from cutover.phases.gates.conditions import SHOWN
+from cutover.phases.operations.journal import at_work
 from cutover.phases.report import Outcome, Report, all_hold, command, refused
-from cutover.phases.state import State, read
 from cutover.types import Side
 
 NAME = "phase4"
@@ -37,9 +37,9 @@ def run(
         return Report(NAME, Outcome.ALREADY, (), lines, command("status"), command("rollback"))
     with at_work(context.alias, NAME) as journal:
         state = read(context)
-        checks = [gates.phase_done(state, 3)]
+        checks = [conditions.phase_done(state, 3)]
         if all_hold(checks):
-            checks.append(gates.active_side(state, Side.DATABASE))
+            checks.append(conditions.active_side(state, Side.DATABASE))
         if not all_hold(checks):
             journal.refused(NAME, "; ".join(check.detail for check in checks if not check.ok))
             return refused(NAME, checks, next_command=command(f"phase{min(state.phase, 2) + 1}"))

@@ -10,19 +10,21 @@ from typing import Any, Final
 from celery.schedules import BaseSchedule
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule
 
-from cutover import clock, kinds, quiet, rows
-from cutover.carry import Carried
+from cutover import clock
 from cutover.errors import LeaseUnavailable
-from cutover.importer import EntriesRefused
-from cutover.kinds import Values
-from cutover.phases import handover, survey
 from cutover.phases.context import Context
-from cutover.phases.evidence import schedules
+from cutover.phases.evidence import quiet_windows, survey
+from cutover.phases.evidence.proof import schedules
+from cutover.phases.evidence.survey import Survey
+from cutover.phases.facts import State, outages, read
+from cutover.phases.operations import switchover
 from cutover.phases.report import Check, Outcome, Report, command
-from cutover.phases.state import State, outages, read
-from cutover.phases.survey import Survey
-from cutover.slots import Standing, Timetable, fingerprint, timetable
-from cutover.types import EntryName, Side
+from cutover.schedules import columns, rows
+from cutover.schedules.columns import Values
+from cutover.schedules.convert import Carried
+from cutover.schedules.importer import EntriesRefused
+from cutover.schedules.timetable import Timetable, fingerprint, next_due, timetable
+from cutover.types import Cursor, EntryName, Side
 
 NAME = "plan"
 AHEAD: Final = dt.timedelta(hours=24)
@@ -43,11 +45,11 @@ def run(context: Context) -> Report:
     stands, now = context.ledger.standings(), clock.now()
     tables = _tables(context, state, found)
     context.progress("looking for what falls due")
-    due = {name: stands.get(name, Standing(None, now)).next_due(table) for name, (_, table) in tables.items()}
+    due = {name: next_due(table, stands.get(name, Cursor(None, now))) for name, (_, table) in tables.items()}
     entries = [_entry(found, name) | {"next_due": _local(context, due.get(name))} for name in found.entries]
     others = [_other(found, name) for name in sorted(found.others)]
-    ahead = ((mark, table, stands.get(name, Standing(None, now))) for name, (mark, table) in tables.items())
-    windows = quiet.windows(ahead, now, now + AHEAD, WINDOWS)
+    ahead = ((mark, table, stands.get(name, Cursor(None, now))) for name, (mark, table) in tables.items())
+    windows = quiet_windows.windows(ahead, now, now + AHEAD, WINDOWS)
     refusals = [refusal for entry in entries for refusal in entry["refusals"]]
     checks = [Check(f"{r['entry']}: {r['field']}", False, r["reason"], r["remedy"]) for r in refusals]
     data = {
@@ -120,7 +122,7 @@ def _other(found: Survey, name: EntryName) -> dict[str, Any]:
 @lru_cache(maxsize=1024)
 def in_words(values: Values, relative: bool = False) -> str:
     """A schedule as a person says it."""
-    model = kinds.row_of(values)
+    model = columns.row_of(values)
     if isinstance(model, CrontabSchedule):
         return str(model.human_readable)
     if isinstance(model, IntervalSchedule):
@@ -156,7 +158,7 @@ def _timing(data: Mapping[str, Any]) -> list[str]:
 
 def _phases(context: Context, state: State, data: Mapping[str, Any]) -> list[str]:
     try:
-        beats = {side: len(handover.standbys(context, side)) for side in Side}
+        beats = {side: len(switchover.standbys(context, side)) for side in Side}
         seen = f"warm beats now: {beats[Side.CODE]} of the code side, {beats[Side.DATABASE]} of the database side"
     except LeaseUnavailable as exc:
         seen = str(exc)

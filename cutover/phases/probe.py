@@ -18,12 +18,12 @@ from typing import Final
 from django.db import connections
 
 from cutover import models
+from cutover.election.lease import Presence
 from cutover.errors import CutoverError, LeaseUnavailable, LedgerUnavailable
-from cutover.lease import Presence
 from cutover.phases.context import Context
-from cutover.phases.lateness import overdue
+from cutover.phases.evidence.lateness import overdue
+from cutover.phases.facts import outages
 from cutover.phases.report import Outcome, Report
-from cutover.phases.state import outages
 from cutover.phases.status import NAME
 from cutover.types import SlotState
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from cutover.errors import LeaseUnavailable
-from cutover.phases import approval, carried, gates, handover
 from cutover.phases.context import Context
-from cutover.phases.journal import Journal, at_work, last_finished
+from cutover.phases.facts import State, read
+from cutover.phases.gates import approval, conditions
+from cutover.phases.operations import snapshot, switchover
+from cutover.phases.operations.journal import Journal, at_work, last_finished
 from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
-from cutover.phases.state import State, read
 from cutover.types import Side
 
 NAME = "rollback"
@@ -60,14 +61,14 @@ def _already(state: State) -> Report:
 
 def _switch_back(context: Context, journal: Journal, state: State, force: bool, drop_edits: bool) -> Report:
     try:
-        alone = force and not handover.standbys(context, Side.CODE)
+        alone = force and not switchover.standbys(context, Side.CODE)
     except LeaseUnavailable:
         alone = force
     checks: list[Check] = []
     if state.side is Side.DATABASE:
-        checks.append(gates.standby(context, Side.CODE))
+        checks.append(conditions.standby(context, Side.CODE))
         if checks[0].ok:
-            checks.append(gates.standbys_loaded(context))
+            checks.append(conditions.standbys_loaded(context))
         if force:
             checks = [check if check.ok else _forced(check) for check in checks]
     if not all_hold(checks):
@@ -79,7 +80,7 @@ def _switch_back(context: Context, journal: Journal, state: State, force: bool, 
         journal.finish(NAME, 2)
         lines = ["An unfinished rollback was finished: the code side is active, the rows are as before phase 3."]
         return Report(NAME, Outcome.DONE, (), lines, command("status"), command("phase3"), {"gap_ms": None})
-    lead = handover.hand_over(context, journal, NAME, Side.CODE, alone)
+    lead = switchover.hand_over(context, journal, NAME, Side.CODE, alone)
     _unguard(context)
     edited = _restore(context, journal, drop_edits, switched=True)
     journal.finish(NAME, 2)
@@ -95,10 +96,10 @@ def _forced(check: Check) -> Check:
 
 def _restore(context: Context, journal: Journal, drop_edits: bool, switched: bool) -> list[str]:
     """Put the rows back; returns what to say about edits since phase 3."""
-    present = carried.read(context)
-    found = carried.edits(present, switched)
+    present = snapshot.read(context)
+    found = snapshot.edits(present, switched)
     with journal.step(NAME, "restore"):
-        carried.restore(context, drop_edits)
+        snapshot.restore(context, drop_edits)
         approval.forget(context)
     if not found:
         return []
@@ -110,6 +111,6 @@ def _restore(context: Context, journal: Journal, drop_edits: bool, switched: boo
     return [heading, *_told(found), *(stay if names else [])]
 
 
-def _told(found: list[carried.Edit]) -> list[str]:
-    more = [f"  and {len(found) - gates.SHOWN} more"] if len(found) > gates.SHOWN else []
-    return [*(f"  {edit}" for edit in found[: gates.SHOWN]), *more]
+def _told(found: list[snapshot.Edit]) -> list[str]:
+    more = [f"  and {len(found) - conditions.SHOWN} more"] if len(found) > conditions.SHOWN else []
+    return [*(f"  {edit}" for edit in found[: conditions.SHOWN]), *more]

@@ -8,13 +8,14 @@ from typing import Any, Final
 
 from cutover import clock, models
 from cutover.errors import CutoverError
-from cutover.phases import strangers
 from cutover.phases.context import Context
-from cutover.phases.gates import SHOWN
-from cutover.phases.lateness import overdue, stuck
+from cutover.phases.evidence import silence
+from cutover.phases.evidence.lateness import overdue, stuck
+from cutover.phases.evidence.unsendable import unknown_tasks, unsendable
+from cutover.phases.facts import outages, read
+from cutover.phases.gates.conditions import SHOWN
+from cutover.phases.operations.journal import at_work_now
 from cutover.phases.report import Outcome, Report, command
-from cutover.phases.state import outages, read
-from cutover.phases.unsendable import unknown_tasks, unsendable
 from cutover.types import Side, SlotState
 
 NAME = "status"
@@ -56,7 +57,7 @@ def _cutover(context: Context, data: dict[str, Any]) -> None:
     with outages(context.alias):
         row = models.Cutover.objects.using(context.alias).get(id=1)
         terms = list(models.Term.objects.using(context.alias)[:2])
-    data["operator"] = row.at_work or None
+    data["operator"] = at_work_now(row) or None
     data["term"] = _term(terms[0]) if terms else None
     data["last_handover_ms"] = _handover_ms(terms)
 
@@ -121,7 +122,7 @@ def _unguarded(context: Context, data: dict[str, Any]) -> None:
             "last_heard_at": beat.last_heard_at.isoformat(),
             "silent_at": beat.silent_at.isoformat(),
         }
-        for beat in strangers.alive(context)
+        for beat in silence.alive(context)
     ]
 
 

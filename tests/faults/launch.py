@@ -58,9 +58,10 @@ def around(owner: type, name: str, before: str = "", after: str = "") -> None:
 
 def install() -> None:
     """Put the points where the protocol has its seams."""
-    from cutover import clock, guard
-    from cutover.fence import Fence
-    from cutover.ledger import Ledger
+    from cutover import clock
+    from cutover.ledger.claims import Ledger
+    from cutover.ledger.fence import Fence
+    from cutover.workers import run_guard
 
     claim = Ledger.claim
 
@@ -77,7 +78,7 @@ def install() -> None:
     around(Ledger, "confirm", before="published", after="confirmed")
     around(Fence, "open_term", before="elected", after="opened")
 
-    guard.DEFER_S = float(os.environ.get(DEFER_S, guard.DEFER_S))
+    run_guard.DEFER_S = float(os.environ.get(DEFER_S, run_guard.DEFER_S))
 
     real_now = clock.now
     clock.now = lambda: real_now() + dt.timedelta(seconds=_offset_s())
@@ -86,8 +87,8 @@ def install() -> None:
 def install_for_the_command() -> None:
     """Count the steps that the operator's command records, and hold its switch."""
     from cutover import clock
-    from cutover.phases import handover
-    from cutover.phases.journal import Journal
+    from cutover.phases.operations import switchover
+    from cutover.phases.operations.journal import Journal
 
     recorded = 0
     step = Journal.step
@@ -103,13 +104,13 @@ def install_for_the_command() -> None:
 
     Journal.step = stepping
 
-    switch = handover.switch
+    switch = switchover.switch
 
     def switching(*arguments: Any) -> Any:
         clock.sleep(max(0.0, float(os.environ.get(SWITCH_AT, "0")) - dt.datetime.now(dt.UTC).timestamp()))
         return switch(*arguments)
 
-    handover.switch = switching
+    switchover.switch = switching
 
 
 def _offset_s() -> float:

@@ -16,8 +16,8 @@ LEFT_OUT = shutil.ignore_patterns(".*", "var", "staticfiles", "dist", "build", "
 TESTS_FAILED = 1
 """pytest's exit code for it; every other one would prove nothing."""
 SCENARIO = "tests/faults/test_scenarios.py::test_every_slot_is_run_once[{}]"
-LEDGER = "tests/integration/test_ledger.py::{}"
-GUARD = "tests/integration/test_guard.py::{}"
+LEDGER = "tests/integration/ledger/test_claims.py::{}"
+GUARD = "tests/integration/workers/test_run_guard.py::{}"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ MUTANTS = (
         "the fence check",
         (
             (
-                "cutover/fence.py",
+                "cutover/ledger/fence.py",
                 "return fence.epoch == term.epoch and fence.side == term.side",
                 "return fence is not None",
             ),
@@ -64,7 +64,7 @@ MUTANTS = (
         "the run guard's refusal",
         (
             (
-                "cutover/guard.py",
+                "cutover/workers/run_guard.py",
                 'raise Ignore(f"slot {slot.entry} {slot.due_at.isoformat()} has been run")',
                 "return",
             ),
@@ -73,7 +73,7 @@ MUTANTS = (
     ),
     Mutant(
         "the sweep",
-        (("cutover/dispatcher.py", "for claim in self._ledger.unpublished():", "for claim in ():"),),
+        (("cutover/beats/dispatcher.py", "for claim in self._ledger.unpublished():", "for claim in ():"),),
         (SCENARIO.format("leader-killed-when-claimed"),),
     ),
 )

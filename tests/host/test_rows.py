@@ -11,8 +11,9 @@ from django.db import connection
 from django_celery_beat.models import CrontabSchedule, PeriodicTask, PeriodicTasks
 from pytest_django import Settings
 
-from cutover import conf, rows
-from cutover.importer import code_entries, draft, objections
+from cutover import conf
+from cutover.schedules import rows
+from cutover.schedules.importer import code_entries, draft, objections
 from prayer_room_api.celery import app
 from prayer_room_api.schedule import beat_schedule
 

@@ -17,7 +17,7 @@ from django_celery_beat.clockedschedule import clocked
 from django_celery_beat.tzcrontab import TzAwareCrontab
 from kombu import Queue
 
-from cutover.kinds import ClockedValues, CrontabValues, IntervalValues, SolarValues
+from cutover.schedules.columns import ClockedValues, CrontabValues, IntervalValues, SolarValues
 
 NOON = dt.datetime(2030, 1, 1, 12, tzinfo=dt.UTC)
 APP = Celery("forms", set_as_current=False)

@@ -17,8 +17,8 @@ from django_celery_beat.clockedschedule import clocked
 from django_celery_beat.models import IntervalSchedule
 from django_celery_beat.tzcrontab import TzAwareCrontab
 
-from cutover.carry import Carried
-from cutover.kinds import CRONTAB_FIELDS, CrontabValues, IntervalValues
+from cutover.schedules.columns import CRONTAB_FIELDS, CrontabValues, IntervalValues
+from cutover.schedules.convert import Carried
 
 ZONES = [
     *("UTC", "Etc/UTC", "Europe/London", "Europe/Lisbon", "Europe/Dublin", "Europe/Berlin", "Europe/Paris"),

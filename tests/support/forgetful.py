@@ -3,12 +3,12 @@
 import os
 from typing import Any
 
-from cutover import guard
 from cutover.errors import LedgerUnavailable
-from cutover.runs import Runs
+from cutover.ledger.runs import Runs
 from cutover.types import Start
+from cutover.workers import run_guard
 
-guard.DEFER_S = 0.5
+run_guard.DEFER_S = 0.5
 _start, _told = Runs.start, os.environ["FORGETFUL_ONCE"]
 _later = int(os.environ.get("FORGETFUL_LATER", "0"))
 """How many starts after that one do not reach the database."""

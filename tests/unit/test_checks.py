@@ -9,7 +9,8 @@ from django.apps import apps
 from django.core.checks import CheckMessage
 from pytest_django import Settings
 
-from cutover import checks, project
+from cutover import checks
+from cutover.schedules import project
 from demo.processes import ROOT
 
 APP = "prayer_room_api.celery.app"

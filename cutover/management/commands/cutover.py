@@ -20,7 +20,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from cutover import clock, conf
 from cutover.errors import ConfigurationError, CutoverError, PhaseFailed
-from cutover.phases import phase1, phase2, phase3, phase4, plan, probe, rollback, state, status
+from cutover.phases import facts, phase1, phase2, phase3, phase4, plan, probe, rollback, status
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome, Report, command
 
@@ -234,7 +234,7 @@ def _document(report: Report) -> dict[str, Any]:
 def _standing(context: Context | None) -> str:
     """One line on where the cutover stands, for whoever pressed Ctrl-C."""
     try:
-        return state.read(context).in_words() if context is not None else "Nothing was changed."
+        return facts.read(context).in_words() if context is not None else "Nothing was changed."
     except CutoverError as exc:
         return str(exc)
 

@@ -101,7 +101,7 @@ def context(
     """Makes the surroundings of one command, on a project in phase 0."""
     monkeypatch.setattr(ToOneDatabase, "alias", alias)
     monkeypatch.setattr("demo.schedule.beat_schedule", schedule)
-    monkeypatch.setattr("cutover.phases.messaging.WORKERS_TIMEOUT_S", 0.05)  # none is there to be waited for
+    monkeypatch.setattr("cutover.phases.gates.broker.WORKERS_TIMEOUT_S", 0.05)  # none is there to be waited for
     settings.DATABASE_ROUTERS = [ToOneDatabase()]
     settings.CUTOVER = {
         "APP": "prayer_room_api.celery.app",

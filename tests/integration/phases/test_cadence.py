@@ -12,7 +12,7 @@ from django.db import connections
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover import clock
-from cutover.elector import News
+from cutover.election.elector import News
 from cutover.models import Slot, Term
 from cutover.phases import phase1, phase2, phase3, rollback
 from cutover.phases.context import Context

@@ -8,8 +8,9 @@ import pytest
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from cutover.models import CarriedEntry, Cutover
-from cutover.phases import carried, phase2, phase3, rollback, state
+from cutover.phases import facts, phase2, phase3, rollback
 from cutover.phases.context import Context
+from cutover.phases.operations import snapshot
 from cutover.phases.report import Outcome, Report
 from cutover.types import Side
 from tests.integration.phases.conftest import Beat
@@ -84,7 +85,7 @@ def there_edited_and_back(context: Surroundings, beat: Beats, drop_edits: bool) 
         PeriodicTask.objects.using(context().alias).filter(name="yearly").delete()
         back = rollback.run(context(), drop_edits=drop_edits)
         assert back.outcome is Outcome.DONE
-    assert state.read(context()).snapshot == 0
+    assert facts.read(context()).snapshot == 0
     said = "\n".join(back.lines)
     assert "hourly: args was '[\"h\"]', is '[\"edited\"]'" in said
     assert "hourly: enabled was True, is False" in said
@@ -165,8 +166,8 @@ def test_a_renamed_row_whose_old_name_is_taken_is_left_disabled(context: Surroun
 
 
 def test_an_unfinished_switch_is_not_taken_up_over_a_renamed_row(context: Surroundings, beat: Beats) -> None:
-    carried.keep_snapshot(context())
-    carried.enable(context())
+    snapshot.keep_snapshot(context())
+    snapshot.enable(context())
     rename(context(), taken=True)
     with beat(Side.CODE), beat(Side.DATABASE):
         assert "edited rows" in crosses(phase3.run(context(), accept_edits=True))

@@ -13,8 +13,9 @@ from pytest_django import Settings
 from cutover import clock
 from cutover.errors import PhaseFailed
 from cutover.models import UnguardedBeat
-from cutover.phases import gates, messaging, preflight, strangers
 from cutover.phases.context import Context
+from cutover.phases.evidence import silence
+from cutover.phases.gates import broker, conditions, surroundings
 from prayer_room_api.celery import app as celery_app
 
 pytestmark = pytest.mark.integration
@@ -25,17 +26,17 @@ Surroundings = Callable[[], Context]
 @pytest.mark.parametrize(
     "gate",
     [
-        preflight.migrations,
-        preflight.database,
-        preflight.lease_store,
-        preflight.clocks,
-        messaging.broker,
-        preflight.versions,
-        preflight.processes,
-        preflight.tasks,
-        messaging.workers,
-        gates.schedule_readable,
-        gates.no_unguarded_beat,
+        surroundings.migrations,
+        surroundings.database,
+        surroundings.lease_store,
+        surroundings.clocks,
+        broker.broker,
+        surroundings.versions,
+        surroundings.processes,
+        surroundings.tasks,
+        broker.workers,
+        conditions.schedule_readable,
+        conditions.no_unguarded_beat,
     ],
 )
 def test_a_sound_project_passes(context: Surroundings, gate: Callable[[Context], Any]) -> None:
@@ -49,7 +50,7 @@ def test_a_database_that_is_newer_than_the_code_is_named(context: Surroundings) 
     recorder.record_applied("cutover", "0000_squashed")
     recorder.record_applied("cutover", "9998_of_the_next_release")
     try:
-        check = preflight.migrations(context())
+        check = surroundings.migrations(context())
     finally:
         recorder.record_unapplied("cutover", "0000_squashed")
         recorder.record_unapplied("cutover", "9998_of_the_next_release")
@@ -59,7 +60,7 @@ def test_a_database_that_is_newer_than_the_code_is_named(context: Surroundings) 
 
 def test_rows_and_ledger_belong_in_one_database(context: Surroundings, alias: str, settings: Settings) -> None:
     settings.DATABASE_ROUTERS = []
-    check = preflight.database(context())
+    check = surroundings.database(context())
     assert check.ok == (alias == "default")
     assert check.ok or "'default'" in check.detail
 
@@ -71,7 +72,7 @@ def test_a_beat_without_the_lease_is_named_for_two_minutes(
     beats = UnguardedBeat.objects.using(context().alias)
     beats.create(origin="7@old-web", first_heard_at=now, last_heard_at=now)
     beats.create(origin="8@gone", first_heard_at=now, last_heard_at=now - dt.timedelta(minutes=3))
-    check = gates.no_unguarded_beat(context())
+    check = conditions.no_unguarded_beat(context())
     assert not check.ok
     assert "7@old-web" in check.detail
     assert "8@gone" not in check.detail
@@ -87,21 +88,21 @@ def test_a_beat_that_sends_seldom_is_silent_only_when_it_would_have_sent_again(
     for origin, minutes in ("7@old-web", 59), ("8@gone", 62):
         heard_at = clock.now() - dt.timedelta(minutes=minutes)
         beats.create(origin=origin, first_heard_at=heard_at, last_heard_at=heard_at)
-    assert [stranger.origin for stranger in strangers.alive(context())] == ["7@old-web"]
+    assert [stranger.origin for stranger in silence.alive(context())] == ["7@old-web"]
 
 
 def test_the_operator_may_say_that_a_beat_is_stopped(context: Surroundings) -> None:
     now = clock.now()
     UnguardedBeat.objects.using(context().alias).create(origin="7@old-web", first_heard_at=now, last_heard_at=now)
     with pytest.raises(PhaseFailed, match=r"No beat '7@web' was heard.*7@old-web"):
-        strangers.forget(context(), ["7@web"])
-    strangers.forget(context(), ["7@old-web"])
-    assert gates.no_unguarded_beat(context()).ok
+        silence.forget(context(), ["7@web"])
+    silence.forget(context(), ["7@old-web"])
+    assert conditions.no_unguarded_beat(context()).ok
 
 
 def test_a_task_that_nobody_registers_is_named(context: Surroundings, schedule: dict[str, dict[str, Any]]) -> None:
     schedule["hourly"]["task"] = "demo.tasks.nothing"
-    check = preflight.tasks(context())
+    check = surroundings.tasks(context())
     assert not check.ok
     assert "not registered: demo.tasks.nothing" in check.detail
 
@@ -113,7 +114,7 @@ def test_a_task_without_the_run_guard_is_named(context: Surroundings, schedule: 
     def bare() -> None: ...
 
     try:
-        check = preflight.tasks(context())
+        check = surroundings.tasks(context())
     finally:
         del celery_app.tasks["bare"]
     assert not check.ok
@@ -132,7 +133,7 @@ def test_a_process_that_can_not_be_imported_is_named(
     context: Surroundings, settings: Settings, process: dict[str, str], said: str
 ) -> None:
     settings.PRODUCTION_PROCESSES = {"worker": process}
-    check = preflight.processes(context())
+    check = surroundings.processes(context())
     assert not check.ok
     assert "worker" in check.detail
     assert said in check.detail
@@ -140,4 +141,4 @@ def test_a_process_that_can_not_be_imported_is_named(
 
 def test_an_empty_code_schedule_is_no_schedule(context: Surroundings, schedule: dict[str, dict[str, Any]]) -> None:
     schedule.clear()
-    assert not gates.schedule_readable(context()).ok
+    assert not conditions.schedule_readable(context()).ok

@@ -8,10 +8,10 @@ from celery.schedules import crontab, solar
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
 from pytest_django import Settings
 
-from cutover.importer import CLEANUP, EntriesRefused, Import, import_entries
 from cutover.models import CarriedEntry
 from cutover.phases.context import Context
-from cutover.phases.gates import differences
+from cutover.phases.gates.conditions import differences
+from cutover.schedules.importer import CLEANUP, EntriesRefused, Import, import_entries
 
 pytestmark = pytest.mark.integration
 

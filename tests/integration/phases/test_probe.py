@@ -8,14 +8,16 @@ from collections.abc import Callable
 import pytest
 from pytest_django import Settings
 
-from cutover import clock, connections
-from cutover.candidate import Candidate
+from cutover import clock
+from cutover.beats.candidate import Candidate
+from cutover.election import connection
 from cutover.models import Entry, Slot
-from cutover.phases import lateness, probe
+from cutover.phases import probe
 from cutover.phases.context import Context
+from cutover.phases.evidence import lateness
 from cutover.phases.probe import Role
 from cutover.phases.report import Outcome
-from cutover.slots import fingerprint
+from cutover.schedules.timetable import fingerprint
 from cutover.types import EntryName, Side
 from demo.services import HOST, free_port
 from demo.waiting import wait_until
@@ -109,7 +111,7 @@ def test_what_can_not_be_told_restarts_nothing_and_is_no_proof_either(
     context: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = context()
-    site.redis = connections.redis.Redis(host=HOST, port=free_port())
+    site.redis = connection.redis.Redis(host=HOST, port=free_port())
     verdicts = {role: asked(site, role)[0] for role in (Role.ANY, Role.STANDBY, Role.LEADER)}
     assert verdicts == {Role.ANY: True, Role.STANDBY: False, Role.LEADER: False}
     monkeypatch.setattr(probe, "WITHIN_S", 0.2)

@@ -12,10 +12,11 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from cutover import clock
 from cutover.errors import PhaseFailed
 from cutover.models import CarriedEntry, Cutover, Entry, Fence, Slot
-from cutover.phases import carried, phase2, phase3, phase4, rollback, state
+from cutover.phases import facts, phase2, phase3, phase4, rollback
 from cutover.phases.context import Context
+from cutover.phases.operations import snapshot
 from cutover.phases.report import Check, Outcome, Report
-from cutover.slots import fingerprint
+from cutover.schedules.timetable import fingerprint
 from cutover.types import EntryName, Epoch, HolderId, Missed, Side, Term
 from cutover.types import Slot as SlotName
 
@@ -48,8 +49,8 @@ class Site:
         self.term = Term(Epoch(7), Side.DATABASE, HolderId("host:1:x"))
         Cutover.objects.using(self.alias).update(phase=1)
         assert phase2.run(context()).outcome is Outcome.DONE
-        carried.keep_snapshot(context())
-        carried.enable(context())
+        snapshot.keep_snapshot(context())
+        snapshot.enable(context())
         Fence.objects.using(self.alias).update(epoch=7, side=Side.DATABASE, switched_at=self.switched_at)
         Cutover.objects.using(self.alias).update(phase=3, switch_epoch=6, switched_at=self.switched_at)
         for row in PeriodicTask.objects.using(self.alias):
@@ -103,7 +104,7 @@ def test_whole_evidence_closes_the_cutover(site: Site) -> None:
     assert (report.data["proven"], report.data["failures"], report.data["unproven"]) == (MINUTES, [], ["yearly"])
     assert any("legacy-beat" in line for line in report.lines)
     assert any("yearly, next due at" in line for line in report.lines)
-    assert state.read(site.context()).phase == 4
+    assert facts.read(site.context()).phase == 4
     assert site.prove().outcome is Outcome.ALREADY
     assert phase3.run(site.context()).outcome is Outcome.ALREADY
 
@@ -126,7 +127,7 @@ def test_one_slot_that_was_never_claimed_is_named(site: Site) -> None:
     assert report.outcome is Outcome.FAILED
     assert findings(report, "failures") == [(site.slot(7).due_at.isoformat(), "was never claimed")]
     assert any("minutely" in line and "never claimed" in line for line in report.lines)
-    assert state.read(site.context()).phase == 3
+    assert facts.read(site.context()).phase == 3
 
 
 def test_a_missed_slot_is_named_with_its_reason(site: Site) -> None:
@@ -158,7 +159,7 @@ def test_too_little_evidence_is_inconclusive_and_says_how_long_to_wait(site: Sit
     assert report.outcome.exit_code == 3
     due_at = site.slot(MINUTES + 2).due_at
     assert any(f"{due_at:%H:%M:%S}" in line for line in report.lines)
-    assert state.read(site.context()).phase == 3
+    assert facts.read(site.context()).phase == 3
     assert site.prove(slots=MINUTES).outcome is Outcome.DONE
 
 
@@ -174,7 +175,7 @@ def test_a_rollback_does_not_have_to_wait_for_a_proof(site: Site) -> None:
     report = phase4.run(proving, slots=MINUTES + 3, wait=dt.timedelta(minutes=1))
     assert went_back == [Outcome.DONE]
     assert report.outcome is Outcome.REFUSED
-    assert state.read(site.context()).phase == 2
+    assert facts.read(site.context()).phase == 2
 
 
 def test_suppressed_doubles_are_told_and_are_no_failure(site: Site) -> None:
@@ -298,13 +299,15 @@ def test_a_rollback_that_finds_no_leader_forgets_nothing_of_what_was_missed(
     site.send(*[minute for minute in ALL if minute != 7])
     site.ledger.claim(site.term, [], [Missed(site.slot(7), "older than the catch-up window")])
     for gate in ("standby", "standbys_loaded"):  # one that stood by a moment ago, and does not take over
-        monkeypatch.setattr(f"cutover.phases.rollback.gates.{gate}", lambda *_: Check("code standby", True, "it is up"))
+        monkeypatch.setattr(
+            f"cutover.phases.rollback.conditions.{gate}", lambda *_: Check("code standby", True, "it is up")
+        )
     context = site.context()
     context.config = replace(context.config, takeover_timeout=dt.timedelta(seconds=0.2))
     with pytest.raises(PhaseFailed, match="database side is active again"):
         rollback.run(context)
-    assert state.read(site.context()).side is Side.DATABASE
-    assert state.read(site.context()).switched_at == site.switched_at
+    assert facts.read(site.context()).side is Side.DATABASE
+    assert facts.read(site.context()).switched_at == site.switched_at
     Cutover.objects.using(site.alias).update(phase=3)
     report = site.prove()
     assert report.outcome is Outcome.FAILED

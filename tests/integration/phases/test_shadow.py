@@ -12,15 +12,15 @@ from celery.beat import ScheduleEntry
 from celery.schedules import crontab, schedule
 from django_celery_beat.models import PeriodicTask
 
-from cutover.agenda import Agenda, Limits
+from cutover.beats.agenda import Agenda, Limits
+from cutover.beats.dispatcher import PASSED_OVER, SUPERSEDED
+from cutover.beats.shadow import Shadow
 from cutover.conf import CatchUpRule
-from cutover.dispatcher import PASSED_OVER, SUPERSEDED
 from cutover.models import Cutover, ShadowRun, ShadowSlot, Slot
-from cutover.phases import phase2, state
+from cutover.phases import facts, phase2
 from cutover.phases.context import Context
+from cutover.phases.evidence.comparison import compare
 from cutover.phases.report import Outcome
-from cutover.phases.shadowing import compare
-from cutover.shadow import Shadow
 from cutover.types import CatchUp, EntryName, HolderId, Side
 from demo.processes import python
 from demo.services import Valkey
@@ -72,7 +72,7 @@ def test_both_sides_come_to_the_same_slots_and_nothing_is_sent_or_written(
 def test_a_standby_that_would_send_something_else_fails_the_phase(
     context: Surroundings, beat: Beats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cutover.phases.phase2.gates.same_parity", lambda context: [])
+    monkeypatch.setattr("cutover.phases.phase2.conditions.same_parity", lambda context: [])
     assert phase2.run(context()).outcome is Outcome.DONE
     alias = context().alias
     minutely = type(PeriodicTask.objects.using(alias).get(name="hourly").crontab).objects.using(alias)
@@ -84,7 +84,7 @@ def test_a_standby_that_would_send_something_else_fails_the_phase(
     assert report.outcome is Outcome.FAILED
     assert {slot["entry"] for slot in report.data["shadow"]["missing"]} == {"ticking"}
     assert report.data["shadow"]["extra"] == []
-    assert state.read(context()).phase == 1
+    assert facts.read(context()).phase == 1
     assert "the code side claimed, the standby would not have sent" in "\n".join(report.lines)
 
 
@@ -209,7 +209,7 @@ def test_of_two_standbys_exactly_one_rehearses(
             super().__init__()
             rehearsals.append(self)
 
-    monkeypatch.setattr("cutover.shadow.Agenda", Counted)
+    monkeypatch.setattr("cutover.beats.shadow.Agenda", Counted)
     with beat(Side.CODE), beat(Side.DATABASE), beat(Side.DATABASE):
         lines: list[str] = []
         site = context()

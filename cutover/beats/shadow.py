@@ -1,0 +1,101 @@
+"""A shadow run, as the standby of the database side sees it: its real scheduling, on rows that need not be enabled.
+
+It reads the ledger once, to begin where the code side stands, and from then on goes by its own schedule and clock. It
+sends nothing and writes nothing but ``ShadowSlot``. Of several standbys the first to answer does it; if that one ends
+nobody takes it over, and the operator's command fails and names it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Final
+
+from celery.beat import ScheduleEntry
+from django.db import IntegrityError
+from django.db.models import Max
+
+from cutover import clock
+from cutover.beats.agenda import Agenda
+from cutover.conf import CatchUpRule
+from cutover.ledger import bulk
+from cutover.ledger.database import Database
+from cutover.models import Entry, ShadowRun, ShadowSlot, Slot
+from cutover.types import EntryName, HolderId, Limits
+
+Load = Callable[[], dict[EntryName, tuple[ScheduleEntry, CatchUpRule, Limits]]]
+
+FRESH: Final = dt.timedelta(minutes=1)
+"""A wish older than this is nobody's any more."""
+_PROMPT: Final = dt.timedelta(seconds=30)
+
+
+class Shadow:
+    """One standby's part in shadow runs."""
+
+    def __init__(self, alias: str, holder: HolderId, load: Load) -> None:
+        self._database = Database(alias)
+        self._alias = alias
+        self._holder = holder
+        self._load = load
+        self._agenda = Agenda()
+        self._run: ShadowRun | None = None
+
+    def turn(self, looks: bool) -> float | None:
+        """Record what falls due; seconds until the next slot, or None outside a run. Raises LedgerUnavailable."""
+        with self._database.asked():
+            if self._run is None and looks:
+                self._run = self._begin()
+            if self._run is None:
+                return None
+            try:
+                is_over = self._is_over(self._run, looks)
+                if not is_over:
+                    self._record(self._run)
+            except IntegrityError:  # another one was asked for, which deletes this one
+                is_over = True
+            if is_over:
+                self._run, self._agenda = None, Agenda()
+                return None
+        due_at = self._agenda.next_at()
+        return None if due_at is None else max(0.0, (due_at - clock.now()).total_seconds())
+
+    def _begin(self) -> ShadowRun | None:
+        wishes = ShadowRun.objects.using(self._alias)
+        open_ = wishes.filter(holder="", ended_at=None, asked_at__gt=clock.now() - FRESH)
+        wish = open_.first()
+        if wish is None or not open_.filter(pk=wish.pk).update(holder=self._holder):
+            return None
+        self._agenda = Agenda()
+        self._agenda.load(self._load(), clock.now())
+        began_at = clock.now()
+        last = Slot.objects.using(self._alias).values_list("entry").annotate(Max("due_at")).order_by()
+        owed = Entry.objects.using(self._alias).filter(active=True).values_list("name", "owed_from")
+        self._agenda.settle({EntryName(name): at for name, at in last}, {EntryName(name): at for name, at in owed})
+        wishes.filter(pk=wish.pk).update(began_at=began_at)
+        wish.began_at = began_at
+        return wish
+
+    def _is_over(self, run: ShadowRun, looks: bool) -> bool:
+        began_at = run.began_at or run.asked_at
+        if clock.now() > began_at + dt.timedelta(seconds=run.seconds):
+            self._record(run)
+            return True
+        return looks and not ShadowRun.objects.using(self._alias).filter(pk=run.pk, ended_at=None).exists()
+
+    def _record(self, run: ShadowRun) -> None:
+        now = clock.now()
+        due = list(self._agenda.due(now, _PROMPT))
+        # Which slots there are is compared: of those, either side may have passed one over on a busy machine.
+        seen = [
+            ShadowSlot(run=run, entry=d.name, due_at=at, seen_at=now)
+            for d in due
+            if d.owed.send
+            for at in (*d.owed.missed, d.owed.send)
+        ]
+        with self._database.transaction():
+            bulk.insert(self._alias, seen)
+        for d in due:
+            settled = d.owed.send or max(d.owed.missed, default=None)
+            if settled is not None:
+                self._agenda.record(d.name, settled)

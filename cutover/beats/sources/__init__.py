@@ -1,0 +1,1 @@
+"""Where a side's schedule comes from."""

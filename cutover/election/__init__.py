@@ -1,0 +1,1 @@
+"""Who leads: the lease in Redis, and the elector that keeps one beat campaigning for it."""

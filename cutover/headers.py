@@ -1,0 +1,29 @@
+"""The message headers that cutover writes and reads; each name stands here alone."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ENTRY: Final = "cutover_entry"
+DUE_AT: Final = "cutover_due_at"
+EPOCH: Final = "cutover_epoch"
+"""A leader's message names its slot, and the epoch under which that was claimed."""
+
+SLOT: Final = frozenset({ENTRY, DUE_AT, EPOCH})
+
+REDELIVERED: Final = "cutover_redelivered"
+"""On a deferred message: what the broker knew of the first one is lost otherwise."""
+ATTEMPT: Final = "cutover_attempt"
+"""On a deferred message: the marks of runs that did not begin, though the ledger may have one of them, one a line."""
+SEEN_AT: Final = "cutover_seen_at"
+"""On a message that was deferred before its slot was known: when a worker saw it first, ..."""
+ORIGIN: Final = "cutover_origin"
+"""... and who sent it then."""
+
+BEAT: Final = "celery_beat_task"
+"""How celery 5.7 and later mark every message that a beat sends."""
+ROW: Final = "periodic_task_name"
+"""How django-celery-beat names the row; its admin's "run selected tasks" sets this one too, but not the other."""
+
+ADDED_BY_BEATS: Final = frozenset({ROW, BEAT})
+"""Headers that the beats themselves add to a message."""

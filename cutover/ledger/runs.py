@@ -1,0 +1,143 @@
+"""Runs of slots, as workers record them: who started a slot's run first, and whether it has ended.
+
+One conditional update decides which message of a slot runs; its fence is the slot's own row.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from django.db import IntegrityError
+from django.db.models import F, QuerySet
+
+from cutover import clock, models
+from cutover.ledger.database import Database
+from cutover.ledger.fence import Fence
+from cutover.types import EntryName, Epoch, Sender, Slot, SlotState, Start
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run: the worker that started it (empty for none), and whether it is known to have ended.
+
+    ``sender``: the beat without the lease, and the message, by which it was started; empty for a leader's.
+    """
+
+    worker: str
+    has_ended: bool
+    sender: str
+
+
+class Runs:
+    """The runs in one database. Every method raises LedgerUnavailable."""
+
+    def __init__(self, database: Database, fence: Fence, namespace: str, retention: dt.timedelta) -> None:
+        self._database = database
+        self._alias = database.alias
+        self._fence = fence
+        self._namespace = namespace
+        self._retention = retention
+
+    def start(self, slot: Slot, epoch: Epoch, worker: str, sender: Sender | None = None) -> Start:
+        """Mark a slot's run as started by ``worker``, in one conditional update; its only winner runs.
+
+        A slot that no leader claimed is recorded here, the unique (entry, due_at) admitting it once: it was sent by a
+        beat without the lease (``sender``), or the ledger was put back from an older copy. TOO_OLD: the ledger may have
+        forgotten it.
+        """
+        now = clock.now()
+        if self._begin(slot, worker, sender):
+            return Start.STARTED
+        if self._is_known(slot):
+            # Asked once more: its claim may have been committed between the two questions.
+            return Start.STARTED if self._begin(slot, worker, sender) else Start.ALREADY_STARTED
+        if slot.due_at < now - self._retention:
+            return Start.TOO_OLD
+        reason = f"sent without the lease by {sender.origin}" if sender else "recorded by its run"
+        row = models.Slot(
+            entry=slot.entry,
+            due_at=slot.due_at,
+            epoch=epoch,
+            side=self._fence.read().side,
+            state=SlotState.PUBLISHED,
+            task_id=slot.task_id(self._namespace),
+            claimed_at=now,
+            published_at=now,
+            run_started_at=now,
+            run_by=worker,
+            sender=_named(sender),
+            reason=reason[: models.REASON_LENGTH],
+        )
+        try:
+            with self._database.transaction():
+                row.save(using=self._alias, force_insert=True)
+        except IntegrityError:
+            return Start.STARTED if self._begin(slot, worker, sender) else Start.ALREADY_STARTED
+        return Start.STARTED
+
+    def end(self, slot: Slot, process: str) -> None:
+        """Record that the run that a worker process (the end of its mark) started has ended, well or badly.
+
+        An empty ``process`` stands for any.
+        """
+        with self._database.asked():
+            self._rows(slot).filter(run_by__endswith=process).update(run_ended_at=clock.now())
+
+    def read(self, slot: Slot) -> RunView:
+        """Who started a slot's run, and whether it is known to have ended."""
+        with self._database.asked():
+            found = self._rows(slot).values_list("run_by", "run_ended_at", "sender").first()
+        return RunView(found[0], found[1] is not None, found[2] or "") if found else RunView("", False, "")
+
+    def resume(self, slot: Slot, dead: str, worker: str) -> bool:
+        """Hand a slot's run on to ``worker``; False when somebody else was first.
+
+        ``dead``: the mark of a run whose worker is gone, or of a start that got no answer, after which nothing ran.
+        """
+        with self._database.asked():
+            rows = self._rows(slot).filter(run_by=dead, run_ended_at=None)
+            return bool(rows.update(run_started_at=clock.now(), run_by=worker))
+
+    def was_started_for(self, slot: Slot, origin: str) -> bool:
+        """Whether a message of ``origin``, a beat without the lease, has started the slot's run."""
+        with self._database.asked():
+            return self._rows(slot).filter(sender__startswith=f"{origin} ").exists()
+
+    def started_by(self, sender: Sender, entry: EntryName) -> Slot | None:
+        """The slot of ``entry`` whose run this very message has started; None for none."""
+        with self._database.asked():
+            rows = models.Slot.objects.using(self._alias).filter(sender=_named(sender), entry=entry)
+            due_at = rows.values_list("due_at", flat=True).first()
+        return Slot(due_at, entry) if due_at is not None else None
+
+    def count_suppressed(self, slot: Slot) -> None:
+        """Count a further message of a slot that was not run."""
+        with self._database.asked():
+            self._rows(slot).update(suppressed=F("suppressed") + 1)
+
+    def heard(self, origin: str) -> None:
+        """Remember that a beat without the lease was heard."""
+        now = clock.now()
+        with self._database.asked():
+            models.UnguardedBeat.objects.using(self._alias).update_or_create(
+                origin=origin,
+                defaults={"last_heard_at": now},
+                create_defaults={"first_heard_at": now, "last_heard_at": now},
+            )
+
+    def _rows(self, slot: Slot) -> QuerySet[models.Slot]:
+        return models.Slot.objects.using(self._alias).filter(entry=slot.entry, due_at=slot.due_at)
+
+    def _begin(self, slot: Slot, worker: str, sender: Sender | None) -> bool:
+        with self._database.asked():
+            rows = self._rows(slot).filter(run_started_at=None)
+            return bool(rows.update(run_started_at=clock.now(), run_by=worker, sender=_named(sender)))
+
+    def _is_known(self, slot: Slot) -> bool:
+        with self._database.asked():
+            return self._rows(slot).exists()
+
+
+def _named(sender: Sender | None) -> str | None:
+    return str(sender)[: models.SENDER_LENGTH] if sender else None

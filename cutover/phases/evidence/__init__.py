@@ -1,0 +1,1 @@
+"""What the tables show: proofs, lateness, silence; nothing here changes anything."""

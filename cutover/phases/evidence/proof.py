@@ -1,0 +1,190 @@
+"""What the ledger proves since the switch: each slot that was due was claimed, published and run, once.
+
+That a slot was claimed once and run once is the table's own doing (unique slot, one conditional start); what is looked
+for here is what is absent, stuck, missed, or not of the schedule.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from celery.schedules import BaseSchedule
+from django.db.models import Max
+from django_celery_beat.models import PeriodicTask
+
+from cutover import clock, models
+from cutover.beats.agenda import within
+from cutover.fields import instant
+from cutover.phases.context import Context
+from cutover.phases.facts import outages
+from cutover.schedules import overlay
+from cutover.schedules.rows import with_schedules
+from cutover.schedules.timetable import Timetable, fingerprint, next_due, timetable
+from cutover.types import UNLIMITED, Cursor, EntryName, Limits, SlotState
+
+PATIENCE: Final = dt.timedelta(minutes=1)
+"""How long a slot may stay claimed, or published and ready to run, before that it is not run counts against it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One slot, and what is wrong with it or still awaited."""
+
+    entry: EntryName
+    due_at: dt.datetime
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.entry} due {self.due_at:%Y-%m-%d %H:%M:%S} UTC: {self.reason}"
+
+
+@dataclass(slots=True)
+class Evidence:
+    """All findings; ``upcoming`` has the timetable and next slot of every entry that has one.
+
+    ``options``: by entry, what is kept beside its row, such as how long its messages are to wait.
+    """
+
+    proven: int = 0
+    entries: int = 0
+    doubles: int = 0
+    failures: list[Finding] = field(default_factory=list)
+    pending: list[Finding] = field(default_factory=list)
+    unproven: list[EntryName] = field(default_factory=list)
+    upcoming: dict[EntryName, tuple[Timetable, dt.datetime]] = field(default_factory=dict)
+    options: Mapping[EntryName, Mapping[str, Any]] = field(default_factory=dict)
+
+    def due_by(self, count: int) -> dt.datetime | None:
+        """When ``count`` (>= 1) more slots will have fallen due; None when that is never."""
+        queue = [(at, name) for name, (_, at) in self.upcoming.items()]
+        heapq.heapify(queue)
+        reached = None
+        for _ in range(count):
+            if not queue:
+                return None
+            reached, name = heapq.heappop(queue)
+            after = self.upcoming[name][0].next_after(reached)
+            if after is not None:
+                heapq.heappush(queue, (after, name))
+        return reached
+
+
+def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence:
+    """Compare the schedule of the database side with the ledger, over ``(since, until]``."""
+    with outages(context.alias):
+        rows, limits, kept = schedules(context), _limits(context), overlay.load(context.alias)
+        entries = {EntryName(e.name): e for e in models.Entry.objects.using(context.alias).filter(active=True)}
+        slots = models.Slot.objects.using(context.alias)
+        before = dict(slots.filter(due_at__lte=since).values_list("entry").annotate(Max("due_at")).order_by())
+        found: dict[EntryName, dict[dt.datetime, models.Slot]] = defaultdict(dict)
+        for slot in slots.filter(due_at__gt=since, due_at__lte=until).order_by("due_at").iterator():
+            found[EntryName(slot.entry)][slot.due_at] = slot
+    evidence = Evidence(options={name: each.options for name, each in kept.items()})
+    for name, schedule in sorted(rows.items()):
+        entry, limit = entries.get(name), limits.get(name) or UNLIMITED
+        if entry is None or (entry.fingerprint, entry.limits) != (fingerprint(schedule), limit):
+            evidence.unproven.append(name)  # added or edited a moment ago: the leader has not read it yet
+            for slot in found[name].values():
+                _judge(evidence, name, slot)
+            continue
+        earlier = [at for at in found[name] if at <= max(since, entry.owed_from)]
+        last = max([*earlier, *filter(None, [before.get(name)])], default=None)
+        table = timetable(schedule)
+        # The cadence is counted as the leader counts it; looked for is what is owed since the switch.
+        stands = within(limit, Cursor(last, entry.owed_from), table)
+        stands = Cursor(stands.origin, max(since, stands.eligible_since))
+        _prove(evidence, name, table, stands, limit, until, found[name])
+    for name in found.keys() - rows.keys():
+        for slot in found[name].values():
+            _judge(evidence, name, slot)
+    evidence.entries = len(rows)
+    return evidence
+
+
+def schedules(context: Context) -> dict[EntryName, BaseSchedule]:
+    """The schedules of the enabled rows, as the database side sends by them."""
+    reader = overlay.Reader(context.app, overlay.load(context.alias))
+    enabled = PeriodicTask.objects.using(context.alias).filter(enabled=True)
+    found = {}
+    for row in with_schedules(enabled):
+        with suppress(Exception):  # a row that can not be read is not sent; the leader tells of it
+            found[EntryName(row.name)] = reader.schedule(row)
+    return found
+
+
+def _limits(context: Context) -> dict[EntryName, Limits]:
+    """From and until when enabled rows may be sent at all, where they say so."""
+    limited = PeriodicTask.objects.using(context.alias).filter(enabled=True).exclude(start_time=None, expires=None)
+    return {
+        EntryName(name): Limits(start and instant(start), end and instant(end))
+        for name, start, end in limited.values_list("name", "start_time", "expires")
+    }
+
+
+def _prove(
+    evidence: Evidence,
+    name: EntryName,
+    table: Timetable,
+    standing: Cursor,
+    limit: Limits,
+    until: dt.datetime,
+    found: Mapping[dt.datetime, models.Slot],
+) -> None:
+    expected = set()
+    for due_at in _due(table, standing):
+        if limit.not_after is not None and due_at >= limit.not_after:
+            break
+        if due_at > until:
+            evidence.upcoming[name] = (table, due_at)
+            break
+        expected.add(due_at)
+        slot = found.get(due_at)
+        if slot is None:
+            evidence.failures.append(Finding(name, due_at, "was never claimed"))
+        else:
+            _judge(evidence, name, slot)
+    if not expected:
+        evidence.unproven.append(name)
+    for due_at, slot in found.items():
+        # Of a schedule or an end that it had before: what became of it counts all the same.
+        if due_at <= standing.eligible_since or not limit.admit(due_at):
+            _judge(evidence, name, slot)
+        elif due_at not in expected:
+            said = f"is no slot of the entry's schedule; {slot.reason or f'claimed under epoch {slot.epoch}'}"
+            evidence.failures.append(Finding(name, due_at, said))
+
+
+def _due(table: Timetable, standing: Cursor) -> Iterator[dt.datetime]:
+    due_at = next_due(table, standing)
+    while due_at is not None:
+        yield due_at
+        due_at = table.next_after(due_at)
+
+
+def _judge(evidence: Evidence, name: EntryName, slot: models.Slot) -> None:
+    evidence.doubles += slot.suppressed
+    if slot.state == SlotState.MISSED:
+        more = f" (and {slot.covers} older ones)" if slot.covers else ""
+        evidence.failures.append(Finding(name, slot.due_at, f"was missed: {slot.reason}{more}"))
+    elif slot.run_started_at is not None and slot.published_at is not None:
+        evidence.proven += 1
+    else:
+        said = "published, its run not started" if slot.published_at else "claimed, not published"
+        overdue = clock.now() - _ready_at(slot, evidence.options.get(name, {})) > PATIENCE
+        (evidence.failures if overdue else evidence.pending).append(Finding(name, slot.due_at, said))
+
+
+def _ready_at(slot: models.Slot, options: Mapping[str, Any]) -> dt.datetime:
+    """When a worker may start the slot's message at the earliest; of one not published yet, when it was claimed."""
+    claimed_at: dt.datetime = slot.claimed_at
+    if slot.published_at is None:
+        return claimed_at
+    eta = options.get("eta")
+    waited: dt.datetime = slot.published_at + dt.timedelta(seconds=options.get("countdown") or 0)
+    return max(waited, instant(eta)) if isinstance(eta, dt.datetime) else waited

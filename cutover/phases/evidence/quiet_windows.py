@@ -1,0 +1,75 @@
+"""Pure: the longest stretches of time in which nothing falls due."""
+
+from __future__ import annotations
+
+import datetime as dt
+from bisect import bisect_left
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+from cutover.schedules.timetable import Timetable, interval
+from cutover.types import Cursor
+
+Window: TypeAlias = tuple[dt.datetime, dt.datetime]
+
+SHORTEST: Final = dt.timedelta(minutes=1)
+"""A shorter stretch is none."""
+
+
+def windows(
+    entries: Iterable[tuple[str, Timetable, Cursor]], start: dt.datetime, end: dt.datetime, most: int
+) -> list[Window]:
+    """The ``most`` longest stretches of ``[start, end]`` without a slot in them, longest first.
+
+    ``entries``: fingerprint, timetable and standing. Those that fire alike are looked at once.
+    """
+    free: list[Window] = [(start, end)]
+    for table, at in _distinct(entries, start):
+        due: dt.datetime | None = at
+        index = 0
+        while due is not None and due <= end and index < len(free):
+            # The first stretch that ends after `due`; what lies before it is done.
+            index = bisect_left(free, due, lo=index, key=lambda window: window[1])
+            if index == len(free):
+                break
+            if due <= free[index][0]:
+                due = _next(table, due, free[index][0])
+                continue
+            left, right = (free[index][0], due), (due, free[index][1])
+            parts = [part for part in (left, right) if part[1] - part[0] >= SHORTEST]
+            free[index : index + 1] = parts
+            due = table.next_after(due)
+        if not free:
+            break
+    return sorted(free, key=lambda window: (window[0] - window[1], window[0]))[:most]
+
+
+def _distinct(
+    entries: Iterable[tuple[str, Timetable, Cursor]], start: dt.datetime
+) -> list[tuple[Timetable, dt.datetime]]:
+    """Each different timetable with its first slot from ``start`` on; the densest first, for they leave least."""
+    found: dict[tuple[str, dt.timedelta], tuple[Timetable, dt.datetime, dt.timedelta]] = {}
+    firsts: dict[str, tuple[dt.datetime, dt.timedelta] | None] = {}
+    for name, table, standing in entries:
+        every = interval(table)
+        if every is not None:
+            phase = (standing.origin - start) % every
+            found.setdefault((name, phase), (table, start + (phase or every), every))
+            continue
+        if name not in firsts:
+            first = table.next_after(start)
+            second = table.next_after(first) if first is not None else None
+            step = second - first if first is not None and second is not None else dt.timedelta.max
+            firsts[name] = (first, step) if first is not None else None
+        if (known := firsts[name]) is not None:
+            found[name, dt.timedelta(0)] = (table, *known)
+    ordered = sorted(found.values(), key=lambda one: one[2])
+    return [(table, first) for table, first, _ in ordered]
+
+
+def _next(table: Timetable, due: dt.datetime, start: dt.datetime) -> dt.datetime | None:
+    """The first slot after ``start``, without asking for every one in between."""
+    every = interval(table)
+    if every is not None:
+        return due + max(1, (start - due) // every + 1) * every
+    return table.next_after(max(due, start))

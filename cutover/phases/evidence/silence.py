@@ -1,0 +1,80 @@
+"""Beats that were heard without the lease: which of them may still be running, and what the operator says of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from celery.schedules import BaseSchedule
+
+from cutover import clock
+from cutover.errors import PhaseFailed
+from cutover.models import UnguardedBeat
+from cutover.phases.context import Context
+from cutover.phases.evidence.proof import schedules
+from cutover.phases.facts import outages
+from cutover.schedules import timetable
+from cutover.schedules.importer import EntriesRefused
+
+LEAST: Final = dt.timedelta(minutes=2)
+"""How long a beat is taken to be alive after its last message, at least."""
+LATE: Final = dt.timedelta(minutes=1)
+"""How late its next message may be seen: it waits for a worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A beat without the lease, by the origin of its messages; ``silent_at``: when it may be taken to have ended."""
+
+    origin: str
+    last_heard_at: dt.datetime
+    silent_at: dt.datetime
+
+
+def alive(context: Context) -> list[Stranger]:
+    """Every beat without the lease that was heard and has not been silent for long enough since.
+
+    Long enough is two minutes, and until a minute after the next slot that it would have sent.
+    """
+    with outages(context.alias):
+        heard = list(UnguardedBeat.objects.using(context.alias))
+    if not heard:
+        return []
+    known = list(_schedules(context))
+    found = [Stranger(beat.origin, beat.last_heard_at, _silent_at(beat.last_heard_at, known)) for beat in heard]
+    return [stranger for stranger in found if stranger.silent_at > clock.now()]
+
+
+def forget(context: Context, origins: Iterable[str]) -> None:
+    """Take the operator's word that these beats are stopped; one that is heard again counts again.
+
+    Raises PhaseFailed for an origin that was never heard.
+    """
+    with outages(context.alias):
+        rows = UnguardedBeat.objects.using(context.alias)
+        for origin in origins:
+            if not rows.filter(origin=origin).delete()[0]:
+                known = ", ".join(rows.values_list("origin", flat=True)) or "none"
+                raise PhaseFailed(f"No beat {origin!r} was heard without the lease; heard: {known}.")
+
+
+def _schedules(context: Context) -> Iterator[BaseSchedule]:
+    with suppress(EntriesRefused):  # the gate on the code schedule says so
+        yield from (entry.schedule for entry in context.entries.values())
+    with outages(context.alias):
+        yield from schedules(context).values()
+
+
+def _silent_at(last_heard_at: dt.datetime, known: Iterable[BaseSchedule]) -> dt.datetime:
+    following = (_next_after(schedule, last_heard_at) for schedule in known)
+    next_at = min(filter(None, following), default=last_heard_at)
+    return max(last_heard_at + LEAST, next_at + LATE)
+
+
+def _next_after(schedule: BaseSchedule, instant: dt.datetime) -> dt.datetime | None:
+    table = timetable.timetable(schedule)
+    every = timetable.interval(table)
+    return table.next_after(instant) if every is None else instant + every

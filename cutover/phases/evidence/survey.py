@@ -1,0 +1,82 @@
+"""What there is before anything is done: the code schedule, the rows, and how the one would become the other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from celery.beat import ScheduleEntry
+from django_celery_beat.models import PeriodicTask
+
+from cutover.models import CarriedEntry
+from cutover.phases.context import Context
+from cutover.phases.facts import outages
+from cutover.schedules import importer, rows
+from cutover.schedules.convert import Carried, Refusal
+from cutover.schedules.timetable import fingerprint
+from cutover.types import EntryName
+
+HASH_LENGTH: Final = 16
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The code's entries, what they become, what stands in the way, and the rows; by entry name."""
+
+    context: Context
+    entries: Mapping[EntryName, ScheduleEntry]
+    drafted: Mapping[EntryName, Carried]
+    refusals: Mapping[EntryName, list[Refusal]]
+    standing: Mapping[EntryName, PeriodicTask]
+    carried: Mapping[EntryName, CarriedEntry]
+    others: Mapping[EntryName, PeriodicTask]
+    """Enabled rows that the code has no entry for: the database side will send them too."""
+
+    @cached_property
+    def hash(self) -> str:
+        """Equal as long as phase 2 and 3 would come to the same: what is to be sent when, and what is in the way.
+
+        Whether phase 2 has been run yet makes no difference to it.
+        """
+        config = self.context.config
+        matters = {
+            "entries": {name: self._entry(name) for name in self.entries},
+            "others": {name: rows.record(rows.values_of(row)) for name, row in self.others.items() if row.scheduler},
+            "settings": [config.namespace, config.catch_up.value, str(config.catch_up_window), repr(config.entries)],
+        }
+        text = json.dumps(matters, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+
+    def _entry(self, name: EntryName) -> list[Any]:
+        drafted = self.drafted.get(name)
+        whole = [rows.record(drafted.row), drafted.options, drafted.relative] if drafted is not None else []
+        in_the_way = [str(refusal) for refusal in self.refusals.get(name, ())]
+        return [fingerprint(self.entries[name].schedule), *whole, in_the_way]
+
+
+def take(context: Context) -> Survey:
+    """Look at everything, change nothing. Raises EntriesRefused for a code schedule that celery can not read."""
+    entries = context.entries
+    context.progress(f"reading {len(entries)} entries")
+    found, refused = importer.draft(context.app, context.config, entries)
+    drafted = {one.row.name: one for one in found}
+    context.progress("comparing with the rows that there are")
+    with outages(context.alias):
+        standing = rows.periodic_tasks(context.alias, entries.keys())
+        carried = {EntryName(kept.name): kept for kept in CarriedEntry.objects.using(context.alias)}
+        enabled = rows.with_schedules(PeriodicTask.objects.using(context.alias).filter(enabled=True))
+    refusals: dict[EntryName, list[Refusal]] = defaultdict(list)
+    for refusal in refused:
+        refusals[refusal.entry].append(refusal)
+    for name, one in drafted.items():
+        kept = carried.get(name)
+        switched = kept is not None and kept.enabled_before is not None
+        if name in standing and (own := importer.objections(one.row, standing[name], kept)):
+            refusals[name] += [refusal for refusal in own if not (switched and refusal.field == "enabled")]
+    others = {EntryName(row.name): row for row in enabled if row.name not in entries}
+    return Survey(context, entries, drafted, refusals, standing, carried, others)

@@ -1,0 +1,52 @@
+"""Which entries of the active side can not be sent as they stand, and why; the leader has noted what celery says."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from django_celery_beat.models import PeriodicTask
+
+from cutover import models
+from cutover.phases.context import Context
+from cutover.phases.facts import outages
+from cutover.schedules import overlay, rows
+from cutover.types import EntryName, Side, SlotState
+
+
+def unsendable(context: Context, side: Side) -> dict[EntryName, str]:
+    """Why, by entry: rows that can not be read, and claims whose message the leader could not send.
+
+    Raises LedgerUnavailable.
+    """
+    with outages(context.alias):
+        noted = models.Slot.objects.using(context.alias).filter(state=SlotState.CLAIMED).exclude(reason="")
+        found = {EntryName(name): why for name, why in noted.order_by("due_at").values_list("entry", "reason")}
+        if side is Side.CODE:
+            return found
+        enabled = rows.with_schedules(PeriodicTask.objects.using(context.alias).filter(enabled=True))
+        reader = overlay.Reader(context.app, overlay.load(context.alias))
+    for row in enabled:
+        name = EntryName(row.name)
+        if row.scheduler is None:
+            found[name] = "its row has no schedule"
+            continue
+        try:
+            reader.schedule(row)
+        except Exception as exc:  # written past the model's own checks
+            found[name] = f"its row's schedule can not be read: {exc}"
+            continue
+        if why := rows.unreadable(row):
+            found[name] = f"its row can not be sent: {why}"
+    return found
+
+
+def unknown_tasks(context: Context, side: Side) -> dict[EntryName, str]:
+    """The task of every enabled row that this project does not register: its workers drop such messages."""
+    if side is Side.CODE:
+        return {}  # a gate of phase 1
+    with suppress(ImportError):
+        context.app.loader.import_default_modules()
+    with outages(context.alias):
+        enabled = PeriodicTask.objects.using(context.alias).filter(enabled=True).order_by("name")
+        named = list(enabled.exclude(task__in=list(context.app.tasks.keys())).values_list("name", "task"))
+    return {EntryName(name): task for name, task in named}

@@ -1,0 +1,1 @@
+"""What a phase does: the journal of steps, the switchover, the rows around it."""

@@ -1,0 +1,196 @@
+"""Pure: when two schedules part, if they do.
+
+Schedules with equal fingerprints fire alike by construction; so do crontabs of equal fields in two names of one zone.
+Other crontabs are compared minute by minute as bits while no clock changes, and slot by slot around every instant at
+which one does; whatever else there is, slot by slot.
+"""
+
+from __future__ import annotations
+
+import calendar
+import datetime as dt
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from typing import Final, TypeAlias
+
+from celery.schedules import BaseSchedule, crontab, schedule, solar
+from django_celery_beat.clockedschedule import clocked
+
+from cutover.schedules.timetable import Timetable, fingerprint, timetable, zone_of
+
+HORIZON: Final = dt.timedelta(days=400)
+"""More than a year: every month, and both changes of a daylight-saving zone. The next leap day is looked at besides."""
+AROUND: Final = dt.timedelta(hours=26)
+"""How far from a change of clock slots are compared one by one."""
+ENUMERATED: Final = 20_000
+"""How many slots in a row are compared where neither side is understood; after them, those around changes of clock."""
+
+Parting: TypeAlias = tuple[dt.datetime | None, dt.datetime | None]
+_Span: TypeAlias = tuple[dt.datetime, dt.datetime]
+
+_MINUTE: Final = dt.timedelta(minutes=1)
+_DAY: Final = dt.timedelta(days=1)
+_INSTANT: Final = dt.timedelta(microseconds=1)
+
+
+def first_divergence(
+    one: BaseSchedule, other: BaseSchedule, since: dt.datetime, horizon: dt.timedelta = HORIZON
+) -> Parting | None:
+    """The first fire times at which the two part; None when they do not up to ``since + horizon`` and on leap day.
+
+    An interval and a calendar part at once, even where the two first instants happen to be the same.
+    """
+    left, right = timetable(one), timetable(other)
+    if _is_interval(one) and _is_interval(other):
+        return None if one.run_every == other.run_every else _next(left, right, since)
+    if fingerprint(one) == fingerprint(other):
+        return None
+    if (_is_interval(one) and _is_calendar(other)) or (_is_calendar(one) and _is_interval(other)):
+        # An interval counts from its last slot: it fires with a calendar by chance only.
+        return _next(left, right, since)
+    end = since + horizon
+    if isinstance(one, crontab) and isinstance(other, crontab):
+        return _crontabs_part(one, other, since, end)
+    parting = _walk(left, right, (since, end), ENUMERATED)
+    zones = {zone_of(found) for found in (one, other) if isinstance(found, crontab)}
+    for span in sorted(_around(at, since, end) for zone in zones for at, _ in transitions(zone, since, end)):
+        parting = parting or _walk(left, right, span)
+    return parting or _walk(left, right, _leap_day(since))
+
+
+def same_rules(one: dt.tzinfo, other: dt.tzinfo, since: dt.datetime, end: dt.datetime) -> bool:
+    """Whether two zones have the same offset from UTC at every instant of a span."""
+    return one.utcoffset(since.astimezone(one)) == other.utcoffset(since.astimezone(other)) and transitions(
+        one, since, end
+    ) == transitions(other, since, end)
+
+
+@cache
+def transitions(zone: dt.tzinfo, since: dt.datetime, end: dt.datetime) -> tuple[tuple[dt.datetime, dt.timedelta], ...]:
+    """When the zone's offset from UTC changes within a span, to the second, and what it is from then on."""
+    found = []
+    at, offset = since, _offset(zone, since)
+    while at < end:
+        after = min(at + _DAY, end)
+        if _offset(zone, after) != offset:
+            low, high = at, after
+            while high - low > dt.timedelta(seconds=1):
+                middle = low + (high - low) / 2
+                low, high = (middle, high) if _offset(zone, middle) == offset else (low, middle)
+            at, offset = high, _offset(zone, high)
+            found.append((high.replace(microsecond=0), offset))
+        else:
+            at = after
+    return tuple(found)
+
+
+def _crontabs_part(one: crontab, other: crontab, since: dt.datetime, end: dt.datetime) -> Parting | None:
+    zones = zone_of(one), zone_of(other)
+    leap_day = _leap_day(since)
+    if _fields(one) == _fields(other) and same_rules(*zones, since, max(end, leap_day[1])):
+        return None
+    left, right = timetable(one), timetable(other)
+    changes = sorted(_around(at, since, end) for zone in zones for at, _ in transitions(zone, since, end))
+    at = since
+    for start, stop in [*changes, (end, end)]:
+        if start > at:
+            parting = _bits_part(one, other, (at, start))
+            if parting is not None:
+                return _next(left, right, parting - _INSTANT)
+            at = start
+        if stop > at:
+            found = _walk(left, right, (at, stop))
+            if found is not None:
+                return found
+            at = stop
+    parting = _bits_part(one, other, (max(end, leap_day[0]), leap_day[1]))
+    return _next(left, right, parting - _INSTANT) if parting is not None else None
+
+
+def _bits_part(one: crontab, other: crontab, span: _Span) -> dt.datetime | None:
+    """The first minute in ``(start, end]`` of a span without a change of clock that only one of them has."""
+    start, end = span
+    base = start.replace(second=0, microsecond=0) + _MINUTE
+    minutes = (end - base) // _MINUTE + 1
+    if minutes <= 0:
+        return None
+    apart = (_bits(one, base, minutes) ^ _bits(other, base, minutes)) & ((1 << minutes) - 1)
+    return base + _MINUTE * ((apart & -apart).bit_length() - 1) if apart else None
+
+
+def _bits(found: crontab, base: dt.datetime, minutes: int) -> int:
+    """One bit for each minute from ``base`` on: whether the crontab fires in it."""
+    local = (base + _offset(zone_of(found), base)).replace(tzinfo=None)
+    within = local.hour * 60 + local.minute
+    days = (within + minutes) // 1440 + 1
+    day = sum(1 << (hour * 60 + minute) for hour in found.hour for minute in found.minute).to_bytes(180, "little")
+    none = bytes(180)
+    dates = (local.date() + dt.timedelta(days=n) for n in range(days))
+    bits = b"".join(
+        day
+        if date.day in found.day_of_month
+        and date.month in found.month_of_year
+        and date.isoweekday() % 7 in found.day_of_week
+        else none
+        for date in dates
+    )
+    return int.from_bytes(bits, "little") >> within
+
+
+def _walk(left: Timetable, right: Timetable, span: _Span, most: int | None = None) -> Parting | None:
+    """Compare slot by slot within ``(start, end]``."""
+    start, end = span
+    for pair in islice(zip(_until(left, start, end), _until(right, start, end), strict=False), most):
+        if pair[0] != pair[1]:
+            return pair
+        if pair[0] is None:
+            break
+    return None
+
+
+def _until(table: Timetable, since: dt.datetime, end: dt.datetime) -> Iterator[dt.datetime | None]:
+    """Every fire time in ``(since, end]``, then None without end."""
+    at: dt.datetime | None = since
+    while at is not None:
+        at = table.next_after(at)
+        if at is None or at > end:
+            break
+        yield at
+    while True:
+        yield None
+
+
+def _next(left: Timetable, right: Timetable, after: dt.datetime) -> Parting:
+    return left.next_after(after), right.next_after(after)
+
+
+def _around(at: dt.datetime, since: dt.datetime, end: dt.datetime) -> _Span:
+    return max(since, at - AROUND), min(end, at + AROUND)
+
+
+def _leap_day(since: dt.datetime) -> _Span:
+    """The next 29 February with the days around it; in UTC."""
+    year = since.year
+    while not (calendar.isleap(year) and dt.datetime(year, 3, 2, tzinfo=dt.UTC) > since):
+        year += 1
+    return dt.datetime(year, 2, 28, tzinfo=dt.UTC), dt.datetime(year, 3, 2, tzinfo=dt.UTC)
+
+
+def _offset(zone: dt.tzinfo, at: dt.datetime) -> dt.timedelta:
+    return at.astimezone(zone).utcoffset() or dt.timedelta(0)
+
+
+def _fields(found: crontab) -> tuple[frozenset[int], ...]:
+    return tuple(
+        frozenset(numbers)
+        for numbers in (found.minute, found.hour, found.day_of_month, found.month_of_year, found.day_of_week)
+    )
+
+
+def _is_interval(found: BaseSchedule) -> bool:
+    return isinstance(found, schedule) and not found.relative and type(found) is schedule
+
+
+def _is_calendar(found: BaseSchedule) -> bool:
+    return isinstance(found, crontab | solar | clocked) or (isinstance(found, schedule) and found.relative)

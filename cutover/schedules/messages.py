@@ -1,0 +1,145 @@
+"""The message that an entry would hand to the broker, built by celery's own code and stopped just before it leaves.
+
+It is built by a copy of the app, so that whatever else this process sends goes its way. Nothing is sent, no signal is
+raised, no result backend is asked, and a task's own ``apply_async`` is not called: it may take locks. Time stands still
+in the copy, so that two messages built one after the other can be compared.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any, Final, TypeVar
+
+from celery import Celery, Task
+from celery.beat import BeatLazyFunc, ScheduleEntry
+from celery.result import denied_join_result
+from kombu import serialization
+
+from cutover import clock, headers
+from cutover.schedules.values import alike, listed
+
+_T = TypeVar("_T")
+_TASK_ID: Final = "00000000-0000-0000-0000-000000000000"
+_RENDERED: Final = frozenset({"argsrepr", "kwargsrepr"})
+"""Headers that show the arguments to a person; the arguments themselves are compared."""
+
+
+class Unsendable(Exception):
+    """Celery can not build the message; says why."""
+
+
+class Builder:
+    """Builds messages as one app does."""
+
+    def __init__(self, app: Celery) -> None:
+        self._taken: list[tuple[str, Any, dict[str, Any]]] = []
+        self._tasks: dict[str, Task] = {}
+        app.finalize()  # or the copy would do it too, and register every task a second time
+        now = clock.now().astimezone(app.timezone)
+        self._app = _copied(app, now=lambda: now, _conf=_NeverEager(app.conf))
+        amqp = _copied(app.amqp, app=self._app, send_task_message=self._take, create_task_message=None)
+        build = {1: amqp.as_task_v1, 2: amqp.as_task_v2}[app.conf.task_protocol]
+        amqp.__dict__["create_task_message"] = build
+        self._app.__dict__["amqp"] = amqp
+
+    def message(self, entry: ScheduleEntry) -> dict[str, Any]:
+        """What the entry would hand to the broker, field by field. Raises Unsendable."""
+        options = {key: _plain_expiry(value) if key == "expires" else value for key, value in entry.options.items()}
+        options["headers"] = dict(options.get("headers") or {})
+        options["task_id"] = _TASK_ID
+        args, kwargs = list(entry.args or ()), dict(entry.kwargs or {})
+        if any(isinstance(value, BeatLazyFunc) for value in (*args, *kwargs.values())):
+            raise Unsendable("its arguments are computed anew at each send (BeatLazyFunc)")
+        self._taken.clear()
+        try:
+            with denied_join_result():  # keeps the result backends from subscribing
+                if (task := self._task(entry.task)) is not None:
+                    Task.apply_async(task, args, kwargs, producer=_PRODUCER, **options)
+                else:
+                    self._app.send_task(entry.task, args, kwargs, producer=_PRODUCER, **options)
+            [(name, message, rest)] = self._taken
+            return _fields(self._app, name, message, rest)
+        except Exception as exc:  # whatever celery, a router or a serializer raises
+            raise Unsendable(f"{type(exc).__name__}: {exc}") from exc
+
+    def _task(self, name: str) -> Task | None:
+        """A copy of the task that belongs to the copied app."""
+        task = self._app.tasks.get(name)
+        if task is None:
+            return None
+        if name not in self._tasks:
+            kind = type(type(task).__name__, (type(task),), {"_app": self._app, "__module__": type(task).__module__})
+            self._tasks[name] = _copied(task, kind)
+        return self._tasks[name]
+
+    def _take(self, _producer: Any, name: str, message: Any, **rest: Any) -> None:
+        self._taken.append((name, message, rest))
+
+
+def differing(code: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Where two messages differ: field to both values."""
+    absent = object()
+    return {
+        key: (code.get(key), row.get(key))
+        for key in sorted(code.keys() | row.keys())
+        if not alike(code.get(key, absent), row.get(key, absent))
+    }
+
+
+class _NeverEager:
+    """The app's settings, ``task_always_eager`` aside: with it celery would run the task."""
+
+    task_always_eager = False
+
+    def __init__(self, conf: Any) -> None:
+        self._conf = conf
+
+    def __getattr__(self, name: str) -> Any:
+        value = self.__dict__[name] = getattr(self._conf, name)
+        return value
+
+    def __getitem__(self, name: str) -> Any:
+        return self._conf[name]
+
+
+_PRODUCER: Final = SimpleNamespace(connection=SimpleNamespace(_reraise_as_library_errors=nullcontext))
+
+
+def _fields(app: Celery, name: str, message: Any, rest: dict[str, Any]) -> dict[str, Any]:
+    message_headers, properties, body, _ = message
+    serializer = rest.get("serializer") or app.conf.task_serializer
+    content_type, encoding, payload = serialization.dumps(body, serializer)
+    received = serialization.loads(payload, content_type, encoding, accept={content_type})
+    fields = {"task": name, **_body(received)}
+    own = {**message_headers, **(rest.pop("headers", None) or {})}
+    left_out = headers.ADDED_BY_BEATS | headers.SLOT | _RENDERED
+    fields |= {f"header {key}": value for key, value in own.items() if key not in left_out}
+    fields |= {f"property {key}": value for key, value in properties.items()}
+    if (seconds := rest.get("expiration")) is not None:
+        rest["expiration"] = float(seconds)
+    return fields | {f"option {key}": value for key, value in rest.items()}
+
+
+def _body(body: Any) -> dict[str, Any]:
+    """Arguments and callbacks by name, for a readable difference."""
+    if not isinstance(body, list | tuple) or len(body) != 3:
+        return {"body": body}
+    args, kwargs, embed = body
+    # A serializer that keeps signatures gives the worker what it makes of their plain data itself.
+    return {"args": args, "kwargs": kwargs} | {f"embedded {key}": listed(value) for key, value in embed.items()}
+
+
+def _plain_expiry(value: Any) -> Any:
+    """Celery takes no timedelta here, though it says "seconds in the future": then the code's own message is built."""
+    return value.total_seconds() if isinstance(value, dt.timedelta) else value
+
+
+def _copied(thing: _T, kind: type | None = None, **changed: Any) -> _T:
+    """A shallow copy with some attributes changed, without the constructor and whatever else it would set off."""
+    made: _T = object.__new__(kind or type(thing))
+    made.__dict__.update(vars(thing))
+    made.__dict__.update(changed)
+    return made

@@ -1,0 +1,128 @@
+"""What is kept beside the rows, and the entries that the database side sends by: row and kept part together.
+
+A row has no column for an option such as ``time_limit``, nor for a relative interval. What the import found in code is
+applied as long as the row still is what was carried over: options while its task is the same, the rest while its
+schedule is. What a person wrote into the row wins. A row that is renamed is another entry and has nothing beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from celery import Celery
+from celery.schedules import BaseSchedule, schedule
+from django.db.models import Q
+from django_celery_beat.models import PeriodicTask
+from django_celery_beat.schedulers import ModelEntry
+
+from cutover.models import CarriedEntry
+from cutover.schedules import rows
+from cutover.schedules.timetable import fingerprint, stand_in
+from cutover.schedules.values import restored
+from cutover.types import EntryName
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What one carried row can not hold: options, whether its interval is relative, and what it counts as in code."""
+
+    carried: Mapping[str, Any]
+    options: Mapping[str, Any]
+    relative: bool
+    fingerprint: str
+
+
+NOTHING: Final[Mapping[EntryName, Beside]] = {}
+_CONVERTED: Final = ("crontab ", "every ", "solar ", "clocked ")
+"""How the fingerprints of the kinds begin that a row holds by itself; any other was converted."""
+
+
+def load(alias: str) -> dict[EntryName, Beside]:
+    """What is kept, by entry, where anything is."""
+    own = Q()
+    for beginning in _CONVERTED:
+        own |= Q(fingerprint__startswith=beginning)
+    query = CarriedEntry.objects.using(alias).filter(~Q(options={}) | Q(relative=True) | ~own)
+    kept = query.values_list("name", "row", "options", "relative", "fingerprint")
+    return {EntryName(name): Beside(row, restored(o), relative, f) for name, row, o, relative, f in kept}
+
+
+class Reader:
+    """Rows as the database side sends them. Rows on one schedule share one schedule object: it is parsed once."""
+
+    def __init__(self, app: Celery, kept: Mapping[EntryName, Beside] = NOTHING) -> None:
+        self._app = app
+        self._kept = kept
+        self._shared: dict[tuple[type[Any], Any], BaseSchedule] = {}
+
+    def entry(self, row: PeriodicTask, as_proved: bool = True) -> ModelEntry:
+        """The entry by which the row is sent. Raises what the schedule does where it can not be read.
+
+        One whose columns hold no message keeps its slots: each fails to be sent, and says why.
+        ``as_proved``: a converted schedule counts as the code's own one, for the ledger; False while that is to be
+        proved.
+        """
+        schedule = self.schedule(row, as_proved)
+        made: ModelEntry
+        if why := rows.unreadable(row):
+            made = _Unreadable(_Given(row, schedule=schedule, args="", kwargs="", headers=""), app=self._app)
+            made.why = why
+        else:
+            made = ModelEntry(_Given(row, schedule=schedule), app=self._app)
+        made.model = row
+        kept = self._kept.get(EntryName(row.name))
+        if kept is not None and row.task == kept.carried["task"]:
+            made.options = {**kept.options, **made.options}
+        return made
+
+    def schedule(self, row: PeriodicTask, as_proved: bool = True) -> BaseSchedule:
+        """The schedule by which the row is sent. Raises AttributeError for a row without one."""
+        found = self._plain(row)
+        kept = self._kept.get(EntryName(row.name))
+        if kept is None or not rows.same_schedule(rows.recorded(kept.carried).schedule, row):
+            return found  # also where a person gave the row another one
+        if kept.relative and isinstance(found, schedule):
+            return schedule(found.run_every, relative=True, app=self._app)
+        if not as_proved or fingerprint(found) == kept.fingerprint:
+            return found
+        return stand_in(row.schedule, kept.fingerprint)
+
+    def _plain(self, row: PeriodicTask) -> BaseSchedule:
+        model = row.scheduler
+        if model is None or model.pk is None:
+            plain: BaseSchedule = row.schedule
+            return plain
+        key = type(model), model.pk
+        if key not in self._shared:
+            self._shared[key] = model.schedule
+        return self._shared[key]
+
+
+class _Unreadable(ModelEntry):  # type: ignore[misc]
+    """A row that holds no message. (``ModelEntry`` itself would answer by disabling and saving it.)"""
+
+    why = ""
+
+    @property
+    def args(self) -> list[Any]:
+        """Asked for at each send, which so fails by the entry's own fault."""
+        raise ValueError(f"its row can not be sent: {self.why}")
+
+    @args.setter
+    def args(self, value: Any) -> None:
+        pass
+
+
+class _Given:
+    """A row with some attributes as they were read already, or are to be read."""
+
+    def __init__(self, row: PeriodicTask, **given: Any) -> None:
+        self.__dict__.update(given, _row=row)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._row, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._row, name, value)

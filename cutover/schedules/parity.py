@@ -1,0 +1,124 @@
+"""Code entries against the rows that are to send them: every difference in when they fire and what they send."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from celery import Celery
+from celery.beat import ScheduleEntry
+from celery.schedules import BaseSchedule, crontab
+from django_celery_beat.models import PeriodicTask
+
+from cutover.schedules import messages, overlay, rows
+from cutover.schedules.divergence import HORIZON, Parting, first_divergence
+from cutover.schedules.overlay import NOTHING, Beside
+from cutover.schedules.timetable import fingerprint, zone_of
+from cutover.types import EntryName
+
+TOLD_EVERY: Final = 1_000
+"""After how many entries progress is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One field in which a row does not do what the code entry does."""
+
+    entry: EntryName
+    field: str
+    code: Any
+    row: Any
+
+    def __str__(self) -> str:
+        return f"{self.entry}: {self.field} is {self.code} in code, {self.row} in the row"
+
+
+def differences(
+    app: Celery,
+    code: Mapping[EntryName, ScheduleEntry],
+    standing: Mapping[EntryName, PeriodicTask],
+    since: dt.datetime,
+    kept: Mapping[EntryName, Beside] = NOTHING,
+    progress: Callable[[str], None] = lambda line: None,
+    horizon: dt.timedelta = HORIZON,
+) -> list[Difference]:
+    """Every difference between ``code`` and the ``standing`` rows, with what is ``kept`` beside these.
+
+    Fire times are compared over ``horizon`` from ``since``; messages as celery would hand them to the broker.
+    """
+    found: list[Difference] = []
+    comparison = _Comparison(app, overlay.Reader(app, kept), since, horizon)
+    for number, name in enumerate(sorted(code.keys() | standing.keys())):
+        if number and number % TOLD_EVERY == 0:
+            progress(f"comparing fire times and messages: {number} of {len(code)} entries")
+        if name not in standing:
+            found.append(Difference(name, "entry", "present", "missing"))
+        elif name not in code:
+            found.append(Difference(name, "entry", "missing", "present"))
+        else:
+            found += comparison.entry(code[name], standing[name])
+    return found
+
+
+class _Comparison:
+    def __init__(self, app: Celery, reader: overlay.Reader, since: dt.datetime, horizon: dt.timedelta) -> None:
+        self._app = app
+        self._reader = reader
+        self._builder = messages.Builder(app)
+        self._since = since
+        self._horizon = horizon
+        self._partings: dict[tuple[str, str], Parting | None] = {}
+
+    def entry(self, entry: ScheduleEntry, row: PeriodicTask) -> list[Difference]:
+        name = EntryName(row.name)
+        try:
+            sent = self._reader.entry(row, as_proved=False)
+        except Exception as exc:  # a schedule written past the model's own checks
+            why = f"its schedule can not be read ({exc})" if row.scheduler is not None else "without a schedule"
+            return [Difference(name, "entry", "readable", why)]
+        if broken := rows.unreadable(row):
+            return [Difference(name, "entry", "readable", broken)]
+        once = row.clocked is not None
+        found = [
+            Difference(name, column, "unset", getattr(row, column))
+            for column, unset in (("start_time", None), ("expires", None), ("one_off", once))
+            if getattr(row, column) != unset
+        ]
+        apart = self._parting(entry.schedule, sent.schedule)
+        if apart is not None:
+            zones = [_zone(self._app, found) for found in (entry.schedule, sent.schedule)]
+            found.append(Difference(name, "fire time", *(_spelt(at, zones) for at in apart)))
+        return found + self._messages(name, entry, sent)
+
+    def _parting(self, one: BaseSchedule, other: BaseSchedule) -> Parting | None:
+        pair = fingerprint(one), fingerprint(other)
+        if pair not in self._partings:
+            self._partings[pair] = first_divergence(one, other, self._since, self._horizon)
+        return self._partings[pair]
+
+    def _messages(self, name: EntryName, entry: ScheduleEntry, sent: ScheduleEntry) -> list[Difference]:
+        try:
+            in_code = self._builder.message(entry)
+        except messages.Unsendable as exc:
+            return [Difference(name, "message", f"not to be sent ({exc})", "not compared")]
+        try:
+            in_row = self._builder.message(sent)
+        except messages.Unsendable as exc:
+            return [Difference(name, "message", "sent", f"not to be sent ({exc})")]
+        differing = messages.differing(in_code, in_row)
+        return [Difference(name, field, *values) for field, values in differing.items()]
+
+
+def _zone(app: Celery, found: BaseSchedule) -> dt.tzinfo:
+    zone: dt.tzinfo = zone_of(found) if isinstance(found, crontab) else app.timezone
+    return zone
+
+
+def _spelt(at: dt.datetime | None, zones: list[dt.tzinfo]) -> str:
+    """An instant in both sides' zones; once where they have one name."""
+    if at is None:
+        return "never"
+    named = {str(zone): f"{at.astimezone(zone).isoformat(sep=' ')} {zone}" for zone in zones}
+    return " = ".join(named.values())

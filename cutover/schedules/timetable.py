@@ -1,0 +1,248 @@
+"""Schedule and instant to slot: pure arithmetic over celery's own schedule objects, free of clock and database.
+
+The fields mean what celery means by them. An interval's slots are whole multiples from its last slot, so that its
+cadence never drifts and never starts over; a crontab's, solar's or clocked entry's slots are those of the calendar.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final, Protocol
+
+from celery import schedules
+from django_celery_beat.clockedschedule import clocked
+
+from cutover.types import CatchUp, Cursor
+
+_MINUTE: Final = dt.timedelta(minutes=1)
+_SOLAR_REST: Final = dt.timedelta(hours=1)
+"""No solar event recurs within an hour."""
+
+ENUMERATED: Final = 10_000
+"""How many missed slots of one gap are counted one by one; a longer gap is counted as this many."""
+
+
+class Timetable(Protocol):
+    """The instants at which one schedule is due, as a function of where it stands. All instants are aware and UTC."""
+
+    def next_after(self, instant: dt.datetime) -> dt.datetime | None:
+        """The first instant strictly after ``instant``, counted from it for an interval; None when there is none."""
+
+    def latest(self, after: dt.datetime, until: dt.datetime) -> dt.datetime | None:
+        """The last instant in ``(after, until]``, or None."""
+
+
+class _Interval:
+    def __init__(self, every: dt.timedelta) -> None:
+        self.every = max(every, dt.timedelta(microseconds=1))
+
+    def next_after(self, instant: dt.datetime) -> dt.datetime:
+        return instant + self.every
+
+    def latest(self, after: dt.datetime, until: dt.datetime) -> dt.datetime | None:
+        whole = (until - after) // self.every
+        return after + whole * self.every if whole > 0 else None
+
+
+class _Crontab:
+    def __init__(self, schedule: schedules.crontab) -> None:
+        self._schedule = copy.copy(schedule)
+        self._schedule.app, self._schedule.nowfun = schedule.app, schedule.nowfun
+        self._zone = zone_of(schedule)
+
+    def next_after(self, instant: dt.datetime) -> dt.datetime:
+        local = instant.astimezone(self._zone)
+        # Celery 5.4 leaves out the rest of an hour that is not of today: so today is the day in question.
+        self._schedule.now = lambda: local
+        while True:
+            start, delta, _ = self._schedule.remaining_delta(local)
+            # Wall-clock arithmetic, then UTC: the same instant whatever `instant` it is sought from.
+            local = start + delta
+            found: dt.datetime = local.astimezone(dt.UTC)
+            if found > instant:
+                return found
+            # `instant` is in an hour that is put back, and the arithmetic in its first round, which has all its slots.
+
+    def latest(self, after: dt.datetime, until: dt.datetime) -> dt.datetime | None:
+        # Back off from `until` in doubling steps: an hourly entry is found in six steps, a yearly one in nineteen.
+        step = _MINUTE
+        while True:
+            start = max(after, until - step)
+            first = self.next_after(start)
+            if first <= until:
+                return _last(self, first, until)
+            if start == after:
+                return None
+            step *= 2
+
+
+class _Calendar:
+    """Any other celery schedule: asked what remains, with its clock held at the instant in question."""
+
+    def __init__(self, schedule: schedules.BaseSchedule) -> None:
+        self._schedule = copy.copy(schedule)
+        self._schedule.app = schedule.app  # celery's own schedules leave it behind, and the time zone with it
+        self._solar = isinstance(schedule, schedules.solar)
+        self._relative = isinstance(schedule, schedules.schedule)
+
+    def next_after(self, instant: dt.datetime) -> dt.datetime | None:
+        found = self._after(instant)
+        if self._solar and found - instant < _MINUTE:
+            # Sought from the event itself ephem may give the same one again, off by a fraction of a second.
+            found = self._after(instant + _SOLAR_REST)
+        return found if found > instant else None
+
+    def _after(self, start: dt.datetime) -> dt.datetime:
+        # In the schedule's own zone: there a relative interval is rounded.
+        now = start.astimezone(self._schedule.tz)
+        self._schedule.nowfun = lambda: now
+        found: dt.datetime = start + self._schedule.remaining_estimate(now)
+        return found
+
+    def latest(self, after: dt.datetime, until: dt.datetime) -> dt.datetime | None:
+        first = self.next_after(after)
+        if first is None or first > until:
+            return None
+        if self._relative and (following := self.next_after(first)) is not None:
+            # Rounded as it is, it goes on in steps; a long gap has too many of them to be walked through.
+            step = following - first
+            first += max(0, (until - first) // step - ENUMERATED) * step
+        return _last(self, first, until)
+
+
+class _Once:
+    def __init__(self, at: dt.datetime) -> None:
+        self._at = at.astimezone(dt.UTC)
+
+    def next_after(self, instant: dt.datetime) -> dt.datetime | None:
+        return self._at if self._at > instant else None
+
+    def latest(self, after: dt.datetime, until: dt.datetime) -> dt.datetime | None:
+        return self._at if after < self._at <= until else None
+
+
+def timetable(schedule: schedules.BaseSchedule) -> Timetable:
+    """The timetable of a celery or django-celery-beat schedule object; a class unknown here is asked by its own API."""
+    if isinstance(schedule, schedules.crontab):
+        return _Crontab(schedule)
+    if isinstance(schedule, schedules.schedule) and not schedule.relative:
+        return _Interval(schedule.run_every)
+    if isinstance(schedule, clocked):
+        return _Once(schedule.clocked_time)
+    return _Calendar(schedule)
+
+
+def interval(table: Timetable) -> dt.timedelta | None:
+    """The step of a plain interval; None for every other timetable."""
+    return table.every if isinstance(table, _Interval) else None
+
+
+def zone_of(schedule: schedules.crontab) -> dt.tzinfo:
+    """The zone in which the fields are read: the schedule's, else the app's.
+
+    Up to which celery release a clock of the schedule's own (nowfun) decides that is celery's affair: it is asked.
+    """
+    if schedule.nowfun is None:
+        zone: dt.tzinfo = schedule.tz
+    else:
+        zone = schedule.remaining_delta(schedule.maybe_make_aware(schedule.now()))[0].tzinfo
+    return zone
+
+
+def stand_in(schedule: schedules.BaseSchedule, other: str) -> schedules.BaseSchedule:
+    """The schedule, counting as the one whose fingerprint is ``other``: proved to fire alike by other means."""
+    schedule.cutover_fingerprint = other
+    return schedule
+
+
+def fingerprint(schedule: schedules.BaseSchedule) -> str:
+    """What a schedule means, as text: equal for two that fire alike by construction, whichever side they are of."""
+    if (other := getattr(schedule, "cutover_fingerprint", None)) is not None:
+        return str(other)
+    if isinstance(schedule, schedules.crontab):
+        fields = (
+            _field(schedule.minute, 60),
+            _field(schedule.hour, 24),
+            _field(schedule.day_of_month, 31),
+            _field(schedule.month_of_year, 12),
+            _field(schedule.day_of_week, 7),
+        )
+        return f"crontab {' '.join(fields)} {zone_of(schedule)}"
+    if isinstance(schedule, schedules.schedule):
+        relative = " relative" if schedule.relative else ""
+        return f"every {schedule.run_every.total_seconds():.15g}s{relative}"
+    if isinstance(schedule, schedules.solar):
+        return f"solar {schedule.event} {float(schedule.lat):.6f} {float(schedule.lon):.6f}"
+    if isinstance(schedule, clocked):
+        return f"clocked {schedule.clocked_time.astimezone(dt.UTC).isoformat()}"
+    return f"{type(schedule).__module__}.{type(schedule).__qualname__} {schedule!r}"
+
+
+def next_due(table: Timetable, cursor: Cursor) -> dt.datetime | None:
+    """The first slot that is owed after the cursor; may lie in the past."""
+    found = table.next_after(cursor.origin)
+    if found is None or found > cursor.eligible_since:
+        return found
+    settled = table.latest(cursor.origin, cursor.eligible_since)
+    return table.next_after(settled if settled is not None else cursor.eligible_since)
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What a leader owes an entry now: the slot to send, if any, and the earlier ones that will not be sent."""
+
+    send: dt.datetime | None
+    missed: tuple[dt.datetime, ...] = ()
+    uncounted: int = 0
+
+
+def owed(
+    table: Timetable,
+    cursor: Cursor,
+    now: dt.datetime,
+    policy: CatchUp,
+    window: dt.timedelta,
+    prompt: dt.timedelta,
+) -> Owed:
+    """Decide what is sent of all that fell due up to ``now``.
+
+    The latest slot is sent if it is younger than ``window`` (or, with CatchUp.NONE, not later than ``prompt``); every
+    earlier one is missed. ``uncounted`` are older slots than the hundred listed last.
+    """
+    first = next_due(table, cursor)
+    if first is None or first > now:
+        return Owed(None)
+    latest = table.latest(first, now) or first
+    older = list(islice(_between(table, first, latest), ENUMERATED)) if latest > first else []
+    allowed = window if policy is CatchUp.LATEST else prompt
+    if now - latest <= allowed:
+        return Owed(latest, tuple(older[-LISTED:]), max(0, len(older) - LISTED))
+    older.append(latest)
+    return Owed(None, tuple(older[-LISTED:]), max(0, len(older) - LISTED))
+
+
+LISTED: Final = 100
+"""How many missed slots of one gap get a record of their own; the oldest of these counts the others."""
+
+
+def _between(table: Timetable, first: dt.datetime, end: dt.datetime) -> Iterator[dt.datetime]:
+    found: dt.datetime | None = first
+    while found is not None and found < end:
+        yield found
+        found = table.next_after(found)
+
+
+def _last(table: Timetable, first: dt.datetime, until: dt.datetime) -> dt.datetime:
+    following = table.next_after(first)
+    while following is not None and following <= until:
+        first, following = following, table.next_after(following)
+    return first
+
+
+def _field(values: Any, size: int) -> str:
+    chosen = sorted(int(v) for v in values)
+    return "*" if len(chosen) == size else ",".join(map(str, chosen))

@@ -1,0 +1,101 @@
+"""A worker process, as other workers can tell it: Redis lists its connection for as long as it lives.
+
+A process that is slow, stopped or swapped out keeps its connection; one that was killed loses it within milliseconds.
+A process whose connection was cut is another worker from its next run on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import threading
+from typing import Final
+
+import redis
+
+from cutover import clock, conf
+from cutover.election.connection import Link, redis_client
+from cutover.election.lease import Lease
+from cutover.errors import CutoverError, LeaseUnavailable
+from cutover.workers import processes
+
+AGAIN_S: Final = 30.0
+"""After how long a process that had no connection to Redis asks for one again."""
+
+
+class Worker:
+    """One worker process and its standing connection.
+
+    ``process`` is its name and a random part, which stay when the connection is made anew.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._link: Link | None = None
+        self._lease: Lease | None = None
+        self._server, client_id = "", 0
+        try:
+            config = conf.load()
+            # Nobody speaks on this channel: it is subscribed to so that the server does not take it for idle.
+            self._link = Link(redis_client(config), f"{{cutover:{config.namespace}}}:workers")
+            self._server = str(self._link.commands.info("server")["run_id"])
+            self._lease = Lease(self._link.commands, config.namespace, config.lease)
+            client_id = self._link.client_id
+        except (redis.RedisError, OSError, CutoverError):
+            client_id = 0  # without Redis nobody can take this process's runs over; it still runs each slot once
+        self._again_at_s = clock.monotonic_s() + AGAIN_S
+        self.process = name
+        self._client_id = client_id
+        self._runs = itertools.count(1)
+
+    def sign(self) -> str:
+        """A mark for one run, never given twice: which connection, server and process it belongs to, for others."""
+        return f"{self._client_id}@{self._server}#{next(self._runs)} {self.process}"
+
+    def is_cut(self) -> bool:
+        """Whether the standing connection has been closed, or could not be made a while ago.
+
+        By its mark this process is then taken for gone, or never seen to be.
+        """
+        if self._link is None or not self._client_id:
+            return clock.monotonic_s() >= self._again_at_s
+        return self._link.is_cut()
+
+    def leave(self) -> None:
+        """Close the standing connection."""
+        if self._link is not None:
+            self._link.close()
+
+    def is_gone(self, mark: str) -> bool:
+        """Whether the process of ``mark`` is seen to have ended; False where that can not be seen.
+
+        On this host the process itself is looked for. Elsewhere the server is asked for its connection; the number of
+        that means nothing to another server, or to the same one restarted.
+        """
+        connection, _, name = mark.partition(" ")
+        client_id, _, server = connection.partition("#")[0].partition("@")
+        if (ended := processes.has_ended(name)) is not None:
+            return ended
+        if self._lease is None or server != self._server or client_id == "0":
+            return False
+        try:
+            return self._lease.is_connected(int(client_id)) is False
+        except LeaseUnavailable:
+            return False
+
+
+_of_process: dict[int, Worker] = {}
+_one_at_a_time = threading.Lock()
+
+
+def this() -> Worker:
+    """This process. A forked child is another worker than its parent."""
+    pid = os.getpid()
+    with _one_at_a_time:  # of a pool of threads: they are one worker
+        known = _of_process.get(pid)
+        if known is None:
+            _of_process[pid] = Worker(f"{processes.own_name()}:{secrets.token_hex(4)}")
+        elif known.is_cut():
+            known.leave()
+            _of_process[pid] = Worker(known.process)
+        return _of_process[pid]

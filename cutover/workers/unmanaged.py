@@ -1,0 +1,115 @@
+"""Beats that know no lease: which slot one of their messages stands for.
+
+While two releases overlap, the old one's stock beat sends too, and its messages carry no slot. From celery 5.7 on they
+are marked as a beat's; below that only the tasks listed in ``CUTOVER['SENT_BY_BEAT_ALONE']`` can be told, because a
+stray message and a ``.delay()`` look the same. A message that can not be told for certain is never taken for a slot.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from celery import Celery, schedules
+from celery.schedules import BaseSchedule, maybe_schedule
+from django_celery_beat.models import PeriodicTask
+
+from cutover.conf import Config
+from cutover.ledger.claims import Ledger
+from cutover.ledger.database import Database
+from cutover.schedules import project, timetable
+from cutover.types import EntryName, Sender, Slot
+
+EARLY: Final = dt.timedelta(seconds=1)
+"""Stock beat sends some milliseconds before the time, and clocks differ."""
+WAITING: Final = 10
+"""How many messages of an entry may have waited and are still told apart."""
+_INSTANT: Final = dt.timedelta(microseconds=1)
+LOOK_BACK: Final = dt.timedelta(days=400)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a worker sees of a message, and when it saw it first."""
+
+    sender: Sender
+    task: str
+    args: Sequence[Any]
+    kwargs: dict[str, Any]
+    is_marked: bool
+    row: str
+    seen_at: dt.datetime
+
+
+def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> Iterator[Slot]:
+    """The slot that an unguarded beat's message stands for; none when it is none, or can not be told for certain.
+
+    Then the slots before, the latest first: one of them is meant when the same beat has sent those after it already,
+    for no beat sends one twice. The messages waited, and workers saw them at one moment. Raises LedgerUnavailable.
+    """
+    if not message.is_marked and message.task not in config.sent_by_beat_alone:
+        return
+    entries = list(_entries(message, app, config))
+    if len(entries) != 1:
+        return
+    (name, schedule) = entries[0]
+    if started := ledger.runs.started_by(message.sender, name):
+        yield started
+        return
+    table, last = timetable.timetable(schedule), ledger.last_slot(name)
+    every = _step(schedule, table, last)
+    due_at = _due_at(table, every, last, message.seen_at)
+    for _ in range(WAITING):
+        if due_at is None:
+            return
+        yield Slot(due_at, name)
+        due_at = _latest(table, due_at - _INSTANT) if every is None else due_at - every
+
+
+def _entries(message: Message, app: Celery, config: Config) -> Iterator[tuple[EntryName, BaseSchedule]]:
+    """Every entry that sends such a message, of the side that it came from."""
+    if message.row:
+        with Database(config.database).asked():
+            rows = PeriodicTask.objects.using(config.database).filter(name=message.row)
+            found = list(rows.select_related("interval", "crontab", "solar", "clocked"))
+        yield from ((EntryName(row.name), row.schedule) for row in found)
+        return
+    for name, entry in project.code_schedule(app, config).items():
+        arguments = list(entry.get("args") or ()), dict(entry.get("kwargs") or {})
+        if entry["task"] == message.task and arguments == (list(message.args), message.kwargs):
+            yield EntryName(name), maybe_schedule(entry["schedule"], entry.get("relative", False), app=app)
+
+
+def _step(schedule: BaseSchedule, table: timetable.Timetable, last: dt.datetime | None) -> dt.timedelta | None:
+    """The steps in which an interval goes on from its last slot; None for a calendar.
+
+    A relative one's are shorter than the interval where that is no whole unit: 90 minutes, rounded, come every hour.
+    """
+    if not isinstance(schedule, schedules.schedule):
+        return None
+    following = table.next_after(last) if last is not None and schedule.relative else None
+    return following - last if following is not None and last is not None else schedule.run_every
+
+
+def _due_at(
+    table: timetable.Timetable, every: dt.timedelta | None, last: dt.datetime | None, now: dt.datetime
+) -> dt.datetime | None:
+    """The slot nearest to ``now``: of an interval's cadence, or the latest of a calendar.
+
+    An interval without any slot yet begins its cadence here: the guarded beat goes on from the old one's last run.
+    """
+    if every is None:
+        return _latest(table, now + EARLY)
+    return last + round((now - last) / every) * every if last else now
+
+
+def _latest(table: timetable.Timetable, until: dt.datetime) -> dt.datetime | None:
+    """The latest slot, sought in ever longer spans: some timetables walk through every slot of one."""
+    span = EARLY
+    while True:
+        found = table.latest(until - span, until)
+        if found is not None or span >= LOOK_BACK:
+            return found
+        span = min(4 * span, LOOK_BACK)

@@ -1,0 +1,436 @@
+"""The race for the lease: real electors on a real server, in this process."""
+
+import datetime as dt
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+import pytest
+import redis
+
+from cutover import clock
+from cutover.conf import Config
+from cutover.election import connection as connections_of_cutover
+from cutover.election.connection import Link
+from cutover.election.elector import JOIN_S, Elector, News
+from cutover.election.lease import Lease
+from cutover.types import Identity, Side
+from demo.services import Valkey
+from demo.waiting import wait_until
+from tests.support.rooms import give_time, timed
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
+
+LONG = dt.timedelta(seconds=15)
+SHORT = dt.timedelta(seconds=1)
+KEYS = ["{cutover:tests}:beats", "{cutover:tests}:lease"]
+
+
+class Racer:
+    """One elector and the loop behind it, which vouches for itself whenever the test looks."""
+
+    def __init__(self, client: redis.Redis, who: Identity, ttl: dt.timedelta = LONG, side: Side = Side.CODE) -> None:
+        self.who = who
+        self.elector = Elector(client, Lease(client, "tests", ttl), who, side, ttl, ttl / 3)
+
+    def __enter__(self) -> Self:
+        self.elector.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.elector.stop()
+
+    @property
+    def holds(self) -> bool:
+        self.elector.vouch()
+        return self.elector.holds
+
+
+Start = Callable[..., Racer]
+
+
+@pytest.fixture
+def start(redis_client: redis.Redis, identity: Callable[..., Identity]) -> Iterator[Start]:
+    """Starts racers that stand; when the test ends they stop, and nothing of them is left on the server."""
+    with ExitStack() as stack:
+
+        def start(name: str = "beat", *, stands: bool = True, **options: object) -> Racer:
+            racer = stack.enter_context(Racer(redis_client, identity(name), **options))
+            racer.elector.stand(stands)
+            return racer
+
+        yield start
+    assert redis_client.keys() == []
+
+
+@pytest.fixture
+def lease(redis_client: redis.Redis) -> Lease:
+    return Lease(redis_client, "tests", LONG)
+
+
+def leader(racers: list[Racer]) -> Racer | None:
+    """The only one that holds the lease; None while there is none or more than one believes it."""
+    holding = [racer for racer in racers if racer.holds]
+    return holding[0] if len(holding) == 1 else None
+
+
+# --- winning ----------------------------------------------------------------------------------------------------------
+
+
+def test_of_three_exactly_one_leads_and_the_server_agrees(start, lease):
+    racers = [start(name) for name in "abc"]
+    first = wait_until(lambda: leader(racers), "one leads")
+    assert lease.view().holder == first.who.holder
+    wait_until(
+        lambda: sorted(beat.role for beat in lease.beats()) == ["leader", "standby", "standby"], "each reports its role"
+    )
+
+
+def test_who_does_not_stand_never_leads(start, lease):
+    racer = start(stands=False)
+    wait_until(lease.beats, "it reports")
+    assert not racer.holds
+    racer.elector.stand(True)
+    assert timed(lambda: racer.holds, "it leads once it stands") < 1
+
+
+def test_a_leader_that_no_longer_stands_gives_the_lease_back(start, lease):
+    racer = start()
+    wait_until(lambda: racer.holds, "it leads")
+    racer.elector.stand(False)
+    assert not racer.holds
+    wait_until(lambda: lease.view() is None, "the lease is free", timeout_s=2)
+
+
+def test_winning_wakes_the_loop(start):
+    racer = start()
+    assert racer.elector.wait(5) == {News.OFFICE}
+
+
+def test_a_standby_leads_within_milliseconds_of_a_release(start):
+    racers = [start(name) for name in "abc"]
+    gaps = []
+    for _ in range(5):
+        first = wait_until(lambda: leader(racers), "one leads")
+        others = [racer for racer in racers if racer is not first]
+        first.elector.stand(False)
+        gaps.append(timed(lambda others=others: leader(others), "another one leads"))
+        first.elector.stand(True)
+    # Looking by itself a standby would take up to 0.7 s.
+    assert sorted(gaps)[2] < 0.1, gaps
+
+
+def test_a_standby_leads_within_milliseconds_of_a_stop(start):
+    racers = [start(name) for name in "ab"]
+    first = wait_until(lambda: leader(racers), "one leads")
+    (other,) = [racer for racer in racers if racer is not first]
+    stopper = threading.Thread(target=first.elector.stop)
+    stopper.start()
+    gap = timed(lambda: other.holds, "the other one leads")
+    stopper.join()
+    assert gap < 0.3
+
+
+# --- losing -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_switch_drops_the_old_leader_and_wakes_everybody(start, lease):
+    old = start("old", side=Side.CODE)
+    new = start("new", side=Side.DATABASE, stands=False)
+    wait_until(lambda: old.holds and len(lease.beats()) == 2, "the old side leads")
+    for racer in (old, new):
+        racer.elector.wait(0)
+    lease.switch(Side.DATABASE)
+    for racer in (old, new):
+        assert News.SWITCHED in racer.elector.wait(2)
+        racer.elector.stand(racer is new)  # as their loops do once they have read the fence
+    assert timed(lambda: new.holds, "the new side leads") < 0.5
+    assert not old.holds
+
+
+def test_after_a_switch_nobody_takes_the_lease_before_its_loop_has_read_the_fence(start, lease, identity):
+    """Else the old side's standby would take what the switch has just freed, and the new side would have to wait."""
+    holder = identity("holder")
+    lease.acquire(holder, Side.CODE, 0)
+    standby = start("standby", stands=False)
+    wait_until(lease.beats, "it is there")
+    lease.renew(holder, Side.CODE, int(standby.elector._client.client_id()))
+    standby.elector.stand(True)
+    give_time(0.3, "it has looked, and does not look at the very moment of the switch")
+    standby.elector.wait(0)
+    lease.switch(Side.DATABASE)
+    assert News.SWITCHED in standby.elector.wait(2)
+    give_time(1, "it could have taken it", unless=lambda: standby.holds)
+    assert not standby.holds
+    standby.elector.stand(True)
+    wait_until(lambda: standby.holds, "it leads once its loop has said so")
+
+
+def test_a_leader_that_finds_another_holder_stands_down_at_its_next_renewal(start, lease, identity, redis_client):
+    racer = start(ttl=SHORT)
+    wait_until(lambda: racer.holds, "it leads")
+    racer.elector.wait(0)
+    usurper = identity("usurper")
+    redis_client.delete(KEYS[1])
+    lease.acquire(usurper, Side.CODE, 0)
+    assert timed(lambda: not racer.holds, "it has stood down") < 1
+    assert racer.elector.wait(1) == {News.OFFICE}
+    lease.release(usurper.holder)
+    wait_until(lambda: racer.holds, "it stands for the office again")
+
+
+def test_a_loop_that_does_not_come_back_loses_its_office(start, lease):
+    wedged = start("wedged", ttl=SHORT)
+    wait_until(lambda: wedged.holds, "it leads")
+    other = start("other", ttl=SHORT)
+    began = clock.monotonic_s()
+    took = timed(lambda: other.holds, "the other one leads")  # nobody vouches for the first one meanwhile
+    assert clock.monotonic_s() - began > 0.8
+    assert took < 2
+    wait_until(lambda: not wedged.elector.holds, "the wedged one knows")
+    assert [beat.warm for beat in lease.beats() if beat.holder == wedged.who.holder] == [False]
+    assert wedged.holds is False  # it comes back, and waits for its turn
+    other.elector.stand(False)
+    wait_until(lambda: wedged.holds, "the one that came back leads again")
+
+
+def test_a_loop_that_does_not_come_back_takes_no_office(start, lease, identity):
+    holder = identity("holder")
+    lease.acquire(holder, Side.CODE, 0)
+    wedged = start("wedged", ttl=SHORT)
+    wait_until(
+        lambda: [b for b in lease.beats() if b.holder == wedged.who.holder and b.schedule_version == ""], "it reports"
+    )
+    wedged.elector.describe(warm=True, schedule_version="1", entries=3)
+    give_time(1.2, "it is stalled")
+    lease.release(holder.holder)
+    give_time(0.5, "there was time to take it")
+    assert not wedged.elector.holds
+    wait_until(lambda: wedged.holds, "it leads once it has come back")
+
+
+# --- the dead and the slow --------------------------------------------------------------------------------------------
+
+
+def test_a_dead_leader_is_replaced_long_before_its_lease_ends(start, lease, redis_client, identity):
+    gone = identity("gone")
+    with Link(redis_client, lease.channel) as link:
+        lease.acquire(gone, Side.CODE, link.client_id)
+        standby = start()
+        wait_until(lease.beats, "a standby waits")
+        give_time(1.5, "it had time to look twice", unless=lambda: standby.holds)
+        assert not standby.holds
+    assert timed(lambda: standby.holds, "the standby leads") < 1.5
+    assert lease.view().remaining > dt.timedelta(seconds=13)
+
+
+def test_a_slow_leader_keeps_its_lease_to_the_end_and_no_longer(start, redis_client, identity):
+    ttl = dt.timedelta(seconds=3)
+    lease = Lease(redis_client, "tests", ttl)
+    with Link(redis_client, lease.channel) as link:
+        standby = start(ttl=ttl)
+        wait_until(lambda: standby.holds, "it leads")
+        standby.elector.stand(False)
+        wait_until(lambda: lease.view() is None, "the lease is free")
+        slow = identity("slow")
+        lease.acquire(slow, Side.CODE, link.client_id)
+        standby.elector.stand(True)
+        began = clock.monotonic_s()
+        took = timed(lambda: standby.holds, "the standby leads")
+        assert clock.monotonic_s() - began > 2.7
+    assert took < 3.7
+
+
+def test_a_leader_whose_connections_are_cut_keeps_its_office(start, lease, redis_client):
+    first = start("first")
+    wait_until(lambda: first.holds, "it leads")
+    standby = start("standby")
+    wait_until(lambda: len(lease.beats()) == 2, "a standby waits")
+    for _ in range(2):
+        client_id = lease.view().client_id
+        redis_client.client_kill_filter(_id=client_id)
+        wait_until(lambda old=client_id: lease.view().client_id != old, "it is connected again", timeout_s=3)
+        give_time(1.2, "the standby had time to look", unless=lambda: standby.holds)
+        assert lease.view().holder == first.who.holder
+        assert first.holds
+        assert not standby.holds
+
+
+def test_a_standby_whose_connections_are_cut_is_woken_all_the_same(start, lease, redis_client):
+    first = start("first")
+    wait_until(lambda: first.holds, "it leads")
+    standby = start("standby")
+    wait_until(lambda: len(lease.beats()) == 2, "a standby waits")
+    redis_client.client_kill_filter(_type="pubsub", skipme=True)
+    wait_until(lambda: redis_client.pubsub_numsub(lease.channel)[0][1] == 2, "both listen again")
+    first.elector.stand(False)
+    assert timed(lambda: standby.holds, "the standby leads") < 0.6
+
+
+# --- a server that forgets, ends and comes back -----------------------------------------------------------------------
+
+
+def test_after_everything_was_flushed_one_leads_and_all_report(start, lease, redis_client):
+    racers = [start(name, ttl=dt.timedelta(seconds=3)) for name in "abc"]
+    wait_until(lambda: leader(racers), "one leads")
+    for _ in range(2):
+        redis_client.flushall()
+        wait_until(
+            lambda: (
+                (one := leader(racers))
+                and (v := lease.view())
+                and v.holder == one.who.holder
+                and len(lease.beats()) == 3
+            ),
+            "one leads, the server agrees, and all report",
+        )
+
+
+@pytest.fixture
+def own_client(own_valkey: Valkey, settings) -> Iterator[redis.Redis]:
+    """cutover's client of a server that the test may stop."""
+    settings.CACHES = {
+        **settings.CACHES,
+        "own": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": own_valkey.url},
+    }
+    with connections_of_cutover.redis_client(Config(redis_alias="own")) as client:
+        yield client
+        client.connection_pool.disconnect()
+
+
+def test_a_leader_outlives_a_restart_of_the_server(own_valkey, own_client, identity):
+    with Racer(own_client, identity("a")) as first, Racer(own_client, identity("b")) as standby:
+        first.elector.stand(True)
+        wait_until(lambda: first.holds, "it leads")
+        standby.elector.stand(True)
+        own_valkey.stop()
+        give_time(1, "the server is away for a while")
+        assert first.holds, "a server that is away says nothing about the office"
+        own_valkey.start()
+        lease = Lease(own_client, "tests", LONG)
+        wait_until(
+            lambda: (
+                (one := leader([first, standby]))
+                and (v := lease.view())
+                and v.holder == one.who.holder
+                and len(lease.beats()) == 2
+            ),
+            "one leads and both report",
+        )
+    assert own_client.keys() == []
+
+
+def test_a_candidate_may_start_before_the_server(own_valkey, own_client, identity):
+    own_valkey.stop()
+    with Racer(own_client, identity()) as racer:
+        racer.elector.stand(True)
+        racer.elector.describe(warm=True, schedule_version="1", entries=3)
+        own_valkey.start()
+        wait_until(lambda: racer.holds, "it leads")
+
+
+def test_stopping_without_a_server_ends_in_bounded_time(own_valkey, own_client, identity):
+    racer = Racer(own_client, identity())
+    with racer:
+        racer.elector.stand(True)
+        wait_until(lambda: racer.holds, "it leads")
+        own_valkey.stop()
+    took = timed(racer.elector.stop, "stopped again") if racer.elector._thread.is_alive() else 0.0
+    assert took <= JOIN_S
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_stopping_at_any_moment_leaves_neither_thread_nor_key(redis_client, identity, times):
+    dice = random.Random(times)
+    for _ in range(8):
+        with Racer(redis_client, identity()) as racer:
+            racer.elector.stand(True)
+            give_time(dice.uniform(0, 0.03), "it is stopped at any moment")
+        for _ in range(times):
+            racer.elector.stop()
+        assert redis_client.keys() == []
+
+
+# --- what it costs, what it says --------------------------------------------------------------------------------------
+
+
+def test_a_standby_costs_the_server_two_commands_a_second_at_most(start, lease, redis_client, identity):
+    with Link(redis_client, lease.channel) as link:
+        holder = identity("holder")
+        lease.acquire(holder, Side.CODE, link.client_id)
+        start("standby")
+        wait_until(lease.beats, "a standby waits")
+        seconds = 6
+        before = commands(redis_client)
+        give_time(seconds, "some seconds have passed")
+        used = {n: c - before.get(n, 0) for n, c in commands(redis_client).items() if c > before.get(n, 0)}
+        lease.release(holder.holder)
+    assert sum(used.values()) <= 2 * seconds + 1, used
+
+
+def commands(client: redis.Redis) -> dict[str, int]:
+    """Calls so far, by command; without those that a script makes within the server, and what the test asks."""
+    within = {"hset", "time", "hmget", "pttl", "info", "ping"}
+    stats = client.info("commandstats")
+    return {
+        name.removeprefix("cmdstat_"): values["calls"]
+        for name, values in stats.items()
+        if name.removeprefix("cmdstat_") not in within
+    }
+
+
+def test_what_the_loop_says_of_itself_is_reported_at_once(start, lease):
+    racer = start()
+    wait_until(lease.beats, "it reports")
+    racer.elector.describe(warm=True, schedule_version="2026-05-05", entries=3)
+    took = timed(lambda: [b for b in lease.beats() if b.warm and b.schedule_version == "2026-05-05"], "it is reported")
+    assert took < 1
+
+
+def test_a_new_schedule_wakes_every_loop(start, lease):
+    racers = [start(name) for name in "ab"]
+    wait_until(lambda: leader(racers) and len(lease.beats()) == 2, "all are there")
+    for racer in racers:
+        racer.elector.wait(0)
+    lease.announce_schedule()
+    assert all(News.SCHEDULE in racer.elector.wait(2) for racer in racers)
+
+
+def test_news_is_told_once_and_none_is_lost():
+    elector = Racer(redis.Redis(), Identity("h", "h", 1, "")).elector
+    elector.wake(News.SIGNAL)
+    elector.wake(News.SCHEDULE)
+    assert elector.wait(5) == {News.SIGNAL, News.SCHEDULE}
+    assert elector.wait(0) == frozenset()
+
+
+def test_offices_change_hands_under_fire_and_never_two_renew(start, lease, redis_client):
+    """Random stands, cuts and flushes; at every look the server knows one holder, and in the end one leads."""
+    racers = [start(name, ttl=dt.timedelta(seconds=3)) for name in "abc"]
+    dice = random.Random(7)
+    until = clock.monotonic_s() + 3
+    while clock.monotonic_s() < until:
+        racer = dice.choice(racers)
+        match dice.randrange(4):
+            case 0:
+                racer.elector.stand(False)
+            case 1:
+                racer.elector.stand(True)
+            case 2:
+                if view := lease.view():
+                    redis_client.client_kill_filter(_id=view.client_id)
+            case 3 if dice.random() < 0.2:
+                redis_client.flushall()
+        for each in racers:
+            each.elector.vouch()
+    for racer in racers:
+        racer.elector.stand(True)
+    wait_until(
+        lambda: (one := leader(racers)) and (v := lease.view()) and v.holder == one.who.holder,
+        "one leads, as it should",
+    )

@@ -1,0 +1,98 @@
+"""Which slot a message of a beat without the lease stands for, on real databases; the clock is the test's."""
+
+import datetime as dt
+import itertools
+
+import pytest
+from celery import Celery
+from celery.schedules import crontab, schedule
+
+from cutover import clock
+from cutover.conf import Config
+from cutover.types import Claim, EntryName, Epoch, Sender, Side, Slot, Start
+from cutover.workers import unmanaged
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
+
+MINUTE = dt.timedelta(minutes=1)
+SECOND = dt.timedelta(seconds=1)
+NOON = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+ENTRY = EntryName("an-entry")
+
+
+@pytest.fixture(params=[crontab(), MINUTE], ids=["crontab", "interval"])
+def app(request):
+    made = Celery("site", set_as_current=False)
+    made.conf.beat_schedule = {ENTRY: {"task": "a.task", "schedule": request.param}}
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def see(app, ledger, monkeypatch):
+    """A worker sees a message of that id at an instant; returns the slot that it started, or None."""
+    marks = itertools.count(1)
+
+    def see(message: str, at: dt.datetime, origin: str = "beat") -> Slot | None:
+        monkeypatch.setattr(clock, "now", lambda: at)
+        sender = Sender(origin, message)
+        sent = unmanaged.Message(sender, "a.task", (), {}, True, "", at)
+        for slot in unmanaged.slots_of(sent, app, Config(), ledger):
+            if ledger.runs.start(slot, Epoch(0), f"a worker, run {next(marks)}", sender) is Start.STARTED:
+                return slot
+            if not ledger.runs.was_started_for(slot, origin):
+                return None
+        return None
+
+    return see
+
+
+def test_messages_that_waited_are_told_apart(see):
+    assert see("first", NOON) == Slot(NOON, ENTRY)
+    late = NOON + 3 * MINUTE + SECOND
+    found = [see(f"waited {i}", late) for i in range(3)]
+    assert found == [Slot(NOON + n * MINUTE, ENTRY) for n in (3, 2, 1)]
+    assert see("of another beat", late, origin="another") is None
+
+
+def test_a_message_that_a_worker_gave_back_unstarted_takes_the_slot_that_it_was_sent_for(see):
+    see("first", NOON)
+    see("third", NOON + 2 * MINUTE)
+    assert see("second", NOON + 2 * MINUTE + SECOND) == Slot(NOON + MINUTE, ENTRY)
+
+
+def test_a_slot_that_the_leader_had_claimed_is_one_of_the_beats_own_once_its_message_has_started_it(
+    see, ledger, identity
+):
+    term = ledger.fence.open_term(identity(), Side.CODE)
+    ledger.claim(term, [Slot(NOON + 2 * MINUTE, ENTRY)])
+    late = NOON + 2 * MINUTE + SECOND
+    assert [see(f"waited {i}", late) for i in range(2)] == [Slot(NOON + n * MINUTE, ENTRY) for n in (2, 1)]
+
+
+def test_a_message_that_was_started_and_comes_again_takes_no_other_slot(see):
+    see("first", NOON)
+    see("second", NOON + MINUTE)
+    assert see("first", NOON + 2 * MINUTE) is None
+    assert see("third", NOON + 2 * MINUTE + SECOND) == Slot(NOON + 2 * MINUTE, ENTRY)
+
+
+@pytest.mark.parametrize("app", [schedule(5 * MINUTE, relative=True)], indirect=True, ids=["relative"])
+def test_a_relative_interval_keeps_its_steps_and_is_found_at_once(see, ledger, identity):
+    term = ledger.fence.open_term(identity(), Side.CODE)
+    ledger.claim(term, [Slot(NOON, ENTRY)])
+    began_s = clock.monotonic_s()
+    assert see("first", NOON + 5 * MINUTE + SECOND) == Slot(NOON + 5 * MINUTE, ENTRY)
+    assert clock.monotonic_s() - began_s < 1
+
+
+@pytest.mark.parametrize("app", [schedule(90 * MINUTE, relative=True)], indirect=True, ids=["ninety minutes"])
+def test_a_relative_interval_of_no_whole_unit_goes_on_in_the_steps_that_it_is_rounded_to(see, ledger, identity):
+    """Celery rounds the end down: 90 minutes after noon, rounded, is one o'clock, and then two."""
+    term = ledger.fence.open_term(identity(), Side.CODE)
+    ledger.claim(term, [Slot(NOON, ENTRY)])
+    assert see("first", NOON + 60 * MINUTE + SECOND) == Slot(NOON + 60 * MINUTE, ENTRY)
+    assert see("second", NOON + 120 * MINUTE + SECOND) == Slot(NOON + 120 * MINUTE, ENTRY)
+    assert ledger.claim(term, [Slot(NOON + 120 * MINUTE, ENTRY)]) == {
+        Slot(NOON + 120 * MINUTE, ENTRY): Claim.ALREADY_CLAIMED
+    }

@@ -1,0 +1,79 @@
+"""Every form of entry becomes what the table in docs/schedules.md says, and sends the same message from its row."""
+
+import re
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from celery.beat import ScheduleEntry
+from django_celery_beat.models import PeriodicTask
+
+from cutover import clock
+from cutover.schedules import columns
+from cutover.schedules.convert import Carried, carry
+from cutover.schedules.importer import serializer_of
+from cutover.schedules.overlay import Beside
+from cutover.schedules.parity import differences
+from cutover.schedules.rows import record
+from cutover.schedules.timetable import fingerprint
+from cutover.schedules.values import restored
+from cutover.types import EntryName
+from demo.processes import ROOT
+from tests.schedules.forms import FORMS, Form
+
+DOCUMENT = Path(ROOT / "docs" / "schedules.md")
+ROW = re.compile(
+    r"^\| (?P<form>[^|]+) \| (?P<becomes>row, rest beside it|row|refused)\b(?P<more>[^|]*) \|", re.MULTILINE
+)
+NAME = EntryName("form")
+
+
+def told(form: Form) -> str:
+    if form.refused:
+        return "refused"
+    return "row, rest beside it" if form.beside else "row"
+
+
+def test_the_table_of_the_docs_has_every_form_and_says_what_becomes_of_it() -> None:
+    table = {match["form"].strip().replace("`", ""): match["becomes"] for match in ROW.finditer(DOCUMENT.read_text())}
+    assert table == {name: told(form) for name, form in FORMS.items()}
+
+
+@pytest.fixture(scope="module")
+def app() -> Celery:
+    app = Celery("forms", set_as_current=False)
+    app.conf.timezone = "UTC"
+    return app
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_becomes_what_it_must(app: Celery, name: str) -> None:
+    form = FORMS[name]
+    entry = ScheduleEntry(name=NAME, task="a.task", app=app, **form.entry)
+    found = carry(entry, serializer_of(app, entry), {})
+    if form.refused:
+        assert isinstance(found, list)
+        assert {refusal.field for refusal in found} == {form.refused}
+        assert all(refusal.reason and refusal.remedy for refusal in found)
+        return
+    assert isinstance(found, Carried), found
+    assert {column: getattr(found.row, column) for column in form.row} == form.row
+    assert {*found.options, *(["relative"] if found.relative else [])} == set(form.beside)
+    assert differences(app, {NAME: entry}, {NAME: as_row(found)}, clock.now(), {NAME: as_kept(found, entry)}) == []
+
+
+def as_row(found: Carried) -> PeriodicTask:
+    """The row as the import writes it, unsaved."""
+    values = found.row
+    column, _ = columns.MODELS[type(values.schedule)]
+    plain = {name: getattr(values, name) for name in ("task", "args", "kwargs", "headers", "queue", "exchange")}
+    more = {name: getattr(values, name) for name in ("routing_key", "priority", "expire_seconds", "one_off")}
+    now = clock.now()
+    return PeriodicTask(
+        name=values.name, enabled=False, date_changed=now, **plain, **more, **{column: columns.row_of(values.schedule)}
+    )
+
+
+def as_kept(found: Carried, entry: ScheduleEntry) -> Beside:
+    """What is kept beside it."""
+    return Beside(record(found.row), restored(found.options), found.relative, fingerprint(entry.schedule))

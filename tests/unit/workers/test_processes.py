@@ -1,0 +1,53 @@
+"""Whether a process has ended, by its name: seen on real processes."""
+
+import subprocess
+import sys
+
+import pytest
+
+from cutover.workers import processes
+from demo.waiting import wait_until
+
+NAME_OF_A_CHILD = "from cutover.workers import processes; print(processes.own_name(), flush=True); input()"
+
+# Elsewhere the process number alone has to do: there is nothing for these two to see.
+where_a_beginning_is_told = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when a process began")
+
+
+@pytest.fixture
+def child():
+    with subprocess.Popen(
+        [sys.executable, "-c", NAME_OF_A_CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as started:
+        yield started
+
+
+def test_a_process_has_ended_when_it_was_killed_though_its_parent_has_not_noticed(child):
+    name = child.stdout.readline().strip()
+    assert processes.has_ended(name) is False
+    child.kill()
+    if sys.platform == "linux":
+        wait_until(lambda: processes.has_ended(name), "it is seen to have ended", 5.0)
+    child.wait()
+    assert processes.has_ended(name) is True
+
+
+@where_a_beginning_is_told
+def test_another_process_of_the_same_number_is_not_taken_for_it(child):
+    host, number, began = child.stdout.readline().strip().rsplit(":", 2)
+    assert processes.has_ended(f"{host}:{number}:{int(began) - 1}") is True
+    child.communicate("\n")
+
+
+@where_a_beginning_is_told
+def test_one_that_is_hidden_is_not_taken_for_ended(child, monkeypatch):
+    name = child.stdout.readline().strip()
+    monkeypatch.setattr(processes, "_began", lambda pid: None)
+    assert processes.has_ended(name) is None
+    child.communicate("\n")
+    assert processes.has_ended(name) is True
+
+
+@pytest.mark.parametrize("name", ["", "elsewhere:7:1", "elsewhere/4026531836:7:1"])
+def test_what_runs_elsewhere_can_not_be_seen(name):
+    assert processes.has_ended(name) is None
