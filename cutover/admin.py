@@ -55,7 +55,7 @@ class TermAdmin(ReadOnlyAdmin):
 class EntryAdmin(ReadOnlyAdmin):
     """Where entries stand."""
 
-    list_display = ("name", "active", "owed_from", "changed_at", "fingerprint")
+    list_display = ("name", "active", "eligible_since", "changed_at", "fingerprint")
     list_filter = ("active",)
     search_fields = ("name",)
 
@@ -66,7 +66,7 @@ class SlotAdmin(ReadOnlyAdmin):
 
     list_display = (
         *("due_at", "entry", "state", "side", "epoch"),
-        *("published_at", "run_started_at", "run_by", "suppressed", "reason"),
+        *("published_at", "run_started_at", "run_by", "deduplicated", "reason"),
     )
     list_filter = ("state", "side", "entry")
     search_fields = ("entry", "task_id", "reason", "run_by")
@@ -90,8 +90,8 @@ class CutoverAdmin(ReadOnlyAdmin):
     list_display = ("phase", "switched_at", "switch_epoch", "operator", "operator_seen_at")
 
 
-@admin.register(models.CarriedEntry)
-class CarriedEntryAdmin(ReadOnlyAdmin):
+@admin.register(models.ImportedEntry)
+class ImportedEntryAdmin(ReadOnlyAdmin):
     """Rows that the cutover brought in or took over."""
 
     list_display = ("name", "created", "fingerprint", "options", "relative", "enabled_before", "last_run_at_before")
@@ -99,8 +99,8 @@ class CarriedEntryAdmin(ReadOnlyAdmin):
     search_fields = ("name",)
 
 
-@admin.register(models.UnguardedBeat)
-class UnguardedBeatAdmin(ReadOnlyAdmin):
+@admin.register(models.UnmanagedBeat)
+class UnmanagedBeatAdmin(ReadOnlyAdmin):
     """Beats heard without the lease."""
 
     list_display = ("origin", "first_heard_at", "last_heard_at")

@@ -24,7 +24,7 @@ Found = Iterator[CheckMessage]
 
 @register("cutover")
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """All of them. E001, ``CUTOVER`` can not be read, is told alone: the others ask what it says."""
+    """All of them. E001, ``CUTOVER`` cannot be read, is told alone: the others ask what it says."""
     try:
         config = conf.load()
     except ConfigurationError as exc:
@@ -102,7 +102,7 @@ def _schedule(app: Celery, config: Config) -> Found:
     strange = sorted(name for name in config.entries if name not in schedule) if schedule else []
     if strange:
         message = f"CUTOVER['ENTRIES'] names {', '.join(map(repr, strange))}, no entry of the code schedule."
-        yield Warning(message, hint="Right where it is the name of a row; else mend the name.", id="cutover.W003")
+        yield Warning(message, hint="Right where it is the name of a row; else fix the name.", id="cutover.W003")
 
 
 def _guard(app: Celery) -> Found:

@@ -16,13 +16,13 @@ class ConfigurationError(CutoverError):
 class LeaseUnavailable(CutoverError):
     """Redis gave no usable answer; nothing is known about the lease."""
 
-    remedy = "start Redis, or mend the alias's LOCATION"
+    remedy = "start Redis, or fix the alias's LOCATION"
 
 
 class LedgerUnavailable(CutoverError):
     """The database gave no usable answer; nothing was written."""
 
-    remedy = "start the database, or mend DATABASES"
+    remedy = "start the database, or fix DATABASES"
 
 
 class LedgerNotMigrated(LedgerUnavailable):
@@ -32,7 +32,7 @@ class LedgerNotMigrated(LedgerUnavailable):
 
 
 class EntryRefused(CutoverError):
-    """A schedule entry can not be carried over whole; says entry, field, reason and remedy."""
+    """A schedule entry cannot be carried over whole; says entry, field, reason and remedy."""
 
 
 class OperatorBusy(CutoverError):

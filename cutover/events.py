@@ -31,7 +31,7 @@ class Event(Enum):
     TERM_STARTED = ("cutover.term.started", logging.INFO)
     TERM_REFUSED = ("cutover.term.refused", logging.INFO)
     TERM_ENDED = ("cutover.term.ended", logging.INFO)
-    BEAT_STOOD_BY = ("cutover.beat.stood_by", logging.INFO)
+    STANDBY_STARTED = ("cutover.standby.started", logging.INFO)
     BEAT_STALLED = ("cutover.beat.stalled", logging.WARNING)
     SCHEDULE_LOADED = ("cutover.schedule.loaded", logging.INFO)
     ENTRY_FAILED = ("cutover.entry.failed", logging.ERROR)
@@ -44,7 +44,7 @@ class Event(Enum):
     SLOT_MISSED = ("cutover.slot.missed", logging.ERROR)
     SLOT_FENCED = ("cutover.slot.fenced", logging.ERROR)
     SLOT_TOO_OLD = ("cutover.slot.too_old", logging.ERROR)
-    RUN_SUPPRESSED = ("cutover.run.suppressed", logging.WARNING)
+    RUN_DEDUPLICATED = ("cutover.run.deduplicated", logging.WARNING)
     RUN_RESUMED = ("cutover.run.resumed", logging.WARNING)
     RUN_DEFERRED = ("cutover.run.deferred", logging.WARNING)
     SIDE_SWITCHED = ("cutover.side.switched", logging.INFO)
@@ -55,7 +55,7 @@ class Event(Enum):
     LEDGER_PRUNED = ("cutover.ledger.pruned", logging.INFO)
 
 
-def tell(event: Event, **details: Any) -> None:
+def log(event: Event, **details: Any) -> None:
     """Log ``event`` with details: epoch, holder, side, entry, due_at, phase, outcome, reason, elapsed_ms"""
     name, level = event.value
     _log.log(level, name, **details)

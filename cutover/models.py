@@ -16,7 +16,7 @@ SIDES = [(side.value, side.value) for side in Side]
 NAME_LENGTH = 200
 """The longest entry name: that of django-celery-beat's ``PeriodicTask.name``."""
 REASON_LENGTH = 200
-"""How much is kept of why a slot was missed, or can not be sent."""
+"""How much is kept of why a slot was missed, or cannot be sent."""
 SENDER_LENGTH = 255
 """How much is kept of who sent a message without the lease, and which."""
 
@@ -63,7 +63,7 @@ class Term(models.Model):
 
 
 class Entry(models.Model):
-    """What is owed to one schedule entry: nothing that fell due at or before ``owed_from``.
+    """What is owed to one schedule entry: nothing that fell due at or before ``eligible_since``.
 
     ``not_before`` and ``not_after``: the start and end of its row, where that has them.
     """
@@ -72,7 +72,7 @@ class Entry(models.Model):
     fingerprint = models.TextField()
     not_before = InstantField(null=True)
     not_after = InstantField(null=True)
-    owed_from = InstantField()
+    eligible_since = InstantField()
     active = models.BooleanField(default=True)
     changed_at = InstantField(db_index=True)
 
@@ -105,9 +105,9 @@ class Slot(models.Model):
     run_by = models.CharField(max_length=255, blank=True)
     # Null where a leader's message runs: few rows have one, and its index holds those alone.
     sender = models.CharField(max_length=SENDER_LENGTH, null=True)
-    suppressed = models.PositiveIntegerField(default=0)
+    deduplicated = models.PositiveIntegerField(default=0)
     resent = models.PositiveSmallIntegerField(default=0)
-    covers = models.PositiveIntegerField(default=0)
+    passed_over = models.PositiveIntegerField(default=0)
     reason = models.CharField(max_length=REASON_LENGTH, blank=True)
 
     class Meta:
@@ -122,7 +122,7 @@ class Slot(models.Model):
                 condition=models.Q(state="published", run_started_at=None),
                 name="cutover_slot_unstarted",
             ),
-            models.Index(fields=["sender"], condition=models.Q(sender__isnull=False), name="cutover_slot_unguarded"),
+            models.Index(fields=["sender"], condition=models.Q(sender__isnull=False), name="cutover_slot_unmanaged"),
         ]
         ordering: ClassVar = ["-due_at", "entry"]
 
@@ -170,7 +170,7 @@ class Transition(models.Model):
         return f"{self.phase} {self.step} {self.outcome}"
 
 
-class UnguardedBeat(models.Model):
+class UnmanagedBeat(models.Model):
     """A beat that sends without the lease, as workers heard it: the origin (pid@host) of its messages."""
 
     origin = models.CharField(max_length=255, primary_key=True)
@@ -184,7 +184,7 @@ class UnguardedBeat(models.Model):
         return self.origin
 
 
-class CarriedEntry(models.Model):
+class ImportedEntry(models.Model):
     """A ``PeriodicTask`` row that the cutover brought in or took over, and how it stood before the switch.
 
     ``key_before``: the row's primary key then, by which it is found again under another name.

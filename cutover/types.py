@@ -92,11 +92,11 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """A slot that will not be sent, and why; ``covers`` older ones of the same gap share this record."""
+    """A slot that will not be sent, and why; ``passed_over`` older ones of the same gap share this record."""
 
     slot: Slot
     reason: str
-    covers: int = 0
+    passed_over: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Limits:
         begun = self.not_before is None or self.not_before <= instant
         return begun and (self.not_after is None or instant < self.not_after)
 
-    def owed_from(self, instant: dt.datetime) -> dt.datetime:
+    def eligible_since(self, instant: dt.datetime) -> dt.datetime:
         """Since when slots are owed within these limits that without them are owed since ``instant``."""
         return instant if self.not_before is None else max(instant, self.not_before - _INSTANT)
 

@@ -14,7 +14,7 @@ TYPES = ("web", "worker", "beat")
 READY = {
     "web": "Booting worker",
     "worker": " ready.",
-    "beat": "cutover.beat.stood_by",
+    "beat": "cutover.standby.started",
 }
 """What each type of container prints once it is up. A beat that stands by is up: it need not lead."""
 

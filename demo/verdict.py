@@ -1,4 +1,4 @@
-"""The verdict: what should have run, computed anew from the calendar, against what did."""
+"""The verdict: what should have run, computed again from the calendar, against what did."""
 
 import datetime as dt
 from collections import Counter

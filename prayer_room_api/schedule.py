@@ -1,6 +1,6 @@
 """The code schedule, retired from ``prayer_room_api/celery.py``.
 
-It stands apart from the Celery app so that a ``DatabaseScheduler`` can not write it over the rows. The code
+It stands apart from the Celery app so that a ``DatabaseScheduler`` cannot write it over the rows. The code
 side's beat, the import and a rollback find it through ``CUTOVER["CODE_SCHEDULE"]`` until the cutover is
 closed.
 """

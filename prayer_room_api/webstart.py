@@ -17,14 +17,14 @@ TRIES = 5
 
 
 def on_starting(server: Any) -> None:
-    """End with 1, and one line instead of gunicorn's twelve, where this process can not listen."""
+    """End with 1, and one line instead of gunicorn's twelve, where this process cannot listen."""
     if server.cfg.reuse_port or {"GUNICORN_FD", "LISTEN_FDS"} & os.environ.keys():
         return  # it shares the port, or is handed the socket
     for address in server.cfg.address:
         if isinstance(address, tuple) and (error := _trouble(address[0], address[1])):
             host, port = address[:2]
             server.log.error(
-                "Can not listen at %s port %s: %s. Stop what listens there, or set PORT (or WEB_BIND) to what is free.",
+                "Cannot listen at %s port %s: %s. Stop what listens there, or set PORT (or WEB_BIND) to what is free.",
                 host,
                 port,
                 error,

@@ -16,7 +16,7 @@ from typing import Final
 from celery.beat import ScheduleEntry
 
 from cutover.conf import CatchUpRule
-from cutover.events import Event, tell
+from cutover.events import Event, log
 from cutover.models import NAME_LENGTH
 from cutover.schedules import timetable
 from cutover.schedules.timetable import Owed, Timetable, next_due
@@ -100,20 +100,20 @@ class Agenda:
                 fingerprint = timetable.fingerprint(entry.schedule)
                 table = timetable.timetable(entry.schedule)
             except Exception as exc:  # a schedule of the project's own making; the others must go on
-                tell(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {exc}")
+                log(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {exc}")
                 continue
             self._items[name] = _Item(entry, fingerprint, table, rule, limits, standing)
             self._enter(name)
         return self._items.keys() - before.keys()
 
-    def settle(self, last: Mapping[EntryName, dt.datetime], owed_from: Mapping[EntryName, dt.datetime]) -> None:
+    def settle(self, last: Mapping[EntryName, dt.datetime], eligible_since: Mapping[EntryName, dt.datetime]) -> None:
         """Take over what the ledger knows: each entry's latest slot, and since when slots are owed to it."""
-        for name in last.keys() | owed_from.keys():
+        for name in last.keys() | eligible_since.keys():
             item = self._items.get(name)
-            if item is None or (name not in last and owed_from[name] == item.standing.eligible_since):
+            if item is None or (name not in last and eligible_since[name] == item.standing.eligible_since):
                 continue
             latest = max(filter(None, (item.standing.last, last.get(name))), default=None)
-            standing = Cursor(latest, owed_from.get(name, item.standing.eligible_since))
+            standing = Cursor(latest, eligible_since.get(name, item.standing.eligible_since))
             if standing != item.standing:
                 item.standing = standing
                 self._enter(name)
@@ -143,8 +143,8 @@ class Agenda:
         for name in names:
             self._items.pop(name, None)
 
-    def due(self, now: dt.datetime, prompt: dt.timedelta) -> Iterator[Due]:
-        """Every entry with slots due at ``now``, longest due first. See ``slots.owed`` for ``prompt``."""
+    def due(self, now: dt.datetime, misfire_grace: dt.timedelta) -> Iterator[Due]:
+        """Every entry with slots due at ``now``, longest due first. See ``slots.owed`` for ``misfire_grace``."""
         taken: list[tuple[dt.datetime, int, EntryName]] = []
         try:
             while self._heap and self._heap[0][0] <= now:
@@ -153,9 +153,9 @@ class Agenda:
                 if item is None or item.turn != event[1]:
                     continue
                 try:
-                    owed = _owed(item, now, prompt)
+                    owed = _owed(item, now, misfire_grace)
                 except Exception as exc:  # as in `load`
-                    tell(Event.ENTRY_FAILED, entry=event[2], reason=f"its slots can not be told: {exc}")
+                    log(Event.ENTRY_FAILED, entry=event[2], reason=f"its slots cannot be told: {exc}")
                     taken.append((now + _ASK_AGAIN, *event[1:]))
                     continue
                 if owed.send is None and not owed.missed:  # it failed to say when it is due, and says now: not yet
@@ -197,11 +197,11 @@ class Agenda:
         heapq.heapify(self._heap)
 
 
-def _owed(item: _Item, now: dt.datetime, prompt: dt.timedelta) -> Owed:
+def _owed(item: _Item, now: dt.datetime, misfire_grace: dt.timedelta) -> Owed:
     standing = within(item.limits, item.standing, item.table)
     rule, end = item.rule, item.limits.not_after
     if end is None or now < end:
-        return timetable.owed(item.table, standing, now, rule.policy, rule.window, prompt)
+        return timetable.owed(item.table, standing, now, rule.policy, rule.window, misfire_grace)
     # It may be sent no more: what fell due before its end and was not sent then is missed, however young.
     return timetable.owed(item.table, standing, end - _INSTANT, CatchUp.NONE, rule.window, -_INSTANT)
 
@@ -213,7 +213,7 @@ def within(limits: Limits, standing: Cursor, table: Timetable) -> Cursor:
     """
     if limits.not_before is None or standing.eligible_since >= limits.not_before:
         return standing
-    owed_from = limits.owed_from(standing.eligible_since)
+    eligible_since = limits.eligible_since(standing.eligible_since)
     if standing.last is None and (step := timetable.interval(table)) is not None:
-        return Cursor(limits.not_before - step, owed_from)
-    return Cursor(standing.last, owed_from)
+        return Cursor(limits.not_before - step, eligible_since)
+    return Cursor(standing.last, eligible_since)

@@ -20,13 +20,13 @@ from cutover.beats.dispatcher import Dispatcher
 from cutover.conf import CatchUpRule, Config
 from cutover.election.elector import Elector, News
 from cutover.errors import LedgerUnavailable
-from cutover.events import Event, tell
+from cutover.events import Event, log
 from cutover.ledger.claims import Ledger
 from cutover.types import EntryName, Identity, Limits, Side, Term
 
 LOOK_EVERY_S: Final = 2.0
 """How often the fence, the schedule and the ledger are looked at when nobody says that they have changed."""
-PROMPT: Final = dt.timedelta(seconds=30)
+MISFIRE_GRACE: Final = dt.timedelta(seconds=30)
 """Without catching up, a slot this late is still sent: a busy leader is late, it has not been away."""
 PRUNE_EVERY_S: Final = 3600.0
 PRUNE_MOST: Final = 5_000
@@ -129,7 +129,7 @@ class Candidate:
         if self._term is not None:
             with suppress(LedgerUnavailable):
                 self._ledger.fence.end_term(self._term, "stopped")
-            tell(
+            log(
                 Event.TERM_ENDED,
                 epoch=self._term.epoch,
                 holder=self._who.holder,
@@ -163,7 +163,7 @@ class Candidate:
         if active is not self._side:
             command = "cutover rollback" if self._side is Side.CODE else "cutover phase3"
             reason = f"the active side is {active}: this beat sends nothing until `manage.py {command}`"
-        tell(Event.BEAT_STOOD_BY, holder=self._who.holder, side=self._side, reason=reason)
+        log(Event.STANDBY_STARTED, holder=self._who.holder, side=self._side, reason=reason)
 
     def _warm_up(self, thorough: bool = True) -> None:
         """Bring schedule and standings up to date, before they are needed."""
@@ -171,7 +171,7 @@ class Candidate:
         if entries is not None:
             self._unread |= self._agenda.load(entries, clock.now())
             self._settled, self._settled_version = False, _NEVER
-            tell(
+            log(
                 Event.SCHEDULE_LOADED,
                 side=self._side,
                 entries=len(self._agenda),
@@ -185,7 +185,7 @@ class Candidate:
             known = self._ledger.entries.version()
             if known != self._settled_version:
                 self._agenda.settle(
-                    {}, self._ledger.entries.owed_alike(self._agenda.fingerprints(), self._agenda.limits())
+                    {}, self._ledger.entries.eligible_alike(self._agenda.fingerprints(), self._agenda.limits())
                 )
                 self._settled_version = known
         self._warm = True
@@ -196,7 +196,7 @@ class Candidate:
     def _take_office(self) -> float:
         term = self._ledger.fence.open_term(self._who, self._side)
         if term is None:
-            tell(
+            log(
                 Event.TERM_REFUSED,
                 holder=self._who.holder,
                 side=self._side,
@@ -205,7 +205,7 @@ class Candidate:
             self._elector.stand(False)
             self._look_at_s = 0.0
             return 0.0
-        tell(Event.TERM_STARTED, epoch=term.epoch, holder=self._who.holder, side=self._side)
+        log(Event.TERM_STARTED, epoch=term.epoch, holder=self._who.holder, side=self._side)
         self._warm_up(thorough=False)
         self._term, self._ticked, self._settled, self._stood_by_for = term, False, False, None
         self._dispatcher.sweep_soon()
@@ -218,10 +218,12 @@ class Candidate:
         source, fingerprints, limits = self._source, self._agenda.fingerprints(), self._agenda.limits()
         foreign = self._agenda.unknown(source.runs())
         made = self._agenda.since_last(source.made())
-        owed_from = self._ledger.entries.owed_from(term, fingerprints, source.records(), made, foreign, limits)
-        if owed_from is None:
+        eligible_since = self._ledger.entries.eligible_since(
+            term, fingerprints, source.records(), made, foreign, limits
+        )
+        if eligible_since is None:
             return False
-        self._agenda.settle({}, owed_from)
+        self._agenda.settle({}, eligible_since)
         self._settled = True
         return True
 
@@ -253,7 +255,7 @@ class Candidate:
             self._agenda.drop(self._source.recover())
         if self._dispatcher.is_blocked:
             return True
-        sent = self._dispatcher.send(term, self._agenda, self._agenda.due(clock.now(), PROMPT))
+        sent = self._dispatcher.send(term, self._agenda, self._agenda.due(clock.now(), MISFIRE_GRACE))
         self._agenda.drop(self._source.published(sent.published))
         return not sent.fenced
 
@@ -270,7 +272,7 @@ class Candidate:
         self._elector.stand(False)
         self._look_at_s = 0.0
         if term is not None:
-            tell(Event.TERM_ENDED, epoch=term.epoch, holder=self._who.holder, side=self._side, reason=reason)
+            log(Event.TERM_ENDED, epoch=term.epoch, holder=self._who.holder, side=self._side, reason=reason)
             self._ledger.fence.end_term(term, reason)
         return 0.0
 
@@ -278,7 +280,7 @@ class Candidate:
         if clock.monotonic_s() >= self._prune_at_s:
             self._prune_at_s = clock.monotonic_s() + PRUNE_EVERY_S
             if pruned := self._ledger.prune(PRUNE_MOST):
-                tell(Event.LEDGER_PRUNED, slots=pruned)
+                log(Event.LEDGER_PRUNED, slots=pruned)
             if pruned >= PRUNE_MOST:
                 self._prune_at_s = clock.monotonic_s() + PRUNE_ON_S
 
@@ -311,7 +313,7 @@ class Candidate:
         self._dispatcher.sweep_soon()
         if self._outage_s is None:
             self._outage_s, self._backoff_s = clock.monotonic_s(), 0.1
-            tell(Event.DATABASE_LOST, holder=self._who.holder, reason=str(exc))
+            log(Event.DATABASE_LOST, holder=self._who.holder, reason=str(exc))
         self._look_at_s = 0.0
         self._backoff_s = min(2 * self._backoff_s, LOOK_EVERY_S)
         wait_s = self._backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not secrecy
@@ -325,5 +327,5 @@ class Candidate:
     def _database_found(self) -> None:
         if self._outage_s is not None:
             elapsed_ms = int(1000 * (clock.monotonic_s() - self._outage_s))
-            tell(Event.DATABASE_FOUND, holder=self._who.holder, elapsed_ms=elapsed_ms)
+            log(Event.DATABASE_FOUND, holder=self._who.holder, elapsed_ms=elapsed_ms)
             self._outage_s = None

@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError, SerializationError
 
 from cutover import clock, headers
 from cutover.beats.agenda import Agenda, Due
-from cutover.events import Event, tell
+from cutover.events import Event, log
 from cutover.ledger.claims import Ledger
 from cutover.types import Claim, Epoch, Missed, Slot, Term
 
@@ -126,7 +126,7 @@ class Dispatcher:
             sent.fenced = True
             return sent
         for slot, reason in hopeless.items():
-            tell(
+            log(
                 Event.SLOT_MISSED,
                 entry=slot.entry,
                 due_at=slot.due_at.isoformat(),
@@ -134,7 +134,7 @@ class Dispatcher:
                 reason=reason,
             )
         for _, slot, epoch in stuck:
-            tell(Event.SLOT_SWEPT, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch)
+            log(Event.SLOT_SWEPT, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch)
         self._hand_over([(entry, slot) for entry, slot, _ in stuck], term.epoch, sent)
         return sent
 
@@ -161,7 +161,7 @@ class Dispatcher:
         if not self._ledger.resend(term, [slot for _, slot in lost]):
             return False
         for _, slot in lost:
-            tell(Event.SLOT_RESENT, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=term.epoch)
+            log(Event.SLOT_RESENT, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=term.epoch)
         self._hand_over(lost, term.epoch, Sent())
         return True
 
@@ -187,7 +187,7 @@ class Dispatcher:
     def _hand_over(self, messages: Sequence[tuple[ScheduleEntry, Slot]], epoch: Epoch, sent: Sent) -> None:
         """Publish and confirm; what is not taken stays claimed for the next sweep.
 
-        When that is the broker's doing the rest is not tried; an entry that can not be published at all holds up no
+        When that is the broker's doing the rest is not tried; an entry that cannot be published at all holds up no
         other one.
         """
         published: list[Slot] = []
@@ -204,7 +204,7 @@ class Dispatcher:
                     self._between()
                 published.append(slot)
                 sent.published.append(entry)
-                tell(Event.SLOT_PUBLISHED, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch)
+                log(Event.SLOT_PUBLISHED, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch)
         finally:
             self._confirm(published)
         if published and not self._is_blocked:
@@ -217,7 +217,7 @@ class Dispatcher:
         self._unconfirmed.clear()
 
     def _not_published(self, slot: Slot, epoch: Epoch, exc: Exception) -> None:
-        tell(
+        log(
             Event.SLOT_PUBLISH_FAILED,
             entry=slot.entry,
             due_at=slot.due_at.isoformat(),
@@ -241,7 +241,7 @@ class Dispatcher:
 
     def _message(self, entry: ScheduleEntry, slot: Slot, epoch: Epoch) -> ScheduleEntry:
         """The entry as it is sent for one slot: under the slot's task id, with headers that name the slot."""
-        message = object.__new__(type(entry))  # a row's entry can not be copied: its constructor takes other arguments
+        message = object.__new__(type(entry))  # a row's entry cannot be copied: its constructor takes other arguments
         message.__dict__.update(vars(entry))
         named = {
             **(entry.options.get("headers") or {}),
@@ -288,7 +288,7 @@ def _because(reason: str, fault: str) -> str:
 def _missed(due: Due) -> list[Missed]:
     reason = PASSED_OVER if due.owed.send else "older than the catch-up window"
     uncounted = [due.owed.uncounted] + [0] * len(due.owed.missed)
-    return [Missed(Slot(at, due.name), reason, covers) for at, covers in zip(due.owed.missed, uncounted, strict=False)]
+    return [Missed(Slot(at, due.name), reason, older) for at, older in zip(due.owed.missed, uncounted, strict=False)]
 
 
 def _tell_claim(slot: Slot, outcome: Claim, epoch: Epoch) -> None:
@@ -298,16 +298,16 @@ def _tell_claim(slot: Slot, outcome: Claim, epoch: Epoch) -> None:
         Claim.FENCED: Event.SLOT_FENCED,
         Claim.TOO_OLD: Event.SLOT_TOO_OLD,
     }[outcome]
-    tell(event, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch, outcome=outcome.value)
+    log(event, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch, outcome=outcome.value)
 
 
 def _tell_missed(record: Missed, epoch: Epoch) -> None:
     slot = record.slot
-    tell(
+    log(
         Event.SLOT_MISSED,
         entry=slot.entry,
         due_at=slot.due_at.isoformat(),
         epoch=epoch,
         reason=record.reason,
-        covers=record.covers,
+        passed_over=record.passed_over,
     )

@@ -1,6 +1,6 @@
 """Celery's schedule file: the old beat's own record of last runs, read and written without being held open.
 
-Celery opens the file for as long as beat lives, and when a second process can not open it takes it for corrupt and
+Celery opens the file for as long as beat lives, and when a second process cannot open it takes it for corrupt and
 deletes it. So a copy is read, and a new file is moved into place.
 """
 
@@ -19,7 +19,7 @@ from celery import Celery, __version__
 from celery.beat import ScheduleEntry
 from celery.utils.time import maybe_make_aware
 
-from cutover.events import Event, tell
+from cutover.events import Event, log
 
 SUFFIXES: Final = ("", ".db", ".dat", ".bak", ".dir")
 """What the dbm modules append to the name."""
@@ -30,7 +30,7 @@ TRIES: Final = 5
 
 
 def read(filename: str | None, have_run: bool = False) -> dict[str, dt.datetime]:
-    """Each entry's last run (aware, UTC) as the file has it; empty when there is no such file or it can not be read.
+    """Each entry's last run (aware, UTC) as the file has it; empty when there is no such file or it cannot be read.
 
     Of an entry that never ran this is when a beat first had it; ``have_run`` leaves such entries out.
     """
@@ -48,7 +48,7 @@ def read(filename: str | None, have_run: bool = False) -> dict[str, dt.datetime]
                     if entry.total_run_count or not have_run
                 }
         except Exception as exc:  # whatever a damaged pickle or dbm raises; the ledger is the record
-            tell(Event.ENTRY_FAILED, reason=f"the schedule file {filename} can not be read: {exc}")
+            log(Event.ENTRY_FAILED, reason=f"the schedule file {filename} cannot be read: {exc}")
             return {}
 
 
@@ -65,8 +65,8 @@ def write(filename: str | None, entries: Mapping[str, ScheduleEntry], app: Celer
             Path(filename + PENDING).unlink(missing_ok=True)  # a crash left it; SQLite would put it into the new file
             for file in _files(str(made)):
                 file.replace(target.parent / file.name)
-    except Exception as exc:  # a full disk, or an entry that can not be pickled; the ledger is the record
-        tell(Event.ENTRY_FAILED, reason=f"the schedule file {filename} can not be written: {exc}")
+    except Exception as exc:  # a full disk, or an entry that cannot be pickled; the ledger is the record
+        log(Event.ENTRY_FAILED, reason=f"the schedule file {filename} cannot be written: {exc}")
 
 
 def _content(entries: Mapping[str, ScheduleEntry], app: Celery) -> dict[str, Any]:

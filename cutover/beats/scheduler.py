@@ -91,7 +91,7 @@ class Leased(Scheduler):
         lease = Lease(client, config.namespace, config.lease)
         ledger = Ledger(config.database, config.namespace, config.retention)
         _forget_inherited_connections()
-        # A connection made anew at every turn would cost more than the turn.
+        # A connection made again at every turn would cost more than the turn.
         connections[config.database].settings_dict["CONN_MAX_AGE"] = None
         elector = Elector(client, lease, who, self.side, config.lease, config.renew_every)
         faults = (*self.connection.connection_errors, *self.connection.channel_errors)

@@ -27,7 +27,7 @@ Load = Callable[[], dict[EntryName, tuple[ScheduleEntry, CatchUpRule, Limits]]]
 
 FRESH: Final = dt.timedelta(minutes=1)
 """A wish older than this is nobody's any more."""
-_PROMPT: Final = dt.timedelta(seconds=30)
+_MISFIRE_GRACE: Final = dt.timedelta(seconds=30)
 
 
 class Shadow:
@@ -70,7 +70,7 @@ class Shadow:
         self._agenda.load(self._load(), clock.now())
         began_at = clock.now()
         last = Slot.objects.using(self._alias).values_list("entry").annotate(Max("due_at")).order_by()
-        owed = Entry.objects.using(self._alias).filter(active=True).values_list("name", "owed_from")
+        owed = Entry.objects.using(self._alias).filter(active=True).values_list("name", "eligible_since")
         self._agenda.settle({EntryName(name): at for name, at in last}, {EntryName(name): at for name, at in owed})
         wishes.filter(pk=wish.pk).update(began_at=began_at)
         wish.began_at = began_at
@@ -85,7 +85,7 @@ class Shadow:
 
     def _record(self, run: ShadowRun) -> None:
         now = clock.now()
-        due = list(self._agenda.due(now, _PROMPT))
+        due = list(self._agenda.due(now, _MISFIRE_GRACE))
         # Which slots there are is compared: of those, either side may have passed one over on a busy machine.
         seen = [
             ShadowSlot(run=run, entry=d.name, due_at=at, seen_at=now)

@@ -1,7 +1,7 @@
 """Redis connections: those of the project's own django-redis alias, with every wait bounded.
 
 Sentinel, TLS, credentials and unix sockets are the alias's business; what is added is a time limit on each answer, so
-that a half-open connection can not hold a thread, and no silent retry, so that a lost connection is noticed.
+that a half-open connection cannot hold a thread, and no silent retry, so that a lost connection is noticed.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 It renews on time whatever the sending loop is doing, and wakes that loop when the office is won or lost. It does NOT
 decide what may be sent: a loop that still believes to lead is refused by the ledger's fence. Only its thread writes
-the lease, so that giving it back and renewing it can not cross.
+the lease, so that giving it back and renewing it cannot cross.
 
 Durations: ``lease`` is how long others wait when nothing shows that the leader is dead; a third of it passes between
 renewals, so two may fail; the lease of a loop that has not vouched for itself for one lease is given back.
@@ -23,7 +23,7 @@ from cutover import clock
 from cutover.election.connection import Link
 from cutover.election.lease import POKED, SCHEDULE, SWITCHED, Details, Lease, LeaseView, Renewal
 from cutover.errors import LeaseUnavailable
-from cutover.events import Event, tell
+from cutover.events import Event, log
 from cutover.types import Identity, Side
 
 REPORT_EVERY_S: Final = 2.0
@@ -155,7 +155,7 @@ class Elector:
                 with Link(self._client, self._lease.channel) as link:
                     self._linked = True
                     if backoff_s > BACKOFF_FIRST_S:
-                        tell(Event.REDIS_FOUND, holder=self._who.holder)
+                        log(Event.REDIS_FOUND, holder=self._who.holder)
                     backoff_s = BACKOFF_FIRST_S
                     self._due_at = dict.fromkeys(self._due_at, 0.0)
                     self._serve(link)
@@ -163,7 +163,7 @@ class Elector:
             except Exception as exc:  # the thread must outlive whatever Redis or its client throws at it
                 self._linked = False
                 if backoff_s == BACKOFF_FIRST_S:
-                    tell(Event.REDIS_LOST, holder=self._who.holder, reason=str(exc))
+                    log(Event.REDIS_LOST, holder=self._who.holder, reason=str(exc))
                 clock.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not secrecy
                 backoff_s = min(2 * backoff_s, BACKOFF_MOST_S)
 
@@ -216,7 +216,7 @@ class Elector:
 
     def _give_back(self, lease: Lease) -> None:
         if lease.release(self._who.holder):
-            tell(Event.LEASE_RELEASED, holder=self._who.holder, side=self._side)
+            log(Event.LEASE_RELEASED, holder=self._who.holder, side=self._side)
         self._may_hold = False
 
     def _is_stalled(self, now: float) -> bool:
@@ -224,7 +224,7 @@ class Elector:
         age_s = now - self._vouched_at
         stalled = age_s >= self._ttl_s
         if stalled and not self._stalled:
-            tell(Event.BEAT_STALLED, holder=self._who.holder, elapsed_ms=int(1000 * age_s))
+            log(Event.BEAT_STALLED, holder=self._who.holder, elapsed_ms=int(1000 * age_s))
         self._stalled = stalled
         return stalled
 
@@ -235,7 +235,7 @@ class Elector:
             self._lose("another holds it")
         else:
             event = Event.LEASE_RENEWED if outcome is Renewal.RENEWED else Event.LEASE_RESTORED
-            tell(event, holder=self._who.holder)
+            log(event, holder=self._who.holder)
 
     def _report(self, lease: Lease, client_id: int, now: float) -> None:
         every_s = self._renew_every_s if self._holds else REPORT_EVERY_S
@@ -289,13 +289,13 @@ class Elector:
         self._missing = None
         self._see(None, now)
         self._due_at.update(report=0.0, renew=now + self._renew_every_s)
-        tell(event, holder=self._who.holder, side=self._side)
+        log(event, holder=self._who.holder, side=self._side)
         self.wake(News.OFFICE)
 
     def _lose(self, reason: str) -> None:
         with self._changed:
             self._holds = False
-        tell(Event.LEASE_LOST, holder=self._who.holder, side=self._side, reason=reason)
+        log(Event.LEASE_LOST, holder=self._who.holder, side=self._side, reason=reason)
         self.wake(News.OFFICE)
 
     def _poke(self) -> None:

@@ -32,7 +32,7 @@ _CLAIM_TRIES: Final = 3
 class Unpublished:
     """A claim without confirmation; ``superseded`` when a newer slot of the same entry stands in the ledger.
 
-    ``fault``: why its message can not be sent, where that is the entry's own doing.
+    ``fault``: why its message cannot be sent, where that is the entry's own doing.
     """
 
     slot: Slot
@@ -75,7 +75,7 @@ class Ledger:
         wanted = [slot for slot in slots if slot not in outcomes]
         for attempt in range(_CLAIM_TRIES):
             rows = [self._row(term, slot, SlotState.CLAIMED) for slot in wanted]
-            rows += [self._row(term, m.slot, SlotState.MISSED, m.reason, m.covers) for m in missed]
+            rows += [self._row(term, m.slot, SlotState.MISSED, m.reason, m.passed_over) for m in missed]
             try:
                 with self._database.transaction():
                     if not self.fence.admits(term):
@@ -109,7 +109,7 @@ class Ledger:
             rows.update(state=SlotState.PUBLISHED, published_at=F("run_started_at"), reason="")
 
     def note_fault(self, slot: Slot, fault: str) -> None:
-        """Write on a claim why its message can not be sent, for people to see; it stays a claim."""
+        """Write on a claim why its message cannot be sent, for people to see; it stays a claim."""
         with self._database.asked():
             self._slot_rows(slot).filter(state=SlotState.CLAIMED).update(reason=fault[: models.REASON_LENGTH])
 
@@ -198,7 +198,7 @@ class Ledger:
     def standings(self) -> dict[EntryName, Cursor]:
         """Where every entry stands that the ledger knows of."""
         last, _ = self.last_slots()
-        return {name: Cursor(last.get(name), owed) for name, owed in self.entries.all_owed_from().items()}
+        return {name: Cursor(last.get(name), owed) for name, owed in self.entries.all_eligible_since().items()}
 
     def prune(self, most: int) -> int:
         """Forget up to ``most`` slots older than the retention, but never an entry's latest; returns how many."""
@@ -216,7 +216,7 @@ class Ledger:
     def _slot_rows(self, slot: Slot) -> QuerySet[models.Slot]:
         return models.Slot.objects.using(self._alias).filter(entry=slot.entry, due_at=slot.due_at)
 
-    def _row(self, term: Term, slot: Slot, state: SlotState, reason: str = "", covers: int = 0) -> models.Slot:
+    def _row(self, term: Term, slot: Slot, state: SlotState, reason: str = "", passed_over: int = 0) -> models.Slot:
         return models.Slot(
             entry=slot.entry,
             due_at=slot.due_at,
@@ -226,7 +226,7 @@ class Ledger:
             task_id=slot.task_id(self._namespace),
             claimed_at=clock.now(),
             reason=reason,
-            covers=covers,
+            passed_over=passed_over,
         )
 
     def _insert(self, rows: Sequence[models.Slot]) -> set[Slot]:

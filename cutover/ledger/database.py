@@ -19,7 +19,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """One transaction; raises LedgerUnavailable when it can not be begun, carried on or committed."""
+        """One transaction; raises LedgerUnavailable when it cannot be begun, carried on or committed."""
         with self.asked(), transaction.atomic(using=self.alias):
             yield
 

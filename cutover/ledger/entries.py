@@ -29,7 +29,7 @@ class _Known:
     """One entry as the ledger has it."""
 
     fingerprint: str
-    owed_from: dt.datetime
+    eligible_since: dt.datetime
     active: bool = True
     not_before: dt.datetime | None = None
     not_after: dt.datetime | None = None
@@ -51,7 +51,7 @@ class Entries:
         self._version = 0
         self._changes: dict[dt.datetime, int] = {}
 
-    def owed_from(
+    def eligible_since(
         self,
         term: Term,
         fingerprints: Mapping[EntryName, str],
@@ -75,11 +75,11 @@ class Entries:
             changes = dict(_entry_changes(self._known, fingerprints, limits, records, made, foreign, now))
             changed = [models.Entry(name=n, changed_at=now, **asdict(known)) for n, known in changes.items()]
             bulk.insert(self._alias, [entry for entry in changed if entry.name not in self._known])
-            fields = ("fingerprint", "active", "owed_from", "not_before", "not_after", "changed_at")
+            fields = ("fingerprint", "active", "eligible_since", "not_before", "not_after", "changed_at")
             bulk.update(self._alias, [entry for entry in changed if entry.name in self._known], fields)
         self._known.update(changes)
         self._version += bool(changes)
-        return {name: self._known[name].owed_from for name in fingerprints}
+        return {name: self._known[name].eligible_since for name in fingerprints}
 
     def version(self) -> int:
         """A number that differs once something has changed in what the ledger knows of the entries."""
@@ -87,12 +87,12 @@ class Entries:
             self._learn()
         return self._version
 
-    def owed_alike(
+    def eligible_alike(
         self, fingerprints: Mapping[EntryName, str], limits: Mapping[EntryName, Limits] = NO_LIMITS
     ) -> dict[EntryName, dt.datetime]:
         """Since when slots are owed to those entries that the ledger is known to have with this schedule and limits."""
         return {
-            name: known.owed_from
+            name: known.eligible_since
             for name, fingerprint in fingerprints.items()
             if (known := self._known.get(name)) is not None
             and known.active
@@ -114,7 +114,7 @@ class Entries:
         since = max(self._changes, default=_EPOCH) - _CLOCKS_APART
         changes = dict(rows.filter(changed_at__gt=since).values_list("changed_at").annotate(Count("pk")).order_by())
         unknown = [at for at, count in changes.items() if self._changes.get(at) != count]
-        columns = ("name", "fingerprint", "owed_from", "active", "not_before", "not_after")
+        columns = ("name", "fingerprint", "eligible_since", "active", "not_before", "not_after")
         if len(unknown) > _FEW:
             unread = rows.filter(changed_at__gt=since)
         else:
@@ -126,11 +126,11 @@ class Entries:
                 self._version += 1
         self._changes = changes or self._changes
 
-    def all_owed_from(self) -> dict[EntryName, dt.datetime]:
+    def all_eligible_since(self) -> dict[EntryName, dt.datetime]:
         """Since when slots are owed to every entry that the ledger knows of."""
         with self._database.asked():
-            rows = models.Entry.objects.using(self._alias).values_list("name", "owed_from")
-            return {EntryName(name): owed_from for name, owed_from in rows}
+            rows = models.Entry.objects.using(self._alias).values_list("name", "eligible_since")
+            return {EntryName(name): eligible_since for name, eligible_since in rows}
 
 
 def _entry_changes(
@@ -153,11 +153,11 @@ def _entry_changes(
         elif not before.active:
             yield name, _Known(fingerprint, now, **asdict(limit))
         else:
-            owed_from = before.owed_from if before.limits == limit else _once_moved(before, now)
-            if owed_from < (run_at := foreign.get(name, owed_from)) <= now:
-                owed_from = run_at
-            if (owed_from, limit) != (before.owed_from, before.limits):
-                yield name, replace(before, owed_from=owed_from, **asdict(limit))
+            eligible_since = before.eligible_since if before.limits == limit else _once_moved(before, now)
+            if eligible_since < (run_at := foreign.get(name, eligible_since)) <= now:
+                eligible_since = run_at
+            if (eligible_since, limit) != (before.eligible_since, before.limits):
+                yield name, replace(before, eligible_since=eligible_since, **asdict(limit))
     for name, before in known.items():
         if before.active and name not in fingerprints:
             yield name, replace(before, active=False)
@@ -165,4 +165,4 @@ def _entry_changes(
 
 def _once_moved(before: _Known, now: dt.datetime) -> dt.datetime:
     """Since when an entry is owed its slots whose limits are others now: what lay outside the old ones it is not."""
-    return before.limits.owed_from(before.owed_from) if before.limits.admit(now) else now
+    return before.limits.eligible_since(before.eligible_since) if before.limits.admit(now) else now

@@ -105,7 +105,7 @@ class Fence:
         return Epoch(epoch)
 
     def set_guarded(self, since: dt.datetime | None) -> None:
-        """Record since when every worker that answers has the run guard; None: that can not be said."""
+        """Record since when every worker that answers has the run guard; None: that cannot be said."""
         with self._database.asked():
             models.Fence.objects.using(self._alias).update(guarded_since=since)
 

@@ -111,16 +111,16 @@ class Runs:
             due_at = rows.values_list("due_at", flat=True).first()
         return Slot(due_at, entry) if due_at is not None else None
 
-    def count_suppressed(self, slot: Slot) -> None:
+    def count_deduplicated(self, slot: Slot) -> None:
         """Count a further message of a slot that was not run."""
         with self._database.asked():
-            self._rows(slot).update(suppressed=F("suppressed") + 1)
+            self._rows(slot).update(deduplicated=F("deduplicated") + 1)
 
     def heard(self, origin: str) -> None:
         """Remember that a beat without the lease was heard."""
         now = clock.now()
         with self._database.asked():
-            models.UnguardedBeat.objects.using(self._alias).update_or_create(
+            models.UnmanagedBeat.objects.using(self._alias).update_or_create(
                 origin=origin,
                 defaults={"last_heard_at": now},
                 create_defaults={"first_heard_at": now, "last_heard_at": now},

@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="CarriedEntry",
+            name="ImportedEntry",
             fields=[
                 ("name", models.CharField(max_length=200, primary_key=True, serialize=False)),
                 ("fingerprint", models.TextField()),
@@ -36,7 +36,7 @@ class Migration(migrations.Migration):
                 ("fingerprint", models.TextField()),
                 ("not_before", models.DateTimeField(null=True)),
                 ("not_after", models.DateTimeField(null=True)),
-                ("owed_from", models.DateTimeField()),
+                ("eligible_since", models.DateTimeField()),
                 ("active", models.BooleanField(default=True)),
                 ("changed_at", models.DateTimeField(db_index=True)),
             ],
@@ -94,7 +94,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="UnguardedBeat",
+            name="UnmanagedBeat",
             fields=[
                 ("origin", models.CharField(max_length=255, primary_key=True, serialize=False)),
                 ("first_heard_at", models.DateTimeField()),
@@ -159,9 +159,9 @@ class Migration(migrations.Migration):
                 ("run_ended_at", models.DateTimeField(null=True)),
                 ("run_by", models.CharField(blank=True, max_length=255)),
                 ("sender", models.CharField(max_length=255, null=True)),
-                ("suppressed", models.PositiveIntegerField(default=0)),
+                ("deduplicated", models.PositiveIntegerField(default=0)),
                 ("resent", models.PositiveSmallIntegerField(default=0)),
-                ("covers", models.PositiveIntegerField(default=0)),
+                ("passed_over", models.PositiveIntegerField(default=0)),
                 ("reason", models.CharField(blank=True, max_length=200)),
             ],
             options={
@@ -177,7 +177,7 @@ class Migration(migrations.Migration):
                         name="cutover_slot_unstarted",
                     ),
                     models.Index(
-                        condition=models.Q(("sender__isnull", False)), fields=["sender"], name="cutover_slot_unguarded"
+                        condition=models.Q(("sender__isnull", False)), fields=["sender"], name="cutover_slot_unmanaged"
                     ),
                 ],
                 "constraints": [models.UniqueConstraint(fields=("entry", "due_at"), name="cutover_slot_once")],

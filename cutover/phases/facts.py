@@ -12,7 +12,7 @@ from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover.errors import LedgerNotMigrated, LedgerUnavailable
 from cutover.ledger.fence import FenceView
-from cutover.models import CarriedEntry, Cutover
+from cutover.models import Cutover, ImportedEntry
 from cutover.phases.context import Context
 from cutover.types import Side
 
@@ -53,7 +53,7 @@ def read(context: Context) -> State:
             fence=fence,
             switched_at=row.switched_at,
             switch_epoch=row.switch_epoch,
-            snapshot=CarriedEntry.objects.using(context.alias).filter(enabled_before__isnull=False).count(),
+            snapshot=ImportedEntry.objects.using(context.alias).filter(enabled_before__isnull=False).count(),
         )
 
 

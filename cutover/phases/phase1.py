@@ -52,7 +52,7 @@ def _checks(context: Context, no_code_beat: bool) -> list[Check]:
     checks = [surroundings.guarded(gate, context) for gate in (surroundings.lease_store, surroundings.clocks)]
     context.progress(f"asking the broker, up to {broker.BROKER_TIMEOUT_S:g} s")
     readable = conditions.schedule_readable
-    others = [broker.broker, surroundings.versions, surroundings.processes, readable, conditions.no_unguarded_beat]
+    others = [broker.broker, surroundings.versions, surroundings.processes, readable, conditions.no_unmanaged_beat]
     checks += [surroundings.guarded(gate, context) for gate in others]
     if next(check.ok for check in checks if check.name == "code schedule"):
         checks.append(surroundings.guarded(surroundings.tasks, context))
@@ -78,7 +78,7 @@ def _ask_workers_anew(context: Context, phase: int) -> Report:
         return _already(phase)
     with at_work(context.alias, NAME):
         note_guarded(context, [check])
-    lines = [f"Phase 1 is done already (phase {phase} now). The workers were asked anew; nothing else was changed."]
+    lines = [f"Phase 1 is done already (phase {phase} now). The workers were asked again; nothing else was changed."]
     return _done_before(phase, lines, [check])
 
 

@@ -55,7 +55,7 @@ def _import(context: Context, journal: Journal, adopt: bool, phase: int, shadow:
             done = import_entries(context.app, context.config, context.entries, adopt, context.progress)
     except EntriesRefused as exc:
         found = [Check(f"{r.entry}: {r.field}", False, r.reason, r.remedy) for r in exc.refusals]
-        return refused(NAME, found, [f"{len(exc.refusals)} reasons why the schedule can not be carried over whole."])
+        return refused(NAME, found, [f"{len(exc.refusals)} reasons why the schedule cannot be carried over whole."])
     context.progress("comparing fire times and messages")
     proved = conditions.same_parity(context)
     lines, data = _lines(done), _data(done)

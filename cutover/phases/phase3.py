@@ -65,7 +65,7 @@ def _checks(context: Context, state: State, force: bool, accept_edits: bool, pla
     checks.append(conditions.active_side(state, Side.CODE))
     context.progress("comparing fire times and messages")
     checks += [*approval.checks(context, plan), *conditions.same_parity(context, accept_edits)]
-    checks.append(guarded(conditions.no_unguarded_beat, context))
+    checks.append(guarded(conditions.no_unmanaged_beat, context))
     if state.fence.guarded_since is None:  # there was a rollback since phase 1, or no worker answered then
         checks.append(guarded(broker.workers, context))
     standby = conditions.standby(context, Side.DATABASE)

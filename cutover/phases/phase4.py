@@ -73,7 +73,7 @@ def _since(context: Context, state: State) -> dt.datetime:
 def _verdict(context: Context, evidence: Evidence, slots: int) -> Report:
     lines = [
         f"{evidence.proven} slots of {evidence.entries} entries were claimed, published and run once; "
-        f"{evidence.doubles} further messages were suppressed."
+        f"{evidence.doubles} further messages were deduplicated."
     ]
     if evidence.unproven:
         lines += ["Not yet proven, for nothing of theirs fell due since the switch:"]
@@ -110,7 +110,7 @@ def _wait(context: Context, evidence: Evidence, slots: int, short: int) -> str:
 
 def _next_due(context: Context, evidence: Evidence, name: str) -> str:
     found = evidence.upcoming.get(name)  # type: ignore[call-overload]
-    return f"{name}, next due at {_local(context, found[1])}" if found else f"{name}, read anew by the leader soon"
+    return f"{name}, next due at {_local(context, found[1])}" if found else f"{name}, read again by the leader soon"
 
 
 def _local(context: Context, at: dt.datetime) -> str:
@@ -128,7 +128,7 @@ def _data(evidence: Evidence) -> dict[str, object]:
     return {
         "proven": evidence.proven,
         "entries": evidence.entries,
-        "doubles_suppressed": evidence.doubles,
+        "deduplicated": evidence.doubles,
         "failures": [_finding(f) for f in evidence.failures],
         "pending": [_finding(f) for f in evidence.pending],
         "unproven": list(evidence.unproven),

@@ -41,7 +41,7 @@ def run(context: Context) -> Report:
         found = survey.take(context)
     except EntriesRefused as exc:
         checks = [Check(f"{r.entry}: {r.field}", False, r.reason, r.remedy) for r in exc.refusals]
-        return Report(NAME, Outcome.DONE, checks, ["The code schedule can not be read."], command(NAME))
+        return Report(NAME, Outcome.DONE, checks, ["The code schedule cannot be read."], command(NAME))
     stands, now = context.ledger.standings(), clock.now()
     tables = _tables(context, state, found)
     context.progress("looking for what falls due")

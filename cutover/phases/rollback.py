@@ -75,7 +75,7 @@ def _switch_back(context: Context, journal: Journal, state: State, force: bool, 
         journal.refused(NAME, "; ".join(check.detail for check in checks if not check.ok))
         return refused(NAME, checks)
     if state.side is Side.CODE and not state.snapshot:
-        # Killed after its last step but one: the rows can not send any more, so there is nothing to switch back to.
+        # Killed after its last step but one: the rows cannot send any more, so there is nothing to switch back to.
         _unguard(context)
         journal.finish(NAME, 2)
         lines = ["An unfinished rollback was finished: the code side is active, the rows are as before phase 3."]

@@ -26,7 +26,7 @@ _DAY: Final = dt.timedelta(days=1)
 def run(context: Context, check: bool = False) -> Report:
     """The present status. With ``check`` the outcome is failed unless the active side is led and nothing is overdue."""
     data: dict[str, Any] = {"now": clock.now().isoformat(), "problems": []}
-    for part in (_cutover, _leader, _slots, _unsendable, _overdue, _unguarded):
+    for part in (_cutover, _leader, _slots, _unsendable, _overdue, _unmanaged):
         _gather(part, context, data)
     _judge(data)
     failed = check and bool(data["problems"])
@@ -95,11 +95,11 @@ def _slots(context: Context, data: dict[str, Any]) -> None:
         slots = models.Slot.objects.using(context.alias)
         recent = list(slots[:RECENT])
         missed = list(slots.filter(state=SlotState.MISSED, due_at__gt=clock.now() - _DAY)[: 10 * RECENT])
-        lately = slots.filter(due_at__gt=clock.now() - _DAY, suppressed__gt=0)
+        lately = slots.filter(due_at__gt=clock.now() - _DAY, deduplicated__gt=0)
         data["slots"] = [_slot(slot) for slot in recent]
         data["missed"] = [_slot(slot) for slot in missed]
         data["unpublished"] = slots.filter(state=SlotState.CLAIMED).count()
-        data["suppressed"] = sum(lately.values_list("suppressed", flat=True))
+        data["deduplicated"] = sum(lately.values_list("deduplicated", flat=True))
 
 
 def _overdue(context: Context, data: dict[str, Any]) -> None:
@@ -115,8 +115,8 @@ def _unsendable(context: Context, data: dict[str, Any]) -> None:
         data["unknown_tasks"] = unknown_tasks(context, Side(data["side"]))
 
 
-def _unguarded(context: Context, data: dict[str, Any]) -> None:
-    data["unguarded_beats"] = [
+def _unmanaged(context: Context, data: dict[str, Any]) -> None:
+    data["unmanaged_beats"] = [
         {
             "origin": beat.origin,
             "last_heard_at": beat.last_heard_at.isoformat(),
@@ -140,7 +140,7 @@ def _judge(data: dict[str, Any]) -> None:
     problems += unsent[:SHOWN]
     problems += [f"{len(unsent) - SHOWN} more entries are not sent"] if len(unsent) > SHOWN else []
     problems += data.get("stuck", [])
-    problems += [f"a beat without the lease was heard: {beat['origin']}" for beat in data.get("unguarded_beats", [])]
+    problems += [f"a beat without the lease was heard: {beat['origin']}" for beat in data.get("unmanaged_beats", [])]
     data["healthy"] = not problems
 
 
@@ -168,14 +168,14 @@ def _lines(data: dict[str, Any]) -> list[str]:
         lines += [f"Missed    {_slot_line(slot)}" for slot in data["missed"][:RECENT]]
         lines += [
             f"Counts    {data['unpublished']} claimed and not published; in the last day {len(data['missed'])} missed, "
-            f"{data['suppressed']} further messages suppressed"
+            f"{data['deduplicated']} further messages deduplicated"
         ]
     lines += [
         f"Unknown   {name} names the task {task}, which this project does not register: its workers drop it"
         for name, task in data.get("unknown_tasks", {}).items()
     ]
     lines += [
-        f"Unguarded {beat['origin']}, heard at {beat['last_heard_at']}" for beat in data.get("unguarded_beats", [])
+        f"Unmanaged {beat['origin']}, heard at {beat['last_heard_at']}" for beat in data.get("unmanaged_beats", [])
     ]
     return lines
 
@@ -208,8 +208,8 @@ def _slot(slot: models.Slot) -> dict[str, Any]:
         "published_at": _iso(slot.published_at),
         "run_started_at": _iso(slot.run_started_at),
         "run_by": slot.run_by,
-        "suppressed": slot.suppressed,
-        "covers": slot.covers,
+        "deduplicated": slot.deduplicated,
+        "passed_over": slot.passed_over,
         "reason": slot.reason,
     }
 

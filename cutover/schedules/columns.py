@@ -137,7 +137,7 @@ def recorded(columns: Mapping[str, Any]) -> Values:
 
 
 def _require_true_clock(found: BaseSchedule) -> None:
-    """A schedule may bring a clock of its own (nowfun); one that does not tell the time can not be followed."""
+    """A schedule may bring a clock of its own (nowfun); one that does not tell the time cannot be followed."""
     if found.nowfun is None:
         return
     remedy = "give the schedule no nowfun, or one that tells the present time"

@@ -1,6 +1,6 @@
 """Pure: what a ``PeriodicTask`` row must hold to send what a code entry sends, and what is kept beside it.
 
-It does NOT approximate. An entry that can not be carried over whole is refused, field by field, with a remedy.
+It does NOT approximate. An entry that cannot be carried over whole is refused, field by field, with a remedy.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cutover.types import EntryName
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why one field of one entry can not be carried over, and what to do about it."""
+    """Why one field of one entry cannot be carried over, and what to do about it."""
 
     entry: EntryName
     field: str
@@ -113,7 +113,7 @@ def _schedule(entry: ScheduleEntry, converters: Mapping[str, str], found: Any) -
     kind = f"{type(found).__module__}.{type(found).__qualname__}"
     if kind not in converters:
         return values_of(found)
-    remedy = f"mend {converters[kind]}, named in CUTOVER['CONVERTERS']"
+    remedy = f"fix {converters[kind]}, named in CUTOVER['CONVERTERS']"
     try:
         made = import_string(converters[kind])(found)
     except Exception as exc:  # the project's own function
@@ -182,7 +182,7 @@ def _expires(value: Any) -> Any:
     if isinstance(value, dt.timedelta):
         return value.total_seconds()
     if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
-        raise Unfit("is a date, which celery itself can not send", "give seconds, or a datetime")
+        raise Unfit("is a date, which celery itself cannot send", "give seconds, or a datetime")
     return value
 
 

@@ -18,7 +18,7 @@ from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from cutover.conf import Config
 from cutover.errors import ConfigurationError, EntryRefused
 from cutover.ledger import bulk
-from cutover.models import CarriedEntry
+from cutover.models import ImportedEntry
 from cutover.schedules import project, rows
 from cutover.schedules.convert import Carried, Refusal, RowValues, carry
 from cutover.schedules.timetable import fingerprint
@@ -29,12 +29,12 @@ CLEANUP: Final = "celery.backend_cleanup"
 
 
 class EntriesRefused(EntryRefused):
-    """Some entries can not be carried over whole; ``refusals`` has every reason, nothing was written."""
+    """Some entries cannot be carried over whole; ``refusals`` has every reason, nothing was written."""
 
     def __init__(self, refusals: list[Refusal]) -> None:
         count = len({refusal.entry for refusal in refusals})
         noun = "entry" if count == 1 else "entries"
-        super().__init__(f"{count} {noun} can not be carried over: " + " | ".join(map(str, refusals)))
+        super().__init__(f"{count} {noun} cannot be carried over: " + " | ".join(map(str, refusals)))
         self.refusals = refusals
 
 
@@ -57,13 +57,13 @@ class Import:
 def code_entries(app: Celery, config: Config) -> dict[EntryName, ScheduleEntry]:
     """The effective code schedule, by name: what celery's own beat would send.
 
-    Raises ConfigurationError when a module with tasks can not be imported, EntriesRefused for entries that celery
-    itself can not read.
+    Raises ConfigurationError when a module with tasks cannot be imported, EntriesRefused for entries that celery
+    itself cannot read.
     """
     try:
         app.loader.import_default_modules()
     except ImportError as exc:
-        raise ConfigurationError(f"A module with tasks can not be imported: {exc}.") from exc
+        raise ConfigurationError(f"A module with tasks cannot be imported: {exc}.") from exc
     app.finalize()
     raw: dict[str, Any] = dict(project.code_schedule(app, config))
     if app.conf.result_expires and not app.backend.supports_autoexpire and CLEANUP not in raw:
@@ -75,7 +75,7 @@ def code_entries(app: Celery, config: Config) -> dict[EntryName, ScheduleEntry]:
             entry = ScheduleEntry(**{**dict(fields), "name": name, "app": app})
             entry.options = dict(entry.options)
         except Exception as exc:  # a schedule's own clock may raise anything
-            refusals.append(Refusal(EntryName(str(name)), "entry", f"is not what celery reads ({exc})", "mend it"))
+            refusals.append(Refusal(EntryName(str(name)), "entry", f"is not what celery reads ({exc})", "fix it"))
         else:
             entries[EntryName(name)] = entry
     if refusals:
@@ -93,7 +93,7 @@ def serializer_of(app: Celery, entry: ScheduleEntry) -> str:
 def draft(
     app: Celery, config: Config, entries: Mapping[EntryName, ScheduleEntry]
 ) -> tuple[list[Carried], list[Refusal]]:
-    """What ``entries`` become, and the refusals of those that can not be carried over."""
+    """What ``entries`` become, and the refusals of those that cannot be carried over."""
     drafted: list[Carried] = []
     refusals: list[Refusal] = []
     for entry in entries.values():
@@ -105,7 +105,7 @@ def draft(
     return drafted, refusals
 
 
-def objections(values: RowValues, row: PeriodicTask, carried: CarriedEntry | None) -> list[Refusal]:
+def objections(values: RowValues, row: PeriodicTask, carried: ImportedEntry | None) -> list[Refusal]:
     """Why this row is not to be written over: somebody else's hand is in it, or it would be sent already."""
     found = []
     if not _is_ours(carried, row):
@@ -136,7 +136,7 @@ def import_entries(
     with transaction.atomic(using=alias):
         progress("comparing with the rows that there are")
         standing = rows.periodic_tasks(alias, entries.keys())
-        carried = {EntryName(kept.name): kept for kept in CarriedEntry.objects.using(alias).select_for_update()}
+        carried = {EntryName(kept.name): kept for kept in ImportedEntry.objects.using(alias).select_for_update()}
         if not adopt:
             for one in drafted:
                 if (row := standing.get(one.row.name)) is not None:
@@ -152,13 +152,13 @@ def import_entries(
     return done
 
 
-def _is_ours(carried: CarriedEntry | None, row: PeriodicTask) -> bool:
+def _is_ours(carried: ImportedEntry | None, row: PeriodicTask) -> bool:
     """Whether the row still holds what an import wrote: then only the code has moved on."""
     return carried is not None and not rows.differing(rows.recorded(carried.row), row)
 
 
 def _sort(
-    drafted: list[Carried], standing: Mapping[EntryName, PeriodicTask], carried: Mapping[EntryName, CarriedEntry]
+    drafted: list[Carried], standing: Mapping[EntryName, PeriodicTask], carried: Mapping[EntryName, ImportedEntry]
 ) -> Import:
     done = Import()
     for values in (one.row for one in drafted):
@@ -190,7 +190,7 @@ def _write(alias: str, drafted: list[Carried], standing: Mapping[EntryName, Peri
 def _remember(
     alias: str,
     drafted: list[Carried],
-    carried: Mapping[EntryName, CarriedEntry],
+    carried: Mapping[EntryName, ImportedEntry],
     done: Import,
     entries: Mapping[EntryName, ScheduleEntry],
 ) -> None:
@@ -206,7 +206,7 @@ def _remember(
         }
         kept = carried.get(name)
         if kept is None:
-            fresh.append(CarriedEntry(name=name, created=name in created, **present))
+            fresh.append(ImportedEntry(name=name, created=name in created, **present))
         elif any(getattr(kept, field) != value for field, value in present.items()):
             for field, value in present.items():
                 setattr(kept, field, value)
@@ -216,4 +216,4 @@ def _remember(
     done.updated.extend(one.row.name for one in drafted if one.row.name in moved)
     bulk.insert(alias, fresh)
     bulk.update(alias, changed, ("fingerprint", "row", "options", "relative"))
-    CarriedEntry.objects.using(alias).filter(name__in=done.forgotten).delete()
+    ImportedEntry.objects.using(alias).filter(name__in=done.forgotten).delete()

@@ -28,7 +28,7 @@ _RENDERED: Final = frozenset({"argsrepr", "kwargsrepr"})
 
 
 class Unsendable(Exception):
-    """Celery can not build the message; says why."""
+    """Celery cannot build the message; says why."""
 
 
 class Builder:
@@ -52,7 +52,7 @@ class Builder:
         options["task_id"] = _TASK_ID
         args, kwargs = list(entry.args or ()), dict(entry.kwargs or {})
         if any(isinstance(value, BeatLazyFunc) for value in (*args, *kwargs.values())):
-            raise Unsendable("its arguments are computed anew at each send (BeatLazyFunc)")
+            raise Unsendable("its arguments are computed again at each send (BeatLazyFunc)")
         self._taken.clear()
         try:
             with denied_join_result():  # keeps the result backends from subscribing

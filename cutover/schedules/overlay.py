@@ -17,7 +17,7 @@ from django.db.models import Q
 from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import ModelEntry
 
-from cutover.models import CarriedEntry
+from cutover.models import ImportedEntry
 from cutover.schedules import rows
 from cutover.schedules.timetable import fingerprint, stand_in
 from cutover.schedules.values import restored
@@ -26,7 +26,7 @@ from cutover.types import EntryName
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What one carried row can not hold: options, whether its interval is relative, and what it counts as in code."""
+    """What one carried row cannot hold: options, whether its interval is relative, and what it counts as in code."""
 
     carried: Mapping[str, Any]
     options: Mapping[str, Any]
@@ -44,7 +44,7 @@ def load(alias: str) -> dict[EntryName, Beside]:
     own = Q()
     for beginning in _CONVERTED:
         own |= Q(fingerprint__startswith=beginning)
-    query = CarriedEntry.objects.using(alias).filter(~Q(options={}) | Q(relative=True) | ~own)
+    query = ImportedEntry.objects.using(alias).filter(~Q(options={}) | Q(relative=True) | ~own)
     kept = query.values_list("name", "row", "options", "relative", "fingerprint")
     return {EntryName(name): Beside(row, restored(o), relative, f) for name, row, o, relative, f in kept}
 
@@ -58,7 +58,7 @@ class Reader:
         self._shared: dict[tuple[type[Any], Any], BaseSchedule] = {}
 
     def entry(self, row: PeriodicTask, as_proved: bool = True) -> ModelEntry:
-        """The entry by which the row is sent. Raises what the schedule does where it can not be read.
+        """The entry by which the row is sent. Raises what the schedule does where it cannot be read.
 
         One whose columns hold no message keeps its slots: each fails to be sent, and says why.
         ``as_proved``: a converted schedule counts as the code's own one, for the ledger; False while that is to be
@@ -108,7 +108,7 @@ class _Unreadable(ModelEntry):  # type: ignore[misc]
     @property
     def args(self) -> list[Any]:
         """Asked for at each send, which so fails by the entry's own fault."""
-        raise ValueError(f"its row can not be sent: {self.why}")
+        raise ValueError(f"its row cannot be sent: {self.why}")
 
     @args.setter
     def args(self, value: Any) -> None:

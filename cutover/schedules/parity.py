@@ -76,7 +76,7 @@ class _Comparison:
         try:
             sent = self._reader.entry(row, as_proved=False)
         except Exception as exc:  # a schedule written past the model's own checks
-            why = f"its schedule can not be read ({exc})" if row.scheduler is not None else "without a schedule"
+            why = f"its schedule cannot be read ({exc})" if row.scheduler is not None else "without a schedule"
             return [Difference(name, "entry", "readable", why)]
         if broken := rows.unreadable(row):
             return [Difference(name, "entry", "readable", broken)]

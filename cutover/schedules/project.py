@@ -25,7 +25,7 @@ def import_app(path: Any, setting: str) -> Celery:
     try:
         app = import_string(path)
     except ImportError as exc:
-        raise ConfigurationError(f"{hint}; {path!r} can not be imported: {exc}.") from exc
+        raise ConfigurationError(f"{hint}; {path!r} cannot be imported: {exc}.") from exc
     if not isinstance(app, Celery):
         raise ConfigurationError(f"{hint}; {path!r} is a {type(app).__name__}.")
     return app
@@ -54,7 +54,7 @@ def code_schedule(app: Celery, config: Config) -> Mapping[str, Mapping[str, Any]
             found = import_string(config.code_schedule)
         except ImportError as exc:
             raise ConfigurationError(
-                f"CUTOVER['CODE_SCHEDULE'] = {config.code_schedule!r} can not be imported: {exc}. "
+                f"CUTOVER['CODE_SCHEDULE'] = {config.code_schedule!r} cannot be imported: {exc}. "
                 "Remove the setting once the retired code schedule is gone."
             ) from exc
         if not isinstance(found, Mapping):

@@ -70,7 +70,7 @@ def with_schedules(query: QuerySet[PeriodicTask]) -> list[PeriodicTask]:
 
 
 def schedule_of(row: PeriodicTask) -> str:
-    """The fingerprint of a row's schedule; ``none`` where it has none, and why where it can not be read."""
+    """The fingerprint of a row's schedule; ``none`` where it has none, and why where it cannot be read."""
     if row.scheduler is None:
         return "none"
     try:

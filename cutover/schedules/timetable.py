@@ -206,19 +206,19 @@ def owed(
     now: dt.datetime,
     policy: CatchUp,
     window: dt.timedelta,
-    prompt: dt.timedelta,
+    misfire_grace: dt.timedelta,
 ) -> Owed:
     """Decide what is sent of all that fell due up to ``now``.
 
-    The latest slot is sent if it is younger than ``window`` (or, with CatchUp.NONE, not later than ``prompt``); every
-    earlier one is missed. ``uncounted`` are older slots than the hundred listed last.
+    The latest slot is sent if it is younger than ``window`` (or, with CatchUp.NONE, not later than ``misfire_grace``);
+    every earlier one is missed. ``uncounted`` are older slots than the hundred listed last.
     """
     first = next_due(table, cursor)
     if first is None or first > now:
         return Owed(None)
     latest = table.latest(first, now) or first
     older = list(islice(_between(table, first, latest), ENUMERATED)) if latest > first else []
-    allowed = window if policy is CatchUp.LATEST else prompt
+    allowed = window if policy is CatchUp.LATEST else misfire_grace
     if now - latest <= allowed:
         return Owed(latest, tuple(older[-LISTED:]), max(0, len(older) - LISTED))
     older.append(latest)

@@ -25,7 +25,7 @@ def json_of(kinds: tuple[type, ...], json_follows: bool, given: Any) -> str:
     plain: Any = dict(value) if isinstance(value, Mapping) else list(value)
     _require_present(plain)
     if any(isinstance(part, Promise) for part in _parts(plain)):
-        raise Unfit("is translated anew at each send (a lazy text)", "give the text itself")
+        raise Unfit("is translated again at each send (a lazy text)", "give the text itself")
     if isinstance(plain, dict) and not all(isinstance(key, str) for key in plain):
         raise Unfit("has a key that is no text", "give names as keys")
     same = "let JSON give back what went in: text keys, and no sets, tuples or objects"
@@ -51,7 +51,7 @@ def data_of(value: Any) -> Any:
         json.dumps(plain, allow_nan=False)
         back = loads(text)
     except (TypeError, ValueError) as exc:
-        raise Unfit(f"is a {type(value).__name__}, which can not be kept ({exc})", remedy) from exc
+        raise Unfit(f"is a {type(value).__name__}, which cannot be kept ({exc})", remedy) from exc
     if back != listed(value):
         raise Unfit("comes back from JSON as something else", remedy)
     require_storable(json.dumps(plain, ensure_ascii=False).replace("\\u0000", "\0"))
@@ -95,7 +95,7 @@ def listed(value: Any) -> Any:
 
 def _require_present(value: Any) -> None:
     if any(isinstance(part, BeatLazyFunc) for part in _parts(value)):
-        raise Unfit("is computed anew at each send (BeatLazyFunc)", "let the task compute it")
+        raise Unfit("is computed again at each send (BeatLazyFunc)", "let the task compute it")
 
 
 def _parts(value: Any) -> Iterable[Any]:

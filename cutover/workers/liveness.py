@@ -27,7 +27,7 @@ AGAIN_S: Final = 30.0
 class Worker:
     """One worker process and its standing connection.
 
-    ``process`` is its name and a random part, which stay when the connection is made anew.
+    ``process`` is its name and a random part, which stay when the connection is made again.
     """
 
     def __init__(self, name: str) -> None:
@@ -67,7 +67,7 @@ class Worker:
             self._link.close()
 
     def is_gone(self, mark: str) -> bool:
-        """Whether the process of ``mark`` is seen to have ended; False where that can not be seen.
+        """Whether the process of ``mark`` is seen to have ended; False where that cannot be seen.
 
         On this host the process itself is looked for. Elsewhere the server is asked for its connection; the number of
         that means nothing to another server, or to the same one restarted.

@@ -22,7 +22,7 @@ def number(name: str) -> str:
 
 
 def has_ended(name: str) -> bool | None:
-    """Whether the process of that name has ended; None when that can not be seen from here."""
+    """Whether the process of that name has ended; None when that cannot be seen from here."""
     host, pid, began, *_ = [*name.split(":"), "", "", ""]
     if host != _host() or not pid.isdigit():
         return None

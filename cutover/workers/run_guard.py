@@ -20,7 +20,7 @@ from celery.exceptions import Ignore
 
 from cutover import clock, conf, headers
 from cutover.errors import LedgerUnavailable
-from cutover.events import Event, tell
+from cutover.events import Event, log
 from cutover.ledger.claims import Ledger
 from cutover.types import EntryName, Epoch, Sender, Slot, Start
 from cutover.workers import liveness, unmanaged
@@ -46,7 +46,7 @@ class GuardedTask(Task):
         if request.get(headers.DUE_AT) is not None:
             _admit(self, iter([_slot(self)]), args, kwargs)
         elif request.get(headers.BEAT) or self.name in _config().sent_by_beat_alone:
-            _admit_unguarded(self, args, kwargs)
+            _admit_unmanaged(self, args, kwargs)
         super().before_start(task_id, args, kwargs)
 
     def after_return(self, *details: Any) -> None:
@@ -57,7 +57,7 @@ class GuardedTask(Task):
                 process = "" if self.request.retries else liveness.this().process
                 _ledger().runs.end(_slot(self), process)
             except LedgerUnavailable as exc:
-                tell(Event.DATABASE_LOST, reason=f"the end of a run is not recorded: {exc}")
+                log(Event.DATABASE_LOST, reason=f"the end of a run is not recorded: {exc}")
         super().after_return(*details)
 
 
@@ -98,8 +98,8 @@ def _admit(
         kept = "\n".join([*marks[:1], *marks[1:][-_LATEST_ATTEMPTS:]])
         raise _put_off(task, args, kwargs, _headers(slot) | {headers.ATTEMPT: kept}, str(exc)) from exc
     with suppress(LedgerUnavailable):  # it is known to have been started: dropped, counted or not
-        runs.count_suppressed(slot)
-    tell(Event.RUN_SUPPRESSED, entry=slot.entry, due_at=slot.due_at.isoformat(), outcome=outcome.value)
+        runs.count_deduplicated(slot)
+    log(Event.RUN_DEDUPLICATED, entry=slot.entry, due_at=slot.due_at.isoformat(), outcome=outcome.value)
     raise Ignore(f"slot {slot.entry} {slot.due_at.isoformat()} has been run")
 
 
@@ -109,7 +109,7 @@ def _resume(task: Task, slot: Slot, began_by: str, mark: str, args: tuple[Any, .
         raise _put_off(task, args, kwargs, _headers(slot), "the worker that started it is still there")
     if not _ledger().runs.resume(slot, began_by, mark):
         raise _put_off(task, args, kwargs, _headers(slot), "another worker took it over")
-    tell(Event.RUN_RESUMED, entry=slot.entry, due_at=slot.due_at.isoformat())
+    log(Event.RUN_RESUMED, entry=slot.entry, due_at=slot.due_at.isoformat())
 
 
 def _headers(slot: Slot) -> dict[str, str]:
@@ -130,7 +130,7 @@ def _put_off(
     )
     again.apply_async(headers={**(task.request.headers or {}), headers.REDELIVERED: _is_redelivered(task), **marks})
     what = {"entry": marks.get(headers.ENTRY, ""), "due_at": marks.get(headers.DUE_AT, "")}
-    tell(Event.RUN_DEFERRED, **what, reason=reason)
+    log(Event.RUN_DEFERRED, **what, reason=reason)
     return Ignore(f"{task.name} for slot {what['entry']} {what['due_at']} is tried again later: {reason}")
 
 
@@ -139,7 +139,7 @@ def _is_redelivered(task: Task) -> bool:
     return bool(delivery.get("redelivered") or task.request.get(headers.REDELIVERED))
 
 
-def _admit_unguarded(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _admit_unmanaged(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """A message of a beat that knows no lease, or of nobody else: find its slot, so that it runs once all the same."""
     request = task.request
     seen_at = request.get(headers.SEEN_AT)

@@ -2,7 +2,7 @@
 
 While two releases overlap, the old one's stock beat sends too, and its messages carry no slot. From celery 5.7 on they
 are marked as a beat's; below that only the tasks listed in ``CUTOVER['SENT_BY_BEAT_ALONE']`` can be told, because a
-stray message and a ``.delay()`` look the same. A message that can not be told for certain is never taken for a slot.
+stray message and a ``.delay()`` look the same. A message that cannot be told for certain is never taken for a slot.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Message:
 
 
 def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> Iterator[Slot]:
-    """The slot that an unguarded beat's message stands for; none when it is none, or can not be told for certain.
+    """The slot that an unmanaged beat's message stands for; none when it is none, or cannot be told for certain.
 
     Then the slots before, the latest first: one of them is meant when the same beat has sent those after it already,
     for no beat sends one twice. The messages waited, and workers saw them at one moment. Raises LedgerUnavailable.

@@ -66,7 +66,7 @@ def create(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 def remove(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Remove the rows that still are as they were created; one that was enabled, edited or sent is left alone.
 
-    Crontabs stay: who else refers to them can not be told for certain.
+    Crontabs stay: who else refers to them cannot be told for certain.
     """
     alias = schema_editor.connection.alias
     tasks = apps.get_model("django_celery_beat", "PeriodicTask").objects.using(alias)

@@ -61,8 +61,8 @@ def brought_to_phase_3(site: Site) -> Iterator[list[Process]]:
 def test_a_beat_of_the_release_before_still_runs_when_phase_3_is_typed(sqlite_site: Site) -> None:
     with brought_to_phase_3(sqlite_site):
         old = sqlite_site.start("release-a", STOCK_BEAT, **release_a(sqlite_site))
-        wait_until(lambda: sqlite_site.status()["unguarded_beats"], "a worker has heard it")
-        detail, remedy = finding(sqlite_site.cutover("phase3"), "unguarded beats")
+        wait_until(lambda: sqlite_site.status()["unmanaged_beats"], "a worker has heard it")
+        detail, remedy = finding(sqlite_site.cutover("phase3"), "unmanaged beats")
         assert f"{old.pid}@" in detail
         assert remedy.startswith("stop it, or start it with a scheduler of cutover.schedulers")
         status = sqlite_site.status()
@@ -85,7 +85,7 @@ def test_a_port_that_is_taken_is_one_line(sqlite_site: Site) -> None:
         web = sqlite_site.prodserver("web", WEB_BIND=f"{HOST}:{port}")
         assert web.wait() == 1, web.output
     [line] = [line for line in web.output.splitlines() if '"error"' in line]
-    assert f"Can not listen at {HOST} port {port}: Address already in use. Stop what listens there, or set PORT" in line
+    assert f"Cannot listen at {HOST} port {port}: Address already in use. Stop what listens there, or set PORT" in line
     assert "Traceback" not in web.output
 
 
@@ -93,12 +93,12 @@ def test_a_database_user_that_does_not_exist_is_one_line(sqlite_site: Site, post
     sqlite_site.env["DATABASE_URL"] = postgres.url("postgres").replace(f"//{Postgres.USER}@", "//stranger:a-secret@")
     detail, remedy = finding(sqlite_site.cutover("phase1"), "migrations")
     assert 'role "stranger" does not exist' in detail
-    assert remedy == "start the database, or mend DATABASES"
+    assert remedy == "start the database, or fix DATABASES"
     for command in ("plan", "phase2", "phase3", "phase4", "rollback"):
         refused = sqlite_site.cutover(command)
         [line] = refused.output.splitlines()
         assert refused.exit_code == 3
-        assert line.endswith(" -> start the database, or mend DATABASES")
+        assert line.endswith(" -> start the database, or fix DATABASES")
         assert "a-secret" not in line
 
 
@@ -106,12 +106,12 @@ def test_an_address_that_is_no_redis_is_one_line(sqlite_site: Site) -> None:
     sqlite_site.env["REDIS_URL"] = "http://127.0.0.1/0"
     detail, remedy = finding(sqlite_site.cutover("phase1"), "redis")
     assert "redis://, rediss://, unix://" in detail
-    assert remedy == "mend the setting"
+    assert remedy == "fix the setting"
 
 
 def test_a_platforms_own_word_in_app_is_not_taken_for_the_celery_app(sqlite_site: Site) -> None:
     beat = sqlite_site.prodserver("beat", APP="prayer-room")
-    wait_until(lambda: "cutover.beat.stood_by" in beat.output, "the beat stands by")
+    wait_until(lambda: "cutover.standby.started" in beat.output, "the beat stands by")
     assert beat.stop() == 0, beat.output
 
 

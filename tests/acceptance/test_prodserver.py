@@ -61,7 +61,7 @@ def test_worker_and_database_beat_run_the_rows(prodserver_site: Site) -> None:
 @pytest.mark.skipif(not SINCE_3, reason="django-prodserver before 3 has no command `worker`")
 def test_worker_command_of_3_runs_the_beat(sqlite_site: Site) -> None:
     beat = sqlite_site.start("beat", "python manage.py worker beat")
-    wait_until(lambda: "cutover.beat.stood_by" in beat.output, "the beat stands by")
+    wait_until(lambda: "cutover.standby.started" in beat.output, "the beat stands by")
     assert beat.stop() == 0, beat.output
 
 

@@ -1,4 +1,4 @@
-"""The platforms' runbooks: what can not be run here is at least typed right, and in the order that was rehearsed."""
+"""The platforms' runbooks: what cannot be run here is at least typed right, and in the order that was rehearsed."""
 
 import os
 import re

@@ -79,10 +79,10 @@ def half_open(stage: Stage, member: Member, *wires: str) -> None:
         member.wires[name].half_open()
 
 
-def mend(stage: Stage, member: Member, *wires: str) -> None:
+def fix(stage: Stage, member: Member, *wires: str) -> None:
     """The network is well again."""
     for name in wires:
-        member.wires[name].mend()
+        member.wires[name].fix()
 
 
 def clock(stage: Stage, member: Member, off_s: str) -> None:
@@ -130,7 +130,7 @@ def demote(stage: Stage) -> None:
 
 
 def restart_empty(stage: Stage) -> None:
-    """The lease's server is killed and started anew, empty."""
+    """The lease's server is killed and started again, empty."""
     stage.lease_server.kill()
     stage.lease_server.start()
 

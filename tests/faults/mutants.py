@@ -99,7 +99,7 @@ def _is_noticed(whole: Path, copy: Path, mutant: Mutant) -> bool:
     for file, safeguard, instead in mutant.changes:
         text = (copy / file).read_text()
         if text.count(safeguard) != 1:
-            raise SystemExit(f"{file} does not hold {safeguard!r} exactly once: this mutant needs to be written anew")
+            raise SystemExit(f"{file} does not hold {safeguard!r} exactly once: this mutant needs to be written again")
         (copy / file).write_text(text.replace(safeguard, instead))
     noticed = False
     for test in mutant.tests:

@@ -93,27 +93,27 @@ SCENARIOS: Final = (
     ),
     # --- the network of one process
     Scenario(
-        "redis-cut-from-leader", ((0, "cut redis", "leader"), (1.5, "mend redis", "same")), EXPIRY_S, may_miss=True
+        "redis-cut-from-leader", ((0, "cut redis", "leader"), (1.5, "fix redis", "same")), EXPIRY_S, may_miss=True
     ),
     Scenario(
-        "redis-slow-for-leader", ((0, "slow redis 0.15", "leader"), (2.5, "mend redis", "same")), 0.5, may_miss=True
+        "redis-slow-for-leader", ((0, "slow redis 0.15", "leader"), (2.5, "fix redis", "same")), 0.5, may_miss=True
     ),
     Scenario(
         "redis-black-hole-for-leader",
-        ((0, "hold redis", "leader"), (EXPIRY_S + 1.0, "mend redis", "same")),
+        ((0, "hold redis", "leader"), (EXPIRY_S + 1.0, "fix redis", "same")),
         EXPIRY_S,
         may_miss=True,
     ),
     Scenario(
         "redis-half-open-for-leader",
-        ((0, "half_open redis", "leader"), (EXPIRY_S, "mend redis", "same")),
+        ((0, "half_open redis", "leader"), (EXPIRY_S, "fix redis", "same")),
         EXPIRY_S,
         may_miss=True,
     ),
-    Scenario("redis-cut-from-standby", ((0, "cut redis", "standby"), (1.5, "mend redis", "same")), HICCUP_S),
+    Scenario("redis-cut-from-standby", ((0, "cut redis", "standby"), (1.5, "fix redis", "same")), HICCUP_S),
     Scenario(
         "database-cut-from-leader",
-        ((0, "cut database", "leader"), (6.0, "mend database", "same")),
+        ((0, "cut database", "leader"), (6.0, "fix database", "same")),
         EXPIRY_S,
         database=POSTGRES,
         may_miss=True,
@@ -121,7 +121,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         "database-black-hole-for-leader",
-        ((0, "hold database", "leader"), (EXPIRY_S + 2.0, "mend database", "same")),
+        ((0, "hold database", "leader"), (EXPIRY_S + 2.0, "fix database", "same")),
         EXPIRY_S,
         database=POSTGRES,
         may_miss=True,
@@ -129,14 +129,14 @@ SCENARIOS: Final = (
     ),
     Scenario(
         "database-slow-for-leader",
-        ((0, "slow database 0.05", "leader"), (2.5, "mend database", "same")),
+        ((0, "slow database 0.05", "leader"), (2.5, "fix database", "same")),
         2.0,
         database=POSTGRES,
         may_miss=True,
     ),
     Scenario(
         "leader-alone-in-the-world",
-        ((0, "hold redis database broker", "leader"), (2 * EXPIRY_S, "mend redis database broker", "same")),
+        ((0, "hold redis database broker", "leader"), (2 * EXPIRY_S, "fix redis database broker", "same")),
         2 * EXPIRY_S,
         database=POSTGRES,
         may_miss=True,
@@ -144,14 +144,14 @@ SCENARIOS: Final = (
     ),
     Scenario(
         "broker-cut-from-leader",
-        ((0, "cut broker", "leader"), (1.5, "mend broker", "same")),
+        ((0, "cut broker", "leader"), (1.5, "fix broker", "same")),
         5.0,
         may_miss=True,
         may_repeat=True,
     ),
     Scenario(
         "database-cut-from-worker",
-        ((0, "cut database", "worker-1"), (1.5, "mend database", "same")),
+        ((0, "cut database", "worker-1"), (1.5, "fix database", "same")),
         HICCUP_S,
         database=POSTGRES,
         may_repeat=True,

@@ -31,7 +31,7 @@ COMMANDS: Final = {
     "database": "manage.py prodserver beat",
     "worker": "manage.py prodserver worker",
 }
-READY: Final = {"code": "cutover.beat.stood_by", "database": "cutover.beat.stood_by", "worker": " ready."}
+READY: Final = {"code": "cutover.standby.started", "database": "cutover.standby.started", "worker": " ready."}
 SETTLED_S: Final = 20.0
 STAMP: Final = re.compile(r'"timestamp": "([^"]+)"')
 
@@ -172,7 +172,7 @@ class Stage:
         for member in self.cast.values():
             member.forget_orders()
             for wire in member.wires.values():
-                wire.mend()
+                wire.fix()
             member.process.send_to_group(signal.SIGCONT)
         self._heal_servers()
         ended = [m for m in self.cast.values() if not is_alive(m)]

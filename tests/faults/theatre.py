@@ -86,4 +86,4 @@ class Theatre:
         site = Site(self._processes, self._directory / "migrated", NO_REDIS, url)
         process = site.manage("migrate", "--noinput", "--verbosity=0")
         if process.exit_code:
-            raise RuntimeError(f"the database can not be migrated:\n{process.output}")
+            raise RuntimeError(f"the database cannot be migrated:\n{process.output}")

@@ -14,7 +14,7 @@ Dial = Callable[[], Awaitable[Streams]]
 
 
 class Wire:
-    """One way to one server. All methods but ``mend`` break it at once; new connections meet the same fate."""
+    """One way to one server. All methods but ``fix`` break it at once; new connections meet the same fate."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, dial: Dial) -> None:
         self._loop = loop
@@ -42,14 +42,14 @@ class Wire:
         self._do(lambda: setattr(self, "_delay_s", seconds))
 
     def hold(self) -> None:
-        """Deliver nothing, say nothing: a black hole. What was sent meanwhile arrives after ``mend``."""
+        """Deliver nothing, say nothing: a black hole. What was sent meanwhile arrives after ``fix``."""
         self._do(self._flowing.clear)
 
     def half_open(self) -> None:
         """The server sees its clients gone; they do not hear of it and get no more answers."""
         self._do(self._half_open)
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         """Work again. Connections that were half-open are reset now."""
         self._do(self._mend)
 

@@ -10,7 +10,7 @@ from demo.processes import Process, Processes
 LEGACY_BEAT = "python -m django prodserver legacy-beat"
 NEW_BEAT = "python -m django prodserver beat"
 WORKER = "python -m django prodserver worker"
-READY = "cutover.beat.stood_by"
+READY = "cutover.standby.started"
 
 
 @dataclass(frozen=True)

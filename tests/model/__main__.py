@@ -11,7 +11,7 @@ from tests.model.checker import BRIEF, FULL, check, missing
 
 
 def main(arguments: list[str]) -> int:
-    """0 when every promise holds, 1 when one is broken, 2 when it can not be checked here."""
+    """0 when every promise holds, 1 when one is broken, 2 when it cannot be checked here."""
     if lack := missing():
         print(lack, file=sys.stderr)
         return 2

@@ -81,7 +81,7 @@ def test_a_row_that_the_broker_refuses_holds_up_no_other(
         assert "NOT_FOUND" in said
         assert "the broker refuses it: Basic.publish: (404) NOT_FOUND" in beat.output
         assert sqlite_site.manage("shell", "-c", MENDED).exit_code == 0
-        wait_until(lambda: ran("bad"), "the mended row is run", timeout_s=20)
+        wait_until(lambda: ran("bad"), "the fixed row is run", timeout_s=20)
         for process in (beat, worker):
             assert process.stop() == 0, process.output
 

@@ -19,8 +19,8 @@ from .rules import Rules
 MARKS = {
     "web": ("Booting worker",),
     "worker": (" ready.",),
-    "beat": ("cutover.beat.stood_by", "beat: Starting..."),
-    "legacy-beat": ("cutover.beat.stood_by",),
+    "beat": ("cutover.standby.started", "beat: Starting..."),
+    "legacy-beat": ("cutover.standby.started",),
 }
 """What each type prints once its check passes."""
 

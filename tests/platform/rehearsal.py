@@ -162,7 +162,7 @@ class Rehearsal:
     def _options(self, phase: str) -> Sequence[str]:
         if phase == "phase1":  # A's beat was seen to end; else it counts as running for two minutes more
             status = self._manage(self._b, "cutover", "status", "--json")
-            return [f"--stopped={beat['origin']}" for beat in json.loads(status.output)["unguarded_beats"]]
+            return [f"--stopped={beat['origin']}" for beat in json.loads(status.output)["unmanaged_beats"]]
         return ("--wait", "40") if phase == "phase4" else ()
 
     def _manage(self, release: Release, *arguments: str) -> Process:

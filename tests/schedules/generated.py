@@ -250,7 +250,7 @@ def _edited_interval(chance: random.Random, values: IntervalValues) -> Any:
 
 
 def as_celery_is_to_send(given: dict[str, Any]) -> dict[str, Any]:
-    """Options as our own beats publish them, where the stock one can not.
+    """Options as our own beats publish them, where the stock one cannot.
 
     ``expires`` as a timedelta, which celery's words promise and its code refuses, in seconds; no None for headers, into
     which celery 5.7 writes.

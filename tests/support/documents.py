@@ -3,7 +3,7 @@
 A ``bash`` fence is a script; of a ``console`` fence the lines after ``$ `` are, and the rest is what the reader will
 see. Any other fence is shown, not typed. An HTML comment on the line above a fence says what is special about it:
 
-    <!-- not run: why -->        it can not be run here
+    <!-- not run: why -->        it cannot be run here
     <!-- keeps running -->       it runs until it is stopped
     <!-- exits: 3 -->            it is to end with this exit code, not with 0
     <!-- site: phase 1 is done -->   it is typed on a site that stands there; see ``stages``

@@ -1,4 +1,4 @@
-"""The host's settings with processes that can not start, each for one reason."""
+"""The host's settings with processes that cannot start, each for one reason."""
 
 from prayer_room_api.settings import *  # noqa: F403
 

@@ -17,7 +17,7 @@ CACHE = ROOT / "var" / "cache"
 def directory_of(*requirements: str, alone: bool = False) -> Path:
     """A directory that holds these releases, ``alone`` or with all that they need; kept for the next run.
 
-    Skips the test where they can not be downloaded.
+    Skips the test where they cannot be downloaded.
     """
     directory = CACHE / re.sub(r"[^\w.]+", "-", " ".join(requirements))
     if directory.exists():
@@ -30,7 +30,7 @@ def directory_of(*requirements: str, alone: bool = False) -> Path:
     )
     if installation.returncode:
         shutil.rmtree(made)
-        pytest.skip(f"{requirements} can not be downloaded: {installation.stderr.strip().splitlines()[-1]}")
+        pytest.skip(f"{requirements} cannot be downloaded: {installation.stderr.strip().splitlines()[-1]}")
     try:
         made.rename(directory)
     except OSError:  # another process was quicker

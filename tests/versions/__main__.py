@@ -1,4 +1,4 @@
-"""Note what a nox session has passed on, and make the document's table anew: ``python -m tests.versions NAME``."""
+"""Note what a nox session has passed on, and make the document's table again: ``python -m tests.versions NAME``."""
 
 import sys
 

@@ -24,7 +24,7 @@ def in_noxfile(name: str) -> Any:
 
 
 def test_the_table_in_the_document_is_made_of_what_passed():
-    assert table.written() == table.render(), "write it anew with `make versions`"
+    assert table.written() == table.render(), "write it again with `make versions`"
 
 
 def test_the_oldest_and_the_newest_set_have_passed_and_stand_first():

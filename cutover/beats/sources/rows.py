@@ -18,10 +18,10 @@ from django_celery_beat.models import PeriodicTask
 from cutover import conf
 from cutover.beats.candidate import Entries
 from cutover.conf import CatchUpRule, Config
-from cutover.events import Event, tell
+from cutover.events import Event, log
 from cutover.fields import instant
 from cutover.ledger.database import Database
-from cutover.models import CarriedEntry
+from cutover.models import ImportedEntry
 from cutover.schedules import columns, overlay
 from cutover.schedules.rows import with_schedules
 from cutover.types import EntryName, Limits
@@ -35,7 +35,7 @@ _WATCHED: Final = (
 
 
 def entries(app: Celery, query: QuerySet[PeriodicTask]) -> Entries:
-    """The rows of ``query`` as the candidate takes them; one that can not be read is told of and left out."""
+    """The rows of ``query`` as the candidate takes them; one that cannot be read is told of and left out."""
     config, deadline_s = conf.load(), app.conf.beat_cron_starting_deadline
     reader = overlay.Reader(app, overlay.load(config.database))
     found: Entries = {}
@@ -44,7 +44,7 @@ def entries(app: Celery, query: QuerySet[PeriodicTask]) -> Entries:
         try:
             entry = reader.entry(row)
         except Exception as exc:  # written past the model's own checks; the others must go on
-            tell(Event.ENTRY_FAILED, entry=name, reason=f"its row can not be read: {exc}")
+            log(Event.ENTRY_FAILED, entry=name, reason=f"its row cannot be read: {exc}")
             continue
         limits = Limits(_instant(row.start_time), _instant(row.expires))
         found[name] = (entry, rule(config, name, deadline_s), limits)
@@ -81,7 +81,7 @@ def clocked(
 def carried(app: Celery) -> Entries:
     """The carried rows, enabled or not."""
     with Database(PeriodicTask.objects.db).asked():
-        names = set(CarriedEntry.objects.using(conf.load().database).values_list("name", flat=True))
+        names = set(ImportedEntry.objects.using(conf.load().database).values_list("name", flat=True))
         found = entries(app, PeriodicTask.objects.all())
     return {name: entry for name, entry in found.items() if name in names}
 

@@ -94,7 +94,7 @@ class Command(BaseCommand):
         made["phase4"].add_argument(
             "--wait", type=_positive, metavar="SECONDS", default=0, help="look again for so long while inconclusive"
         )
-        made["status"].add_argument("--watch", action="store_true", help="paint it anew every second until Ctrl-C")
+        made["status"].add_argument("--watch", action="store_true", help="paint it again every second until Ctrl-C")
         made["status"].add_argument("--check", action="store_true", help="exit 1 unless led and nothing overdue")
         made["status"].add_argument(
             "--role",

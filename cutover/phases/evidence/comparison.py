@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from cutover import clock
 from cutover.beats.dispatcher import PASSED_OVER, SUPERSEDED
 from cutover.errors import LeaseUnavailable, PhaseFailed
-from cutover.models import CarriedEntry, ShadowRun, ShadowSlot, Slot
+from cutover.models import ImportedEntry, ShadowRun, ShadowSlot, Slot
 from cutover.phases.context import Context
 from cutover.phases.facts import outages
 from cutover.phases.gates.conditions import SHOWN
@@ -107,7 +107,7 @@ def compare(context: Context, run: ShadowRun, since: dt.datetime, until: dt.date
     A slot that the code side passed over, for a later one was due by then, is in its schedule all the same.
     """
     with outages(context.alias):
-        names = {EntryName(name) for name in CarriedEntry.objects.using(context.alias).values_list("name", flat=True)}
+        names = {EntryName(name) for name in ImportedEntry.objects.using(context.alias).values_list("name", flat=True)}
         within = {"due_at__gt": since, "due_at__lte": until}
         slots = Slot.objects.using(context.alias).filter(**within)
         claimed = _pairs(slots.exclude(state=SlotState.MISSED), names)
@@ -139,7 +139,7 @@ def _begun(context: Context, run: ShadowRun) -> tuple[dt.datetime, HolderId] | N
 
 
 def _is_alive(context: Context, holder: HolderId) -> bool:
-    """Whether the standby reports anew; a killed one is known to be gone once its last report counts no more."""
+    """Whether the standby reports again; a killed one is known to be gone once its last report counts no more."""
     asked_at = clock.monotonic_s()
 
     def look() -> bool | None:

@@ -83,9 +83,9 @@ def _standings(context: Context) -> dict[EntryName, Cursor]:
     with outages(context.alias):
         entries = models.Entry.objects.using(context.alias).filter(active=True)
         rows = list(
-            entries.annotate(last=Subquery(slots.values("due_at")[:1])).values_list("name", "last", "owed_from")
+            entries.annotate(last=Subquery(slots.values("due_at")[:1])).values_list("name", "last", "eligible_since")
         )
-    return {EntryName(name): Cursor(last, owed_from) for name, last, owed_from in rows}
+    return {EntryName(name): Cursor(last, eligible_since) for name, last, eligible_since in rows}
 
 
 def _schedules(context: Context, side: Side) -> Mapping[EntryName, BaseSchedule]:
@@ -95,6 +95,6 @@ def _schedules(context: Context, side: Side) -> Mapping[EntryName, BaseSchedule]
         tasks = PeriodicTask.objects.using(context.alias).filter(enabled=True, start_time=None, expires=None)
         found = {}
         for row in tasks.select_related("crontab", "interval", "solar", "clocked"):
-            with suppress(Exception):  # a row that can not be read is not sent: status tells of it
+            with suppress(Exception):  # a row that cannot be read is not sent: status tells of it
                 found[EntryName(row.name)] = row.schedule
         return found

@@ -93,11 +93,11 @@ def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence
             for slot in found[name].values():
                 _judge(evidence, name, slot)
             continue
-        earlier = [at for at in found[name] if at <= max(since, entry.owed_from)]
+        earlier = [at for at in found[name] if at <= max(since, entry.eligible_since)]
         last = max([*earlier, *filter(None, [before.get(name)])], default=None)
         table = timetable(schedule)
         # The cadence is counted as the leader counts it; looked for is what is owed since the switch.
-        stands = within(limit, Cursor(last, entry.owed_from), table)
+        stands = within(limit, Cursor(last, entry.eligible_since), table)
         stands = Cursor(stands.origin, max(since, stands.eligible_since))
         _prove(evidence, name, table, stands, limit, until, found[name])
     for name in found.keys() - rows.keys():
@@ -113,7 +113,7 @@ def schedules(context: Context) -> dict[EntryName, BaseSchedule]:
     enabled = PeriodicTask.objects.using(context.alias).filter(enabled=True)
     found = {}
     for row in with_schedules(enabled):
-        with suppress(Exception):  # a row that can not be read is not sent; the leader tells of it
+        with suppress(Exception):  # a row that cannot be read is not sent; the leader tells of it
             found[EntryName(row.name)] = reader.schedule(row)
     return found
 
@@ -168,9 +168,9 @@ def _due(table: Timetable, standing: Cursor) -> Iterator[dt.datetime]:
 
 
 def _judge(evidence: Evidence, name: EntryName, slot: models.Slot) -> None:
-    evidence.doubles += slot.suppressed
+    evidence.doubles += slot.deduplicated
     if slot.state == SlotState.MISSED:
-        more = f" (and {slot.covers} older ones)" if slot.covers else ""
+        more = f" (and {slot.passed_over} older ones)" if slot.passed_over else ""
         evidence.failures.append(Finding(name, slot.due_at, f"was missed: {slot.reason}{more}"))
     elif slot.run_started_at is not None and slot.published_at is not None:
         evidence.proven += 1

@@ -12,7 +12,7 @@ from celery.schedules import BaseSchedule
 
 from cutover import clock
 from cutover.errors import PhaseFailed
-from cutover.models import UnguardedBeat
+from cutover.models import UnmanagedBeat
 from cutover.phases.context import Context
 from cutover.phases.evidence.proof import schedules
 from cutover.phases.facts import outages
@@ -40,7 +40,7 @@ def alive(context: Context) -> list[Stranger]:
     Long enough is two minutes, and until a minute after the next slot that it would have sent.
     """
     with outages(context.alias):
-        heard = list(UnguardedBeat.objects.using(context.alias))
+        heard = list(UnmanagedBeat.objects.using(context.alias))
     if not heard:
         return []
     known = list(_schedules(context))
@@ -54,7 +54,7 @@ def forget(context: Context, origins: Iterable[str]) -> None:
     Raises PhaseFailed for an origin that was never heard.
     """
     with outages(context.alias):
-        rows = UnguardedBeat.objects.using(context.alias)
+        rows = UnmanagedBeat.objects.using(context.alias)
         for origin in origins:
             if not rows.filter(origin=origin).delete()[0]:
                 known = ", ".join(rows.values_list("origin", flat=True)) or "none"

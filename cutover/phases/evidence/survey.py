@@ -13,7 +13,7 @@ from typing import Any, Final
 from celery.beat import ScheduleEntry
 from django_celery_beat.models import PeriodicTask
 
-from cutover.models import CarriedEntry
+from cutover.models import ImportedEntry
 from cutover.phases.context import Context
 from cutover.phases.facts import outages
 from cutover.schedules import importer, rows
@@ -33,7 +33,7 @@ class Survey:
     drafted: Mapping[EntryName, Carried]
     refusals: Mapping[EntryName, list[Refusal]]
     standing: Mapping[EntryName, PeriodicTask]
-    carried: Mapping[EntryName, CarriedEntry]
+    carried: Mapping[EntryName, ImportedEntry]
     others: Mapping[EntryName, PeriodicTask]
     """Enabled rows that the code has no entry for: the database side will send them too."""
 
@@ -60,7 +60,7 @@ class Survey:
 
 
 def take(context: Context) -> Survey:
-    """Look at everything, change nothing. Raises EntriesRefused for a code schedule that celery can not read."""
+    """Look at everything, change nothing. Raises EntriesRefused for a code schedule that celery cannot read."""
     entries = context.entries
     context.progress(f"reading {len(entries)} entries")
     found, refused = importer.draft(context.app, context.config, entries)
@@ -68,7 +68,7 @@ def take(context: Context) -> Survey:
     context.progress("comparing with the rows that there are")
     with outages(context.alias):
         standing = rows.periodic_tasks(context.alias, entries.keys())
-        carried = {EntryName(kept.name): kept for kept in CarriedEntry.objects.using(context.alias)}
+        carried = {EntryName(kept.name): kept for kept in ImportedEntry.objects.using(context.alias)}
         enabled = rows.with_schedules(PeriodicTask.objects.using(context.alias).filter(enabled=True))
     refusals: dict[EntryName, list[Refusal]] = defaultdict(list)
     for refusal in refused:

@@ -1,4 +1,4 @@
-"""Which entries of the active side can not be sent as they stand, and why; the leader has noted what celery says."""
+"""Which entries of the active side cannot be sent as they stand, and why; the leader has noted what celery says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cutover.types import EntryName, Side, SlotState
 
 
 def unsendable(context: Context, side: Side) -> dict[EntryName, str]:
-    """Why, by entry: rows that can not be read, and claims whose message the leader could not send.
+    """Why, by entry: rows that cannot be read, and claims whose message the leader could not send.
 
     Raises LedgerUnavailable.
     """
@@ -33,10 +33,10 @@ def unsendable(context: Context, side: Side) -> dict[EntryName, str]:
         try:
             reader.schedule(row)
         except Exception as exc:  # written past the model's own checks
-            found[name] = f"its row's schedule can not be read: {exc}"
+            found[name] = f"its row's schedule cannot be read: {exc}"
             continue
         if why := rows.unreadable(row):
-            found[name] = f"its row can not be sent: {why}"
+            found[name] = f"its row cannot be sent: {why}"
     return found
 
 

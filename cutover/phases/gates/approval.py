@@ -23,7 +23,7 @@ def checks(context: Context, given: str) -> list[Check]:
     try:
         present = survey.take(context).hash
     except EntriesRefused as exc:
-        return [Check("plan", False, str(exc), "mend the code schedule")]
+        return [Check("plan", False, str(exc), "fix the code schedule")]
     if present != wanted:
         remedy = f"look at `{command('plan')}` and approve it: --plan {present}"
         return [Check("plan", False, f"the approved plan {wanted} no longer fits; it is {present} now", remedy)]

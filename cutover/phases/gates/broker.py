@@ -29,9 +29,7 @@ def broker(context: Context) -> Check:
     try:
         refused = _asked(context, lambda connection: _refused(connection, queues), BROKER_TIMEOUT_S)
     except Exception as exc:  # whatever the transport raises
-        return Check(
-            "broker", False, f"gives no answer: {_said(exc)}", "start the broker, or mend the app's broker_url"
-        )
+        return Check("broker", False, f"gives no answer: {_said(exc)}", "start the broker, or fix the app's broker_url")
     if refused:
         remedy = "declare the queue in task_queues with the arguments that it has, or delete it once it is empty"
         return Check("broker", False, refused, remedy)
@@ -79,7 +77,7 @@ def workers(context: Context) -> Check:
     try:
         answers = _asked(context, lambda connection: _registered(context, connection), ANSWERS_TIMEOUT_S)
     except Exception as exc:  # whatever the transport raises
-        return Check("workers", False, f"can not be asked: {_said(exc)}", "see the gate on the broker")
+        return Check("workers", False, f"cannot be asked: {_said(exc)}", "see the gate on the broker")
     wanted = {str(entry.task) for entry in context.entries.values()}
     bare = sorted(
         f"{worker} runs {task}"

@@ -7,7 +7,7 @@ from typing import Final
 
 from cutover import clock
 from cutover.errors import LeaseUnavailable
-from cutover.models import CarriedEntry
+from cutover.models import ImportedEntry
 from cutover.phases.context import Context
 from cutover.phases.evidence import silence
 from cutover.phases.facts import State, outages
@@ -78,7 +78,7 @@ def standbys_loaded(context: Context) -> Check:
     Raises LeaseUnavailable.
     """
     with outages(context.alias):
-        count = CarriedEntry.objects.using(context.alias).count()
+        count = ImportedEntry.objects.using(context.alias).count()
     short = [beat for beat in standbys(context, Side.CODE) if beat.entries < count]
     if not short:
         return Check("code schedule", True, f"loaded; {count} entries were carried over")
@@ -91,9 +91,9 @@ def standbys_loaded(context: Context) -> Check:
     )
 
 
-def no_unguarded_beat(context: Context) -> Check:
+def no_unmanaged_beat(context: Context) -> Check:
     """No beat that sends without the lease may still be running."""
-    name, found = "unguarded beats", silence.alive(context)
+    name, found = "unmanaged beats", silence.alive(context)
     if not found:
         return Check(name, True, "none is heard")
     named = ", ".join(f"{beat.origin} (last heard {beat.last_heard_at:%H:%M:%S} UTC)" for beat in found)
@@ -112,7 +112,7 @@ def schedule_readable(context: Context) -> Check:
     try:
         count = len(context.entries)
     except EntriesRefused as exc:
-        return Check("code schedule", False, "; ".join(map(str, exc.refusals[:SHOWN])), "mend the code schedule")
+        return Check("code schedule", False, "; ".join(map(str, exc.refusals[:SHOWN])), "fix the code schedule")
     remedy = "set CUTOVER['CODE_SCHEDULE'] to the dotted path of the retired schedule"
     return Check("code schedule", bool(count), f"{count} entries", "" if count else remedy)
 
@@ -146,7 +146,7 @@ def _edited(edits: Sequence[snapshot.Edit], grave: set[EntryName], taken: set[En
 
 def _parity(context: Context, found: Sequence[parity.Difference]) -> Check:
     if found:
-        return Check("parity", False, _shown(found), f"type `{command('phase2')}`, or mend the row")
+        return Check("parity", False, _shown(found), f"type `{command('phase2')}`, or fix the row")
     days = divergence.HORIZON.days
     return Check("parity", True, f"{len(context.entries)} entries fire and send alike on both sides ({days} days)")
 

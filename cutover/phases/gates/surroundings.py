@@ -91,7 +91,7 @@ def lease_store(context: Context) -> Check:
     except redis.exceptions.OutOfMemoryError:
         return Check(name, False, "is out of memory", "raise maxmemory, or free some")
     except (redis.RedisError, OSError) as exc:
-        return Check(name, False, f"gives no answer: {exc}", "start Redis, or mend the alias's LOCATION")
+        return Check(name, False, f"gives no answer: {exc}", "start Redis, or fix the alias's LOCATION")
     policy, most = memory.get("maxmemory_policy", "noeviction"), int(memory.get("maxmemory", 0))
     if most and policy != "noeviction":
         remedy = "set maxmemory-policy noeviction, or give the lease a Redis of its own"
@@ -140,9 +140,9 @@ def processes(context: Context) -> Check:
         except ConfigurationError as exc:
             wrong.append(str(exc))
         except ImportError as exc:
-            wrong.append(f"{name}: {process['BACKEND']!r} can not be imported ({exc})")
+            wrong.append(f"{name}: {process['BACKEND']!r} cannot be imported ({exc})")
     if wrong:
-        return Check("processes", False, "; ".join(wrong), "mend PRODUCTION_PROCESSES")
+        return Check("processes", False, "; ".join(wrong), "fix PRODUCTION_PROCESSES")
     if not configured:
         return Check("processes", False, "none", "set PRODUCTION_PROCESSES, as django-prodserver's pages say")
     return Check("processes", True, ", ".join(configured))
@@ -157,7 +157,7 @@ def tasks(context: Context) -> Check:
     )
     if unknown:
         return Check(
-            "tasks", False, f"not registered: {', '.join(unknown[:SHOWN])}", "import their module, or mend the entry"
+            "tasks", False, f"not registered: {', '.join(unknown[:SHOWN])}", "import their module, or fix the entry"
         )
     if bare:
         remedy = "give the app task_cls='cutover.guard.GuardedTask', or the task base=GuardedTask"
@@ -180,7 +180,7 @@ def guarded(gate: Any, context: Context) -> Check:
         found: Check = gate(context)
     except CutoverError as exc:
         name = "redis" if gate is lease_store else gate.__name__.replace("_", " ")
-        remedy = "mend the setting" if isinstance(exc, ConfigurationError) else exc.remedy
+        remedy = "fix the setting" if isinstance(exc, ConfigurationError) else exc.remedy
         return Check(name, False, str(exc), remedy)
     return found
 

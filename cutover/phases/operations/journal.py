@@ -20,7 +20,7 @@ from django.db import DatabaseError, InterfaceError, connections, transaction
 
 from cutover import clock
 from cutover.errors import CutoverError, EntryRefused, LeaseUnavailable, LedgerUnavailable, OperatorBusy, PhaseFailed
-from cutover.events import Event, tell
+from cutover.events import Event, log
 from cutover.models import Cutover, Transition
 from cutover.phases.facts import outages
 from cutover.workers import processes
@@ -73,11 +73,11 @@ class Journal:
         with outages(self._alias), transaction.atomic(using=self._alias):
             self._record(phase, FINISH, "done")
             Cutover.objects.using(self._alias).filter(id=1).update(phase=number)
-        tell(Event.PHASE_COMPLETED, phase=phase)
+        log(Event.PHASE_COMPLETED, phase=phase)
 
     def refused(self, phase: str, detail: str) -> None:
         """Record that a phase's gates did not hold."""
-        tell(Event.PHASE_REFUSED, phase=phase, reason=detail)
+        log(Event.PHASE_REFUSED, phase=phase, reason=detail)
         with outages(self._alias):
             self._record(phase, "gates", "refused", detail)
 
@@ -153,18 +153,18 @@ def at_work(alias: str, command: str) -> Iterator[Journal]:
     """
     journal = Journal(alias, command)
     journal._acquire()
-    tell(Event.PHASE_STARTED, phase=command)
+    log(Event.PHASE_STARTED, phase=command)
     try:
         journal._thread.start()
         yield journal
     except PhaseFailed as exc:
-        tell(Event.PHASE_FAILED, phase=command, reason=str(exc))
+        log(Event.PHASE_FAILED, phase=command, reason=str(exc))
         raise
     except (LeaseUnavailable, LedgerUnavailable) as exc:
-        tell(Event.PHASE_FAILED, phase=command, reason=str(exc))
+        log(Event.PHASE_FAILED, phase=command, reason=str(exc))
         if not journal.begun:
             raise
-        raise PhaseFailed(f"{exc} This happened on the way: run {command} again once that is mended.") from exc
+        raise PhaseFailed(f"{exc} This happened on the way: run {command} again once that is fixed.") from exc
     finally:
         journal._release()
 

@@ -15,7 +15,7 @@ from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover.fields import instant, stored
 from cutover.ledger import bulk
-from cutover.models import CarriedEntry
+from cutover.models import ImportedEntry
 from cutover.phases.context import Context
 from cutover.phases.facts import outages
 from cutover.schedules import rows
@@ -23,7 +23,7 @@ from cutover.schedules.convert import RowValues
 from cutover.types import EntryName
 
 SNAPSHOT: Final = ("key_before", "enabled_before", "last_run_at_before", "row_before")
-"""How a row stood before the switch: the columns of ``CarriedEntry`` that are null as long as there was none."""
+"""How a row stood before the switch: the columns of ``ImportedEntry`` that are null as long as there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Present:
     another row has taken the old name since, that is the carried one: everything else goes by the name.
     """
 
-    entries: list[CarriedEntry]
+    entries: list[ImportedEntry]
     rows: Mapping[EntryName, PeriodicTask]
     renamed: Mapping[EntryName, PeriodicTask]
 
@@ -55,10 +55,10 @@ class Present:
 def read(context: Context) -> Present:
     """What is carried, as it is now."""
     with outages(context.alias):
-        return _present(context.alias, list(CarriedEntry.objects.using(context.alias)))
+        return _present(context.alias, list(ImportedEntry.objects.using(context.alias)))
 
 
-def _present(alias: str, entries: list[CarriedEntry]) -> Present:
+def _present(alias: str, entries: list[ImportedEntry]) -> Present:
     named = rows.periodic_tasks(alias, {EntryName(entry.name) for entry in entries})
     keys = {entry.key_before: EntryName(entry.name) for entry in entries if entry.key_before is not None}
     lost = keys.keys() - {row.pk for row in named.values()}
@@ -73,7 +73,7 @@ def edits(present: Present, switched: bool = False) -> list[Edit]:
     return [edit for entry in present.entries for edit in _edits(entry, present, switched)]
 
 
-def _edits(entry: CarriedEntry, present: Present, switched: bool) -> list[Edit]:
+def _edits(entry: ImportedEntry, present: Present, switched: bool) -> list[Edit]:
     name = EntryName(entry.name)
     renamed = present.renamed.get(name)
     row = present.rows.get(name, renamed)
@@ -88,7 +88,7 @@ def _edits(entry: CarriedEntry, present: Present, switched: bool) -> list[Edit]:
     return found
 
 
-def _expected(entry: CarriedEntry) -> RowValues:
+def _expected(entry: ImportedEntry) -> RowValues:
     return rows.recorded(entry.row_before if entry.row_before is not None else entry.row)
 
 
@@ -98,7 +98,7 @@ def keep_snapshot(context: Context) -> int:
     One that is there stays: it is from before the first attempt, and the rows have been changed since.
     """
     with outages(context.alias), transaction.atomic(using=context.alias):
-        bare = list(CarriedEntry.objects.using(context.alias).filter(enabled_before__isnull=True).select_for_update())
+        bare = list(ImportedEntry.objects.using(context.alias).filter(enabled_before__isnull=True).select_for_update())
         standing = rows.periodic_tasks(context.alias, {entry.name for entry in bare})
         for entry in bare:
             row = standing.get(EntryName(entry.name))
@@ -117,7 +117,7 @@ def enable(context: Context) -> int:
     Nothing fires by this: the database side does not lead, and its ledger says where each entry stands.
     """
     with outages(context.alias), transaction.atomic(using=context.alias):
-        names = CarriedEntry.objects.using(context.alias).values_list("name", flat=True)
+        names = ImportedEntry.objects.using(context.alias).values_list("name", flat=True)
         disabled = PeriodicTask.objects.using(context.alias).filter(name__in=names, enabled=False)
         changed = disabled.update(enabled=True)
         if changed or not PeriodicTasks.objects.using(context.alias).exists():
@@ -133,7 +133,7 @@ def restore(context: Context, drop_edits: bool = False) -> int:
     row of the carried name, and two would send one job.
     """
     with outages(context.alias), transaction.atomic(using=context.alias):
-        query = CarriedEntry.objects.using(context.alias).filter(enabled_before__isnull=False).select_for_update()
+        query = ImportedEntry.objects.using(context.alias).filter(enabled_before__isnull=False).select_for_update()
         kept = {EntryName(entry.name): entry for entry in query}
         if not kept:
             return 0
@@ -147,12 +147,12 @@ def restore(context: Context, drop_edits: bool = False) -> int:
             row.enabled = kept[name].enabled_before and row.name == name
             row.last_run_at = stored(last) if last else None
         bulk.update(context.alias, [row for _, row in standing], ("enabled", "last_run_at"))
-        CarriedEntry.objects.using(context.alias).update(**dict.fromkeys(SNAPSHOT))
+        ImportedEntry.objects.using(context.alias).update(**dict.fromkeys(SNAPSHOT))
         PeriodicTasks.update_changed()
     return len(standing)
 
 
-def _drop_edits(alias: str, kept: Mapping[EntryName, CarriedEntry], present: Present) -> None:
+def _drop_edits(alias: str, kept: Mapping[EntryName, ImportedEntry], present: Present) -> None:
     back = {name: row for name, row in present.renamed.items() if name not in present.rows}
     for name, row in back.items():
         row.name = name

@@ -10,7 +10,7 @@ from django.db import transaction
 from cutover import clock
 from cutover.election.lease import Presence
 from cutover.errors import LeaseUnavailable, PhaseFailed
-from cutover.events import Event, tell
+from cutover.events import Event, log
 from cutover.ledger.claims import Ledger
 from cutover.models import Cutover, Term
 from cutover.phases.context import Context
@@ -76,7 +76,7 @@ def switch(context: Context, to: Side, is_back: bool = False) -> None:
             if to is Side.DATABASE and not is_back:
                 record.update(switched_at=context.ledger.fence.read().switched_at)
     if before is not to:
-        tell(Event.SIDE_SWITCHED, side=to.value, epoch=int(epoch))
+        log(Event.SIDE_SWITCHED, side=to.value, epoch=int(epoch))
     try:
         context.lease.switch(to)
     except LeaseUnavailable as exc:

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
 
 HOUR = dt.timedelta(hours=1)
 MINUTE = dt.timedelta(minutes=1)
-PROMPT = dt.timedelta(seconds=30)
+MISFIRE_GRACE = dt.timedelta(seconds=30)
 RULE = CatchUpRule(CatchUp.LATEST, 12 * HOUR)
 
 
@@ -121,7 +121,7 @@ def dispatcher(ledger: Ledger, broker: Broker, between: Callable[[], None] = lam
 
 
 def due(agenda: Agenda) -> Any:
-    return agenda.due(clock.now(), PROMPT)
+    return agenda.due(clock.now(), MISFIRE_GRACE)
 
 
 def test_what_is_due_is_published_once_and_confirmed(ledger, broker, term, rows):
@@ -198,9 +198,9 @@ def test_a_gap_of_a_thousand_slots_is_counted_to_the_last(ledger, broker, term, 
     agenda = agenda_of([one], clock.now() - 1_000.5 * MINUTE)
     dispatcher(ledger, broker).send(term, agenda, due(agenda))
     missed = models.Slot.objects.using(alias).filter(state="missed")
-    assert missed.count() + sum(missed.values_list("covers", flat=True)) == 999
+    assert missed.count() + sum(missed.values_list("passed_over", flat=True)) == 999
     oldest = missed.order_by("due_at").first()
-    assert oldest.covers > 0
+    assert oldest.passed_over > 0
 
 
 def test_a_fenced_leader_publishes_nothing_and_moves_nothing_on(ledger, broker, term, rows, identity):

@@ -151,7 +151,7 @@ def test_a_damaged_file_is_told_and_not_raised_and_not_deleted(file, caplog, con
 
 def test_a_folder_that_can_not_be_written_is_told_and_not_raised(app, caplog):
     schedule_file.write("/proc/celerybeat-schedule", entries(app, daily=NOON, often=NOON), app)
-    assert "can not be written" in caplog.text
+    assert "cannot be written" in caplog.text
     schedule_file.write(None, {}, app)
 
 
@@ -159,5 +159,5 @@ def test_an_entry_that_can_not_be_pickled_is_told_and_not_raised(app, file, capl
     schedule_file.write(file, entries(app, daily=NOON, often=NOON), app)
     odd = ScheduleEntry(name="odd", task="t", schedule=schedule(30, nowfun=lambda: NOON), app=app)
     schedule_file.write(file, {"odd": odd}, app)
-    assert "can not be written" in caplog.text
+    assert "cannot be written" in caplog.text
     assert schedule_file.read(file) == {"daily": NOON, "often": NOON}, "the old file stays"

@@ -97,7 +97,7 @@ def test_a_terminated_beat_exits_with_zero_and_leaves_nothing(room, beat, ask, r
 def test_a_beat_of_the_side_that_is_not_active_stands_by_and_exits_with_zero(room, beat, ask, redis_client, side):
     ask(f"UPDATE cutover_fence SET side = '{side.other}'")
     process = beat(side)
-    wait_until(lambda: "cutover.beat.stood_by" in process.output, "it stands by")
+    wait_until(lambda: "cutover.standby.started" in process.output, "it stands by")
     assert f"the active side is {side.other}" in process.output
     assert process.stop(timeout_s=5) == 0, process.output
     assert ask("SELECT 1 FROM cutover_term UNION SELECT 1 FROM cutover_slot") == []
@@ -159,7 +159,9 @@ def test_a_code_beat_goes_on_from_the_last_runs_of_the_stock_one(room, beat, ask
 
 def put_daily_slot(ask: Callable[[str], list[tuple[Any, ...]]], due_at: dt.datetime) -> None:
     """As another beat of ours that sent the daily entry."""
-    columns = "entry, due_at, epoch, side, state, task_id, claimed_at, run_by, suppressed, resent, covers, reason"
+    columns = (
+        "entry, due_at, epoch, side, state, task_id, claimed_at, run_by, deduplicated, resent, passed_over, reason"
+    )
     at = f"{due_at:%Y-%m-%d %H:%M:%S}"
     values = f"'user-digest-daily', '{at}', 1, 'code', 'published', '{'0' * 32}', '{at}', '', 0, 0, 0, ''"
     ask(f"INSERT INTO cutover_slot ({columns}) VALUES ({values})")
@@ -222,7 +224,8 @@ def test_what_a_stock_beat_has_run_between_two_of_ours_is_not_owed(room, beat, a
     first = beat()
     wait_until(lambda: ask("SELECT 1 FROM cutover_slot WHERE entry = 'every-second-a'"), "ours sends")
     assert first.stop(timeout_s=5) == 0, first.output
-    ask(f"UPDATE cutover_entry SET owed_from = '{clock.now() - 2 * DAY:%Y-%m-%d %H:%M:%S}' WHERE name LIKE '%daily'")
+    two_days_ago = f"{clock.now() - 2 * DAY:%Y-%m-%d %H:%M:%S}"
+    ask(f"UPDATE cutover_entry SET eligible_since = '{two_days_ago}' WHERE name LIKE '%daily'")
     put_daily_run(room, clock.now(), runs)
     second = beat()
     wait_until(lambda: ask("SELECT 1 FROM cutover_slot WHERE epoch = 2"), "ours sends again")
@@ -388,7 +391,7 @@ def test_a_slot_that_fell_due_hours_ago_is_caught_up_whatever_its_hour(rows):
     with Beat(lambda: DatabaseScheduler(app=celery_app)):
         wait_until(lambda: Fence.objects.get().epoch == 1 and len(Slot.objects.all()) == 0, "it knows the entry")
         wait_until(lambda: Entry.objects.filter(name="daily").exists(), "it is on the books")
-    Entry.objects.update(owed_from=now - 20 * HOUR)  # it was there all the time, and nobody led
+    Entry.objects.update(eligible_since=now - 20 * HOUR)  # it was there all the time, and nobody led
     with Beat(lambda: DatabaseScheduler(app=celery_app)):
         wait_until(lambda: sent("daily"), "it was sent")
     assert sent("daily") == [past]
@@ -500,7 +503,7 @@ def test_what_a_row_sent_before_it_became_a_clocked_one_lies_before_what_it_is_o
     changed.interval, changed.clocked, changed.one_off = None, clocked, True
     changed.save()
     wait_until(lambda: Entry.objects.get(name="a").fingerprint.startswith("clocked"), "it is noticed")
-    assert max(sent("a")) <= Entry.objects.get(name="a").owed_from
+    assert max(sent("a")) <= Entry.objects.get(name="a").eligible_since
 
 
 LIMITS = {

@@ -145,9 +145,9 @@ def test_a_slot_older_than_the_retention_is_too_old_and_never_new(ledger, lead, 
 
 def test_missed_slots_are_recorded_with_their_reason_and_count(ledger, lead, rows):
     late, one = slot("a", HOUR), slot()
-    ledger.claim(lead(), [one], [Missed(late, "older than the catch-up window", covers=7)])
+    ledger.claim(lead(), [one], [Missed(late, "older than the catch-up window", passed_over=7)])
     row = rows()["a", late.due_at]
-    assert (row.state, row.reason, row.covers) == ("missed", "older than the catch-up window", 7)
+    assert (row.state, row.reason, row.passed_over) == ("missed", "older than the catch-up window", 7)
     assert rows()["a", one.due_at].state == "claimed"
 
 
@@ -316,82 +316,84 @@ def test_unpublished_claims_come_oldest_first_and_say_what_supersedes_them(ledge
 
 def test_a_new_entry_is_owed_from_now_or_from_its_old_record(ledger, lead):
     before, record = clock.now(), clock.now() - 5 * HOUR
-    found = ledger.entries.owed_from(lead(), {name("a"): "f", name("b"): "f"}, {name("b"): record})
+    found = ledger.entries.eligible_since(lead(), {name("a"): "f", name("b"): "f"}, {name("b"): record})
     assert before <= found[name("a")] <= clock.now()
     assert found[name("b")] == record
 
 
 def test_an_old_record_from_the_future_is_not_believed(ledger, lead):
-    found = ledger.entries.owed_from(lead(), {name("a"): "f"}, {name("a"): clock.now() + DAY})
+    found = ledger.entries.eligible_since(lead(), {name("a"): "f"}, {name("a"): clock.now() + DAY})
     assert found[name("a")] <= clock.now()
 
 
 def test_what_another_beat_has_sent_between_two_of_ours_is_not_owed(ledger, lead):
     """The way from release B back to A, and to B again: A's beat leaves its last runs in the schedule file alone."""
     term, entries = lead(), dict.fromkeys([name("a"), name("b")], "f")
-    first = ledger.entries.owed_from(term, entries, {})
+    first = ledger.entries.eligible_since(term, entries, {})
     record = clock.now()
-    found = ledger.entries.owed_from(lead(), entries, {}, foreign={name("a"): record})
+    found = ledger.entries.eligible_since(lead(), entries, {}, foreign={name("a"): record})
     assert found == {name("a"): record, name("b"): first[name("b")]}
     older = {name("a"): first[name("a")]}
-    assert ledger.entries.owed_from(lead(), entries, older, foreign=older) == found, "an older one says nothing"
+    assert ledger.entries.eligible_since(lead(), entries, older, foreign=older) == found, "an older one says nothing"
     later = {name("b"): clock.now()}
-    assert ledger.entries.owed_from(lead(), entries, later) == found, "nor does the start of one that never ran"
+    assert ledger.entries.eligible_since(lead(), entries, later) == found, "nor does the start of one that never ran"
 
 
 def test_what_falls_due_once_is_owed_since_it_was_made(ledger, lead):
     made = {name("a"): clock.now() - HOUR}
-    assert ledger.entries.owed_from(lead(), {name("a"): "f"}, {}, made) == made
+    assert ledger.entries.eligible_since(lead(), {name("a"): "f"}, {}, made) == made
     later = {name("a"): clock.now() - dt.timedelta(seconds=1)}
-    assert ledger.entries.owed_from(lead(), {name("a"): "g"}, {}, later) == later, "and was given another time"
+    assert ledger.entries.eligible_since(lead(), {name("a"): "g"}, {}, later) == later, "and was given another time"
     before = clock.now()
-    assert ledger.entries.owed_from(lead(), {}, {}, {}) == {}
-    assert ledger.entries.owed_from(lead(), {name("a"): "g"}, {}, later)[name("a")] >= before, "not while it was off"
+    assert ledger.entries.eligible_since(lead(), {}, {}, {}) == {}
+    assert ledger.entries.eligible_since(lead(), {name("a"): "g"}, {}, later)[name("a")] >= before, (
+        "not while it was off"
+    )
 
 
 def test_an_entry_that_stays_keeps_what_it_is_owed_across_terms_and_switches(ledger, lead):
     entries = {name("a"): "f"}
-    first = ledger.entries.owed_from(lead(), entries, {})
-    assert ledger.entries.owed_from(lead(), entries, {name("a"): clock.now() - DAY}) == first
+    first = ledger.entries.eligible_since(lead(), entries, {})
+    assert ledger.entries.eligible_since(lead(), entries, {name("a"): clock.now() - DAY}) == first
     ledger.fence.switch(Side.DATABASE)
-    assert ledger.entries.owed_from(lead(Side.DATABASE), entries, {}) == first
+    assert ledger.entries.eligible_since(lead(Side.DATABASE), entries, {}) == first
 
 
 def test_an_entry_with_a_new_schedule_is_owed_nothing_from_before(ledger, lead):
     term = lead()
-    first = ledger.entries.owed_from(term, {name("a"): "f", name("b"): "f"}, {})
-    second = ledger.entries.owed_from(term, {name("a"): "g", name("b"): "f"}, {})
+    first = ledger.entries.eligible_since(term, {name("a"): "f", name("b"): "f"}, {})
+    second = ledger.entries.eligible_since(term, {name("a"): "g", name("b"): "f"}, {})
     assert second[name("a")] > first[name("a")]
     assert second[name("b")] == first[name("b")]
 
 
 def test_an_entry_that_was_away_is_owed_nothing_from_before_its_return(ledger, lead):
     term, entries = lead(), {name("a"): "f", name("b"): "f"}
-    first = ledger.entries.owed_from(term, entries, {})
-    assert set(ledger.entries.owed_from(term, {name("b"): "f"}, {})) == {name("b")}
-    third = ledger.entries.owed_from(term, entries, {name("a"): clock.now() - DAY})
+    first = ledger.entries.eligible_since(term, entries, {})
+    assert set(ledger.entries.eligible_since(term, {name("b"): "f"}, {})) == {name("b")}
+    third = ledger.entries.eligible_since(term, entries, {name("a"): clock.now() - DAY})
     assert third[name("a")] > first[name("a")]
     assert third[name("b")] == first[name("b")]
 
 
 def test_who_is_fenced_learns_nothing_and_changes_nothing(ledger, lead, alias):
     old, _ = lead(), lead()
-    assert ledger.entries.owed_from(old, {name("a"): "f"}, {}) is None
+    assert ledger.entries.eligible_since(old, {name("a"): "f"}, {}) is None
     assert not models.Entry.objects.using(alias).exists()
 
 
 def test_two_thousand_entries_are_settled_at_once(ledger, lead):
     term, entries = lead(), {name(f"e{i}"): "f" for i in range(2_000)}
-    first = ledger.entries.owed_from(term, entries, {})
-    assert ledger.entries.owed_from(term, entries, {}) == first
-    assert all(at > first[n] for n, at in ledger.entries.owed_from(term, dict.fromkeys(entries, "g"), {}).items())
+    first = ledger.entries.eligible_since(term, entries, {})
+    assert ledger.entries.eligible_since(term, entries, {}) == first
+    assert all(at > first[n] for n, at in ledger.entries.eligible_since(term, dict.fromkeys(entries, "g"), {}).items())
 
 
 def test_a_standby_reads_what_is_new_of_the_entries_and_not_all_of_them_again(ledger, lead, alias):
     term, standby = lead(), Ledger(alias, "tests", DAY)
-    ledger.entries.owed_from(term, dict.fromkeys([name("a"), name("b")], "f"), {})
+    ledger.entries.eligible_since(term, dict.fromkeys([name("a"), name("b")], "f"), {})
     before, known = standby.entries.version(), standby.entries._known
-    ledger.entries.owed_from(term, dict.fromkeys([name("a"), name("b"), name("c")], "f"), {})
+    ledger.entries.eligible_since(term, dict.fromkeys([name("a"), name("b"), name("c")], "f"), {})
     assert standby.entries.version() > before
     assert (standby.entries._known is known, set(known)) == (True, {name("a"), name("b"), name("c")})
     models.Entry.objects.using(alias).filter(name="a").delete()
@@ -438,11 +440,11 @@ def test_an_entry_that_is_new_to_the_reader_is_read_wholly(ledger, lead):
 
 def test_standings_join_both(ledger, lead):
     term = lead()
-    owed = ledger.entries.owed_from(term, {name("a"): "f", name("b"): "f"}, {})
+    owed = ledger.entries.eligible_since(term, {name("a"): "f", name("b"): "f"}, {})
     ledger.claim(term, [slot("a")])
     standings = ledger.standings()
     assert (standings[name("a")].last, standings[name("b")].last) == (slot("a").due_at, None)
-    assert standings[name("a")].owed_from == owed[name("a")]
+    assert standings[name("a")].eligible_since == owed[name("a")]
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
@@ -521,15 +523,15 @@ def test_the_end_of_a_run_is_recorded_by_its_own_worker_alone(ledger, lead):
 def test_every_suppressed_message_is_counted(ledger, lead, rows):
     one = slot()
     ledger.claim(lead(), [one])
-    in_threads(*[lambda: ledger.runs.count_suppressed(one)] * 8)
-    assert rows()["a", one.due_at].suppressed == 8
+    in_threads(*[lambda: ledger.runs.count_deduplicated(one)] * 8)
+    assert rows()["a", one.due_at].deduplicated == 8
 
 
 def test_an_unguarded_beat_is_remembered_once_with_first_and_last(ledger, alias):
     in_threads(*[lambda: ledger.runs.heard("1@h")] * 5)
-    first = models.UnguardedBeat.objects.using(alias).get()
+    first = models.UnmanagedBeat.objects.using(alias).get()
     ledger.runs.heard("1@h")
-    again = models.UnguardedBeat.objects.using(alias).get()
+    again = models.UnmanagedBeat.objects.using(alias).get()
     assert again.first_heard_at == first.first_heard_at
     assert again.last_heard_at > first.last_heard_at
 
@@ -584,17 +586,17 @@ METHODS = {
     "give_up": lambda ledger, term: ledger.give_up(term, {slot(): "r"}),
     "unpublished": lambda ledger, term: ledger.unpublished(),
     "last_slots": lambda ledger, term: ledger.last_slots(),
-    "owed_from": lambda ledger, term: ledger.entries.owed_from(term, {name("a"): "f"}, {}),
+    "eligible_since": lambda ledger, term: ledger.entries.eligible_since(term, {name("a"): "f"}, {}),
     "standings": lambda ledger, term: ledger.standings(),
     "start_run": lambda ledger, term: ledger.runs.start(slot(), Epoch(1), "w"),
     "run": lambda ledger, term: ledger.runs.read(slot()),
     "resume_run": lambda ledger, term: ledger.runs.resume(slot(), "d", "w"),
     "end_run": lambda ledger, term: ledger.runs.end(slot(), "w"),
-    "suppressed": lambda ledger, term: ledger.runs.count_suppressed(slot()),
+    "deduplicated": lambda ledger, term: ledger.runs.count_deduplicated(slot()),
     "heard": lambda ledger, term: ledger.runs.heard("o"),
     "prune": lambda ledger, term: ledger.prune(1),
 }
-TABLES = [m._meta.db_table for m in (models.Slot, models.Fence, models.Term, models.Entry, models.UnguardedBeat)]
+TABLES = [m._meta.db_table for m in (models.Slot, models.Fence, models.Term, models.Entry, models.UnmanagedBeat)]
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import reverse
 
 from cutover import clock
-from cutover.models import CarriedEntry, Entry, ShadowRun, ShadowSlot, Slot, Term, Transition, UnguardedBeat
+from cutover.models import Entry, ImportedEntry, ShadowRun, ShadowSlot, Slot, Term, Transition, UnmanagedBeat
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
@@ -19,11 +19,11 @@ MODELS = [model._meta.model_name for model in apps.get_app_config("cutover").get
 def admin(client: Client) -> Client:
     client.force_login(User.objects.create_superuser("root"))
     Term.objects.create(epoch=1, holder="h:1:x", side="code", host="h", pid=1, started_at=NOW)
-    Entry.objects.create(name="e", fingerprint="f", owed_from=NOW, changed_at=NOW)
+    Entry.objects.create(name="e", fingerprint="f", eligible_since=NOW, changed_at=NOW)
     Slot.objects.create(entry="e", due_at=NOW, epoch=1, side="code", state="claimed", task_id="0" * 32, claimed_at=NOW)
     Transition.objects.create(phase="phase1", step="finish", operator="o", begun_at=NOW)
-    UnguardedBeat.objects.create(origin="1@h", first_heard_at=NOW, last_heard_at=NOW)
-    CarriedEntry.objects.create(name="e", fingerprint="f", created=True)
+    UnmanagedBeat.objects.create(origin="1@h", first_heard_at=NOW, last_heard_at=NOW)
+    ImportedEntry.objects.create(name="e", fingerprint="f", created=True)
     run = ShadowRun.objects.create(asked_at=NOW, seconds=1)
     ShadowSlot.objects.create(run=run, entry="e", due_at=NOW, seen_at=NOW)
     return client

@@ -1,4 +1,4 @@
-"""An entry of a day under a beat that is started anew every few minutes: by a clock that is put forward between."""
+"""An entry of a day under a beat that is started again every few minutes: by a clock that is put forward between."""
 
 import datetime as dt
 from collections.abc import Callable

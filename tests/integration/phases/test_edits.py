@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from cutover.models import CarriedEntry, Cutover
+from cutover.models import Cutover, ImportedEntry
 from cutover.phases import facts, phase2, phase3, rollback
 from cutover.phases.context import Context
 from cutover.phases.operations import snapshot
@@ -194,4 +194,4 @@ def test_an_entry_that_is_gone_from_code_leaves_its_row(
     del schedule["hourly"]
     assert phase2.run(context()).outcome is Outcome.DONE
     assert not row(context(), "hourly").enabled
-    assert not CarriedEntry.objects.using(context().alias).filter(name="hourly").exists()
+    assert not ImportedEntry.objects.using(context().alias).filter(name="hourly").exists()

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from cutover import clock
 from cutover.errors import PhaseFailed
-from cutover.models import UnguardedBeat
+from cutover.models import UnmanagedBeat
 from cutover.phases.context import Context
 from cutover.phases.evidence import silence
 from cutover.phases.gates import broker, conditions, surroundings
@@ -36,7 +36,7 @@ Surroundings = Callable[[], Context]
         surroundings.tasks,
         broker.workers,
         conditions.schedule_readable,
-        conditions.no_unguarded_beat,
+        conditions.no_unmanaged_beat,
     ],
 )
 def test_a_sound_project_passes(context: Surroundings, gate: Callable[[Context], Any]) -> None:
@@ -69,10 +69,10 @@ def test_a_beat_without_the_lease_is_named_for_two_minutes(
     context: Surroundings, schedule: dict[str, dict[str, Any]]
 ) -> None:
     now = clock.now()
-    beats = UnguardedBeat.objects.using(context().alias)
+    beats = UnmanagedBeat.objects.using(context().alias)
     beats.create(origin="7@old-web", first_heard_at=now, last_heard_at=now)
     beats.create(origin="8@gone", first_heard_at=now, last_heard_at=now - dt.timedelta(minutes=3))
-    check = conditions.no_unguarded_beat(context())
+    check = conditions.no_unmanaged_beat(context())
     assert not check.ok
     assert "7@old-web" in check.detail
     assert "8@gone" not in check.detail
@@ -84,7 +84,7 @@ def test_a_beat_that_sends_seldom_is_silent_only_when_it_would_have_sent_again(
     for name in list(schedule):
         del schedule[name]
     schedule["hourly"] = {"task": "demo.tasks.note", "schedule": dt.timedelta(hours=1)}
-    beats = UnguardedBeat.objects.using(context().alias)
+    beats = UnmanagedBeat.objects.using(context().alias)
     for origin, minutes in ("7@old-web", 59), ("8@gone", 62):
         heard_at = clock.now() - dt.timedelta(minutes=minutes)
         beats.create(origin=origin, first_heard_at=heard_at, last_heard_at=heard_at)
@@ -93,11 +93,11 @@ def test_a_beat_that_sends_seldom_is_silent_only_when_it_would_have_sent_again(
 
 def test_the_operator_may_say_that_a_beat_is_stopped(context: Surroundings) -> None:
     now = clock.now()
-    UnguardedBeat.objects.using(context().alias).create(origin="7@old-web", first_heard_at=now, last_heard_at=now)
+    UnmanagedBeat.objects.using(context().alias).create(origin="7@old-web", first_heard_at=now, last_heard_at=now)
     with pytest.raises(PhaseFailed, match=r"No beat '7@web' was heard.*7@old-web"):
         silence.forget(context(), ["7@web"])
     silence.forget(context(), ["7@old-web"])
-    assert conditions.no_unguarded_beat(context()).ok
+    assert conditions.no_unmanaged_beat(context()).ok
 
 
 def test_a_task_that_nobody_registers_is_named(context: Surroundings, schedule: dict[str, dict[str, Any]]) -> None:

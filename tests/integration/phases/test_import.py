@@ -8,7 +8,7 @@ from celery.schedules import crontab, solar
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
 from pytest_django import Settings
 
-from cutover.models import CarriedEntry
+from cutover.models import ImportedEntry
 from cutover.phases.context import Context
 from cutover.phases.gates.conditions import differences
 from cutover.schedules.importer import CLEANUP, EntriesRefused, Import, import_entries
@@ -33,7 +33,7 @@ def test_every_entry_becomes_a_disabled_row_that_fires_and_sends_alike(context: 
     rows = PeriodicTask.objects.using(context().alias)
     assert set(rows.values_list("enabled", "last_run_at")) == {(False, None)}
     assert task(context(), "hourly").expire_seconds == 600
-    assert CarriedEntry.objects.using(context().alias).filter(created=True).count() == 3
+    assert ImportedEntry.objects.using(context().alias).filter(created=True).count() == 3
 
 
 def test_a_second_run_changes_nothing(context: Surroundings) -> None:
@@ -88,7 +88,7 @@ def test_all_refusals_come_together_and_nothing_is_written(
     ]
     assert "\n" not in str(refused.value)
     assert not PeriodicTask.objects.using(context().alias).exists()
-    assert not CarriedEntry.objects.using(context().alias).exists()
+    assert not ImportedEntry.objects.using(context().alias).exists()
 
 
 def test_an_entry_that_celery_itself_can_not_read_is_named(
@@ -115,15 +115,15 @@ def test_a_row_of_the_same_name_is_not_written_over_unless_adopted(context: Surr
     row = task(context(), "ticking")
     assert (row.enabled, row.crontab, row.queue, row.interval.every) == (False, None, None, 500_000)
     assert differences(context()) == []
-    assert not CarriedEntry.objects.using(context().alias).get(name="ticking").created
+    assert not ImportedEntry.objects.using(context().alias).get(name="ticking").created
 
 
 def test_an_equal_row_is_taken_over_as_it_is_when_it_is_disabled(context: Surroundings) -> None:
     run(context())
-    CarriedEntry.objects.using(context().alias).all().delete()
+    ImportedEntry.objects.using(context().alias).all().delete()
     done = run(context())
     assert (done.changed, sorted(done.unchanged)) == (0, ["hourly", "ticking", "yearly"])
-    assert CarriedEntry.objects.using(context().alias).filter(created=False).count() == 3
+    assert ImportedEntry.objects.using(context().alias).filter(created=False).count() == 3
 
 
 def test_an_equal_row_that_is_enabled_is_refused(context: Surroundings) -> None:

@@ -11,7 +11,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from cutover import clock
 from cutover.errors import PhaseFailed
-from cutover.models import CarriedEntry, Cutover, Entry, Fence, Slot
+from cutover.models import Cutover, Entry, Fence, ImportedEntry, Slot
 from cutover.phases import facts, phase2, phase3, phase4, rollback
 from cutover.phases.context import Context
 from cutover.phases.operations import snapshot
@@ -57,7 +57,7 @@ class Site:
             Entry.objects.using(self.alias).create(
                 name=row.name,
                 fingerprint=fingerprint(row.schedule),
-                owed_from=self.switched_at - dt.timedelta(seconds=90),
+                eligible_since=self.switched_at - dt.timedelta(seconds=90),
                 changed_at=self.switched_at,
             )
 
@@ -132,7 +132,7 @@ def test_one_slot_that_was_never_claimed_is_named(site: Site) -> None:
 
 def test_a_missed_slot_is_named_with_its_reason(site: Site) -> None:
     site.send(*[minute for minute in ALL if minute != 7])
-    site.ledger.claim(site.term, [], [Missed(site.slot(7), "older than the catch-up window", covers=2)])
+    site.ledger.claim(site.term, [], [Missed(site.slot(7), "older than the catch-up window", passed_over=2)])
     [(_, reason)] = findings(site.prove(), "failures")
     assert reason == "was missed: older than the catch-up window (and 2 older ones)"
 
@@ -180,9 +180,9 @@ def test_a_rollback_does_not_have_to_wait_for_a_proof(site: Site) -> None:
 
 def test_suppressed_doubles_are_told_and_are_no_failure(site: Site) -> None:
     site.send(*ALL)
-    site.ledger.runs.count_suppressed(site.slot(3))
+    site.ledger.runs.count_deduplicated(site.slot(3))
     report = site.prove()
-    assert (report.outcome, report.data["doubles_suppressed"]) == (Outcome.DONE, 1)
+    assert (report.outcome, report.data["deduplicated"]) == (Outcome.DONE, 1)
 
 
 def test_a_row_that_was_edited_is_proved_from_its_edit_on(site: Site) -> None:
@@ -192,7 +192,7 @@ def test_a_row_that_was_edited_is_proved_from_its_edit_on(site: Site) -> None:
     site.send(*range(10))
     assert "minutely" in site.prove(slots=99).data["unproven"]
     Entry.objects.using(site.alias).filter(name="minutely").update(
-        fingerprint=fingerprint(tasks.get().schedule), owed_from=site.slot(9).due_at + dt.timedelta(seconds=1)
+        fingerprint=fingerprint(tasks.get().schedule), eligible_since=site.slot(9).due_at + dt.timedelta(seconds=1)
     )
     site.send(*range(11, MINUTES, 2))
     report = site.prove(slots=1)
@@ -203,7 +203,7 @@ def test_a_row_that_was_edited_is_proved_from_its_edit_on(site: Site) -> None:
 def test_what_was_missed_before_a_row_was_edited_stays_missed(site: Site, fields: dict[str, str]) -> None:
     site.send(*[minute for minute in ALL if minute != 7])
     site.ledger.claim(site.term, [], [Missed(site.slot(7), "older than the catch-up window")])
-    Entry.objects.using(site.alias).filter(name="minutely").update(owed_from=site.slot(10).due_at, **fields)
+    Entry.objects.using(site.alias).filter(name="minutely").update(eligible_since=site.slot(10).due_at, **fields)
     report = site.prove()
     assert report.outcome is Outcome.FAILED
     assert [due_at for due_at, _ in findings(report, "failures")] == [site.slot(7).due_at.isoformat()]
@@ -230,7 +230,7 @@ def test_outside_its_own_limits_a_row_is_owed_nothing(site: Site, limit: dict[st
         fingerprint=fingerprint(row.schedule),
         not_before=limits.get("start_time"),
         not_after=limits.get("expires"),
-        owed_from=site.switched_at,
+        eligible_since=site.switched_at,
         changed_at=site.switched_at,
     )
     offset = dt.timedelta(minutes=0 if "start_time" in limit else 1)
@@ -268,7 +268,7 @@ def test_an_end_that_is_far_away_hides_nothing_that_was_never_claimed(site: Site
 
 
 def test_a_message_that_is_to_wait_is_not_missed_while_it_does(site: Site) -> None:
-    CarriedEntry.objects.using(site.alias).filter(name="minutely").update(options={"countdown": 600})
+    ImportedEntry.objects.using(site.alias).filter(name="minutely").update(options={"countdown": 600})
     site.send(*range(MINUTES - 8))
     site.send(*range(MINUTES - 8, MINUTES), run=False)
     for minute in ALL:
@@ -281,7 +281,7 @@ def test_a_message_that_is_to_wait_is_not_missed_while_it_does(site: Site) -> No
 
 
 def test_a_claim_that_was_never_published_is_not_one_of_a_message_that_waits(site: Site) -> None:
-    CarriedEntry.objects.using(site.alias).filter(name="minutely").update(options={"countdown": 86_400})
+    ImportedEntry.objects.using(site.alias).filter(name="minutely").update(options={"countdown": 86_400})
     site.send(*ALL)
     slot = site.slot(MINUTES - 3)
     Slot.objects.using(site.alias).filter(due_at=slot.due_at).update(

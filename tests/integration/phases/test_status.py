@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from cutover import clock
-from cutover.models import Entry, Slot, UnguardedBeat
+from cutover.models import Entry, Slot, UnmanagedBeat
 from cutover.phases import status
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome
@@ -47,7 +47,7 @@ def test_what_is_late_and_what_was_missed_is_told(context: Surroundings) -> None
     entry = site.entries[EntryName("hourly")]
     began = clock.now().replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=3)
     Entry.objects.using(site.alias).create(
-        name="hourly", fingerprint=fingerprint(entry.schedule), owed_from=began, changed_at=began
+        name="hourly", fingerprint=fingerprint(entry.schedule), eligible_since=began, changed_at=began
     )
     term = Term(site.ledger.fence.read().epoch, Side.CODE, HolderId("host:1:x"))
     missed = Missed(SlotName(began + dt.timedelta(hours=1), EntryName("hourly")), "older than the catch-up window")
@@ -59,9 +59,9 @@ def test_what_is_late_and_what_was_missed_is_told(context: Surroundings) -> None
     assert [slot["reason"] for slot in data["missed"]] == ["older than the catch-up window"]
 
     site.ledger.claim(term, [SlotName(began + dt.timedelta(hours=hours), EntryName("hourly")) for hours in (2, 3)])
-    Slot.objects.using(site.alias).update(suppressed=2)
+    Slot.objects.using(site.alias).update(deduplicated=2)
     data = status.run(context()).data
-    assert (data["overdue"], data["unpublished"], data["suppressed"]) == ([], 2, 6)
+    assert (data["overdue"], data["unpublished"], data["deduplicated"]) == ([], 2, 6)
 
 
 def test_what_is_stuck_on_the_way_is_told(context: Surroundings) -> None:
@@ -88,5 +88,5 @@ def test_what_is_stuck_on_the_way_is_told(context: Surroundings) -> None:
 
 def test_a_beat_without_the_lease_is_a_problem(context: Surroundings, alias: str) -> None:
     now = clock.now()
-    UnguardedBeat.objects.using(alias).create(origin="7@old-web", first_heard_at=now, last_heard_at=now)
+    UnmanagedBeat.objects.using(alias).create(origin="7@old-web", first_heard_at=now, last_heard_at=now)
     assert "a beat without the lease was heard: 7@old-web" in status.run(context()).data["problems"]

@@ -12,7 +12,7 @@ from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover import clock
 from cutover.errors import OperatorBusy, PhaseFailed
-from cutover.models import CarriedEntry, Cutover, Transition
+from cutover.models import Cutover, ImportedEntry, Transition
 from cutover.phases import facts, phase1, phase2, phase3, rollback
 from cutover.phases.context import Context
 from cutover.phases.operations.journal import at_work
@@ -50,7 +50,7 @@ def assert_switched(context: Context, report: Report) -> None:
     now = facts.read(context)
     assert (now.phase, now.side, now.snapshot) == (3, Side.DATABASE, 3)
     assert {name for name, (enabled, _) in rows(context).items() if enabled} == {"hourly", "ticking", "yearly"}
-    kept = CarriedEntry.objects.using(context.alias)
+    kept = ImportedEntry.objects.using(context.alias)
     assert set(kept.values_list("name", "enabled_before", "last_run_at_before")) == {
         ("hourly", False, None),
         ("ticking", False, None),

@@ -120,7 +120,7 @@ def test_a_slot_that_was_missed_by_more_than_three_hours_is_caught_up(
     Entry.objects.using(context().alias).create(
         name="digest",
         fingerprint=fingerprint(made.schedule),
-        owed_from=clock.now() - DAY + HOUR,
+        eligible_since=clock.now() - DAY + HOUR,
         changed_at=clock.now() - DAY,
     )
     with start():

@@ -1,4 +1,4 @@
-"""After the switch a row is edited into something that celery can not send: what becomes of it, and of the others."""
+"""After the switch a row is edited into something that celery cannot send: what becomes of it, and of the others."""
 
 import datetime as dt
 from collections.abc import Callable, Iterator
@@ -92,12 +92,12 @@ def test_edits_that_can_not_be_sent_are_told_and_the_next_slot_after_they_are_me
     assert enabled.count() == len(EDITS), "no beat writes into the rows"
     for name, fields in before.items():
         by_update(switched, name, **fields)
-    mended_at = clock.now()
+    fixed_at = clock.now()
     for name in EDITS:
         wait_until(
-            lambda name=name: max(published(switched, name), default=edited_at) > mended_at, f"{name} is sent again", 10
+            lambda name=name: max(published(switched, name), default=edited_at) > fixed_at, f"{name} is sent again", 10
         )
-    claimed = Slot.objects.using(switched.alias).filter(entry__in=EDITS, state="claimed", due_at__lt=mended_at)
+    claimed = Slot.objects.using(switched.alias).filter(entry__in=EDITS, state="claimed", due_at__lt=fixed_at)
     wait_until(lambda: not claimed.exists(), "each slot is published or missed", 20)
     wait_until(lambda: problems(switched) == {}, "status is content again")
 
@@ -117,7 +117,7 @@ def test_a_schedule_that_can_not_be_read_is_told_and_breaks_no_command_and_no_pr
     broken = CrontabSchedule.objects.using(switched.alias).create()
     CrontabSchedule.objects.using(switched.alias).filter(pk=broken.pk).update(minute="sometimes")
     by_update(switched, "no list", interval=None, crontab=broken)
-    wait_until(lambda: "schedule can not be read" in problems(switched).get("no list", ""), "status names it", 10)
+    wait_until(lambda: "schedule cannot be read" in problems(switched).get("no list", ""), "status names it", 10)
     ticks = len(published(switched, "ticking"))
     wait_until(lambda: len(published(switched, "ticking")) > ticks + 2, "the others go on")
     assert probe.run(Context(switched.config), probe.Role.LEADER).outcome is Outcome.DONE

@@ -36,8 +36,8 @@ class Books:
             connection.commit()
         return found
 
-    def suppressed(self, entry: str) -> int:
-        return sum(row[0] for row in self.ask(f"SELECT suppressed FROM cutover_slot WHERE entry = '{entry}'"))
+    def deduplicated(self, entry: str) -> int:
+        return sum(row[0] for row in self.ask(f"SELECT deduplicated FROM cutover_slot WHERE entry = '{entry}'"))
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_the_second_message_of_a_slot_is_dropped_and_counted_and_what_belongs_to
     for _ in range(4):
         send("demo.tasks.note", "of-a-slot", slot=one)
         send("demo.tasks.note", "by-hand")
-    wait_until(lambda: labels(room)["by-hand"] == 4 and books.suppressed("a") == 3, "all is settled")
+    wait_until(lambda: labels(room)["by-hand"] == 4 and books.deduplicated("a") == 3, "all is settled")
     assert labels(room) == {"of-a-slot": 1, "by-hand": 4}
     assert books.ask("SELECT entry, state FROM cutover_slot") == [("a", "published")]
     assert stop(process) == 0, process.output
@@ -116,12 +116,12 @@ def test_slots_of_a_beat_without_the_lease_that_waited_are_told_apart(room, book
     for _ in range(2):
         send("demo.tasks.note", "every-second-a", celery_beat_task=True)
     wait_until(lambda: labels(room)["every-second-a"] == 4, "all have run")
-    found = books.ask("SELECT due_at, suppressed FROM cutover_slot WHERE entry = 'every-second-a' ORDER BY due_at")
+    found = books.ask("SELECT due_at, deduplicated FROM cutover_slot WHERE entry = 'every-second-a' ORDER BY due_at")
     due = [dt.datetime.fromisoformat(due_at) for due_at, _ in found]
     assert [after - before for before, after in pairwise(due)] == [dt.timedelta(seconds=1)] * 3
-    assert [suppressed for _, suppressed in found] == [0, 0, 0, 0]
+    assert [deduplicated for _, deduplicated in found] == [0, 0, 0, 0]
     send("demo.tasks.note", "every-second-a", celery_beat_task=True, task_id="returned", cutover_redelivered=True)
-    wait_until(lambda: books.suppressed("every-second-a") == 1, "one that was started and comes again is dropped")
+    wait_until(lambda: books.deduplicated("every-second-a") == 1, "one that was started and comes again is dropped")
     assert stop(process) == 0, process.output
     assert labels(room) == {"every-second-a": 4}
 
@@ -131,7 +131,7 @@ def test_every_retry_of_an_admitted_run_runs_and_a_second_message_meanwhile_does
     one = slot("a")
     for _ in range(2):
         send("tests.support.tasks.at_the_third_try", "try", slot=one)
-    wait_until(lambda: labels(room)["try-2"] and books.suppressed("a"), "the third try was made")
+    wait_until(lambda: labels(room)["try-2"] and books.deduplicated("a"), "the third try was made")
     assert labels(room) == {"try-0": 1, "try-1": 1, "try-2": 1}
     assert {run.slot.due_at for run in read_runs(room.runs)} == {one.due_at}
     assert stop(process) == 0, process.output
@@ -161,7 +161,7 @@ def test_a_redelivered_message_runs_once_the_worker_that_began_is_gone(room, boo
     wait_until(lambda: books.ask("SELECT 1 FROM cutover_slot WHERE run_ended_at IS NOT NULL"), "the run has ended")
     assert stop(second) == 0, second.output
     assert labels(room) == {"late": 2}
-    assert books.suppressed("a") == 0
+    assert books.deduplicated("a") == 0
 
 
 def test_a_redelivered_message_waits_while_the_worker_that_began_is_still_there(room, books, worker, send, tmp_path):
@@ -173,7 +173,7 @@ def test_a_redelivered_message_waits_while_the_worker_that_began_is_still_there(
     second = worker(DJANGO_SETTINGS_MODULE="tests.support.impatient")
     wait_until(lambda: "cutover.run.deferred" in second.output, "the other worker has put it off")
     told.touch()
-    wait_until(lambda: books.suppressed("a"), "it was dropped in the end", DEFERRED_AT_MOST_S)
+    wait_until(lambda: books.deduplicated("a"), "it was dropped in the end", DEFERRED_AT_MOST_S)
     assert labels(room) == {"late": 1}
     assert [stop(process) for process in (first, second)] == [0, 0], first.output + second.output
 
@@ -193,7 +193,7 @@ def test_a_redelivered_message_of_a_task_that_acknowledges_early_is_dropped(room
             "cutover_redelivered": True,  # as the broker says it of a message that it delivers again
         }
         app.send_task("demo.tasks.note", ("early",), task_id=one.task_id("cutover"), headers=headers)
-    wait_until(lambda: books.suppressed("a") or labels(room)["early"] > 1, "it was dropped or run")
+    wait_until(lambda: books.deduplicated("a") or labels(room)["early"] > 1, "it was dropped or run")
     assert labels(room) == {"early": 1}
     assert stop(second) == 0, second.output
 
@@ -240,7 +240,7 @@ def test_the_end_of_a_run_for_a_beat_without_the_lease_is_known_so_that_nobody_t
         task_id="lost its acknowledgement",
         cutover_redelivered=True,
     )
-    wait_until(lambda: books.suppressed("late") == 1, "it is dropped when it comes again")
+    wait_until(lambda: books.deduplicated("late") == 1, "it is dropped when it comes again")
     assert stop(process) == 0, process.output
     assert labels(room) == {"late": 1}
     assert "cutover.run.deferred" not in process.output
@@ -259,7 +259,7 @@ def test_a_start_that_was_committed_without_an_answer_is_taken_up_again(room, bo
     put_off = process.output.count("cutover.run.deferred")
     assert put_off == 1 + later, "the ledger had it as started, and it had not"
     send("demo.tasks.note", "of-a-slot", slot=one)
-    wait_until(lambda: books.suppressed("a") == 1, "a further message is dropped")
+    wait_until(lambda: books.deduplicated("a") == 1, "a further message is dropped")
     assert labels(room) == {"of-a-slot": 1}
     assert stop(process) == 0, process.output
 

@@ -22,7 +22,7 @@ SECOND = dt.timedelta(seconds=1)
 MINUTE = dt.timedelta(minutes=1)
 HOUR = dt.timedelta(hours=1)
 DAY = dt.timedelta(days=1)
-PROMPT = 30 * SECOND
+MISFIRE_GRACE = 30 * SECOND
 RULE = CatchUpRule(CatchUp.LATEST, 12 * HOUR)
 ALWAYS = Limits()
 APP = Celery("of-agenda", set_as_current=False)
@@ -45,7 +45,7 @@ def agenda(
 
 
 def sent(made: Agenda, now: dt.datetime) -> dict[str, dt.datetime | None]:
-    return {due.name: due.owed.send for due in made.due(now, PROMPT)}
+    return {due.name: due.owed.send for due in made.due(now, MISFIRE_GRACE)}
 
 
 def test_an_entry_is_due_at_its_slot_and_not_before():
@@ -63,7 +63,7 @@ def test_the_longest_due_comes_first():
 def test_reading_what_is_due_takes_nothing_away():
     made = agenda({"a": hourly(), "b": schedule(MINUTE)})
     first = sent(made, NOON + HOUR)
-    assert next(iter(made.due(NOON + HOUR, PROMPT))).name == "b"  # given up after one
+    assert next(iter(made.due(NOON + HOUR, MISFIRE_GRACE))).name == "b"  # given up after one
     assert sent(made, NOON + HOUR) == first
 
 
@@ -110,7 +110,7 @@ def test_a_schedule_loaded_anew_keeps_the_standing_of_entries_that_stay():
 
 def test_a_missed_slot_is_due_too_so_that_it_is_recorded():
     made = agenda({"a": crontab(minute=0, hour=13, app=APP)}, rule=CatchUpRule(CatchUp.LATEST, HOUR))
-    (due,) = made.due(NOON + 5 * HOUR, PROMPT)
+    (due,) = made.due(NOON + 5 * HOUR, MISFIRE_GRACE)
     assert (due.owed.send, due.owed.missed) == (None, (NOON + HOUR,))
 
 
@@ -146,14 +146,14 @@ def test_an_expired_entry_is_never_due():
 def test_no_slot_at_or_after_the_expiry_is_sent_and_none_is_sent_once_it_has_passed(expiry, late):
     until, now = NOON + expiry * MINUTE, NOON + late * MINUTE
     made = agenda({"a": schedule(20 * MINUTE)}, Limits(not_after=until))
-    for due in made.due(now, PROMPT):
+    for due in made.due(now, MISFIRE_GRACE):
         assert all(at < until for at in due.owed.missed)
         assert due.owed.send is None or due.owed.send <= now < until
 
 
 def test_what_fell_due_before_the_expiry_and_was_not_sent_in_time_is_missed():
     made = agenda({"a": hourly()}, Limits(not_after=NOON + 90 * MINUTE))
-    (due,) = made.due(NOON + 2 * HOUR, PROMPT)
+    (due,) = made.due(NOON + 2 * HOUR, MISFIRE_GRACE)
     assert (due.owed.send, due.owed.missed) == (None, (NOON + HOUR,))
     made.record(due.name, NOON + HOUR)
     assert made.next_at() is None
@@ -170,7 +170,7 @@ def test_a_clocked_entry_is_due_once():
 
 
 class Unreadable(schedules.BaseSchedule):
-    """Can not even be told apart."""
+    """Cannot even be told apart."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no name")
@@ -257,7 +257,7 @@ def test_walking_through_time_sends_each_slot_once_and_leaves_none_out(intervals
     now, seen = NOON, {str(i): [] for i in range(len(intervals))}
     for step in steps:
         now += step * SECOND
-        for due in list(made.due(now, PROMPT)):
+        for due in list(made.due(now, MISFIRE_GRACE)):
             slots = [*due.owed.missed, due.owed.send]
             seen[due.name] += slots
             made.record(due.name, slots[-1])
@@ -269,11 +269,11 @@ def test_walking_through_time_sends_each_slot_once_and_leaves_none_out(intervals
 def test_five_thousand_entries_are_loaded_settled_and_moved_on_without_comparing_all_to_all():
     made = agenda({str(i): schedule(HOUR) for i in range(5_000)})
     for _ in range(3):
-        due = list(made.due(NOON + HOUR, PROMPT))
+        due = list(made.due(NOON + HOUR, MISFIRE_GRACE))
     assert len(due) == 5_000
     for one in due:
         made.record(one.name, NOON + HOUR)
-    assert list(made.due(NOON + HOUR, PROMPT)) == []
+    assert list(made.due(NOON + HOUR, MISFIRE_GRACE)) == []
     assert made.next_at() == NOON + 2 * HOUR
 
 

@@ -1,4 +1,4 @@
-"""What a code entry needs of a row: every form that a row can hold, and a reason for every one that it can not."""
+"""What a code entry needs of a row: every form that a row can hold, and a reason for every one that it cannot."""
 
 import datetime as dt
 import enum

@@ -13,7 +13,6 @@ import pytest
 from celery import Celery
 from celery.beat import ScheduleEntry
 from celery.schedules import BaseSchedule
-from tests.unit.schedules.test_forms import as_row
 
 from cutover.schedules.columns import CrontabValues
 from cutover.schedules.convert import Carried, carry
@@ -27,6 +26,7 @@ from cutover.schedules.values import restored
 from cutover.types import EntryName
 from tests.schedules import generated, oracle
 from tests.schedules.generated import ZONES
+from tests.unit.schedules.test_forms import as_row
 
 NAME = EntryName("generated")
 EACH = 1000 // len(ZONES)
@@ -133,7 +133,7 @@ def hold_messages(
 
 
 def celery_refuses(entry: ScheduleEntry) -> bool:
-    """Whether the generator made an entry that celery can not send: the header to be stamped is not there."""
+    """Whether the generator made an entry that celery cannot send: the header to be stamped is not there."""
     return "stamped_headers" in entry.options
 
 

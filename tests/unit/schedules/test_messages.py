@@ -105,7 +105,7 @@ def test_a_callback_is_the_same_as_a_signature_and_as_its_plain_data(app: Celery
     [
         ({"args": ()}, "missing 1 required positional argument"),
         ({"args": (object(),)}, "not JSON serializable"),
-        ({"args": (BeatLazyFunc(dict),)}, "computed anew"),
+        ({"args": (BeatLazyFunc(dict),)}, "computed again"),
         ({"options": {"expires": NOON.date()}}, "TypeError"),
     ],
 )

@@ -8,7 +8,6 @@ from celery.beat import ScheduleEntry
 from celery.schedules import BaseSchedule, crontab, schedule
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 from pytest_django import Settings
-from tests.unit.schedules.test_forms import as_row
 
 from cutover import conf
 from cutover.errors import ConfigurationError
@@ -18,6 +17,7 @@ from cutover.schedules.rows import record
 from cutover.schedules.timetable import fingerprint, timetable
 from cutover.schedules.values import restored
 from cutover.types import EntryName
+from tests.unit.schedules.test_forms import as_row
 
 NAME = EntryName("form")
 APP = Celery("unit", set_as_current=False)

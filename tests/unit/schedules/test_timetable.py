@@ -123,7 +123,7 @@ BEGINS = st.builds(
 
 @st.composite
 def crontabs(draw: st.DrawFn, **fields: st.SearchStrategy[object]) -> tuple[Callable[[], crontab], str]:
-    """A crontab of one side or the other: of the app's zone, or of its own; made anew whenever asked for."""
+    """A crontab of one side or the other: of the app's zone, or of its own; made again whenever asked for."""
     zone = draw(st.sampled_from(ZONES))
     values = {name: draw(strategy) for name, strategy in fields.items()}
     kind = draw(st.sampled_from(["code", "row"]))
@@ -324,7 +324,7 @@ def test_a_solar_event_is_one_slot_a_day_at_most_and_none_in_between(event, lat,
 
 
 def solar_events(event: str, lat: float, lon: float, begin: dt.datetime, until: dt.datetime) -> Iterator[dt.datetime]:
-    """Celery's own answer, asked anew half an hour after every event."""
+    """Celery's own answer, asked again half an hour after every event."""
     now, asked = begin, solar(event, lat, lon, app=app("UTC"))
     asked.nowfun = lambda: now
     while (found := now + asked.remaining_estimate(now)) <= until:
@@ -416,10 +416,10 @@ def test_without_catching_up_a_prompt_slot_is_sent_and_a_late_one_is_missed():
 
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, 400), st.sampled_from(list(CatchUp)), st.integers(0, 400), st.integers(0, 30))
-def test_every_slot_of_a_gap_is_sent_missed_or_counted(gap, policy, window, prompt):
+def test_every_slot_of_a_gap_is_sent_missed_or_counted(gap, policy, window, misfire_grace):
     table = timetable(schedule(MINUTE))
     now = NOON + gap * MINUTE + 30 * SECOND
-    found = owed(table, Cursor(NOON, NOON), now, policy, window * MINUTE, prompt * SECOND)
+    found = owed(table, Cursor(NOON, NOON), now, policy, window * MINUTE, misfire_grace * SECOND)
     fell_due = set(walk(table, NOON, now))
     named = {*found.missed, *([found.send] if found.send else [])}
     assert named <= fell_due
