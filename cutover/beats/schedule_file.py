@@ -19,6 +19,7 @@ from celery import Celery, __version__
 from celery.beat import ScheduleEntry
 from celery.utils.time import maybe_make_aware
 
+from cutover.beats.sources import LastRun
 from cutover.events import Event, log
 
 SUFFIXES: Final = ("", ".db", ".dat", ".bak", ".dir")
@@ -29,11 +30,8 @@ TRIES: Final = 5
 """How often a copy is begun again because the beat wrote meanwhile; it does so every few minutes."""
 
 
-def read(filename: str | None, have_run: bool = False) -> dict[str, dt.datetime]:
-    """Each entry's last run (aware, UTC) as the file has it; empty when there is no such file or it cannot be read.
-
-    Of an entry that never ran this is when a beat first had it; ``have_run`` leaves such entries out.
-    """
+def read(filename: str | None) -> dict[str, LastRun]:
+    """What the file has of each entry (aware, UTC); empty when there is no such file or it cannot be read."""
     if not filename or not _files(filename):
         return {}
     with tempfile.TemporaryDirectory() as folder:
@@ -43,9 +41,8 @@ def read(filename: str | None, have_run: bool = False) -> dict[str, dt.datetime]
             with shelve.open(str(Path(folder) / Path(filename).name), flag="w") as store:  # noqa: S301 - beat's own file
                 entries: Mapping[str, ScheduleEntry] = store.get("entries", {})
                 return {
-                    name: maybe_make_aware(entry.last_run_at).astimezone(dt.UTC)
+                    name: LastRun(maybe_make_aware(entry.last_run_at).astimezone(dt.UTC), bool(entry.total_run_count))
                     for name, entry in entries.items()
-                    if entry.total_run_count or not have_run
                 }
         except Exception as exc:  # whatever a damaged pickle or dbm raises; the ledger is the record
             log(Event.ENTRY_FAILED, reason=f"the schedule file {filename} cannot be read: {exc}")
@@ -53,7 +50,7 @@ def read(filename: str | None, have_run: bool = False) -> dict[str, dt.datetime]
 
 
 def write(filename: str | None, entries: Mapping[str, ScheduleEntry], app: Celery) -> None:
-    """Leave the last runs for a beat that knows no ledger; what prevents it is told, not raised."""
+    """Leave the last runs for a beat that knows no ledger; what prevents it is logged, not raised."""
     if not filename:
         return
     target = Path(filename)

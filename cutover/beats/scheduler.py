@@ -1,47 +1,45 @@
-"""Where Celery's schedulers meet the elector and the ledger; composition only.
+"""Where celery's schedulers meet the elector and the ledger; composition only.
 
 ``CodeScheduler`` is celery's ``PersistentScheduler`` and ``DatabaseScheduler`` is django-celery-beat's, each under the
-lease: they read their schedules and publish as the stock ones do, and ask before they send. Name one of them as
-``beat_scheduler`` and the guard works wherever beat runs: ``prodserver``, ``celery beat``, ``celery worker -B``.
+lease: they read their schedules and publish as the stock ones do, and ask before they send. Named as ``beat_scheduler``
+one of them works wherever beat runs: ``prodserver``, ``celery beat``, ``celery worker -B``.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import secrets
 import signal
 import socket
 import threading
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from types import FrameType
 from typing import Any, ClassVar, Final
 
-import redis
 from billiard import current_process
-from celery.beat import PersistentScheduler, ScheduleEntry, Scheduler, SchedulingError
+from celery.beat import PersistentScheduler, ScheduleEntry, Scheduler
 from django.db import connections
-from django.db.models import F
-from django_celery_beat.models import PeriodicTask, PeriodicTasks
+from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler as StockDatabaseScheduler
-from kombu.exceptions import ChannelError
 
-from cutover import clock, conf
-from cutover.beats import schedule_file
-from cutover.beats.candidate import Candidate, Entries
+from cutover import conf
+from cutover.beats.candidate import Candidate
 from cutover.beats.dispatcher import Dispatcher
+from cutover.beats.leadership import Chore
+from cutover.beats.pruning import Pruning
+from cutover.beats.publisher import Publisher, send_twice_where_refused
+from cutover.beats.resend import Resend
+from cutover.beats.schedule import Schedule
 from cutover.beats.shadow import Shadow
-from cutover.beats.sources import rows
+from cutover.beats.sources import Source
+from cutover.beats.sources.code import CodeSource
+from cutover.beats.sources.rows import RowSource, imported
+from cutover.conf import Config
 from cutover.election.connection import redis_client
 from cutover.election.elector import Elector, News
 from cutover.election.lease import Lease
-from cutover.errors import LedgerUnavailable
-from cutover.fields import instant, stored
 from cutover.ledger.claims import Ledger
-from cutover.ledger.database import Database
 from cutover.schedules import project
-from cutover.types import UNLIMITED, EntryName, HolderId, Identity, Side
+from cutover.types import HolderId, Identity, Side
 
 BROKER_TRIES: Final = 2
 """How often a broker connection is tried before the slot is left to the sweep; stock beat waits minutes here."""
@@ -53,53 +51,67 @@ class Leased(Scheduler):
     side: ClassVar[Side]
     _candidate: Candidate | None = None
     _elector: Elector | None = None
-    _ledger: Ledger | None = None
-    _stopping = False
-    _holder = HolderId("")
+    _is_stopping = False
 
     def tick(self, *_: Any, **__: Any) -> float:
         """One turn of the candidate. It does its own waiting, so that it can be woken; hence always 0."""
         if self._candidate is None:
             self._candidate = self._enter()
-        if self._stopping:
+        if self._is_stopping:
             raise SystemExit
         self._candidate.turn()
         return 0.0
 
     def close(self) -> None:
-        """Stand down at once, then close as the stock scheduler does.
+        """Step down at once, then close as the stock scheduler does.
 
         Celery calls this from its own signal handler too; ours has replaced that one by the first tick.
         """
         self._leave()
         super().close()
 
-    def _leave(self) -> None:
-        candidate, self._candidate = self._candidate, None
-        if candidate is not None:
-            candidate.close()
+    def should_sync(self) -> bool:
+        """Never by the stock clock: what was sent is in the ledger when it was sent."""
+        return False
+
+    def _source(self, ledger: Ledger) -> Source:
+        """Where the schedule comes from."""
+        raise NotImplementedError
+
+    def _shadow(self, config: Config, who: Identity) -> Shadow | None:
+        """What takes part in shadow runs; the code side does not."""
+        return None
 
     def _enter(self) -> Candidate:
+        """Put the candidate together, and enter the election."""
         config = conf.load()
-        who = Identity(
-            HolderId(f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"),
-            socket.gethostname(),
-            os.getpid(),
-            config.release,
-        )
+        host, pid = socket.gethostname(), os.getpid()
+        who = Identity(HolderId(f"{host}:{pid}:{secrets.token_hex(4)}"), host, pid, config.release)
         client = redis_client(config)
         lease = Lease(client, config.namespace, config.lease)
         ledger = Ledger(config.database, config.namespace, config.retention)
         _forget_inherited_connections()
-        # A connection made again at every turn would cost more than the turn.
+        # A connection made for every turn would cost more than the turn.
         connections[config.database].settings_dict["CONN_MAX_AGE"] = None
         elector = Elector(client, lease, who, self.side, config.lease, config.renew_every)
         faults = (*self.connection.connection_errors, *self.connection.channel_errors)
-        dispatcher = Dispatcher(ledger, self._hand_over, config.namespace, elector.vouch, faults)
-        self._elector, self._ledger, self._holder = elector, ledger, who.holder
+        send = send_twice_where_refused(self._send)
+        publisher = Publisher(ledger, send, config.namespace, elector.heartbeat, faults)
+        dispatcher = Dispatcher(ledger, publisher, elector.heartbeat)
+        chores: list[Chore] = [Pruning(ledger)]
+        if config.resend_after is not None and not config.run_without_database:
+            chores.append(Resend(ledger, dispatcher, config.resend_after))
+        schedule = Schedule(self.side, self._source(ledger), ledger)
+        shadow = self._shadow(config, who)
+        self._elector = elector
         self._defer_signals()
         elector.start()
-        return Candidate(config, who, self.side, elector, ledger, dispatcher, self)
+        return Candidate(who, self.side, elector, ledger, dispatcher, schedule, chores, shadow)
+
+    def _leave(self) -> None:
+        candidate, self._candidate = self._candidate, None
+        if candidate is not None:
+            candidate.close()
 
     def _defer_signals(self) -> None:
         """A signal ends the loop between two turns: celery's handler would close the scheduler in the middle of one."""
@@ -108,69 +120,29 @@ class Leased(Scheduler):
             signal.signal(signal.SIGINT, self._on_signal)
 
     def _on_signal(self, _signum: int, _frame: FrameType | None) -> None:
-        self._stopping = True
+        self._is_stopping = True
         if self._elector is not None:
             self._elector.wake(News.SIGNAL)
 
-    def _hand_over(self, entry: ScheduleEntry) -> None:
-        """Publish. A broker that refuses this very message, its exchange for one, is answered by a LookupError.
-
-        AMQP closes the channel for such a message, and where no confirmation is asked for (`confirm_publish`) only the
-        next message hears of it: so what was refused is tried once more, on a new channel.
-        """
-        try:
-            self.apply_async(entry, producer=self.producer, advance=False)
-        except SchedulingError as exc:
-            if _refusal(exc) is None:
-                raise
-            try:
-                self.apply_async(entry, producer=self.producer, advance=False)
-            except SchedulingError as again:
-                if (refusal := _refusal(again)) is None:
-                    raise
-                raise LookupError(f"the broker refuses it: {refusal}") from again
+    def _send(self, entry: ScheduleEntry) -> None:
+        self.apply_async(entry, producer=self.producer, advance=False)
 
     def _ensure_connected(self) -> Any:
         return self.connection.ensure_connection(max_retries=BROKER_TRIES, interval_start=0.1, interval_step=0.2)
 
-    def made(self) -> Mapping[EntryName, dt.datetime]:
-        """See ``candidate.Source``: an entry in code stands since its release runs."""
-        return {}
-
-    def recover(self) -> Collection[EntryName]:
-        """See ``candidate.Source``: there is nothing that a lost call would leave wrong."""
-        return ()
-
-    def rehearse(self, looks: bool) -> float | None:
-        """See ``candidate.Source``: this side has nothing to rehearse."""
-        return None
-
-    def should_sync(self) -> bool:
-        """Never by the stock clock: what was sent is in the ledger when it was sent."""
-        return False
-
 
 class CodeScheduler(Leased, PersistentScheduler):
-    """The code side: the schedule of ``beat_schedule`` or ``CUTOVER['CODE_SCHEDULE']``.
-
-    Celery's schedule file is read at the start, for the last runs from before the ledger, and written when a leader
-    stops, for a beat that knows no ledger; it is never held open, so any number of beats may share it.
-    """
+    """The code side: the schedule of ``beat_schedule`` or ``CUTOVER['CODE_SCHEDULE']``."""
 
     side = Side.CODE
-    _loaded = False
-    _led = False
+    _code: CodeSource | None = None
 
     def setup_schedule(self) -> None:
         """Read the code schedule, with celery's own default entries, and the last runs of the schedule file."""
         self.data: dict[str, ScheduleEntry] = {}
         self.merge_inplace(project.code_schedule(self.app, conf.load()))
         self.install_default_entries(self.data)
-        self._records = schedule_file.read(self.schedule_filename)
-        self._runs = schedule_file.read(self.schedule_filename, have_run=True)
-        for name, last_run_at in self._records.items():
-            if name in self.data:
-                self.data[name].last_run_at = last_run_at
+        self._code = CodeSource(self.app, self.data, self.schedule_filename)
 
     def get_schedule(self) -> dict[str, ScheduleEntry]:
         """The entries by name."""
@@ -183,50 +155,17 @@ class CodeScheduler(Leased, PersistentScheduler):
     schedule = property(get_schedule, set_schedule)
 
     def close(self) -> None:
-        """Stand down, then write the schedule file if this beat has led. (The stock ``close`` wants the file open.)"""
+        """Step down, then leave the schedule file as it should be. (The stock ``close`` wants the file open.)"""
         self._leave()
         Scheduler.close(self)
-        if self._led:
-            self._adopt_last_slots()
-            schedule_file.write(self.schedule_filename, self.data, self.app)
+        if self._code is not None:
+            self._code.close()
 
-    def _adopt_last_slots(self) -> None:
-        """Take over what others sent while this beat stood by: the next one to read the file would send it again.
-
-        A run that the file had already, later than any slot, stays: a stock beat sent that, between two of ours.
-        """
-        with suppress(LedgerUnavailable):
-            last, _ = self._ledger.last_slots() if self._ledger is not None else ({}, 0)
-            for name in last.keys() & self.data.keys():
-                slot = last[EntryName(name)]
-                self.data[name].last_run_at = max(slot, self._runs.get(name, slot))
-
-    def load(self, thorough: bool = True) -> Entries | None:
-        """See ``candidate.Source``: the code schedule does not change while the process lives."""
-        if self._loaded:
-            return None
-        self._loaded = True
-        config, deadline = conf.load(), self.app.conf.beat_cron_starting_deadline
-        return {EntryName(n): (e, rows.rule(config, n, deadline), UNLIMITED) for n, e in self.data.items()}
-
-    def version(self) -> str:
-        """See ``candidate.Source``."""
-        return "code"
-
-    def records(self) -> Mapping[EntryName, dt.datetime]:
-        """See ``candidate.Source``: from celery's schedule file."""
-        return {EntryName(name): at for name, at in self._records.items()}
-
-    def runs(self) -> Mapping[EntryName, dt.datetime]:
-        """See ``candidate.Source``: from that file too, in which a stock beat counts what it has sent."""
-        return {EntryName(name): at for name, at in self._runs.items()}
-
-    def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
-        """See ``candidate.Source``."""
-        self._led = True
-        for entry in entries:
-            self.data[entry.name] = next(self.data[entry.name])
-        return ()
+    def _source(self, ledger: Ledger) -> Source:
+        if self._code is None:
+            raise RuntimeError("setup_schedule has not run")
+        self._code.ledger = ledger
+        return self._code
 
 
 class DatabaseScheduler(Leased, StockDatabaseScheduler):
@@ -237,110 +176,30 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
     """
 
     side = Side.DATABASE
-    _version = ""
-    _digest: Any = None
-    _looked_at: dt.datetime | None = None
-    _shadow: Shadow | None = None
+    _rows: RowSource | None = None
 
     def setup_schedule(self) -> None:
         """Nothing is written: the rows are the master."""
         self._schedule: dict[str, ScheduleEntry] = {}
-        self._clocked: dict[EntryName, rows.Clocked] = {}
 
     @property
     def schedule(self) -> dict[str, ScheduleEntry]:
         """The entries by name, as loaded last."""
-        return self._schedule or {}
+        return self._rows.schedule if self._rows is not None else {}
 
     def sync(self) -> None:
-        """Nothing is left to write: see ``published``."""
-
-    def load(self, thorough: bool = True) -> Entries | None:
-        """See ``candidate.Source``."""
-        now = clock.now()
-        with Database(PeriodicTask.objects.db).asked():
-            last_change = PeriodicTasks.last_change()
-            version = last_change.isoformat() if last_change else ""
-            if version == self._version and self._digest is not None and not thorough:
-                return None
-            digest = rows.digest()
-            if version == self._version and digest == self._digest:
-                self._looked_at = now
-                return None
-            entries = rows.entries(self.app, self.enabled_models_qs())
-        self._schedule = {name: entry for name, (entry, _, _) in entries.items()}
-        models = [entry.model for entry in self._schedule.values()]
-        self._clocked = rows.clocked(models, self._clocked, self._looked_at)
-        self._version, self._digest, self._looked_at = version, digest, now
-        return entries
+        """Nothing is left to write: the source has recorded it when it was sent."""
 
     def enabled_models_qs(self) -> Any:
         """Every enabled row: the stock scheduler hides those whose hour is not near, and so misses late ones."""
         return PeriodicTask.objects.enabled()
 
-    def rehearse(self, looks: bool) -> float | None:
-        """See ``candidate.Source``: a shadow run, on the carried rows, enabled or not."""
-        if self._shadow is None:
-            self._shadow = Shadow(conf.load().database, self._holder, lambda: rows.carried(self.app))
-        return self._shadow.turn(looks)
+    def _source(self, ledger: Ledger) -> Source:
+        self._rows = RowSource(self.app, ledger)
+        return self._rows
 
-    def version(self) -> str:
-        """See ``candidate.Source``: ``PeriodicTasks.last_update`` in ISO 8601."""
-        return self._version
-
-    def records(self) -> Mapping[EntryName, dt.datetime]:
-        """See ``candidate.Source``: a row tells since when it exists, not since when it is enabled; so none."""
-        return {}
-
-    def runs(self) -> Mapping[EntryName, dt.datetime]:
-        """See ``candidate.Source``: when a row was sent last is the ledger's to say; so none."""
-        return {}
-
-    def made(self) -> Mapping[EntryName, dt.datetime]:
-        """See ``candidate.Source``: of each clocked row."""
-        return {name: row.since for name, row in self._clocked.items()}
-
-    def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
-        """See ``candidate.Source``; a one-off row is disabled once it was sent, as the stock scheduler does.
-
-        A row that was disabled meanwhile is left alone: a person, or a rollback, has said what its last run is.
-        """
-        if not entries:
-            return ()
-        with Database(PeriodicTask.objects.db).asked():
-            sent = PeriodicTask.objects.filter(pk__in=[e.model.pk for e in entries], enabled=True)
-            sent.update(last_run_at=stored(clock.now()), total_run_count=F("total_run_count") + 1)
-            return self._end([e.model for e in entries if e.model.one_off])
-
-    def recover(self) -> Collection[EntryName]:
-        """See ``candidate.Source``: one-off rows that were sent, and still stand enabled."""
-        if self._ledger is None:
-            return ()
-        with Database(PeriodicTask.objects.db).asked():
-            once = {EntryName(row.name): row for row in PeriodicTask.objects.enabled().filter(one_off=True)}
-            since = {name: instant(row.date_changed) for name, row in once.items()}
-            return self._end([once[name] for name in self._ledger.sent_since(since)]) if since else ()
-
-    def _end(self, once: Sequence[PeriodicTask]) -> Collection[EntryName]:
-        if once:
-            standing = PeriodicTask.objects.filter(pk__in=[row.pk for row in once], enabled=True)
-            # Also when it was changed: the admin's "enable" does not say so, and `recover` must not end it again.
-            standing.update(enabled=False, total_run_count=0, date_changed=stored(clock.now()))
-            PeriodicTasks.update_changed()
-        return [EntryName(row.name) for row in once]
-
-
-def _refusal(exc: SchedulingError) -> BaseException | None:
-    """The broker's answer, where it has answered and refuses this very message; None for every other failure.
-
-    Redis does so where the queue's key is not a list, or is none of those that this user may write.
-    """
-    cause = exc.__context__
-    answer = cause if cause is None or isinstance(cause, ChannelError) else cause.__cause__
-    is_refused = isinstance(answer, (ChannelError, redis.exceptions.NoPermissionError)) or (
-        isinstance(answer, redis.ResponseError) and "WRONGTYPE" in str(answer)
-    )
-    return answer if is_refused else None
+    def _shadow(self, config: Config, who: Identity) -> Shadow:
+        return Shadow(config.database, who.holder, lambda: imported(self.app))
 
 
 def _forget_inherited_connections() -> None:

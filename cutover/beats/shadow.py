@@ -8,26 +8,24 @@ nobody takes it over, and the operator's command fails and names it.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from celery.beat import ScheduleEntry
 from django.db import IntegrityError
 from django.db.models import Max
 
 from cutover import clock
-from cutover.beats.agenda import Agenda
-from cutover.conf import CatchUpRule
+from cutover.beats.agenda import MISFIRE_GRACE, Agenda
+from cutover.beats.sources import ScheduledEntry
 from cutover.ledger import bulk
 from cutover.ledger.database import Database
 from cutover.models import Entry, ShadowRun, ShadowSlot, Slot
-from cutover.types import EntryName, HolderId, Limits
+from cutover.types import EntryName, HolderId
 
-Load = Callable[[], dict[EntryName, tuple[ScheduleEntry, CatchUpRule, Limits]]]
+Load = Callable[[], Mapping[EntryName, ScheduledEntry]]
 
 FRESH: Final = dt.timedelta(minutes=1)
 """A wish older than this is nobody's any more."""
-_MISFIRE_GRACE: Final = dt.timedelta(seconds=30)
 
 
 class Shadow:
@@ -41,15 +39,15 @@ class Shadow:
         self._agenda = Agenda()
         self._run: ShadowRun | None = None
 
-    def turn(self, looks: bool) -> float | None:
+    def turn(self, polls: bool) -> float | None:
         """Record what falls due; seconds until the next slot, or None outside a run. Raises LedgerUnavailable."""
         with self._database.asked():
-            if self._run is None and looks:
+            if self._run is None and polls:
                 self._run = self._begin()
             if self._run is None:
                 return None
             try:
-                is_over = self._is_over(self._run, looks)
+                is_over = self._is_over(self._run, polls)
                 if not is_over:
                     self._record(self._run)
             except IntegrityError:  # another one was asked for, which deletes this one
@@ -76,16 +74,16 @@ class Shadow:
         wish.began_at = began_at
         return wish
 
-    def _is_over(self, run: ShadowRun, looks: bool) -> bool:
+    def _is_over(self, run: ShadowRun, polls: bool) -> bool:
         began_at = run.began_at or run.asked_at
         if clock.now() > began_at + dt.timedelta(seconds=run.seconds):
             self._record(run)
             return True
-        return looks and not ShadowRun.objects.using(self._alias).filter(pk=run.pk, ended_at=None).exists()
+        return polls and not ShadowRun.objects.using(self._alias).filter(pk=run.pk, ended_at=None).exists()
 
     def _record(self, run: ShadowRun) -> None:
         now = clock.now()
-        due = list(self._agenda.due(now, _MISFIRE_GRACE))
+        due = list(self._agenda.due(now, MISFIRE_GRACE))
         # Which slots there are is compared: of those, either side may have passed one over on a busy machine.
         seen = [
             ShadowSlot(run=run, entry=d.name, due_at=at, seen_at=now)
@@ -96,6 +94,5 @@ class Shadow:
         with self._database.transaction():
             bulk.insert(self._alias, seen)
         for d in due:
-            settled = d.owed.send or max(d.owed.missed, default=None)
-            if settled is not None:
-                self._agenda.record(d.name, settled)
+            if d.settled is not None:
+                self._agenda.record(d.name, d.settled)

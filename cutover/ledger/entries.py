@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Final
@@ -38,6 +38,16 @@ class _Known:
     def limits(self) -> Limits:
         """Its start and end."""
         return Limits(self.not_before, self.not_after)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownEntry:
+    """One entry as the ledger has it."""
+
+    fingerprint: str
+    eligible_since: dt.datetime
+    limits: Limits = UNLIMITED
+    is_active: bool = True
 
 
 class Entries:
@@ -99,6 +109,36 @@ class Entries:
             and known.fingerprint == fingerprint
             and known.limits == limits.get(name, UNLIMITED)
         }
+
+    @property
+    def known(self) -> Mapping[EntryName, KnownEntry]:
+        """As last read."""
+        return {n: KnownEntry(k.fingerprint, k.eligible_since, k.limits, k.active) for n, k in self._known.items()}
+
+    def refresh(self, revision: int | None = None) -> int:
+        """Read what has changed."""
+        return self.version()
+
+    def revise(
+        self, term: Term, decide: Callable[[Mapping[EntryName, KnownEntry]], Mapping[EntryName, KnownEntry]]
+    ) -> Mapping[EntryName, KnownEntry] | None:
+        """Under the fence, in one commit."""
+        now = clock.now()
+        with self._database.transaction():
+            if not self._fence.admits(term):
+                return None
+            self._learn()
+            changes = {
+                n: _Known(k.fingerprint, k.eligible_since, k.is_active, k.limits.not_before, k.limits.not_after)
+                for n, k in decide(self.known).items()
+            }
+            changed = [models.Entry(name=n, changed_at=now, **asdict(known)) for n, known in changes.items()]
+            bulk.insert(self._alias, [entry for entry in changed if entry.name not in self._known])
+            fields = ("fingerprint", "active", "eligible_since", "not_before", "not_after", "changed_at")
+            bulk.update(self._alias, [entry for entry in changed if entry.name in self._known], fields)
+        self._known.update(changes)
+        self._version += bool(changes)
+        return self.known
 
     def _learn(self) -> None:
         """Read what has changed of the entries since the last time, so that taking office need not read them all."""

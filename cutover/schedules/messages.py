@@ -22,6 +22,10 @@ from cutover import clock, headers
 from cutover.schedules.values import alike, listed
 
 _T = TypeVar("_T")
+DELAYS: Final = frozenset({"countdown", "eta"})
+"""Options by which a worker is to wait before it starts a message."""
+WAITS: Final = DELAYS | {"expires", "expiration"}
+"""Options by which a message waits, or lapses; the last one is the broker's own (AMQP)."""
 _TASK_ID: Final = "00000000-0000-0000-0000-000000000000"
 _RENDERED: Final = frozenset({"argsrepr", "kwargsrepr"})
 """Headers that show the arguments to a person; the arguments themselves are compared."""

@@ -1,1 +1,95 @@
-"""Where a side's schedule comes from."""
+"""Where a side's schedule comes from: what a source gives of each entry, and records of those that were sent."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from celery.beat import ScheduleEntry
+
+from cutover.conf import CatchUpRule, Config
+from cutover.models import NAME_LENGTH
+from cutover.schedules.timetable import Timetable, fingerprint, timetable
+from cutover.types import UNLIMITED, EntryName, Limits
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """What another beat has recorded of an entry: its last run, or, where it never ran, since when that beat had it."""
+
+    at: dt.datetime
+    has_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledEntry:
+    """One entry of a side's schedule, with all that decides which slots it is owed.
+
+    ``exists_since``: since when an entry that falls due once can be owed its slot, however late it is noticed; None for
+    every other entry, which is owed nothing from before it was noticed. ``last_run``: by another beat, which knows no
+    ledger; None where there is no such record.
+    """
+
+    name: EntryName
+    entry: ScheduleEntry
+    timetable: Timetable
+    fingerprint: str
+    rule: CatchUpRule
+    limits: Limits = UNLIMITED
+    exists_since: dt.datetime | None = None
+    last_run: LastRun | None = None
+
+    @classmethod
+    def of(
+        cls,
+        entry: ScheduleEntry,
+        rule: CatchUpRule,
+        limits: Limits = UNLIMITED,
+        exists_since: dt.datetime | None = None,
+        last_run: LastRun | None = None,
+    ) -> ScheduledEntry:
+        """The entry as celery has it. Raises ValueError for its name, and whatever its schedule raises."""
+        if len(entry.name) > NAME_LENGTH:
+            raise ValueError(f"its name is longer than {NAME_LENGTH} characters")
+        mark, table = fingerprint(entry.schedule), timetable(entry.schedule)
+        return cls(EntryName(entry.name), entry, table, mark, rule, limits, exists_since, last_run)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A schedule as it was read: its version, and its entries by name."""
+
+    version: str
+    entries: Mapping[EntryName, ScheduledEntry]
+
+
+class Source(Protocol):
+    """One side's schedule."""
+
+    def load(self, *, full: bool = True) -> Loaded | None:
+        """The schedule, or None when it has not changed since the last call. Raises LedgerUnavailable.
+
+        Not ``full``: a change that nobody announced may be left for the next call.
+        """
+
+    def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
+        """These entries were sent just now: keep their last run and run count true.
+
+        Returns those that are not to be sent again. Raises LedgerUnavailable.
+        """
+
+    def recover(self) -> Collection[EntryName]:
+        """Make up for a call of ``published`` that was lost: before a leader's first slot, and after an outage.
+
+        Returns those that are not to be sent again. Raises LedgerUnavailable.
+        """
+
+
+def catch_up_rule(config: Config, name: str, deadline_s: float | None) -> CatchUpRule:
+    """The catch-up rule of one entry, within celery's own ``beat_cron_starting_deadline`` where that is set."""
+    own = config.catch_up_rule(EntryName(name))
+    if deadline_s is None:
+        return own
+    return CatchUpRule(own.policy, min(own.window, dt.timedelta(seconds=deadline_s)))

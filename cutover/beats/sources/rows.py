@@ -1,25 +1,26 @@
 """The database side's schedule as it stands in the rows: read whole, and watched for every change.
 
-A change that goes past ``save()`` leaves no trace in ``PeriodicTasks``; so the columns themselves are looked at.
+A change that goes past ``save()`` leaves no trace in ``PeriodicTasks``; so the columns themselves are compared.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from celery import Celery
+from celery.beat import ScheduleEntry
 from django.db import connections
-from django.db.models import QuerySet
-from django_celery_beat.models import PeriodicTask
+from django.db.models import F, QuerySet
+from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
-from cutover import conf
-from cutover.beats.candidate import Entries
-from cutover.conf import CatchUpRule, Config
+from cutover import clock, conf
+from cutover.beats.sources import Loaded, ScheduledEntry, catch_up_rule
 from cutover.events import Event, log
-from cutover.fields import instant
+from cutover.fields import instant, stored
+from cutover.ledger.claims import Ledger
 from cutover.ledger.database import Database
 from cutover.models import ImportedEntry
 from cutover.schedules import columns, overlay
@@ -34,62 +35,122 @@ _WATCHED: Final = (
 """Every column of a row that changes what is sent or when."""
 
 
-def entries(app: Celery, query: QuerySet[PeriodicTask]) -> Entries:
-    """The rows of ``query`` as the candidate takes them; one that cannot be read is told of and left out."""
-    config, deadline_s = conf.load(), app.conf.beat_cron_starting_deadline
-    reader = overlay.Reader(app, overlay.load(config.database))
-    found: Entries = {}
-    for row in with_schedules(query):
-        name = EntryName(row.name)
-        try:
-            entry = reader.entry(row)
-        except Exception as exc:  # written past the model's own checks; the others must go on
-            log(Event.ENTRY_FAILED, entry=name, reason=f"its row cannot be read: {exc}")
-            continue
-        limits = Limits(_instant(row.start_time), _instant(row.expires))
-        found[name] = (entry, rule(config, name, deadline_s), limits)
-    return found
-
-
 @dataclass(frozen=True, slots=True)
 class Clocked:
-    """A clocked row: its time, when it was saved, and since when it may stand as it does."""
+    """A clocked row: its time, when it was saved, and since when it may exist as it does."""
 
     clocked_time: dt.datetime
     saved_at: dt.datetime
     since: dt.datetime
 
 
-def clocked(
-    rows: Iterable[PeriodicTask], before: Mapping[EntryName, Clocked], looked_at: dt.datetime | None
-) -> dict[EntryName, Clocked]:
-    """The clocked ones of ``rows``: each stands since it was saved, but not since before the look that did not find it.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The rows as they were seen last: at which version and when, the digest of their columns, the clocked ones."""
 
-    One that was enabled past ``save()``, or whose time was moved itself, tells when it was saved before that.
+    version: str
+    digest: int
+    at: dt.datetime
+    clocked: Mapping[EntryName, Clocked] = field(default_factory=dict)
+
+
+class RowSource:
+    """The enabled rows. ``schedule`` has celery's entries by name, as loaded last."""
+
+    def __init__(self, app: Celery, ledger: Ledger) -> None:
+        self._app = app
+        self._ledger = ledger
+        self._seen: Seen | None = None
+        self.schedule: dict[str, ScheduleEntry] = {}
+
+    def load(self, *, full: bool = True) -> Loaded | None:
+        """See ``Source``. The version is ``PeriodicTasks.last_update`` in ISO 8601."""
+        seen, now = self._seen, clock.now()
+        with Database(PeriodicTask.objects.db).asked():
+            last_change = PeriodicTasks.last_change()
+            version = last_change.isoformat() if last_change else ""
+            if not full and seen is not None and version == seen.version:
+                return None
+            digest = digest_of_rows()
+            if seen is not None and (version, digest) == (seen.version, seen.digest):
+                self._seen = Seen(version, digest, now, seen.clocked)
+                return None
+            rows = with_schedules(PeriodicTask.objects.enabled())
+            now_seen = Seen(version, digest, now, clocked(rows, seen))
+            found = entries(self._app, rows, now_seen.clocked)
+        self._seen = now_seen
+        self.schedule = {name: each.entry for name, each in found.items()}
+        return Loaded(version, found)
+
+    def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
+        """See ``Source``; a one-off row is disabled once it was sent, as the stock scheduler does.
+
+        A row that was disabled meanwhile is left alone: a person, or a rollback, has said what its last run is.
+        """
+        if not entries:
+            return ()
+        with Database(PeriodicTask.objects.db).asked():
+            sent = PeriodicTask.objects.filter(pk__in=[e.model.pk for e in entries], enabled=True)
+            sent.update(last_run_at=stored(clock.now()), total_run_count=F("total_run_count") + 1)
+            return _end([e.model for e in entries if e.model.one_off])
+
+    def recover(self) -> Collection[EntryName]:
+        """See ``Source``: one-off rows that were sent, and are still enabled."""
+        with Database(PeriodicTask.objects.db).asked():
+            once = {EntryName(row.name): row for row in PeriodicTask.objects.enabled().filter(one_off=True)}
+            since = {name: instant(row.date_changed) for name, row in once.items()}
+            return _end([once[name] for name in self._ledger.sent_since(since)]) if since else ()
+
+
+def entries(
+    app: Celery, rows: Iterable[PeriodicTask], clocked: Mapping[EntryName, Clocked]
+) -> dict[EntryName, ScheduledEntry]:
+    """The schedule that ``rows`` are; one that cannot be read is logged and left out."""
+    config, deadline_s = conf.load(), app.conf.beat_cron_starting_deadline
+    reader = overlay.Reader(app, overlay.load(config.database))
+    found: dict[EntryName, ScheduledEntry] = {}
+    for row in rows:
+        name = EntryName(row.name)
+        limits = Limits(row.start_time and instant(row.start_time), row.expires and instant(row.expires))
+        since = clocked[name].since if name in clocked else None
+        try:
+            rule = catch_up_rule(config, name, deadline_s)
+            found[name] = ScheduledEntry.of(reader.entry(row), rule, limits, since)
+        except Exception as exc:  # written past the model's own checks; the others must go on
+            log(Event.ENTRY_FAILED, entry=name, reason=f"its row cannot be read: {exc}")
+    return found
+
+
+def clocked(rows: Iterable[PeriodicTask], seen: Seen | None) -> dict[EntryName, Clocked]:
+    """The clocked ones of ``rows``: each exists since it was saved, but not since before the poll that did not find it.
+
+    One that was enabled past ``save()``, or whose time was moved itself, says when it was saved before that.
     """
     found = {}
     for row in rows:
         if row.clocked_id:
             name, saved_at = EntryName(row.name), instant(row.date_changed)
-            now = Clocked(instant(row.clocked.clocked_time), saved_at, max(saved_at, looked_at or saved_at))
-            known = before.get(name)
+            now = Clocked(instant(row.clocked.clocked_time), saved_at, max(saved_at, seen.at if seen else saved_at))
+            known = seen.clocked.get(name) if seen else None
             stays = known is not None and (known.clocked_time, known.saved_at) == (now.clocked_time, now.saved_at)
             found[name] = known if known is not None and stays else now
     return found
 
 
-def carried(app: Celery) -> Entries:
-    """The carried rows, enabled or not."""
+def imported(app: Celery) -> dict[EntryName, ScheduledEntry]:
+    """The imported rows, enabled or not."""
     with Database(PeriodicTask.objects.db).asked():
         names = set(ImportedEntry.objects.using(conf.load().database).values_list("name", flat=True))
-        found = entries(app, PeriodicTask.objects.all())
-    return {name: entry for name, entry in found.items() if name in names}
+        rows = [row for row in with_schedules(PeriodicTask.objects.all()) if row.name in names]
+        return entries(app, rows, {})
 
 
-def digest() -> int:
+def digest_of_rows() -> int:
     """Of all that the database side sends by: enabled rows, and schedules. Columns as the database gives them."""
     enabled = PeriodicTask.objects.enabled().order_by("pk").values_list(*_WATCHED)
-    schedules = (model._default_manager.order_by("pk").values_list() for _, model in columns.MODELS.values())
+    schedules: Iterable[QuerySet[PeriodicTask]] = (
+        model._default_manager.order_by("pk").values_list() for _, model in columns.MODELS.values()
+    )
     found = 0
     for query in (enabled, *schedules):
         sql, parameters = query.query.sql_with_params()
@@ -99,13 +160,11 @@ def digest() -> int:
     return found
 
 
-def rule(config: Config, name: str, deadline_s: float | None) -> CatchUpRule:
-    """The catch-up rule of one entry, within celery's own ``beat_cron_starting_deadline`` where that is set."""
-    own = config.catch_up_rule(EntryName(name))
-    if deadline_s is None:
-        return own
-    return CatchUpRule(own.policy, min(own.window, dt.timedelta(seconds=deadline_s)))
-
-
-def _instant(value: dt.datetime | None) -> dt.datetime | None:
-    return instant(value) if value is not None else None
+def _end(once: Sequence[PeriodicTask]) -> Collection[EntryName]:
+    """Disable rows that are sent once and were; returns their names."""
+    if once:
+        standing = PeriodicTask.objects.filter(pk__in=[row.pk for row in once], enabled=True)
+        # Also when it was changed: the admin's "enable" does not say so, and `recover` must not end it again.
+        standing.update(enabled=False, total_run_count=0, date_changed=stored(clock.now()))
+        PeriodicTasks.update_changed()
+    return [EntryName(row.name) for row in once]

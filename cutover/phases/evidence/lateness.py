@@ -12,10 +12,10 @@ from django.db.models import OuterRef, Subquery
 from django_celery_beat.models import PeriodicTask
 
 from cutover import clock, models
-from cutover.beats.dispatcher import DELAYS
 from cutover.phases.context import Context
 from cutover.phases.facts import outages
 from cutover.schedules import overlay
+from cutover.schedules.messages import DELAYS
 from cutover.schedules.timetable import next_due, timetable
 from cutover.types import Cursor, EntryName, Side, SlotState
 

@@ -2,126 +2,32 @@
 
 import datetime as dt
 import itertools
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
-from celery import Celery, Task
-from celery.beat import ScheduleEntry, Scheduler, SchedulingError
+from celery.beat import ScheduleEntry, SchedulingError
 from celery.schedules import schedule
 from django.db import connections
 
 from cutover import clock, models
-from cutover.beats.agenda import Agenda, Limits
-from cutover.beats.dispatcher import CHUNK, RETRY_MOST_S, ROWS, Dispatcher
-from cutover.beats.scheduler import Leased
-from cutover.conf import CatchUpRule
+from cutover.beats.dispatcher import CHUNK, ROWS, SWEEP_AGAIN
+from cutover.beats.sources import ScheduledEntry
 from cutover.errors import LedgerUnavailable
-from cutover.guard import GuardedTask
-from cutover.ledger.claims import Ledger
-from cutover.types import CatchUp, EntryName, Identity, Side, Slot, Term
-from demo.services import Valkey
+from cutover.types import EntryName, Side, Slot
 from demo.waiting import wait_until
+from tests.integration.beats.conftest import (
+    HOUR,
+    MINUTE,
+    RULE,
+    agenda_of,
+    dispatcher,
+    due,
+    due_now,
+    entry,
+    sending,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
-
-HOUR = dt.timedelta(hours=1)
-MINUTE = dt.timedelta(minutes=1)
-MISFIRE_GRACE = dt.timedelta(seconds=30)
-RULE = CatchUpRule(CatchUp.LATEST, 12 * HOUR)
-
-
-class BoundedScheduler(Scheduler):
-    """Publishes as the guarded schedulers do."""
-
-    _ensure_connected = Leased._ensure_connected
-
-
-class Broker:
-    """A celery app on a broker, and what that one was handed."""
-
-    def __init__(self, server: Valkey) -> None:
-        self.server = server
-        self.app = Celery("of-dispatcher", broker=server.url, task_cls=GuardedTask, set_as_current=False)
-        self.app.conf.update(
-            broker_transport_options={"socket_connect_timeout": 1, "socket_timeout": 1},
-            broker_connection_retry=False,
-            task_publish_retry=False,
-        )
-        self.scheduler = BoundedScheduler(self.app, lazy=True)
-
-    def publish(self, entry: ScheduleEntry) -> None:
-        self.scheduler.apply_async(entry, producer=self.scheduler.producer, advance=False)
-
-    def messages(self) -> list[dict[str, Any]]:
-        """The messages in the queue, the first one first."""
-        with self.server.client() as client:
-            return [json.loads(raw) for raw in reversed(client.lrange("celery", 0, -1))]
-
-    def task_ids(self) -> Counter[str]:
-        return Counter(message["headers"]["id"] for message in self.messages())
-
-    def close(self) -> None:
-        self.scheduler.connection.release()
-        self.app.close()
-        self.app.pool.force_close_all()
-
-
-@pytest.fixture
-def broker(valkey: Valkey) -> Iterator[Broker]:
-    broker = Broker(valkey)
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
-def own_broker(own_valkey: Valkey) -> Iterator[Broker]:
-    """A broker that the test may stop."""
-    broker = Broker(own_valkey)
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
-def term(ledger: Ledger, identity: Callable[..., Identity]) -> Term:
-    term = ledger.fence.open_term(identity(), Side.CODE)
-    assert term is not None
-    return term
-
-
-@pytest.fixture
-def rows(ledger: Ledger, alias: str) -> Callable[[], Counter[str]]:
-    """How many slots stand in each state."""
-    return lambda: Counter(models.Slot.objects.using(alias).values_list("state", flat=True))
-
-
-def entry(broker: Broker, name: str, **fields: Any) -> ScheduleEntry:
-    return ScheduleEntry(
-        name=name, task="demo.tasks.note", schedule=schedule(HOUR), args=(name,), app=broker.app, **fields
-    )
-
-
-def agenda_of(entries: list[ScheduleEntry], since: dt.datetime) -> Agenda:
-    agenda = Agenda()
-    agenda.load({EntryName(e.name): (e, RULE, Limits()) for e in entries}, since)
-    return agenda
-
-
-def due_now(broker: Broker, *names: str, **fields: Any) -> Agenda:
-    """An agenda whose entries have each had one slot, half an hour ago."""
-    return agenda_of([entry(broker, name, **fields) for name in names], clock.now() - 1.5 * HOUR)
-
-
-def dispatcher(ledger: Ledger, broker: Broker, between: Callable[[], None] = lambda: None) -> Dispatcher:
-    connection = broker.scheduler.connection
-    faults = (*connection.connection_errors, *connection.channel_errors)
-    return Dispatcher(ledger, broker.publish, "tests", between, faults)
-
-
-def due(agenda: Agenda) -> Any:
-    return agenda.due(clock.now(), MISFIRE_GRACE)
 
 
 def test_what_is_due_is_published_once_and_confirmed(ledger, broker, term, rows):
@@ -149,28 +55,28 @@ def test_a_message_names_its_slot_in_headers_and_task_id(ledger, broker, term):
     assert one.entry.options == {"headers": {"own": "1"}, "queue": "celery"}, "the entry is as it was"
 
 
-def test_a_message_that_can_not_be_sent_is_vouched_for_too(ledger, broker, term):
-    """Or a leader with many such entries would lose its office in the middle of them."""
-    vouched: list[int] = []
+def test_a_message_that_cannot_be_sent_is_a_heartbeat_too(ledger, broker, term):
+    """Or a leader with many such entries would lose its lease in the middle of them."""
+    beats: list[int] = []
     agenda = due_now(broker, "a", "b", "c")
 
     def refuse(entry: ScheduleEntry) -> None:
-        vouched.clear()
+        beats.clear()
         raise TypeError("its arguments do not serialise")
 
-    Dispatcher(ledger, refuse, "tests", lambda: vouched.append(1)).send(term, agenda, due(agenda))
-    assert vouched
+    sending(ledger, refuse, lambda: beats.append(1)).send(term, agenda, due(agenda))
+    assert beats
 
 
 def test_six_hundred_at_once_go_out_in_batches_and_each_once(ledger, broker, term, rows):
-    vouched: list[int] = []
+    beats: list[int] = []
     agenda = due_now(broker, *map(str, range(600)))
-    sent = dispatcher(ledger, broker, lambda: vouched.append(rows()["published"])).send(term, agenda, due(agenda))
+    sent = dispatcher(ledger, broker, lambda: beats.append(rows()["published"])).send(term, agenda, due(agenda))
     assert len(sent.published) == 600
     assert rows() == {"published": 600}
     assert set(broker.task_ids().values()) == {1}
     assert len(broker.messages()) == 600
-    assert Counter(vouched) == {0: 600 + CHUNK, CHUNK: CHUNK, 2 * CHUNK: CHUNK}, "at each entry, and at each message"
+    assert Counter(beats) == {0: 600 + CHUNK, CHUNK: CHUNK, 2 * CHUNK: CHUNK}, "at each entry, and at each message"
 
 
 def test_no_commit_is_larger_than_what_a_database_takes_in_two_seconds(ledger, broker, term, rows, monkeypatch):
@@ -245,18 +151,18 @@ def test_without_a_broker_claims_stay_nothing_more_is_claimed_and_the_sweep_send
     sent = sender.send(term, agenda, due(agenda))
     assert (sent.published, sent.fenced) == ([], False)
     assert rows() == {"claimed": CHUNK}, "the second batch was not claimed"
-    assert sender.is_blocked
+    assert not sender.claims
     assert 0 < sender.sweep_in_s() <= 1
 
     wait_until(lambda: sender.sweep_in_s() == 0, "the sweep is due")
     assert sender.sweep(term, agenda).published == []
     assert rows() == {"claimed": CHUNK}
-    assert 0 < sender.sweep_in_s() < RETRY_MOST_S * 1.3
+    assert 0 < sender.sweep_in_s() < SWEEP_AGAIN.most_s * 1.3
 
     own_broker.server.start()
     swept = sender.sweep(term, agenda)
     assert len(swept.published) == CHUNK
-    assert not sender.is_blocked
+    assert sender.claims
     sender.send(term, agenda, due(agenda))
     assert rows() == {"published": CHUNK + 50}
     assert set(own_broker.task_ids().values()) == {1}
@@ -271,7 +177,7 @@ def test_a_broker_that_fails_in_the_middle_leaves_the_rest_claimed(ledger, broke
             raise ConnectionResetError("gone")
         broker.publish(one)
 
-    sender = Dispatcher(ledger, publish, "tests", lambda: None)
+    sender = sending(ledger, publish)
     agenda = due_now(broker, *map(str, range(20)))
     assert len(sender.send(term, agenda, due(agenda)).published) == 7
     assert rows() == {"published": 7, "claimed": 13}
@@ -285,8 +191,8 @@ def test_the_next_leader_sweeps_what_the_last_one_claimed_under_the_same_task_id
     ledger.claim(term, [slot])  # and then the process is killed
     successor = ledger.fence.open_term(identity(), Side.CODE)
     sender = dispatcher(ledger, broker)
-    sender.sweep_soon()
-    assert sender.is_blocked
+    sender.sweep_first()
+    assert not sender.claims
     assert sender.sweep_in_s() == 0
     assert [e.name for e in sender.sweep(successor, agenda).published] == ["a"]
     assert broker.task_ids() == {slot.task_id("tests"): 1}
@@ -320,15 +226,15 @@ def test_an_entry_that_can_not_be_published_does_not_hold_up_the_others_for_ever
     agenda = due_now(broker, "b", "c")
     bad = ScheduleEntry(name="a", task="t", schedule=schedule(HOUR), args=(object(),), app=broker.app)
     agenda.load(
-        {EntryName(e.name): (e, RULE, Limits()) for e in (bad, *[d.entry for d in due(agenda)])},
+        {EntryName(e.name): ScheduledEntry.of(e, RULE) for e in (bad, *[d.entry for d in due(agenda)])},
         clock.now() - 1.5 * HOUR,
     )
     sender = dispatcher(ledger, broker)
     assert sorted(e.name for e in sender.send(term, agenda, due(agenda)).published) == ["b", "c"]
-    assert not sender.is_blocked
+    assert sender.claims
     assert sender.sweep_in_s() > 1, "it is tried again, but not in haste"
     assert sender.sweep(term, agenda).published == []
-    assert not sender.is_blocked
+    assert sender.claims
     assert rows() == {"published": 2, "claimed": 1}
 
 
@@ -347,9 +253,9 @@ def test_a_task_that_refuses_to_be_sent_holds_up_no_other(ledger, broker, term, 
         broker.publish(one)
 
     agenda = due_now(broker, "a", "b", "c")
-    sender = Dispatcher(ledger, publish, "tests", lambda: None)
+    sender = sending(ledger, publish)
     assert sorted(e.name for e in sender.send(term, agenda, due(agenda)).published) == ["b", "c"]
-    assert not sender.is_blocked
+    assert sender.claims
     assert rows() == {"published": 2, "claimed": 1}
 
 
@@ -361,9 +267,9 @@ def test_what_the_brokers_client_names_is_the_brokers_doing(ledger, broker, term
         raise OutOfMemory
 
     agenda = due_now(broker, "a", "b")
-    sender = Dispatcher(ledger, publish, "tests", lambda: None, (OutOfMemory,))
+    sender = sending(ledger, publish, faults=(OutOfMemory,))
     assert sender.send(term, agenda, due(agenda)).published == []
-    assert sender.is_blocked
+    assert not sender.claims
 
 
 def rename(alias: str, old: str, new: str) -> None:
@@ -379,121 +285,13 @@ def test_a_confirmation_that_the_database_did_not_take_is_made_good_without_a_se
         rename(alias, "cutover_slot", "cutover_slot_away")
 
     agenda = due_now(broker, "a")
-    sender = Dispatcher(ledger, publish_and_lose_the_database, "tests", lambda: None)
+    sender = sending(ledger, publish_and_lose_the_database)
     with pytest.raises(LedgerUnavailable):
         sender.send(term, agenda, due(agenda))
     connections[alias].close()
     rename(alias, "cutover_slot_away", "cutover_slot")
-    sender.sweep_soon()  # as the candidate does when it has lost the database
+    sender.sweep_first()  # as the candidate does when it has lost the database
     assert sender.sweep(term, agenda).published == []
     sender.send(term, agenda, due(agenda))
     assert rows() == {"published": 1}
     assert len(broker.messages()) == 1
-
-
-# --- what seems to be lost on the way to a worker --------------------------------------------------------------------
-
-AFTER = dt.timedelta(minutes=5)
-
-
-@pytest.fixture
-def lost(ledger: Ledger, broker: Broker, term: Term, alias: str) -> Agenda:
-    """Entries a, b and c were published a while ago; b was started and c, published later, too; a was not."""
-    agenda = due_now(broker, "a", "b", "c")
-    dispatcher(ledger, broker).send(term, agenda, due(agenda))
-    slots = models.Slot.objects.using(alias)
-    for entry, age in ("a", 3 * AFTER), ("b", 4 * AFTER), ("c", 2 * AFTER):
-        slots.filter(entry=entry).update(published_at=clock.now() - age)
-    for found in slots.exclude(entry="a"):
-        ledger.runs.start(Slot(found.due_at, EntryName(found.entry)), term.epoch, "1@s#1 h:1:a")
-    earlier = Slot(clock.now() - 2 * HOUR, EntryName("a"))
-    ledger.claim(term, [earlier])
-    ledger.confirm([earlier])
-    ledger.runs.start(earlier, term.epoch, "1@s#2 h:1:a")
-    with broker.server.client() as client:
-        client.flushall()
-    return agenda
-
-
-def resend(ledger: Ledger, broker: Broker, term: Term, agenda: Agenda, guarded: dt.timedelta = HOUR) -> list[str]:
-    """Have it sent once more; returns the entries of the messages that the broker was handed."""
-    assert dispatcher(ledger, broker).resend(term, agenda, clock.now() - guarded, AFTER)
-    return [message["headers"]["cutover_entry"] for message in broker.messages()]
-
-
-def test_what_later_messages_have_overtaken_is_sent_once_more_under_the_same_id(ledger, broker, term, lost, alias):
-    assert resend(ledger, broker, term, lost) == ["a"]
-    (message,) = broker.messages()
-    row = models.Slot.objects.using(alias).get(entry="a", run_started_at=None)
-    assert message["headers"]["id"] == str(row.task_id)
-    assert (row.state, row.resent) == ("published", 1)
-
-
-def test_it_is_sent_again_only_after_twice_the_time(ledger, broker, term, lost, alias):
-    assert resend(ledger, broker, term, lost) == ["a"]
-    slots = models.Slot.objects.using(alias).filter(entry="a", run_started_at=None)
-    later = models.Slot.objects.using(alias).filter(entry="c")
-    for age, times in ((1.5, 1), (2.5, 2)):
-        slots.update(published_at=clock.now() - age * AFTER)
-        later.update(published_at=clock.now())
-        assert len(resend(ledger, broker, term, lost)) == times
-
-
-def test_what_no_later_message_has_overtaken_may_be_waiting_for_a_worker(ledger, broker, term, lost, alias):
-    models.Slot.objects.using(alias).exclude(entry="a").update(published_at=clock.now() - 5 * AFTER)
-    assert resend(ledger, broker, term, lost) == []
-
-
-def test_an_entry_of_which_no_run_was_ever_recorded_may_have_workers_without_the_guard(
-    ledger, broker, term, lost, alias
-):
-    models.Slot.objects.using(alias).filter(entry="a", run_started_at__isnull=False).delete()
-    assert resend(ledger, broker, term, lost) == []
-
-
-def test_what_was_published_before_every_worker_was_guarded_is_left_alone(ledger, broker, term, lost):
-    assert resend(ledger, broker, term, lost, guarded=2.5 * AFTER) == []
-
-
-@pytest.mark.parametrize("option", [{"expires": 60}, {"countdown": 600}, {"expiration": 60}])
-def test_a_message_that_may_rightly_not_be_started_is_left_alone(ledger, broker, term, lost, option):
-    lost.entry("a").options.update(option)
-    assert resend(ledger, broker, term, lost) == []
-
-
-@pytest.mark.parametrize(
-    ("options", "sent"),
-    [({}, ["a"]), ({"expires": 60}, []), ({"rate_limit": "1/h"}, []), ({"base": Task}, [])],
-    ids=["plain", "expires", "limited", "bare"],
-)
-def test_a_message_of_a_task_that_may_wait_or_lapse_or_is_not_guarded_is_left_alone(
-    ledger, broker, term, lost, options, sent
-):
-    @broker.app.task(name=f"resent-{'-'.join(options)}", shared=False, **{"base": GuardedTask} | options)
-    def noted(label: str) -> None: ...
-
-    lost.entry("a").task = noted.name
-    assert resend(ledger, broker, term, lost) == sent
-
-
-def test_what_waits_for_a_worker_that_is_long_away_is_sent_once_more_in_chunks(ledger, broker, term, lost, alias):
-    start = clock.now() - HOUR
-    waiting = [Slot(start + n * dt.timedelta(seconds=1), EntryName("a")) for n in range(CHUNK + 20)]
-    ledger.claim(term, waiting)
-    ledger.confirm(waiting)
-    models.Slot.objects.using(alias).filter(entry="a", run_started_at=None).update(published_at=clock.now() - 3 * AFTER)
-    assert len(resend(ledger, broker, term, lost)) == CHUNK
-    assert len(resend(ledger, broker, term, lost)) == CHUNK + 21
-
-
-def test_only_what_may_still_be_sent_is_looked_for(ledger, broker, term, lost):
-    now = clock.now()
-    asked = ledger.unstarted(now - HOUR, now - AFTER, now - HOUR), ledger.unstarted(now - HOUR, now - AFTER, now)
-    assert [[found.slot.entry for found in answer] for answer in asked] == [["a"], []]
-
-
-def test_a_fenced_leader_sends_nothing_once_more(ledger, broker, term, lost, identity, alias):
-    ledger.fence.open_term(identity(), Side.CODE)
-    assert not dispatcher(ledger, broker).resend(term, lost, clock.now() - HOUR, AFTER)
-    assert broker.messages() == []
-    assert models.Slot.objects.using(alias).filter(resent__gt=0).count() == 0

@@ -1,4 +1,4 @@
-"""The race for the lease: real electors on a real server, in this process."""
+"""The election: real electors on a real server, in this process; what needs no server is in unit/election."""
 
 import datetime as dt
 import random
@@ -15,7 +15,7 @@ from cutover import clock
 from cutover.conf import Config
 from cutover.election import connection as connections_of_cutover
 from cutover.election.connection import Link
-from cutover.election.elector import JOIN_S, Elector, News
+from cutover.election.elector import JOIN_S, Description, Elector, News
 from cutover.election.lease import Lease
 from cutover.types import Identity, Side
 from demo.services import Valkey
@@ -30,7 +30,7 @@ KEYS = ["{cutover:tests}:beats", "{cutover:tests}:lease"]
 
 
 class Racer:
-    """One elector and the loop behind it, which vouches for itself whenever the test looks."""
+    """One elector and the loop behind it, which gives a heartbeat whenever the test looks."""
 
     def __init__(self, client: redis.Redis, who: Identity, ttl: dt.timedelta = LONG, side: Side = Side.CODE) -> None:
         self.who = who
@@ -46,9 +46,15 @@ class Racer:
         self.elector.stop()
 
     @property
-    def holds(self) -> bool:
-        self.elector.vouch()
-        return self.elector.holds
+    def leads(self) -> bool:
+        self.elector.heartbeat()
+        return self.elector.is_leading
+
+    @property
+    def leads_again(self) -> bool:
+        """As its loop does once it has stepped down: it polls, and campaigns."""
+        self.elector.campaign()
+        return self.leads
 
 
 Start = Callable[..., Racer]
@@ -56,12 +62,13 @@ Start = Callable[..., Racer]
 
 @pytest.fixture
 def start(redis_client: redis.Redis, identity: Callable[..., Identity]) -> Iterator[Start]:
-    """Starts racers that stand; when the test ends they stop, and nothing of them is left on the server."""
+    """Starts racers that campaign; when the test ends they stop, and nothing of them is left on the server."""
     with ExitStack() as stack:
 
-        def start(name: str = "beat", *, stands: bool = True, **options: object) -> Racer:
+        def start(name: str = "beat", *, campaigns: bool = True, **options: object) -> Racer:
             racer = stack.enter_context(Racer(redis_client, identity(name), **options))
-            racer.elector.stand(stands)
+            if campaigns:
+                racer.elector.campaign()
             return racer
 
         yield start
@@ -75,7 +82,7 @@ def lease(redis_client: redis.Redis) -> Lease:
 
 def leader(racers: list[Racer]) -> Racer | None:
     """The only one that holds the lease; None while there is none or more than one believes it."""
-    holding = [racer for racer in racers if racer.holds]
+    holding = [racer for racer in racers if racer.leads]
     return holding[0] if len(holding) == 1 else None
 
 
@@ -91,47 +98,49 @@ def test_of_three_exactly_one_leads_and_the_server_agrees(start, lease):
     )
 
 
-def test_who_does_not_stand_never_leads(start, lease):
-    racer = start(stands=False)
+def test_who_does_not_campaign_never_leads(start, lease):
+    racer = start(campaigns=False)
     wait_until(lease.beats, "it reports")
-    assert not racer.holds
-    racer.elector.stand(True)
-    assert timed(lambda: racer.holds, "it leads once it stands") < 1
+    assert not racer.leads
+    racer.elector.campaign()
+    assert timed(lambda: racer.leads, "it leads once it campaigns") < 1
 
 
-def test_a_leader_that_no_longer_stands_gives_the_lease_back(start, lease):
+def test_a_leader_that_withdraws_gives_the_lease_back(start, lease):
     racer = start()
-    wait_until(lambda: racer.holds, "it leads")
-    racer.elector.stand(False)
-    assert not racer.holds
+    wait_until(lambda: racer.leads, "it leads")
+    racer.elector.withdraw()
+    assert not racer.leads
     wait_until(lambda: lease.view() is None, "the lease is free", timeout_s=2)
 
 
 def test_winning_wakes_the_loop(start):
     racer = start()
-    assert racer.elector.wait(5) == {News.OFFICE}
+    assert racer.elector.wait(5) == {News.ELECTION}
 
 
+@pytest.mark.figures
 def test_a_standby_leads_within_milliseconds_of_a_release(start):
     racers = [start(name) for name in "abc"]
     gaps = []
     for _ in range(5):
         first = wait_until(lambda: leader(racers), "one leads")
         others = [racer for racer in racers if racer is not first]
-        first.elector.stand(False)
+        first.elector.withdraw()
         gaps.append(timed(lambda others=others: leader(others), "another one leads"))
-        first.elector.stand(True)
+        first.elector.campaign()
     # Looking by itself a standby would take up to 0.7 s.
     assert sorted(gaps)[2] < 0.1, gaps
 
 
+@pytest.mark.figures
 def test_a_standby_leads_within_milliseconds_of_a_stop(start):
     racers = [start(name) for name in "ab"]
     first = wait_until(lambda: leader(racers), "one leads")
     (other,) = [racer for racer in racers if racer is not first]
     stopper = threading.Thread(target=first.elector.stop)
     stopper.start()
-    gap = timed(lambda: other.holds, "the other one leads")
+    gap = timed(lambda: other.leads, "the other one leads")
     stopper.join()
     assert gap < 0.3
 
@@ -139,79 +148,80 @@ def test_a_standby_leads_within_milliseconds_of_a_stop(start):
 # --- losing -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.figures
 def test_a_switch_drops_the_old_leader_and_wakes_everybody(start, lease):
     old = start("old", side=Side.CODE)
-    new = start("new", side=Side.DATABASE, stands=False)
-    wait_until(lambda: old.holds and len(lease.beats()) == 2, "the old side leads")
+    new = start("new", side=Side.DATABASE, campaigns=False)
+    wait_until(lambda: old.leads and len(lease.beats()) == 2, "the old side leads")
     for racer in (old, new):
         racer.elector.wait(0)
     lease.switch(Side.DATABASE)
     for racer in (old, new):
         assert News.SWITCHED in racer.elector.wait(2)
-        racer.elector.stand(racer is new)  # as their loops do once they have read the fence
-    assert timed(lambda: new.holds, "the new side leads") < 0.5
-    assert not old.holds
+        racer.elector.campaign() if racer is new else racer.elector.withdraw()  # as their loops do, by the fence
+    assert timed(lambda: new.leads, "the new side leads") < 0.5
+    assert not old.leads
 
 
 def test_after_a_switch_nobody_takes_the_lease_before_its_loop_has_read_the_fence(start, lease, identity):
     """Else the old side's standby would take what the switch has just freed, and the new side would have to wait."""
     holder = identity("holder")
     lease.acquire(holder, Side.CODE, 0)
-    standby = start("standby", stands=False)
+    standby = start("standby", campaigns=False)
     wait_until(lease.beats, "it is there")
     lease.renew(holder, Side.CODE, int(standby.elector._client.client_id()))
-    standby.elector.stand(True)
+    standby.elector.campaign()
     give_time(0.3, "it has looked, and does not look at the very moment of the switch")
     standby.elector.wait(0)
     lease.switch(Side.DATABASE)
     assert News.SWITCHED in standby.elector.wait(2)
-    give_time(1, "it could have taken it", unless=lambda: standby.holds)
-    assert not standby.holds
-    standby.elector.stand(True)
-    wait_until(lambda: standby.holds, "it leads once its loop has said so")
+    give_time(1, "it could have taken it", unless=lambda: standby.leads)
+    assert not standby.leads
+    standby.elector.campaign()
+    wait_until(lambda: standby.leads, "it leads once its loop has said so")
 
 
-def test_a_leader_that_finds_another_holder_stands_down_at_its_next_renewal(start, lease, identity, redis_client):
+def test_a_leader_that_finds_another_holder_steps_down_at_its_next_renewal(start, lease, identity, redis_client):
     racer = start(ttl=SHORT)
-    wait_until(lambda: racer.holds, "it leads")
+    wait_until(lambda: racer.leads, "it leads")
     racer.elector.wait(0)
     usurper = identity("usurper")
     redis_client.delete(KEYS[1])
     lease.acquire(usurper, Side.CODE, 0)
-    assert timed(lambda: not racer.holds, "it has stood down") < 1
-    assert racer.elector.wait(1) == {News.OFFICE}
+    assert timed(lambda: not racer.leads, "it has stepped down") < 1
+    assert racer.elector.wait(1) == {News.ELECTION}
     lease.release(usurper.holder)
-    wait_until(lambda: racer.holds, "it stands for the office again")
+    wait_until(lambda: racer.leads_again, "it leads again once its loop campaigns")
 
 
-def test_a_loop_that_does_not_come_back_loses_its_office(start, lease):
+def test_a_loop_that_does_not_come_back_loses_its_lease(start, lease):
     wedged = start("wedged", ttl=SHORT)
-    wait_until(lambda: wedged.holds, "it leads")
+    wait_until(lambda: wedged.leads, "it leads")
     other = start("other", ttl=SHORT)
     began = clock.monotonic_s()
-    took = timed(lambda: other.holds, "the other one leads")  # nobody vouches for the first one meanwhile
+    took = timed(lambda: other.leads, "the other one leads")  # no heartbeat of the first one meanwhile
     assert clock.monotonic_s() - began > 0.8
     assert took < 2
-    wait_until(lambda: not wedged.elector.holds, "the wedged one knows")
+    wait_until(lambda: not wedged.elector.is_leading, "the wedged one knows")
     assert [beat.warm for beat in lease.beats() if beat.holder == wedged.who.holder] == [False]
-    assert wedged.holds is False  # it comes back, and waits for its turn
-    other.elector.stand(False)
-    wait_until(lambda: wedged.holds, "the one that came back leads again")
+    assert wedged.leads is False  # it comes back, and waits for its turn
+    other.elector.withdraw()
+    wait_until(lambda: wedged.leads_again, "the one that came back leads again")
 
 
-def test_a_loop_that_does_not_come_back_takes_no_office(start, lease, identity):
+def test_a_loop_that_does_not_come_back_takes_no_lease(start, lease, identity):
     holder = identity("holder")
     lease.acquire(holder, Side.CODE, 0)
     wedged = start("wedged", ttl=SHORT)
     wait_until(
         lambda: [b for b in lease.beats() if b.holder == wedged.who.holder and b.schedule_version == ""], "it reports"
     )
-    wedged.elector.describe(warm=True, schedule_version="1", entries=3)
+    wedged.elector.describe(Description(True, "1", 3))
     give_time(1.2, "it is stalled")
     lease.release(holder.holder)
     give_time(0.5, "there was time to take it")
-    assert not wedged.elector.holds
-    wait_until(lambda: wedged.holds, "it leads once it has come back")
+    assert not wedged.elector.is_leading
+    wait_until(lambda: wedged.leads, "it leads once it has come back")
 
 
 # --- the dead and the slow --------------------------------------------------------------------------------------------
@@ -223,9 +233,9 @@ def test_a_dead_leader_is_replaced_long_before_its_lease_ends(start, lease, redi
         lease.acquire(gone, Side.CODE, link.client_id)
         standby = start()
         wait_until(lease.beats, "a standby waits")
-        give_time(1.5, "it had time to look twice", unless=lambda: standby.holds)
-        assert not standby.holds
-    assert timed(lambda: standby.holds, "the standby leads") < 1.5
+        give_time(1.5, "it had time to look twice", unless=lambda: standby.leads)
+        assert not standby.leads
+    assert timed(lambda: standby.leads, "the standby leads") < 1.5
     assert lease.view().remaining > dt.timedelta(seconds=13)
 
 
@@ -234,42 +244,43 @@ def test_a_slow_leader_keeps_its_lease_to_the_end_and_no_longer(start, redis_cli
     lease = Lease(redis_client, "tests", ttl)
     with Link(redis_client, lease.channel) as link:
         standby = start(ttl=ttl)
-        wait_until(lambda: standby.holds, "it leads")
-        standby.elector.stand(False)
+        wait_until(lambda: standby.leads, "it leads")
+        standby.elector.withdraw()
         wait_until(lambda: lease.view() is None, "the lease is free")
         slow = identity("slow")
         lease.acquire(slow, Side.CODE, link.client_id)
-        standby.elector.stand(True)
+        standby.elector.campaign()
         began = clock.monotonic_s()
-        took = timed(lambda: standby.holds, "the standby leads")
+        took = timed(lambda: standby.leads, "the standby leads")
         assert clock.monotonic_s() - began > 2.7
     assert took < 3.7
 
 
-def test_a_leader_whose_connections_are_cut_keeps_its_office(start, lease, redis_client):
+def test_a_leader_whose_connections_are_cut_keeps_its_lease(start, lease, redis_client):
     first = start("first")
-    wait_until(lambda: first.holds, "it leads")
+    wait_until(lambda: first.leads, "it leads")
     standby = start("standby")
     wait_until(lambda: len(lease.beats()) == 2, "a standby waits")
     for _ in range(2):
         client_id = lease.view().client_id
         redis_client.client_kill_filter(_id=client_id)
         wait_until(lambda old=client_id: lease.view().client_id != old, "it is connected again", timeout_s=3)
-        give_time(1.2, "the standby had time to look", unless=lambda: standby.holds)
+        give_time(1.2, "the standby had time to look", unless=lambda: standby.leads)
         assert lease.view().holder == first.who.holder
-        assert first.holds
-        assert not standby.holds
+        assert first.leads
+        assert not standby.leads
 
 
+@pytest.mark.figures
 def test_a_standby_whose_connections_are_cut_is_woken_all_the_same(start, lease, redis_client):
     first = start("first")
-    wait_until(lambda: first.holds, "it leads")
+    wait_until(lambda: first.leads, "it leads")
     standby = start("standby")
     wait_until(lambda: len(lease.beats()) == 2, "a standby waits")
     redis_client.client_kill_filter(_type="pubsub", skipme=True)
     wait_until(lambda: redis_client.pubsub_numsub(lease.channel)[0][1] == 2, "both listen again")
-    first.elector.stand(False)
-    assert timed(lambda: standby.holds, "the standby leads") < 0.6
+    first.elector.withdraw()
+    assert timed(lambda: standby.leads, "the standby leads") < 0.6
 
 
 # --- a server that forgets, ends and comes back -----------------------------------------------------------------------
@@ -305,12 +316,12 @@ def own_client(own_valkey: Valkey, settings) -> Iterator[redis.Redis]:
 
 def test_a_leader_outlives_a_restart_of_the_server(own_valkey, own_client, identity):
     with Racer(own_client, identity("a")) as first, Racer(own_client, identity("b")) as standby:
-        first.elector.stand(True)
-        wait_until(lambda: first.holds, "it leads")
-        standby.elector.stand(True)
+        first.elector.campaign()
+        wait_until(lambda: first.leads, "it leads")
+        standby.elector.campaign()
         own_valkey.stop()
         give_time(1, "the server is away for a while")
-        assert first.holds, "a server that is away says nothing about the office"
+        assert first.leads, "a server that is away says nothing about the lease"
         own_valkey.start()
         lease = Lease(own_client, "tests", LONG)
         wait_until(
@@ -328,17 +339,17 @@ def test_a_leader_outlives_a_restart_of_the_server(own_valkey, own_client, ident
 def test_a_candidate_may_start_before_the_server(own_valkey, own_client, identity):
     own_valkey.stop()
     with Racer(own_client, identity()) as racer:
-        racer.elector.stand(True)
-        racer.elector.describe(warm=True, schedule_version="1", entries=3)
+        racer.elector.campaign()
+        racer.elector.describe(Description(True, "1", 3))
         own_valkey.start()
-        wait_until(lambda: racer.holds, "it leads")
+        wait_until(lambda: racer.leads, "it leads")
 
 
 def test_stopping_without_a_server_ends_in_bounded_time(own_valkey, own_client, identity):
     racer = Racer(own_client, identity())
     with racer:
-        racer.elector.stand(True)
-        wait_until(lambda: racer.holds, "it leads")
+        racer.elector.campaign()
+        wait_until(lambda: racer.leads, "it leads")
         own_valkey.stop()
     took = timed(racer.elector.stop, "stopped again") if racer.elector._thread.is_alive() else 0.0
     assert took <= JOIN_S
@@ -349,7 +360,7 @@ def test_stopping_at_any_moment_leaves_neither_thread_nor_key(redis_client, iden
     dice = random.Random(times)
     for _ in range(8):
         with Racer(redis_client, identity()) as racer:
-            racer.elector.stand(True)
+            racer.elector.campaign()
             give_time(dice.uniform(0, 0.03), "it is stopped at any moment")
         for _ in range(times):
             racer.elector.stop()
@@ -387,7 +398,7 @@ def commands(client: redis.Redis) -> dict[str, int]:
 def test_what_the_loop_says_of_itself_is_reported_at_once(start, lease):
     racer = start()
     wait_until(lease.beats, "it reports")
-    racer.elector.describe(warm=True, schedule_version="2026-05-05", entries=3)
+    racer.elector.describe(Description(True, "2026-05-05", 3))
     took = timed(lambda: [b for b in lease.beats() if b.warm and b.schedule_version == "2026-05-05"], "it is reported")
     assert took < 1
 
@@ -401,7 +412,7 @@ def test_a_new_schedule_wakes_every_loop(start, lease):
     assert all(News.SCHEDULE in racer.elector.wait(2) for racer in racers)
 
 
-def test_news_is_told_once_and_none_is_lost():
+def test_news_is_given_once_and_none_is_lost():
     elector = Racer(redis.Redis(), Identity("h", "h", 1, "")).elector
     elector.wake(News.SIGNAL)
     elector.wake(News.SCHEDULE)
@@ -409,8 +420,8 @@ def test_news_is_told_once_and_none_is_lost():
     assert elector.wait(0) == frozenset()
 
 
-def test_offices_change_hands_under_fire_and_never_two_renew(start, lease, redis_client):
-    """Random stands, cuts and flushes; at every look the server knows one holder, and in the end one leads."""
+def test_leases_change_hands_under_fire_and_never_two_renew(start, lease, redis_client):
+    """Random campaigns, cuts and flushes; at every look the server knows one holder, and in the end one leads."""
     racers = [start(name, ttl=dt.timedelta(seconds=3)) for name in "abc"]
     dice = random.Random(7)
     until = clock.monotonic_s() + 3
@@ -418,19 +429,24 @@ def test_offices_change_hands_under_fire_and_never_two_renew(start, lease, redis
         racer = dice.choice(racers)
         match dice.randrange(4):
             case 0:
-                racer.elector.stand(False)
+                racer.elector.withdraw()
             case 1:
-                racer.elector.stand(True)
+                racer.elector.campaign()
             case 2:
                 if view := lease.view():
                     redis_client.client_kill_filter(_id=view.client_id)
             case 3 if dice.random() < 0.2:
                 redis_client.flushall()
         for each in racers:
-            each.elector.vouch()
+            each.elector.heartbeat()
     for racer in racers:
-        racer.elector.stand(True)
+        racer.elector.campaign()
     wait_until(
-        lambda: (one := leader(racers)) and (v := lease.view()) and v.holder == one.who.holder,
+        lambda: (
+            [racer.elector.campaign() for racer in racers]
+            and (one := leader(racers))
+            and (v := lease.view())
+            and v.holder == one.who.holder
+        ),
         "one leads, as it should",
     )

@@ -12,9 +12,10 @@ from celery.beat import ScheduleEntry
 from celery.schedules import crontab, schedule
 from django_celery_beat.models import PeriodicTask
 
-from cutover.beats.agenda import Agenda, Limits
+from cutover.beats.agenda import Agenda
 from cutover.beats.dispatcher import PASSED_OVER, SUPERSEDED
 from cutover.beats.shadow import Shadow
+from cutover.beats.sources import ScheduledEntry
 from cutover.conf import CatchUpRule
 from cutover.models import Cutover, ShadowRun, ShadowSlot, Slot
 from cutover.phases import facts, phase2
@@ -151,11 +152,11 @@ def test_a_slot_that_the_standby_passes_over_is_recorded_too(context: Surroundin
     asked_at = dt.datetime.now(dt.UTC)
     ShadowRun.objects.using(alias).create(asked_at=asked_at, seconds=60)
     often = ScheduleEntry(name="often", task="demo.tasks.note", schedule=schedule(dt.timedelta(seconds=0.1)), app=app)
-    entries = {EntryName("often"): (often, CatchUpRule(CatchUp.LATEST, WATCHED), Limits())}
+    entries = {EntryName("often"): ScheduledEntry.of(often, CatchUpRule(CatchUp.LATEST, WATCHED))}
     shadow = Shadow(alias, HolderId("a:1:b"), lambda: entries)
-    assert shadow.turn(looks=True) is not None
+    assert shadow.turn(polls=True) is not None
     give_time(0.5, "some of its slots have fallen due")
-    shadow.turn(looks=False)
+    shadow.turn(polls=False)
     seen = sorted(ShadowSlot.objects.using(alias).values_list("due_at", flat=True))
     assert len(seen) >= 4
     assert {after - before for before, after in itertools.pairwise(seen)} == {dt.timedelta(seconds=0.1)}
@@ -166,12 +167,12 @@ def test_a_run_that_another_one_replaces_in_the_middle_of_a_write_ends_quietly(c
     alias, app = context().alias, context().app
     ShadowRun.objects.using(alias).create(asked_at=dt.datetime.now(dt.UTC), seconds=60)
     often = ScheduleEntry(name="often", task="demo.tasks.note", schedule=schedule(dt.timedelta(seconds=0.1)), app=app)
-    entries = {EntryName("often"): (often, CatchUpRule(CatchUp.LATEST, WATCHED), Limits())}
+    entries = {EntryName("often"): ScheduledEntry.of(often, CatchUpRule(CatchUp.LATEST, WATCHED))}
     shadow = Shadow(alias, HolderId("a:1:b"), lambda: entries)
-    assert shadow.turn(looks=True) is not None
-    wait_until(lambda: shadow.turn(looks=False) is None or ShadowSlot.objects.using(alias).count(), "it records")
+    assert shadow.turn(polls=True) is not None
+    wait_until(lambda: shadow.turn(polls=False) is None or ShadowSlot.objects.using(alias).count(), "it records")
     ShadowRun.objects.using(alias).all().delete()
-    wait_until(lambda: shadow.turn(looks=False) is None, "it has ended")
+    wait_until(lambda: shadow.turn(polls=False) is None, "it has ended")
     assert not ShadowSlot.objects.using(alias).exists()
 
 

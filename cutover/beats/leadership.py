@@ -1,0 +1,36 @@
+"""Leadership as a value: what belongs to one term. It is made at election and dropped whole at step-down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cutover.beats.agenda import Agenda
+from cutover.ledger.fence import FenceView
+from cutover.types import Term
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """One term as its leader has it.
+
+    ``settled_load``: which load of the schedule the ledger has been settled for; 0 for none yet. ``has_ticked``:
+    whether the first tick is recorded, by which a switchover sees that this leader sends.
+    """
+
+    term: Term
+    settled_load: int = 0
+    has_ticked: bool = False
+
+
+class Chore(Protocol):
+    """What a leader does besides sending, whenever it polls; each knows by itself when it is due."""
+
+    def run(self, term: Term, fence: FenceView, agenda: Agenda) -> bool:
+        """Do what is due; False when ``term`` is fenced. Raises LedgerUnavailable."""
+
+
+def run_all(chores: Sequence[Chore], term: Term, fence: FenceView, agenda: Agenda) -> bool:
+    """Run each of ``chores`` that is due; False once one finds the term fenced."""
+    return all(chore.run(term, fence, agenda) for chore in chores)

@@ -1,0 +1,38 @@
+"""Pruning: a leader's chore of forgetting what is older than the retention, a bounded piece at a time."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from cutover import clock
+from cutover.beats.agenda import Agenda
+from cutover.events import Event, log
+from cutover.ledger.claims import Ledger
+from cutover.ledger.fence import FenceView
+from cutover.types import Term
+
+EVERY: Final = dt.timedelta(hours=1)
+MOST: Final = 5_000
+"""How many slots are forgotten at once."""
+GO_ON_AFTER: Final = dt.timedelta(minutes=1)
+"""When to go on where there was more to forget: a hundred entries a minute make more slots than 5,000 an hour."""
+
+
+class Pruning:
+    """Keeps the time of the next piece."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._due_at_s = clock.monotonic_s() + EVERY.total_seconds()
+
+    def run(self, term: Term, fence: FenceView, agenda: Agenda) -> bool:
+        """Forget a piece, if it is time to; no fence is asked, for what is old is old under every leader."""
+        now_s = clock.monotonic_s()
+        if now_s < self._due_at_s:
+            return True
+        pruned = self._ledger.prune(MOST)
+        if pruned:
+            log(Event.LEDGER_PRUNED, slots=pruned)
+        self._due_at_s = now_s + (GO_ON_AFTER if pruned >= MOST else EVERY).total_seconds()
+        return True

@@ -1,0 +1,153 @@
+"""The publisher: hands claimed slots' messages to the broker, and confirms them.
+
+A message goes its way through celery's own scheduler. What the broker does not take stays claimed, and is swept later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import redis
+from celery.beat import ScheduleEntry, SchedulingError
+from kombu.exceptions import ChannelError, OperationalError, SerializationError
+
+from cutover import headers
+from cutover.events import Event, log
+from cutover.ledger.claims import Ledger
+from cutover.types import Epoch, Slot
+
+BROKERS_FAULTS: Final[tuple[type[BaseException], ...]] = (OperationalError, OSError)
+"""What any broker's client raises. All that it does not name is an entry's own fault, ..."""
+OWN_FAULTS: Final = (TypeError, ValueError, LookupError, AttributeError, SerializationError)
+"""... and so are these, though some clients name them: arguments that do not serialise, a queue that is not there."""
+
+Send = Callable[[ScheduleEntry], None]
+"""Sends one entry's message as celery's scheduler does; raises whatever the broker's client raises."""
+
+
+@dataclass(slots=True)
+class Published:
+    """What came of some messages: the entries that were published, and whose fault it was that others were not."""
+
+    entries: list[ScheduleEntry] = field(default_factory=list)
+    brokers_fault: bool = False
+    own_fault: bool = False
+
+
+class Publisher:
+    """Publishes for one beat. ``heartbeat`` is called at every message. ``faults``: errors that are the broker's doing.
+
+    Methods raise LedgerUnavailable.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        send: Send,
+        namespace: str,
+        heartbeat: Callable[[], None],
+        faults: tuple[type[BaseException], ...] = (),
+    ) -> None:
+        self._ledger = ledger
+        self._send = send
+        self._namespace = namespace
+        self._heartbeat = heartbeat
+        self._brokers_faults = (*BROKERS_FAULTS, *faults)
+        self._unconfirmed: list[Slot] = []
+
+    def publish(self, messages: Sequence[tuple[ScheduleEntry, Slot]], epoch: Epoch) -> Published:
+        """Publish and confirm. When the broker takes nothing the rest is not tried; an own fault holds up no other."""
+        published = Published()
+        try:
+            for entry, slot in messages:
+                try:
+                    self._send(self._message(entry, slot, epoch))
+                except Exception as exc:  # whatever the broker's client raises: the claim stands and is swept
+                    published.brokers_fault |= self._not_published(slot, epoch, exc)
+                    published.own_fault |= not published.brokers_fault
+                    if published.brokers_fault:
+                        break
+                    continue
+                finally:
+                    self._heartbeat()
+                self._unconfirmed.append(slot)
+                published.entries.append(entry)
+                log(Event.SLOT_PUBLISHED, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch)
+        finally:
+            self.confirm()
+        return published
+
+    def confirm(self) -> None:
+        """Confirm what was published; what the database does not take now is confirmed later, not published again."""
+        self._ledger.confirm(self._unconfirmed)
+        self._unconfirmed.clear()
+
+    def _not_published(self, slot: Slot, epoch: Epoch, exc: Exception) -> bool:
+        """Log it, and note an entry's own fault on its claim; whether it is the broker's fault."""
+        log(
+            Event.SLOT_PUBLISH_FAILED,
+            entry=slot.entry,
+            due_at=slot.due_at.isoformat(),
+            epoch=epoch,
+            reason=str(exc),
+        )
+        if self._is_brokers_fault(exc):
+            return True
+        self._ledger.note_fault(slot, str(exc))
+        return False
+
+    def _is_brokers_fault(self, exc: BaseException) -> bool:
+        while isinstance(exc, SchedulingError) and (inner := exc.__cause__ or exc.__context__):
+            exc = inner  # what celery's own error was raised for
+        return isinstance(exc, self._brokers_faults) and not isinstance(exc, OWN_FAULTS)
+
+    def _message(self, entry: ScheduleEntry, slot: Slot, epoch: Epoch) -> ScheduleEntry:
+        """The entry as it is sent for one slot: under the slot's task id, with headers that name the slot."""
+        message = object.__new__(type(entry))  # a row's entry cannot be copied: its constructor takes other arguments
+        message.__dict__.update(vars(entry))
+        named = {
+            **(entry.options.get("headers") or {}),
+            headers.ENTRY: slot.entry,
+            headers.DUE_AT: slot.due_at.isoformat(),
+            headers.EPOCH: int(epoch),
+        }
+        message.options = {**entry.options, "task_id": slot.task_id(self._namespace), "headers": named}
+        return message
+
+
+def send_twice_where_refused(send: Send) -> Send:
+    """``send``, with a LookupError where the broker refuses this very message, its exchange for one.
+
+    AMQP closes the channel for such a message, and where no confirmation is asked for (`confirm_publish`) only the next
+    message hears of it: so what was refused is tried once more, on a new channel.
+    """
+
+    def sent(entry: ScheduleEntry) -> None:
+        try:
+            send(entry)
+        except SchedulingError as exc:
+            if _refusal(exc) is None:
+                raise
+            try:
+                send(entry)
+            except SchedulingError as again:
+                if (refusal := _refusal(again)) is None:
+                    raise
+                raise LookupError(f"the broker refuses it: {refusal}") from again
+
+    return sent
+
+
+def _refusal(exc: SchedulingError) -> BaseException | None:
+    """The broker's answer, where it has answered and refuses this very message; None for every other failure.
+
+    Redis does so where the queue's key is not a list, or is none of those that this user may write.
+    """
+    cause = exc.__context__
+    answer = cause if cause is None or isinstance(cause, ChannelError) else cause.__cause__
+    is_refused = isinstance(answer, (ChannelError, redis.exceptions.NoPermissionError)) or (
+        isinstance(answer, redis.ResponseError) and "WRONGTYPE" in str(answer)
+    )
+    return answer if is_refused else None

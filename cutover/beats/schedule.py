@@ -1,0 +1,87 @@
+"""One side's schedule in memory, with where each entry stands in the ledger; a standby keeps it as warm as a leader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from celery.beat import ScheduleEntry
+
+from cutover import clock
+from cutover.beats.agenda import Agenda
+from cutover.beats.reconcile import reconcile
+from cutover.beats.sources import Loaded, Source
+from cutover.events import Event, log
+from cutover.ledger.claims import Ledger
+from cutover.types import EntryName, Side, Term
+
+_UNKNOWN: Final = -1
+
+
+class Schedule:
+    """What a candidate sends by. Methods raise LedgerUnavailable; what was begun is then done by the next call.
+
+    ``loads`` counts how often the schedule was read: leadership is settled for one of them.
+    """
+
+    def __init__(self, side: Side, source: Source, ledger: Ledger) -> None:
+        self._side = side
+        self._source = source
+        self._ledger = ledger
+        self.agenda = Agenda()
+        self.loads = 0
+        self.version = ""
+        self._last_key = 0
+        self._unread: set[EntryName] = set()
+        self._known_revision = _UNKNOWN
+
+    def refresh(self, *, full: bool = True) -> None:
+        """Bring schedule and cursors up to date. Not ``full``: what nobody announced may wait for the next call."""
+        loaded = self._source.load(full=full)
+        if loaded is not None:
+            self._take(loaded)
+        last, key = self._ledger.last_slots(self._last_key, wholly=self._unread)
+        self.agenda.settle(last, {})
+        self._last_key, self._unread = key, set()
+
+    def foresee(self) -> None:
+        """Take over since when each entry is eligible, where that is certain: then little is left to do at election.
+
+        That is every entry that the ledger knows with this very schedule and these limits.
+        """
+        revision = self._ledger.entries.refresh()
+        if revision == self._known_revision:
+            return
+        known, scheduled = self._ledger.entries.known, self.agenda.scheduled
+        alike = {
+            name: k.eligible_since
+            for name, entry in scheduled.items()
+            if (k := known.get(name)) is not None
+            and (k.is_active, k.fingerprint, k.limits) == (True, entry.fingerprint, entry.limits)
+        }
+        self.agenda.settle({}, alike)
+        self._known_revision = revision
+
+    def settle(self, term: Term) -> bool:
+        """Settle since when each entry is eligible, in one commit under the fence; False when ``term`` is fenced."""
+        now, scheduled, last_slots = clock.now(), self.agenda.scheduled, self.agenda.last_slots
+        known = self._ledger.entries.revise(term, lambda known: reconcile(known, scheduled, last_slots, now))
+        if known is None:
+            return False
+        self.agenda.settle({}, {name: known[name].eligible_since for name in scheduled})
+        return True
+
+    def published(self, entries: Sequence[ScheduleEntry]) -> None:
+        """Record with the source that these entries were sent; those that are sent once leave the schedule."""
+        self.agenda.drop(self._source.published(entries))
+
+    def recover(self) -> None:
+        """Make up for a call of ``published`` that was lost."""
+        self.agenda.drop(self._source.recover())
+
+    def _take(self, loaded: Loaded) -> None:
+        self._unread |= self.agenda.load(loaded.entries, clock.now())
+        self.version = loaded.version
+        self.loads += 1
+        self._known_revision = _UNKNOWN
+        log(Event.SCHEDULE_LOADED, side=self._side, entries=len(self.agenda), version=self.version)

@@ -1,0 +1,79 @@
+"""The code side's schedule: what celery's own beat would send, and the last runs that its schedule file has.
+
+The code does not change while the process lives. Celery's schedule file is read once, at the start, and written when a
+leader stops, for a beat that knows no ledger; it is never held open, so any number of beats may share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+
+from celery import Celery
+from celery.beat import ScheduleEntry
+
+from cutover import conf
+from cutover.beats import schedule_file
+from cutover.beats.sources import Loaded, ScheduledEntry, catch_up_rule
+from cutover.errors import LedgerUnavailable
+from cutover.events import Event, log
+from cutover.ledger.claims import Ledger
+from cutover.types import EntryName
+
+
+class CodeSource:
+    """The entries of ``data``, which is the scheduler's own dictionary of them; their last runs are kept in there."""
+
+    def __init__(self, app: Celery, data: dict[str, ScheduleEntry], filename: str | None) -> None:
+        self._app = app
+        self._data = data
+        self._filename = filename
+        self._last_runs = schedule_file.read(filename)
+        self._is_loaded = False
+        self._has_sent = False
+        self.ledger: Ledger | None = None
+        for name in self._last_runs.keys() & data.keys():
+            data[name].last_run_at = self._last_runs[name].at
+
+    def load(self, *, full: bool = True) -> Loaded | None:
+        """See ``Source``: once."""
+        if self._is_loaded:
+            return None
+        self._is_loaded = True
+        config, deadline_s = conf.load(), self._app.conf.beat_cron_starting_deadline
+        found: dict[EntryName, ScheduledEntry] = {}
+        for name, entry in self._data.items():
+            rule, last_run = catch_up_rule(config, name, deadline_s), self._last_runs.get(name)
+            try:
+                found[EntryName(name)] = ScheduledEntry.of(entry, rule, last_run=last_run)
+            except Exception as exc:  # a schedule of the project's own making; the others must go on
+                log(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {exc}")
+        return Loaded("code", found)
+
+    def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
+        """See ``Source``."""
+        self._has_sent = self._has_sent or bool(entries)
+        for entry in entries:
+            self._data[entry.name] = next(self._data[entry.name])
+        return ()
+
+    def recover(self) -> Collection[EntryName]:
+        """See ``Source``: what a lost call would have written is in this process, and the ledger is the record."""
+        return ()
+
+    def close(self) -> None:
+        """Write the schedule file, if this beat has sent anything, for a beat that knows no ledger."""
+        if self._has_sent:
+            with suppress(LedgerUnavailable):
+                self._adopt_last_slots()
+            schedule_file.write(self._filename, self._data, self._app)
+
+    def _adopt_last_slots(self) -> None:
+        """Take over what others sent while this beat stood by: the next one to read the file would send it again.
+
+        A run that the file had already, later than any slot, stays: a stock beat sent that, between two of ours.
+        """
+        last, _ = self.ledger.last_slots() if self.ledger is not None else ({}, 0)
+        for name in last.keys() & self._data.keys():
+            slot, run = last[EntryName(name)], self._last_runs.get(name)
+            self._data[name].last_run_at = max(slot, run.at) if run is not None and run.has_run else slot

@@ -1,0 +1,76 @@
+"""A schedule that is read while the database fails in between."""
+
+import datetime as dt
+from dataclasses import dataclass, field
+
+import pytest
+from celery import Celery
+from celery.beat import ScheduleEntry
+from celery.schedules import schedule
+
+from cutover import clock
+from cutover.beats.schedule import Schedule
+from cutover.beats.sources import Loaded, ScheduledEntry
+from cutover.conf import CatchUpRule
+from cutover.errors import LedgerUnavailable
+from cutover.types import CatchUp, EntryName, Side, Slot
+
+pytestmark = pytest.mark.integration
+
+HOUR = dt.timedelta(hours=1)
+MINUTE = dt.timedelta(minutes=1)
+RULE = CatchUpRule(CatchUp.LATEST, HOUR)
+
+
+@dataclass
+class Changing:
+    """A source that gives one schedule after another."""
+
+    schedules: list[Loaded] = field(default_factory=list)
+
+    def load(self, *, full: bool = True) -> Loaded | None:
+        return self.schedules.pop(0) if self.schedules else None
+
+
+@pytest.fixture
+def hourly():
+    app = Celery("site", set_as_current=False)
+    entry = ScheduleEntry(name="hourly", task="a.task", schedule=schedule(HOUR, app=app), app=app)
+    yield Loaded("1", {EntryName("hourly"): ScheduledEntry.of(entry, RULE)})
+    app.close()
+
+
+def test_what_the_database_did_not_say_of_new_entries_is_asked_again(ledger, identity, hourly, monkeypatch):
+    term = ledger.fence.open_term(identity(), Side.CODE)
+    last = Slot(clock.now() - 20 * MINUTE, EntryName("hourly"))
+    ledger.claim(term, [last])
+    ledger.claim(term, [Slot(clock.now(), EntryName(f"other {i}")) for i in range(1_200)])
+    source = Changing()
+    known = Schedule(Side.CODE, source, ledger)
+    known.refresh()
+    source.schedules = [hourly]
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "last_slots", lambda *_, **__: (_ for _ in ()).throw(LedgerUnavailable("away")))
+        with pytest.raises(LedgerUnavailable):
+            known.refresh()
+    known.refresh()
+    assert known.agenda.next_at() == last.due_at + HOUR
+
+
+def test_a_standby_foresees_since_when_entries_are_eligible_and_no_other(ledger, identity, hourly):
+    term = ledger.fence.open_term(identity(), Side.CODE)
+    leader, standby = Schedule(Side.CODE, Changing([hourly]), ledger), Schedule(Side.CODE, Changing([hourly]), ledger)
+    leader.refresh()
+    assert leader.settle(term)
+    standby.refresh()
+    standby.foresee()
+    assert standby.agenda.next_at() == leader.agenda.next_at()
+
+
+def test_a_fenced_leader_settles_nothing(ledger, identity, hourly):
+    old = ledger.fence.open_term(identity(), Side.CODE)
+    ledger.fence.open_term(identity(), Side.CODE)
+    known = Schedule(Side.CODE, Changing([hourly]), ledger)
+    known.refresh()
+    assert not known.settle(old)
+    assert not ledger.entries.known
