@@ -1,5 +1,6 @@
 """docs/architecture.md names the rooms that there are, all of them, and draws what a forge can render."""
 
+import ast
 import re
 
 from demo.processes import ROOT
@@ -39,3 +40,17 @@ def test_the_page_draws_a_beat_and_a_slot_first() -> None:
 def test_the_diagrams_have_only_what_renders() -> None:
     lines = [line for text in DIAGRAM.findall(PAGE) for line in text.splitlines()]
     assert [line for line in lines if not LINE.fullmatch(line)] == []
+
+
+def test_the_model_names_what_the_code_has() -> None:
+    page = (ROOT / "docs" / "model.md").read_text()
+    methods = {
+        f"{found.name}.{inner.name}"
+        for file in PACKAGE.rglob("*.py")
+        for found in ast.walk(ast.parse(file.read_text()))
+        if isinstance(found, ast.ClassDef)
+        for inner in found.body
+        if isinstance(inner, ast.FunctionDef)
+    }
+    assert sorted(set(re.findall(r"`([A-Z]\w+\.\w+)`", page)) - methods) == []
+    assert [path for path in re.findall(r"`(\w+/\w+\.py)`", page) if not (PACKAGE / path).exists()] == []
