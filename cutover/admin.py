@@ -55,7 +55,7 @@ class TermAdmin(ReadOnlyAdmin):
 class EntryAdmin(ReadOnlyAdmin):
     """Where entries stand."""
 
-    list_display = ("name", "active", "eligible_since", "changed_at", "fingerprint")
+    list_display = ("name", "active", "eligible_since", "revision", "fingerprint")
     list_filter = ("active",)
     search_fields = ("name",)
 

@@ -21,7 +21,7 @@ from cutover.conf import CatchUpRule, Config
 from cutover.election.elector import Elector, News
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.types import EntryName, Identity, Limits, Side, Term
 
 LOOK_EVERY_S: Final = 2.0
@@ -177,12 +177,12 @@ class Candidate:
                 entries=len(self._agenda),
                 version=self._source.version(),
             )
-        last, last_id = self._ledger.last_slots(self._last_id, wholly=self._unread)
+        last, last_id = self._ledger.cursors.follow(self._last_id, wholly=self._unread)
         self._agenda.settle(last, {})
         self._last_id, self._unread = last_id, set()
         if self._term is None and thorough:
             # So that nothing but the ledger's changes is left to be done by who takes office.
-            known = self._ledger.entries.version()
+            known = self._ledger.entries.refresh()
             if known != self._settled_version:
                 self._agenda.settle(
                     {}, self._ledger.entries.eligible_alike(self._agenda.fingerprints(), self._agenda.limits())
@@ -279,7 +279,7 @@ class Candidate:
     def _prune(self) -> None:
         if clock.monotonic_s() >= self._prune_at_s:
             self._prune_at_s = clock.monotonic_s() + PRUNE_EVERY_S
-            if pruned := self._ledger.prune(PRUNE_MOST):
+            if pruned := self._ledger.retention.prune(PRUNE_MOST):
                 log(Event.LEDGER_PRUNED, slots=pruned)
             if pruned >= PRUNE_MOST:
                 self._prune_at_s = clock.monotonic_s() + PRUNE_ON_S

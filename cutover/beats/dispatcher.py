@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError, SerializationError
 from cutover import clock, headers
 from cutover.beats.agenda import Agenda, Due
 from cutover.events import Event, log
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.types import Claim, Epoch, Missed, Slot, Term
 
 CHUNK: Final = 200
@@ -108,11 +108,11 @@ class Dispatcher:
         """
         sent = Sent()
         self._confirm([])
-        self._ledger.confirm_started()
+        self._ledger.claims.confirm_started()
         self._sweep_at, self._is_blocked = None, False
         hopeless: dict[Slot, str] = {}
         stuck: list[tuple[ScheduleEntry, Slot, Epoch]] = []
-        for claim in self._ledger.unpublished():
+        for claim in self._ledger.claims.unpublished():
             entry = agenda.entry(claim.slot.entry)
             if claim.superseded:
                 hopeless[claim.slot] = _because(SUPERSEDED, claim.fault)
@@ -122,7 +122,7 @@ class Dispatcher:
                 hopeless[claim.slot] = _because("older than the catch-up window", claim.fault)
             else:
                 stuck.append((entry, claim.slot, claim.epoch))
-        if (hopeless or stuck) and not self._ledger.give_up(term, hopeless):
+        if (hopeless or stuck) and not self._ledger.claims.give_up(term, hopeless):
             sent.fenced = True
             return sent
         for slot, reason in hopeless.items():
@@ -168,7 +168,7 @@ class Dispatcher:
     def _send_chunk(self, term: Term, agenda: Agenda, due: Sequence[Due], sent: Sent) -> None:
         slots = {Slot(d.owed.send, d.name): d.entry for d in due if d.owed.send is not None}
         missed = [m for d in due for m in _missed(d)]
-        for slot, outcome in self._ledger.claim(term, list(slots), missed).items():
+        for slot, outcome in self._ledger.claims.claim(term, list(slots), missed).items():
             _tell_claim(slot, outcome, term.epoch)
             if outcome is Claim.FENCED:
                 sent.fenced = True
@@ -213,7 +213,7 @@ class Dispatcher:
     def _confirm(self, published: Sequence[Slot]) -> None:
         """Confirm what was published; what the database does not take now is confirmed later, not published again."""
         self._unconfirmed += published
-        self._ledger.confirm(self._unconfirmed)
+        self._ledger.claims.confirm(self._unconfirmed)
         self._unconfirmed.clear()
 
     def _not_published(self, slot: Slot, epoch: Epoch, exc: Exception) -> None:
@@ -232,7 +232,7 @@ class Dispatcher:
         # An entry that fails more often than that must not put the sweep off for ever.
         self._sweep_at = at if self._sweep_at is None or self._is_blocked else min(self._sweep_at, at)
         if not is_brokers_fault:
-            self._ledger.note_fault(slot, str(exc))
+            self._ledger.claims.note_fault(slot, str(exc))
 
     def _is_brokers_fault(self, exc: BaseException) -> bool:
         while isinstance(exc, SchedulingError) and (inner := exc.__cause__ or exc.__context__):

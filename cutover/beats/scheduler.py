@@ -38,7 +38,7 @@ from cutover.election.elector import Elector, News
 from cutover.election.lease import Lease
 from cutover.errors import LedgerUnavailable
 from cutover.fields import instant, stored
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.ledger.database import Database
 from cutover.schedules import project
 from cutover.types import UNLIMITED, EntryName, HolderId, Identity, Side
@@ -196,7 +196,7 @@ class CodeScheduler(Leased, PersistentScheduler):
         A run that the file had already, later than any slot, stays: a stock beat sent that, between two of ours.
         """
         with suppress(LedgerUnavailable):
-            last, _ = self._ledger.last_slots() if self._ledger is not None else ({}, 0)
+            last = self._ledger.cursors.latest_of([EntryName(n) for n in self.data]) if self._ledger is not None else {}
             for name in last.keys() & self.data.keys():
                 slot = last[EntryName(name)]
                 self.data[name].last_run_at = max(slot, self._runs.get(name, slot))
@@ -319,7 +319,7 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
         with Database(PeriodicTask.objects.db).asked():
             once = {EntryName(row.name): row for row in PeriodicTask.objects.enabled().filter(one_off=True)}
             since = {name: instant(row.date_changed) for name, row in once.items()}
-            return self._end([once[name] for name in self._ledger.sent_since(since)]) if since else ()
+            return self._end([once[name] for name in self._ledger.claims.sent_since(since)]) if since else ()
 
     def _end(self, once: Sequence[PeriodicTask]) -> Collection[EntryName]:
         if once:

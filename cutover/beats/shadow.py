@@ -13,14 +13,14 @@ from typing import Final
 
 from celery.beat import ScheduleEntry
 from django.db import IntegrityError
-from django.db.models import Max
 
 from cutover import clock
 from cutover.beats.agenda import Agenda
 from cutover.conf import CatchUpRule
 from cutover.ledger import bulk
+from cutover.ledger.cursors import Cursors
 from cutover.ledger.database import Database
-from cutover.models import Entry, ShadowRun, ShadowSlot, Slot
+from cutover.models import ShadowRun, ShadowSlot
 from cutover.types import EntryName, HolderId, Limits
 
 Load = Callable[[], dict[EntryName, tuple[ScheduleEntry, CatchUpRule, Limits]]]
@@ -69,9 +69,9 @@ class Shadow:
         self._agenda = Agenda()
         self._agenda.load(self._load(), clock.now())
         began_at = clock.now()
-        last = Slot.objects.using(self._alias).values_list("entry").annotate(Max("due_at")).order_by()
-        owed = Entry.objects.using(self._alias).filter(active=True).values_list("name", "eligible_since")
-        self._agenda.settle({EntryName(name): at for name, at in last}, {EntryName(name): at for name, at in owed})
+        stands = Cursors(self._database).read()
+        last = {name: cursor.last for name, cursor in stands.items() if cursor.last is not None}
+        self._agenda.settle(last, {name: cursor.eligible_since for name, cursor in stands.items()})
         wishes.filter(pk=wish.pk).update(began_at=began_at)
         wish.began_at = began_at
         return wish

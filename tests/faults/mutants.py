@@ -73,7 +73,7 @@ MUTANTS = (
     ),
     Mutant(
         "the sweep",
-        (("cutover/beats/dispatcher.py", "for claim in self._ledger.unpublished():", "for claim in ():"),),
+        (("cutover/beats/dispatcher.py", "for claim in self._ledger.claims.unpublished():", "for claim in ():"),),
         (SCENARIO.format("leader-killed-when-claimed"),),
     ),
 )

@@ -52,8 +52,8 @@ def test_what_the_database_did_not_say_of_new_entries_is_asked_again(
     who = identity()
     term = ledger.fence.open_term(who, Side.CODE)
     last = Slot(clock.now() - 20 * MINUTE, EntryName("hourly"))
-    ledger.claim(term, [last])
-    ledger.claim(term, [Slot(clock.now(), EntryName(f"other {i}")) for i in range(1_200)])
+    ledger.claims.claim(term, [last])
+    ledger.claims.claim(term, [Slot(clock.now(), EntryName(f"other {i}")) for i in range(1_200)])
     source = Source()
     elector = Elector(redis_client, Lease(redis_client, NAMESPACE, HOUR), who, term.side, HOUR, HOUR)
     dispatcher = Dispatcher(ledger, lambda entry, slot: None, NAMESPACE, elector.vouch)
@@ -61,7 +61,7 @@ def test_what_the_database_did_not_say_of_new_entries_is_asked_again(
     candidate._warm_up()
     source.changes = [{EntryName("hourly"): (hourly, RULE, Limits())}]
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "last_slots", lambda *_, **__: (_ for _ in ()).throw(LedgerUnavailable("away")))
+        patch.setattr(ledger.cursors, "follow", lambda *_, **__: (_ for _ in ()).throw(LedgerUnavailable("away")))
         with pytest.raises(LedgerUnavailable):
             candidate._warm_up()
     candidate._warm_up()

@@ -20,7 +20,7 @@ from cutover.beats.scheduler import Leased
 from cutover.conf import CatchUpRule
 from cutover.errors import LedgerUnavailable
 from cutover.guard import GuardedTask
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.types import CatchUp, EntryName, Identity, Side, Slot, Term
 from demo.services import Valkey
 from demo.waiting import wait_until
@@ -175,8 +175,8 @@ def test_six_hundred_at_once_go_out_in_batches_and_each_once(ledger, broker, ter
 
 def test_no_commit_is_larger_than_what_a_database_takes_in_two_seconds(ledger, broker, term, rows, monkeypatch):
     sizes: list[int] = []
-    claim = ledger.claim
-    monkeypatch.setattr(ledger, "claim", lambda t, s, m: sizes.append(len(s) + len(m)) or claim(t, s, m))
+    claim = ledger.claims.claim
+    monkeypatch.setattr(ledger.claims, "claim", lambda t, s, m: sizes.append(len(s) + len(m)) or claim(t, s, m))
     minutely = [ScheduleEntry(name=f"{n}", task="t", schedule=schedule(MINUTE), app=broker.app) for n in range(25)]
     agenda = agenda_of(minutely, clock.now() - 90.5 * MINUTE)
     dispatcher(ledger, broker).send(term, agenda, due(agenda))
@@ -229,7 +229,7 @@ def test_a_leader_that_is_fenced_between_two_batches_stops_there(ledger, broker,
 def test_a_slot_that_was_claimed_before_is_not_published_and_its_entry_moves_on(ledger, broker, term, rows):
     agenda = due_now(broker, "a")
     (one,) = due(agenda)
-    ledger.claim(term, [Slot(one.owed.send, one.name)])
+    ledger.claims.claim(term, [Slot(one.owed.send, one.name)])
     sent = dispatcher(ledger, broker).send(term, agenda, [one])
     assert sent.published == []
     assert broker.messages() == []
@@ -282,7 +282,7 @@ def test_the_next_leader_sweeps_what_the_last_one_claimed_under_the_same_task_id
     agenda = due_now(broker, "a")
     (one,) = due(agenda)
     slot = Slot(one.owed.send, one.name)
-    ledger.claim(term, [slot])  # and then the process is killed
+    ledger.claims.claim(term, [slot])  # and then the process is killed
     successor = ledger.fence.open_term(identity(), Side.CODE)
     sender = dispatcher(ledger, broker)
     sender.sweep_soon()
@@ -296,7 +296,7 @@ def test_the_next_leader_sweeps_what_the_last_one_claimed_under_the_same_task_id
 def test_a_fenced_leader_sweeps_nothing(ledger, broker, term, rows, identity):
     agenda = due_now(broker, "a")
     (one,) = due(agenda)
-    ledger.claim(term, [Slot(one.owed.send, one.name)])
+    ledger.claims.claim(term, [Slot(one.owed.send, one.name)])
     ledger.fence.open_term(identity(), Side.CODE)
     assert dispatcher(ledger, broker).sweep(term, agenda).fenced
     assert broker.messages() == []
@@ -306,7 +306,7 @@ def test_a_fenced_leader_sweeps_nothing(ledger, broker, term, rows, identity):
 def test_what_is_hopeless_is_given_up_with_its_reason_and_not_published(ledger, broker, term, alias):
     agenda = due_now(broker, "a")
     old, new = clock.now() - 2 * HOUR, clock.now() - HOUR
-    ledger.claim(term, [Slot(old, EntryName("a")), Slot(new, EntryName("a")), Slot(new, EntryName("gone"))])
+    ledger.claims.claim(term, [Slot(old, EntryName("a")), Slot(new, EntryName("a")), Slot(new, EntryName("gone"))])
     dispatcher(ledger, broker).sweep(term, agenda)
     assert dict(models.Slot.objects.using(alias).filter(state="missed").values_list("entry", "reason")) == {
         "a": "superseded by a newer slot before it was published",
@@ -407,8 +407,8 @@ def lost(ledger: Ledger, broker: Broker, term: Term, alias: str) -> Agenda:
     for found in slots.exclude(entry="a"):
         ledger.runs.start(Slot(found.due_at, EntryName(found.entry)), term.epoch, "1@s#1 h:1:a")
     earlier = Slot(clock.now() - 2 * HOUR, EntryName("a"))
-    ledger.claim(term, [earlier])
-    ledger.confirm([earlier])
+    ledger.claims.claim(term, [earlier])
+    ledger.claims.confirm([earlier])
     ledger.runs.start(earlier, term.epoch, "1@s#2 h:1:a")
     with broker.server.client() as client:
         client.flushall()
@@ -479,8 +479,8 @@ def test_a_message_of_a_task_that_may_wait_or_lapse_or_is_not_guarded_is_left_al
 def test_what_waits_for_a_worker_that_is_long_away_is_sent_once_more_in_chunks(ledger, broker, term, lost, alias):
     start = clock.now() - HOUR
     waiting = [Slot(start + n * dt.timedelta(seconds=1), EntryName("a")) for n in range(CHUNK + 20)]
-    ledger.claim(term, waiting)
-    ledger.confirm(waiting)
+    ledger.claims.claim(term, waiting)
+    ledger.claims.confirm(waiting)
     models.Slot.objects.using(alias).filter(entry="a", run_started_at=None).update(published_at=clock.now() - 3 * AFTER)
     assert len(resend(ledger, broker, term, lost)) == CHUNK
     assert len(resend(ledger, broker, term, lost)) == CHUNK + 21

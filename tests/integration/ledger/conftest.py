@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from cutover import models
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.types import Identity, Side, Term
 
 

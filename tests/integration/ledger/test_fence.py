@@ -1,6 +1,10 @@
 """The fence and its terms, on real SQLite and real PostgreSQL."""
 
+from importlib import import_module
+
 import pytest
+from django.apps import apps
+from django.db import connections
 
 from cutover import models
 from cutover.types import Side
@@ -53,3 +57,21 @@ def test_the_first_tick_and_the_first_reason_of_an_end_stay(ledger, lead, alias)
 def test_terms_opened_at_the_same_moment_get_epochs_of_their_own(ledger, identity):
     terms = in_threads(*[lambda: ledger.fence.open_term(identity(), Side.CODE)] * 8)
     assert sorted(term.epoch for term in terms) == list(range(1, 9))
+
+
+def test_the_migration_makes_the_single_rows_and_leaves_those_that_have_moved_on(ledger, lead, alias):
+    create = import_module("cutover.migrations.0001_initial").create_single_rows
+    lead()
+    ledger.fence.switch(Side.DATABASE)
+    before = ledger.fence.read()
+    models.Cutover.objects.using(alias).update(phase=3)
+    with connections[alias].schema_editor() as editor:
+        create(apps, editor)
+    assert ledger.fence.read() == before
+    assert models.Cutover.objects.using(alias).get().phase == 3
+    for model in (models.Fence, models.Cutover):
+        model.objects.using(alias).all().delete()
+    with connections[alias].schema_editor() as editor:
+        create(apps, editor)
+    assert (ledger.fence.read().epoch, ledger.fence.read().side) == (0, Side.CODE)
+    assert models.Cutover.objects.using(alias).get().phase == 0

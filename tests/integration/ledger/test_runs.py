@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
 
 def test_of_twenty_workers_one_starts_the_run(ledger, lead):
     term, one = lead(), slot()
-    ledger.claim(term, [one])
+    ledger.claims.claim(term, [one])
     outcomes = in_threads(*[lambda i=i: ledger.runs.start(one, term.epoch, f"w{i}") for i in range(20)])
     assert outcomes.count(Start.STARTED) == 1
     assert outcomes.count(Start.ALREADY_STARTED) == 19
@@ -31,9 +31,9 @@ def test_of_twenty_workers_one_starts_the_run_of_a_slot_that_nobody_claimed(ledg
 
 def test_a_run_before_the_confirmation_counts_as_a_run_and_the_slot_is_confirmed_later(ledger, lead, rows):
     one = slot()
-    ledger.claim(lead(), [one])
+    ledger.claims.claim(lead(), [one])
     assert ledger.runs.start(one, Epoch(1), "w") is Start.STARTED
-    ledger.confirm([one])
+    ledger.claims.confirm([one])
     row = rows()["a", one.due_at]
     assert (row.state, row.run_by) == ("published", "w")
 
@@ -41,7 +41,7 @@ def test_a_run_before_the_confirmation_counts_as_a_run_and_the_slot_is_confirmed
 def test_a_claim_of_a_slot_that_a_worker_recorded_is_lost(ledger, lead):
     one = slot()
     ledger.runs.start(one, Epoch(1), "w")
-    assert ledger.claim(lead(), [one]) == {one: Claim.ALREADY_CLAIMED}
+    assert ledger.claims.claim(lead(), [one]) == {one: Claim.ALREADY_CLAIMED}
 
 
 def test_a_message_older_than_the_retention_does_not_run(ledger, rows):
@@ -51,7 +51,7 @@ def test_a_message_older_than_the_retention_does_not_run(ledger, rows):
 
 def test_a_run_is_handed_over_once(ledger, lead):
     one = slot()
-    ledger.claim(lead(), [one])
+    ledger.claims.claim(lead(), [one])
     ledger.runs.start(one, Epoch(1), "dead")
     outcomes = in_threads(*[lambda i=i: ledger.runs.resume(one, "dead", f"w{i}") for i in range(8)])
     assert outcomes.count(True) == 1
@@ -61,7 +61,7 @@ def test_a_run_is_handed_over_once(ledger, lead):
 
 def test_a_run_that_has_ended_since_it_was_read_is_not_handed_over(ledger, lead):
     one = slot()
-    ledger.claim(lead(), [one])
+    ledger.claims.claim(lead(), [one])
     ledger.runs.start(one, Epoch(1), "w")
     read = ledger.runs.read(one)
     ledger.runs.end(one, "w")
@@ -71,7 +71,7 @@ def test_a_run_that_has_ended_since_it_was_read_is_not_handed_over(ledger, lead)
 
 def test_the_end_of_a_run_is_recorded_by_its_own_worker_alone(ledger, lead):
     one = slot()
-    ledger.claim(lead(), [one])
+    ledger.claims.claim(lead(), [one])
     ledger.runs.start(one, Epoch(1), "w")
     ledger.runs.end(one, "other")
     assert not ledger.runs.read(one).has_ended
@@ -82,7 +82,7 @@ def test_the_end_of_a_run_is_recorded_by_its_own_worker_alone(ledger, lead):
 
 def test_every_suppressed_message_is_counted(ledger, lead, rows):
     one = slot()
-    ledger.claim(lead(), [one])
+    ledger.claims.claim(lead(), [one])
     in_threads(*[lambda: ledger.runs.count_deduplicated(one)] * 8)
     assert rows()["a", one.due_at].deduplicated == 8
 

@@ -19,7 +19,7 @@ MODELS = [model._meta.model_name for model in apps.get_app_config("cutover").get
 def admin(client: Client) -> Client:
     client.force_login(User.objects.create_superuser("root"))
     Term.objects.create(epoch=1, holder="h:1:x", side="code", host="h", pid=1, started_at=NOW)
-    Entry.objects.create(name="e", fingerprint="f", eligible_since=NOW, changed_at=NOW)
+    Entry.objects.create(name="e", fingerprint="f", eligible_since=NOW)
     Slot.objects.create(entry="e", due_at=NOW, epoch=1, side="code", state="claimed", task_id="0" * 32, claimed_at=NOW)
     Transition.objects.create(phase="phase1", step="finish", operator="o", begun_at=NOW)
     UnmanagedBeat.objects.create(origin="1@h", first_heard_at=NOW, last_heard_at=NOW)
