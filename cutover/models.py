@@ -25,7 +25,7 @@ class Fence(models.Model):
     """The one row that holds the current epoch and the active side; claims are admitted under its lock.
 
     ``guarded_since``: since when every worker that answers has the run guard; only what was published after that may
-    be published once more.
+    be published once more. ``schedule_revision`` rises with every change of an ``Entry``.
     """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
@@ -33,6 +33,7 @@ class Fence(models.Model):
     side = models.CharField(max_length=8, choices=SIDES, default=Side.CODE.value)
     switched_at = InstantField(null=True)
     guarded_since = InstantField(null=True)
+    schedule_revision = models.BigIntegerField(default=0)
 
     class Meta:
         constraints: ClassVar = [models.CheckConstraint(condition=models.Q(id=1), name="cutover_fence_single")]
@@ -65,7 +66,8 @@ class Term(models.Model):
 class Entry(models.Model):
     """What is owed to one schedule entry: nothing that fell due at or before ``eligible_since``.
 
-    ``not_before`` and ``not_after``: the start and end of its row, where that has them.
+    ``not_before`` and ``not_after``: the start and end of its row, where that has them. ``revision``: the fence's
+    ``schedule_revision`` as of the entry's last change.
     """
 
     name = models.CharField(max_length=NAME_LENGTH, primary_key=True)
@@ -74,7 +76,7 @@ class Entry(models.Model):
     not_after = InstantField(null=True)
     eligible_since = InstantField()
     active = models.BooleanField(default=True)
-    changed_at = InstantField(db_index=True)
+    revision = models.BigIntegerField(default=0, db_index=True)
 
     class Meta:
         verbose_name_plural = "entries"
@@ -90,7 +92,10 @@ class Entry(models.Model):
 
 
 class Slot(models.Model):
-    """One slot of one entry. That there is at most one row for it is the whole argument."""
+    """One slot of one entry. That there is at most one row for it is the whole argument.
+
+    The table grows to millions of rows: no ordering unless a query asks for one, and every query goes by an index.
+    """
 
     entry = models.CharField(max_length=NAME_LENGTH)
     due_at = InstantField()
@@ -116,7 +121,9 @@ class Slot(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["due_at"], name="cutover_slot_due"),
-            models.Index(fields=["epoch"], condition=models.Q(state="claimed"), name="cutover_slot_unpublished"),
+            models.Index(
+                fields=["due_at", "entry"], condition=models.Q(state="claimed"), name="cutover_slot_unpublished"
+            ),
             models.Index(
                 fields=["due_at"],
                 condition=models.Q(state="published", run_started_at=None),
@@ -124,7 +131,6 @@ class Slot(models.Model):
             ),
             models.Index(fields=["sender"], condition=models.Q(sender__isnull=False), name="cutover_slot_unmanaged"),
         ]
-        ordering: ClassVar = ["-due_at", "entry"]
 
     def __str__(self) -> str:
         return f"{self.entry} {self.due_at:%Y-%m-%dT%H:%M:%S%z} {self.state}"
@@ -150,6 +156,10 @@ class Cutover(models.Model):
 
     def __str__(self) -> str:
         return f"phase {self.phase}"
+
+
+FINISH = "finish"
+"""The last step of every phase: it records the phase as done."""
 
 
 class Transition(models.Model):
@@ -202,7 +212,7 @@ class ImportedEntry(models.Model):
     last_run_at_before = InstantField(null=True)
 
     class Meta:
-        verbose_name_plural = "carried entries"
+        verbose_name_plural = "imported entries"
         ordering: ClassVar = ["name"]
 
     def __str__(self) -> str:

@@ -25,7 +25,7 @@ from cutover.beats.shadow import Shadow
 from cutover.election.elector import Description, Elector, News
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.types import Identity, Side
 
 POLL_EVERY_S: Final = 2.0
@@ -103,16 +103,20 @@ class Candidate:
         if self._elector.is_leading:
             return self._be_elected()
         if polls := self._is_poll_due():
-            active = self._ledger.fence.read().side
+            fence = self._ledger.fence.read()
             if not self._schedule.loads:
                 self._refresh()  # it could not lead before
-            if active is self._side:
+            if fence.side is self._side:
                 self._elector.campaign()
             else:
                 self._elector.withdraw()
-            self._log_standby(active)
-            # A full refresh takes its time where the schedule is large: not now, if this is the moment to lead.
-            self._refresh(full=News.SWITCHED not in self._news)
+            self._log_standby(fence.side)
+            # What takes its time where the schedule is large is not done now, if this is the moment to lead.
+            if News.SWITCHED in self._news:
+                self._refresh(full=False)
+            else:
+                self._refresh()
+                self._schedule.foresee(fence.schedule_revision)
         shadow_s = self._shadow.turn(polls) if self._shadow is not None else None
         return self._until_poll_s() if shadow_s is None else min(self._until_poll_s(), shadow_s)
 
@@ -199,8 +203,6 @@ class Candidate:
 
     def _refresh(self, *, full: bool = True) -> None:
         self._schedule.refresh(full=full)
-        if self._leadership is None and full:
-            self._schedule.foresee()
         self._elector.describe(Description(True, self._schedule.version, len(self._schedule.agenda)))
 
     def _is_poll_due(self) -> bool:

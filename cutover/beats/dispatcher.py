@@ -14,7 +14,7 @@ from cutover.backoff import Backoff
 from cutover.beats.agenda import Agenda, Due
 from cutover.beats.publisher import Published, Publisher
 from cutover.events import Event, log
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.types import Claim, Epoch, Missed, Slot, Term
 
 CHUNK: Final = 200
@@ -91,12 +91,12 @@ class Dispatcher:
         catch-up window, and one whose entry this side does not have.
         """
         self._publisher.confirm()
-        self._ledger.confirm_started()
+        self._ledger.claims.confirm_started()
         self._sweep = None
         hopeless: dict[Slot, str] = {}
         stuck: list[tuple[ScheduleEntry, Slot, Epoch]] = []
         now = clock.now()
-        for claim in self._ledger.unpublished():
+        for claim in self._ledger.claims.unpublished():
             entry = agenda.entry(claim.slot.entry)
             if claim.superseded:
                 hopeless[claim.slot] = _because(SUPERSEDED, claim.fault)
@@ -106,7 +106,7 @@ class Dispatcher:
                 hopeless[claim.slot] = _because(TOO_LATE, claim.fault)
             else:
                 stuck.append((entry, claim.slot, claim.epoch))
-        if (hopeless or stuck) and not self._ledger.give_up(term, hopeless):
+        if (hopeless or stuck) and not self._ledger.claims.give_up(term, hopeless):
             return Sent(fenced=True)
         for slot, reason in hopeless.items():
             _log(Event.SLOT_MISSED, slot, term.epoch, reason=reason)
@@ -165,7 +165,7 @@ class Dispatcher:
         """Claim one chunk; the entries and slots that are this leader's to publish, or None when it is fenced."""
         wanted = {Slot(d.owed.send, d.name): d.entry for d in due if d.owed.send is not None}
         missed = [record for d in due for record in _missed(d)]
-        outcomes = self._ledger.claim(term, list(wanted), missed)
+        outcomes = self._ledger.claims.claim(term, list(wanted), missed)
         for slot, outcome in outcomes.items():
             _log(_OF_CLAIM[outcome], slot, term.epoch, outcome=outcome.value)
         if Claim.FENCED in outcomes.values():

@@ -8,7 +8,7 @@ from typing import Final
 from cutover import clock
 from cutover.beats.agenda import Agenda
 from cutover.events import Event, log
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.ledger.fence import FenceView
 from cutover.types import Term
 
@@ -31,7 +31,7 @@ class Pruning:
         now_s = clock.monotonic_s()
         if now_s < self._due_at_s:
             return True
-        pruned = self._ledger.prune(MOST)
+        pruned = self._ledger.retention.prune(MOST)
         if pruned:
             log(Event.LEDGER_PRUNED, slots=pruned)
         self._due_at_s = now_s + (GO_ON_AFTER if pruned >= MOST else EVERY).total_seconds()

@@ -15,7 +15,7 @@ from kombu.exceptions import ChannelError, OperationalError, SerializationError
 
 from cutover import headers
 from cutover.events import Event, log
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.types import Epoch, Slot
 
 BROKERS_FAULTS: Final[tuple[type[BaseException], ...]] = (OperationalError, OSError)
@@ -81,7 +81,7 @@ class Publisher:
 
     def confirm(self) -> None:
         """Confirm what was published; what the database does not take now is confirmed later, not published again."""
-        self._ledger.confirm(self._unconfirmed)
+        self._ledger.claims.confirm(self._unconfirmed)
         self._unconfirmed.clear()
 
     def _not_published(self, slot: Slot, epoch: Epoch, exc: Exception) -> bool:
@@ -95,7 +95,7 @@ class Publisher:
         )
         if self._is_brokers_fault(exc):
             return True
-        self._ledger.note_fault(slot, str(exc))
+        self._ledger.claims.note_fault(slot, str(exc))
         return False
 
     def _is_brokers_fault(self, exc: BaseException) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from celery.beat import ScheduleEntry
 
@@ -12,10 +11,8 @@ from cutover.beats.agenda import Agenda
 from cutover.beats.reconcile import reconcile
 from cutover.beats.sources import Loaded, Source
 from cutover.events import Event, log
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.types import EntryName, Side, Term
-
-_UNKNOWN: Final = -1
 
 
 class Schedule:
@@ -33,25 +30,25 @@ class Schedule:
         self.version = ""
         self._last_key = 0
         self._unread: set[EntryName] = set()
-        self._known_revision = _UNKNOWN
+        self._foreseen: int | None = None
 
     def refresh(self, *, full: bool = True) -> None:
         """Bring schedule and cursors up to date. Not ``full``: what nobody announced may wait for the next call."""
         loaded = self._source.load(full=full)
         if loaded is not None:
             self._take(loaded)
-        last, key = self._ledger.last_slots(self._last_key, wholly=self._unread)
+        last, key = self._ledger.cursors.follow(self._last_key, wholly=self._unread)
         self.agenda.settle(last, {})
         self._last_key, self._unread = key, set()
 
-    def foresee(self) -> None:
+    def foresee(self, revision: int) -> None:
         """Take over since when each entry is eligible, where that is certain: then little is left to do at election.
 
-        That is every entry that the ledger knows with this very schedule and these limits.
+        That is every entry that the ledger knows with this very schedule and these limits. ``revision``: the fence's.
         """
-        revision = self._ledger.entries.refresh()
-        if revision == self._known_revision:
+        if revision == self._foreseen:
             return
+        self._ledger.entries.refresh(revision)
         known, scheduled = self._ledger.entries.known, self.agenda.scheduled
         alike = {
             name: k.eligible_since
@@ -60,7 +57,7 @@ class Schedule:
             and (k.is_active, k.fingerprint, k.limits) == (True, entry.fingerprint, entry.limits)
         }
         self.agenda.settle({}, alike)
-        self._known_revision = revision
+        self._foreseen = revision
 
     def settle(self, term: Term) -> bool:
         """Settle since when each entry is eligible, in one commit under the fence; False when ``term`` is fenced."""
@@ -83,5 +80,5 @@ class Schedule:
         self._unread |= self.agenda.load(loaded.entries, clock.now())
         self.version = loaded.version
         self.loads += 1
-        self._known_revision = _UNKNOWN
+        self._foreseen = None
         log(Event.SCHEDULE_LOADED, side=self._side, entries=len(self.agenda), version=self.version)

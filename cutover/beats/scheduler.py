@@ -37,7 +37,7 @@ from cutover.conf import Config
 from cutover.election.connection import redis_client
 from cutover.election.elector import Elector, News
 from cutover.election.lease import Lease
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.schedules import project
 from cutover.types import HolderId, Identity, Side
 

@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from django.db import IntegrityError
-from django.db.models import Max
 
 from cutover import clock
 from cutover.beats.agenda import MISFIRE_GRACE, Agenda
 from cutover.beats.sources import ScheduledEntry
 from cutover.ledger import bulk
+from cutover.ledger.cursors import Cursors
 from cutover.ledger.database import Database
-from cutover.models import Entry, ShadowRun, ShadowSlot, Slot
+from cutover.models import ShadowRun, ShadowSlot
 from cutover.types import EntryName, HolderId
 
 Load = Callable[[], Mapping[EntryName, ScheduledEntry]]
@@ -67,9 +67,9 @@ class Shadow:
         self._agenda = Agenda()
         self._agenda.load(self._load(), clock.now())
         began_at = clock.now()
-        last = Slot.objects.using(self._alias).values_list("entry").annotate(Max("due_at")).order_by()
-        owed = Entry.objects.using(self._alias).filter(active=True).values_list("name", "eligible_since")
-        self._agenda.settle({EntryName(name): at for name, at in last}, {EntryName(name): at for name, at in owed})
+        stands = Cursors(self._database).read()
+        last = {name: cursor.last for name, cursor in stands.items() if cursor.last is not None}
+        self._agenda.settle(last, {name: cursor.eligible_since for name, cursor in stands.items()})
         wishes.filter(pk=wish.pk).update(began_at=began_at)
         wish.began_at = began_at
         return wish

@@ -28,12 +28,16 @@ _PATIENCE: Final = Func(
 
 @dataclass(frozen=True, slots=True)
 class FenceView:
-    """The fence as it was read: epoch and active side, since when that side is active and all workers are guarded."""
+    """The fence as it was read: epoch and active side, since when that side is active and all workers are guarded.
+
+    ``schedule_revision`` rises with every change of what the ledger knows of entries.
+    """
 
     epoch: Epoch
     side: Side
     switched_at: dt.datetime | None
     guarded_since: dt.datetime | None
+    schedule_revision: int
 
 
 class Fence:
@@ -44,15 +48,26 @@ class Fence:
         self._alias = database.alias
 
     def read(self) -> FenceView:
-        """The fence, read without a lock: good for deciding whether to stand, never for deciding what to send."""
+        """The fence, read without a lock: good for deciding whether to campaign, never for deciding what to send."""
         with self._database.asked():
             row = models.Fence.objects.using(self._alias).get()
-        return FenceView(Epoch(row.epoch), Side(row.side), row.switched_at, row.guarded_since)
+        return _view(row)
 
     def admits(self, term: Term) -> bool:
         """Whether ``term`` may claim; holds the fence until the surrounding transaction ends."""
+        return self.held_for(term) is not None
+
+    def held_for(self, term: Term) -> FenceView | None:
+        """The fence, held until the surrounding transaction ends; None when it does not admit ``term``."""
         fence = self._locked()
-        return fence.epoch == term.epoch and fence.side == term.side
+        return _view(fence) if _admits(fence, term) else None
+
+    def raise_revision(self) -> int:
+        """Give the schedule its next revision. The fence is held: what this revision changes is in the same commit."""
+        fences = models.Fence.objects.using(self._alias)
+        fences.update(schedule_revision=F("schedule_revision") + 1)
+        revision: int = fences.values_list("schedule_revision", flat=True).get()
+        return revision
 
     def open_term(self, who: Identity, side: Side) -> Term | None:
         """Raise the epoch and begin a leadership, in one commit; None when ``side`` is not the active one."""
@@ -112,7 +127,7 @@ class Fence:
     def term_since(self, epoch: Epoch) -> models.Term | None:
         """The newest term whose epoch is at least ``epoch``; None when nobody has led since."""
         with self._database.asked():
-            return models.Term.objects.using(self._alias).filter(epoch__gte=epoch).first()
+            return models.Term.objects.using(self._alias).filter(epoch__gte=epoch).order_by("-epoch").first()
 
     def _locked(self) -> models.Fence:
         """The fence row, locked until the transaction ends."""
@@ -123,3 +138,11 @@ class Fence:
         elif connections[self._alias].vendor == "postgresql":
             fences = fences.annotate(patience=_PATIENCE)
         return fences.select_for_update().get()
+
+
+def _admits(fence: models.Fence, term: Term) -> bool:
+    return fence.epoch == term.epoch and fence.side == term.side
+
+
+def _view(row: models.Fence) -> FenceView:
+    return FenceView(Epoch(row.epoch), Side(row.side), row.switched_at, row.guarded_since, row.schedule_revision)

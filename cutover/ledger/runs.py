@@ -87,11 +87,11 @@ class Runs:
     def read(self, slot: Slot) -> RunView:
         """Who started a slot's run, and whether it is known to have ended."""
         with self._database.asked():
-            found = self._rows(slot).values_list("run_by", "run_ended_at", "sender").first()
-        return RunView(found[0], found[1] is not None, found[2] or "") if found else RunView("", False, "")
+            found = list(self._rows(slot).values_list("run_by", "run_ended_at", "sender"))
+        return RunView(found[0][0], found[0][1] is not None, found[0][2] or "") if found else RunView("", False, "")
 
     def resume(self, slot: Slot, dead: str, worker: str) -> bool:
-        """Hand a slot's run on to ``worker``; False when somebody else was first.
+        """Make a slot's run that of ``worker``; False when somebody else was first.
 
         ``dead``: the mark of a run whose worker is gone, or of a start that got no answer, after which nothing ran.
         """
@@ -108,8 +108,8 @@ class Runs:
         """The slot of ``entry`` whose run this very message has started; None for none."""
         with self._database.asked():
             rows = models.Slot.objects.using(self._alias).filter(sender=_named(sender), entry=entry)
-            due_at = rows.values_list("due_at", flat=True).first()
-        return Slot(due_at, entry) if due_at is not None else None
+            found = list(rows.values_list("due_at", flat=True)[:1])
+        return Slot(found[0], entry) if found else None
 
     def count_deduplicated(self, slot: Slot) -> None:
         """Count a further message of a slot that was not run."""

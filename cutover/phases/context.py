@@ -15,7 +15,7 @@ from cutover import clock
 from cutover.conf import Config
 from cutover.election.connection import redis_client
 from cutover.election.lease import Lease
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.schedules import importer, project
 from cutover.types import EntryName
 

@@ -1,16 +1,13 @@
-"""The facts that the phases decide by, as the database has them; and its outages, told as our own errors."""
+"""The facts that the phases decide by, as the database has them."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-from django.db import DatabaseError, InterfaceError, connections
-from django_celery_beat.models import PeriodicTask, PeriodicTasks
+from django_celery_beat.models import PeriodicTasks
 
-from cutover.errors import LedgerNotMigrated, LedgerUnavailable
+from cutover.ledger.database import outages
 from cutover.ledger.fence import FenceView
 from cutover.models import Cutover, ImportedEntry
 from cutover.phases.context import Context
@@ -64,27 +61,3 @@ def schedule_version(context: Context) -> dt.datetime | None:
             PeriodicTasks.objects.using(context.alias).values_list("last_update", flat=True).first()
         )
     return found
-
-
-@contextmanager
-def outages(alias: str) -> Iterator[None]:
-    """Tell a database that gives no answer, or has no tables yet, by our own errors."""
-    connection = connections[alias]
-    try:
-        yield
-    except (DatabaseError, InterfaceError) as exc:
-        if connection.in_atomic_block:
-            raise
-        connection.close()
-        raise _outage(alias, exc) from exc
-
-
-def _outage(alias: str, exc: Exception) -> LedgerUnavailable:
-    try:
-        tables = connections[alias].introspection.table_names()
-        if {Cutover._meta.db_table, PeriodicTask._meta.db_table} - set(tables):
-            return LedgerNotMigrated("The database has no ledger yet: run `manage.py migrate`.")
-    except (DatabaseError, InterfaceError):
-        connections[alias].close()
-    said = " ".join(str(exc).split()) or type(exc).__name__
-    return LedgerUnavailable(f"The database ({alias}) gives no answer: {said}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 
+from cutover.ledger.database import outages
 from cutover.models import Cutover
 from cutover.phases.context import Context
 from cutover.phases.evidence import comparison
-from cutover.phases.facts import outages, read
+from cutover.phases.facts import read
 from cutover.phases.gates import approval, conditions
 from cutover.phases.operations.journal import Journal, at_work
 from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused

@@ -12,11 +12,12 @@ from django_celery_beat.models import CrontabSchedule, IntervalSchedule
 
 from cutover import clock
 from cutover.errors import LeaseUnavailable
+from cutover.ledger.database import outages
 from cutover.phases.context import Context
 from cutover.phases.evidence import quiet_windows, survey
 from cutover.phases.evidence.proof import schedules
 from cutover.phases.evidence.survey import Survey
-from cutover.phases.facts import State, outages, read
+from cutover.phases.facts import State, read
 from cutover.phases.operations import switchover
 from cutover.phases.report import Check, Outcome, Report, command
 from cutover.schedules import columns, rows
@@ -42,7 +43,7 @@ def run(context: Context) -> Report:
     except EntriesRefused as exc:
         checks = [Check(f"{r.entry}: {r.field}", False, r.reason, r.remedy) for r in exc.refusals]
         return Report(NAME, Outcome.DONE, checks, ["The code schedule cannot be read."], command(NAME))
-    stands, now = context.ledger.standings(), clock.now()
+    stands, now = context.ledger.cursors.read(), clock.now()
     tables = _tables(context, state, found)
     context.progress("looking for what falls due")
     due = {name: next_due(table, stands.get(name, Cursor(None, now))) for name, (_, table) in tables.items()}

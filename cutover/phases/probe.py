@@ -20,9 +20,9 @@ from django.db import connections
 from cutover import models
 from cutover.election.lease import Presence
 from cutover.errors import CutoverError, LeaseUnavailable, LedgerUnavailable
+from cutover.ledger.database import outages
 from cutover.phases.context import Context
 from cutover.phases.evidence.lateness import overdue
-from cutover.phases.facts import outages
 from cutover.phases.report import Outcome, Report
 from cutover.phases.status import NAME
 from cutover.types import SlotState

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from cutover import clock, models
 from cutover.errors import CutoverError
+from cutover.ledger.database import outages
 from cutover.phases.context import Context
 from cutover.phases.evidence import silence
 from cutover.phases.evidence.lateness import overdue, stuck
 from cutover.phases.evidence.unsendable import unknown_tasks, unsendable
-from cutover.phases.facts import outages, read
+from cutover.phases.facts import read
 from cutover.phases.gates.conditions import SHOWN
 from cutover.phases.operations.journal import at_work_now
 from cutover.phases.report import Outcome, Report, command
@@ -56,7 +57,7 @@ def _cutover(context: Context, data: dict[str, Any]) -> None:
     }
     with outages(context.alias):
         row = models.Cutover.objects.using(context.alias).get(id=1)
-        terms = list(models.Term.objects.using(context.alias)[:2])
+        terms = list(models.Term.objects.using(context.alias).order_by("-epoch")[:2])
     data["operator"] = at_work_now(row) or None
     data["term"] = _term(terms[0]) if terms else None
     data["last_handover_ms"] = _handover_ms(terms)
@@ -93,11 +94,11 @@ def _leader(context: Context, data: dict[str, Any]) -> None:
 def _slots(context: Context, data: dict[str, Any]) -> None:
     with outages(context.alias):
         slots = models.Slot.objects.using(context.alias)
-        recent = list(slots[:RECENT])
-        missed = list(slots.filter(state=SlotState.MISSED, due_at__gt=clock.now() - _DAY)[: 10 * RECENT])
+        recent = list(slots.order_by("-due_at", "entry")[:RECENT])
+        missed = slots.filter(state=SlotState.MISSED, due_at__gt=clock.now() - _DAY).order_by("-due_at", "entry")
         lately = slots.filter(due_at__gt=clock.now() - _DAY, deduplicated__gt=0)
         data["slots"] = [_slot(slot) for slot in recent]
-        data["missed"] = [_slot(slot) for slot in missed]
+        data["missed"] = [_slot(slot) for slot in missed[: 10 * RECENT]]
         data["unpublished"] = slots.filter(state=SlotState.CLAIMED).count()
         data["deduplicated"] = sum(lately.values_list("deduplicated", flat=True))
 

@@ -21,7 +21,7 @@ from celery.exceptions import Ignore
 from cutover import clock, conf, headers
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.types import EntryName, Epoch, Sender, Slot, Start
 from cutover.workers import liveness, unmanaged
 

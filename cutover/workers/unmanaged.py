@@ -17,7 +17,7 @@ from celery.schedules import BaseSchedule, maybe_schedule
 from django_celery_beat.models import PeriodicTask
 
 from cutover.conf import Config
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.ledger.database import Database
 from cutover.schedules import project, timetable
 from cutover.types import EntryName, Sender, Slot
@@ -58,7 +58,7 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
     if started := ledger.runs.started_by(message.sender, name):
         yield started
         return
-    table, last = timetable.timetable(schedule), ledger.last_slot(name)
+    table, last = timetable.timetable(schedule), ledger.cursors.latest(name)
     every = _step(schedule, table, last)
     due_at = _due_at(table, every, last, message.seen_at)
     for _ in range(WAITING):

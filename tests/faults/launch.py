@@ -59,13 +59,13 @@ def around(owner: type, name: str, before: str = "", after: str = "") -> None:
 def install() -> None:
     """Put the points where the protocol has its seams."""
     from cutover import clock
-    from cutover.ledger.claims import Ledger
+    from cutover.ledger.claims import Claims
     from cutover.ledger.fence import Fence
     from cutover.workers import run_guard
 
-    claim = Ledger.claim
+    claim = Claims.claim
 
-    def claiming(self: Ledger, term: Any, slots: Any, missed: Any = ()) -> Any:
+    def claiming(self: Claims, term: Any, slots: Any, missed: Any = ()) -> Any:
         if slots:
             reach("due")
         outcomes = claim(self, term, slots, missed)
@@ -73,9 +73,9 @@ def install() -> None:
             reach("claimed")
         return outcomes
 
-    Ledger.claim = claiming
-    around(Ledger, "_insert", before="claiming")
-    around(Ledger, "confirm", before="published", after="confirmed")
+    Claims.claim = claiming
+    around(Claims, "_insert", before="claiming")
+    around(Claims, "confirm", before="published", after="confirmed")
     around(Fence, "open_term", before="elected", after="opened")
 
     run_guard.DEFER_S = float(os.environ.get(DEFER_S, run_guard.DEFER_S))

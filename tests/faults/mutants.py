@@ -16,7 +16,7 @@ LEFT_OUT = shutil.ignore_patterns(".*", "var", "staticfiles", "dist", "build", "
 TESTS_FAILED = 1
 """pytest's exit code for it; every other one would prove nothing."""
 SCENARIO = "tests/faults/test_scenarios.py::test_every_slot_is_run_once[{}]"
-LEDGER = "tests/integration/ledger/test_claims.py::{}"
+LEDGER = "tests/integration/ledger/test_{}.py::{}"
 GUARD = "tests/integration/workers/test_run_guard.py::{}"
 
 
@@ -40,8 +40,8 @@ MUTANTS = (
             ),
         ),
         (
-            LEDGER.format("test_a_leader_that_was_succeeded_claims_nothing"),
-            LEDGER.format("test_a_leader_that_was_switched_away_claims_nothing"),
+            LEDGER.format("claims", "test_a_leader_that_was_succeeded_claims_nothing"),
+            LEDGER.format("claims", "test_a_leader_that_was_switched_away_claims_nothing"),
         ),
     ),
     Mutant(
@@ -58,7 +58,7 @@ MUTANTS = (
                 "",
             ),
         ),
-        (LEDGER.format("test_of_twenty_workers_one_starts_the_run_of_a_slot_that_nobody_claimed"),),
+        (LEDGER.format("runs", "test_of_twenty_workers_one_starts_the_run_of_a_slot_that_nobody_claimed"),),
     ),
     Mutant(
         "the run guard's refusal",
@@ -73,7 +73,7 @@ MUTANTS = (
     ),
     Mutant(
         "the sweep",
-        (("cutover/beats/dispatcher.py", "for claim in self._ledger.unpublished():", "for claim in ():"),),
+        (("cutover/beats/dispatcher.py", "for claim in self._ledger.claims.unpublished():", "for claim in ():"),),
         (SCENARIO.format("leader-killed-when-claimed"),),
     ),
 )

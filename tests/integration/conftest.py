@@ -12,7 +12,7 @@ from django.db import connections
 
 from cutover.conf import Config
 from cutover.election import connection as connections_of_cutover
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.models import Cutover, Fence
 from cutover.types import HolderId, Identity
 from demo.services import Valkey

@@ -17,7 +17,7 @@ from cutover.beats import schedule_file
 from cutover.beats.sources import Loaded, ScheduledEntry, catch_up_rule
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.types import EntryName
 
 
@@ -73,7 +73,8 @@ class CodeSource:
 
         A run that the file had already, later than any slot, stays: a stock beat sent that, between two of ours.
         """
-        last, _ = self.ledger.last_slots() if self.ledger is not None else ({}, 0)
-        for name in last.keys() & self._data.keys():
-            slot, run = last[EntryName(name)], self._last_runs.get(name)
+        names = [EntryName(name) for name in self._data]
+        last = self.ledger.cursors.latest_of(names) if self.ledger is not None else {}
+        for name, slot in last.items():
+            run = self._last_runs.get(name)
             self._data[name].last_run_at = max(slot, run.at) if run is not None and run.has_run else slot

@@ -20,7 +20,7 @@ from cutover import clock, conf
 from cutover.beats.sources import Loaded, ScheduledEntry, catch_up_rule
 from cutover.events import Event, log
 from cutover.fields import instant, stored
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.ledger.database import Database
 from cutover.models import ImportedEntry
 from cutover.schedules import columns, overlay
@@ -99,7 +99,7 @@ class RowSource:
         with Database(PeriodicTask.objects.db).asked():
             once = {EntryName(row.name): row for row in PeriodicTask.objects.enabled().filter(one_off=True)}
             since = {name: instant(row.date_changed) for name, row in once.items()}
-            return _end([once[name] for name in self._ledger.sent_since(since)]) if since else ()
+            return _end([once[name] for name in self._ledger.claims.sent_since(since)]) if since else ()
 
 
 def entries(

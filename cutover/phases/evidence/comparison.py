@@ -12,9 +12,9 @@ from django.db.models import Q, QuerySet
 from cutover import clock
 from cutover.beats.dispatcher import PASSED_OVER, SUPERSEDED
 from cutover.errors import LeaseUnavailable, PhaseFailed
+from cutover.ledger.database import outages
 from cutover.models import ImportedEntry, ShadowRun, ShadowSlot, Slot
 from cutover.phases.context import Context
-from cutover.phases.facts import outages
 from cutover.phases.gates.conditions import SHOWN
 from cutover.types import EntryName, HolderId, SlotState
 

@@ -8,16 +8,15 @@ from contextlib import suppress
 from typing import Final
 
 from celery.schedules import BaseSchedule
-from django.db.models import OuterRef, Subquery
 from django_celery_beat.models import PeriodicTask
 
 from cutover import clock, models
+from cutover.ledger.database import outages
 from cutover.phases.context import Context
-from cutover.phases.facts import outages
 from cutover.schedules import overlay
 from cutover.schedules.messages import DELAYS
 from cutover.schedules.timetable import next_due, timetable
-from cutover.types import Cursor, EntryName, Side, SlotState
+from cutover.types import EntryName, Side, SlotState
 
 OVERDUE: Final = dt.timedelta(seconds=5)
 """How late a slot may be before it counts as overdue, and how long it may stay claimed."""
@@ -33,7 +32,7 @@ def overdue(context: Context, side: Side) -> list[tuple[EntryName, dt.datetime]]
     schedules = _schedules(context, side)
     late = clock.now() - OVERDUE
     found = []
-    for name, stands in _standings(context).items():
+    for name, stands in context.ledger.cursors.read().items():
         due_at = None
         with suppress(Exception):  # a schedule of the project's own making; the leader tells of it
             due_at = next_due(timetable(schedules[name]), stands) if name in schedules else None
@@ -75,17 +74,6 @@ def _delayed(context: Context, side: Side) -> list[EntryName]:
 
 def _since(oldest: models.Slot) -> str:
     return f"the oldest {oldest.entry} of {oldest.due_at.isoformat()}"
-
-
-def _standings(context: Context) -> dict[EntryName, Cursor]:
-    """Where every entry stands; one look into the index for each, however long the ledger is."""
-    slots = models.Slot.objects.using(context.alias).filter(entry=OuterRef("name")).order_by("-due_at")
-    with outages(context.alias):
-        entries = models.Entry.objects.using(context.alias).filter(active=True)
-        rows = list(
-            entries.annotate(last=Subquery(slots.values("due_at")[:1])).values_list("name", "last", "eligible_since")
-        )
-    return {EntryName(name): Cursor(last, eligible_since) for name, last, eligible_since in rows}
 
 
 def _schedules(context: Context, side: Side) -> Mapping[EntryName, BaseSchedule]:

@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from celery.schedules import BaseSchedule
-from django.db.models import Max
 from django_celery_beat.models import PeriodicTask
 
 from cutover import clock, models
 from cutover.beats.agenda import within
 from cutover.fields import instant
+from cutover.ledger.database import outages
 from cutover.phases.context import Context
-from cutover.phases.facts import outages
 from cutover.schedules import overlay
 from cutover.schedules.rows import with_schedules
 from cutover.schedules.timetable import Timetable, fingerprint, next_due, timetable
@@ -81,7 +80,7 @@ def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence
         rows, limits, kept = schedules(context), _limits(context), overlay.load(context.alias)
         entries = {EntryName(e.name): e for e in models.Entry.objects.using(context.alias).filter(active=True)}
         slots = models.Slot.objects.using(context.alias)
-        before = dict(slots.filter(due_at__lte=since).values_list("entry").annotate(Max("due_at")).order_by())
+        before = {name: cursor.last for name, cursor in context.ledger.cursors.read(since).items()}
         found: dict[EntryName, dict[dt.datetime, models.Slot]] = defaultdict(dict)
         for slot in slots.filter(due_at__gt=since, due_at__lte=until).order_by("due_at").iterator():
             found[EntryName(slot.entry)][slot.due_at] = slot

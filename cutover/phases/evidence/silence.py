@@ -12,10 +12,10 @@ from celery.schedules import BaseSchedule
 
 from cutover import clock
 from cutover.errors import PhaseFailed
+from cutover.ledger.database import outages
 from cutover.models import UnmanagedBeat
 from cutover.phases.context import Context
 from cutover.phases.evidence.proof import schedules
-from cutover.phases.facts import outages
 from cutover.schedules import timetable
 from cutover.schedules.importer import EntriesRefused
 

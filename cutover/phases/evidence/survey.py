@@ -13,9 +13,9 @@ from typing import Any, Final
 from celery.beat import ScheduleEntry
 from django_celery_beat.models import PeriodicTask
 
+from cutover.ledger.database import outages
 from cutover.models import ImportedEntry
 from cutover.phases.context import Context
-from cutover.phases.facts import outages
 from cutover.schedules import importer, rows
 from cutover.schedules.convert import Carried, Refusal
 from cutover.schedules.timetable import fingerprint

@@ -7,8 +7,8 @@ from contextlib import suppress
 from django_celery_beat.models import PeriodicTask
 
 from cutover import models
+from cutover.ledger.database import outages
 from cutover.phases.context import Context
-from cutover.phases.facts import outages
 from cutover.schedules import overlay, rows
 from cutover.types import EntryName, Side, SlotState
 

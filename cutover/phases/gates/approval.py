@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from cutover.ledger.database import outages
 from cutover.models import Cutover
 from cutover.phases.context import Context
 from cutover.phases.evidence import survey
-from cutover.phases.facts import outages
 from cutover.phases.report import Check, command
 from cutover.schedules.importer import EntriesRefused
 

@@ -7,10 +7,11 @@ from typing import Final
 
 from cutover import clock
 from cutover.errors import LeaseUnavailable
+from cutover.ledger.database import outages
 from cutover.models import ImportedEntry
 from cutover.phases.context import Context
 from cutover.phases.evidence import silence
-from cutover.phases.facts import State, outages
+from cutover.phases.facts import State
 from cutover.phases.operations import snapshot
 from cutover.phases.operations.switchover import standbys
 from cutover.phases.report import Check, command

@@ -20,9 +20,9 @@ from django_celery_beat.models import PeriodicTask
 from cutover import clock
 from cutover.errors import ConfigurationError, CutoverError
 from cutover.fields import InstantField
+from cutover.ledger.database import outages
 from cutover.models import Cutover
 from cutover.phases.context import Context
-from cutover.phases.facts import outages
 from cutover.phases.gates.conditions import SHOWN
 from cutover.phases.report import Check
 from cutover.schedules import project

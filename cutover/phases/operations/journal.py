@@ -21,12 +21,9 @@ from django.db import DatabaseError, InterfaceError, connections, transaction
 from cutover import clock
 from cutover.errors import CutoverError, EntryRefused, LeaseUnavailable, LedgerUnavailable, OperatorBusy, PhaseFailed
 from cutover.events import Event, log
-from cutover.models import Cutover, Transition
-from cutover.phases.facts import outages
+from cutover.ledger.database import outages
+from cutover.models import FINISH, Cutover, Transition
 from cutover.workers import processes
-
-FINISH: Final = "finish"
-"""The last step of every phase: it records the phase as done."""
 
 HEARTBEAT_S: Final = 2.0
 STALE_AFTER: Final = dt.timedelta(seconds=15)
@@ -177,7 +174,7 @@ def at_work_now(row: Cutover) -> str:
 def last_finished(alias: str) -> str:
     """The phase whose last step was the newest of all; empty when a phase has been begun since, or none has been."""
     with outages(alias):
-        row = Transition.objects.using(alias).exclude(outcome="refused").first()
+        row = Transition.objects.using(alias).exclude(outcome="refused").order_by("-pk").first()
     return row.phase if row is not None and row.step == FINISH and row.outcome == "done" else ""
 
 

@@ -15,9 +15,9 @@ from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover.fields import instant, stored
 from cutover.ledger import bulk
+from cutover.ledger.database import outages
 from cutover.models import ImportedEntry
 from cutover.phases.context import Context
-from cutover.phases.facts import outages
 from cutover.schedules import rows
 from cutover.schedules.convert import RowValues
 from cutover.types import EntryName

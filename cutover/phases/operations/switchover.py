@@ -11,10 +11,11 @@ from cutover import clock
 from cutover.election.lease import Presence
 from cutover.errors import LeaseUnavailable, PhaseFailed
 from cutover.events import Event, log
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
+from cutover.ledger.database import outages
 from cutover.models import Cutover, Term
 from cutover.phases.context import Context
-from cutover.phases.facts import outages, read, schedule_version
+from cutover.phases.facts import read, schedule_version
 from cutover.phases.operations.journal import Journal
 from cutover.types import Side
 

@@ -19,7 +19,7 @@ from cutover.beats.scheduler import Leased
 from cutover.beats.sources import ScheduledEntry
 from cutover.conf import CatchUpRule
 from cutover.guard import GuardedTask
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.types import CatchUp, EntryName, Identity, Side, Term
 from demo.services import Valkey
 

@@ -81,8 +81,8 @@ def test_six_hundred_at_once_go_out_in_batches_and_each_once(ledger, broker, ter
 
 def test_no_commit_is_larger_than_what_a_database_takes_in_two_seconds(ledger, broker, term, rows, monkeypatch):
     sizes: list[int] = []
-    claim = ledger.claim
-    monkeypatch.setattr(ledger, "claim", lambda t, s, m: sizes.append(len(s) + len(m)) or claim(t, s, m))
+    claim = ledger.claims.claim
+    monkeypatch.setattr(ledger.claims, "claim", lambda t, s, m: sizes.append(len(s) + len(m)) or claim(t, s, m))
     minutely = [ScheduleEntry(name=f"{n}", task="t", schedule=schedule(MINUTE), app=broker.app) for n in range(25)]
     agenda = agenda_of(minutely, clock.now() - 90.5 * MINUTE)
     dispatcher(ledger, broker).send(term, agenda, due(agenda))
@@ -135,7 +135,7 @@ def test_a_leader_that_is_fenced_between_two_batches_stops_there(ledger, broker,
 def test_a_slot_that_was_claimed_before_is_not_published_and_its_entry_moves_on(ledger, broker, term, rows):
     agenda = due_now(broker, "a")
     (one,) = due(agenda)
-    ledger.claim(term, [Slot(one.owed.send, one.name)])
+    ledger.claims.claim(term, [Slot(one.owed.send, one.name)])
     sent = dispatcher(ledger, broker).send(term, agenda, [one])
     assert sent.published == []
     assert broker.messages() == []
@@ -188,7 +188,7 @@ def test_the_next_leader_sweeps_what_the_last_one_claimed_under_the_same_task_id
     agenda = due_now(broker, "a")
     (one,) = due(agenda)
     slot = Slot(one.owed.send, one.name)
-    ledger.claim(term, [slot])  # and then the process is killed
+    ledger.claims.claim(term, [slot])  # and then the process is killed
     successor = ledger.fence.open_term(identity(), Side.CODE)
     sender = dispatcher(ledger, broker)
     sender.sweep_first()
@@ -202,7 +202,7 @@ def test_the_next_leader_sweeps_what_the_last_one_claimed_under_the_same_task_id
 def test_a_fenced_leader_sweeps_nothing(ledger, broker, term, rows, identity):
     agenda = due_now(broker, "a")
     (one,) = due(agenda)
-    ledger.claim(term, [Slot(one.owed.send, one.name)])
+    ledger.claims.claim(term, [Slot(one.owed.send, one.name)])
     ledger.fence.open_term(identity(), Side.CODE)
     assert dispatcher(ledger, broker).sweep(term, agenda).fenced
     assert broker.messages() == []
@@ -212,7 +212,7 @@ def test_a_fenced_leader_sweeps_nothing(ledger, broker, term, rows, identity):
 def test_what_is_hopeless_is_given_up_with_its_reason_and_not_published(ledger, broker, term, alias):
     agenda = due_now(broker, "a")
     old, new = clock.now() - 2 * HOUR, clock.now() - HOUR
-    ledger.claim(term, [Slot(old, EntryName("a")), Slot(new, EntryName("a")), Slot(new, EntryName("gone"))])
+    ledger.claims.claim(term, [Slot(old, EntryName("a")), Slot(new, EntryName("a")), Slot(new, EntryName("gone"))])
     dispatcher(ledger, broker).sweep(term, agenda)
     assert dict(models.Slot.objects.using(alias).filter(state="missed").values_list("entry", "reason")) == {
         "a": "superseded by a newer slot before it was published",

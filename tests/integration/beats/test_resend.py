@@ -9,9 +9,9 @@ from celery import Task
 from cutover import clock, models
 from cutover.beats.agenda import Agenda
 from cutover.beats.dispatcher import CHUNK
-from cutover.beats.resend import Resend
+from cutover.beats.resend import Resend, unstarted
 from cutover.guard import GuardedTask
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.ledger.fence import FenceView
 from cutover.types import EntryName, Side, Slot, Term
 from tests.integration.beats.conftest import HOUR, Broker, dispatcher, due, due_now
@@ -32,8 +32,8 @@ def lost(ledger: Ledger, broker: Broker, term: Term, alias: str) -> Agenda:
     for found in slots.exclude(entry="a"):
         ledger.runs.start(Slot(found.due_at, EntryName(found.entry)), term.epoch, "1@s#1 h:1:a")
     earlier = Slot(clock.now() - 2 * HOUR, EntryName("a"))
-    ledger.claim(term, [earlier])
-    ledger.confirm([earlier])
+    ledger.claims.claim(term, [earlier])
+    ledger.claims.confirm([earlier])
     ledger.runs.start(earlier, term.epoch, "1@s#2 h:1:a")
     with broker.server.client() as client:
         client.flushall()
@@ -112,8 +112,8 @@ def test_a_message_of_a_task_that_may_wait_or_lapse_or_is_not_guarded_is_left_al
 def test_what_waits_for_a_worker_that_is_long_away_is_sent_once_more_in_chunks(ledger, broker, term, lost, alias):
     start = clock.now() - HOUR
     waiting = [Slot(start + n * dt.timedelta(seconds=1), EntryName("a")) for n in range(CHUNK + 20)]
-    ledger.claim(term, waiting)
-    ledger.confirm(waiting)
+    ledger.claims.claim(term, waiting)
+    ledger.claims.confirm(waiting)
     models.Slot.objects.using(alias).filter(entry="a", run_started_at=None).update(published_at=clock.now() - 3 * AFTER)
     assert len(resend(ledger, broker, term, lost)) == CHUNK
     assert len(resend(ledger, broker, term, lost)) == CHUNK + 21
@@ -121,7 +121,7 @@ def test_what_waits_for_a_worker_that_is_long_away_is_sent_once_more_in_chunks(l
 
 def test_only_what_may_still_be_sent_is_looked_for(ledger, broker, term, lost):
     now = clock.now()
-    asked = ledger.unstarted(now - HOUR, now - AFTER, now - HOUR), ledger.unstarted(now - HOUR, now - AFTER, now)
+    asked = unstarted(ledger, now - HOUR, now - AFTER, now - HOUR), unstarted(ledger, now - HOUR, now - AFTER, now)
     assert [[found.slot.entry for found in answer] for answer in asked] == [["a"], []]
 
 

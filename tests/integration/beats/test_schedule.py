@@ -43,14 +43,14 @@ def hourly():
 def test_what_the_database_did_not_say_of_new_entries_is_asked_again(ledger, identity, hourly, monkeypatch):
     term = ledger.fence.open_term(identity(), Side.CODE)
     last = Slot(clock.now() - 20 * MINUTE, EntryName("hourly"))
-    ledger.claim(term, [last])
-    ledger.claim(term, [Slot(clock.now(), EntryName(f"other {i}")) for i in range(1_200)])
+    ledger.claims.claim(term, [last])
+    ledger.claims.claim(term, [Slot(clock.now(), EntryName(f"other {i}")) for i in range(1_200)])
     source = Changing()
     known = Schedule(Side.CODE, source, ledger)
     known.refresh()
     source.schedules = [hourly]
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "last_slots", lambda *_, **__: (_ for _ in ()).throw(LedgerUnavailable("away")))
+        patch.setattr(ledger.cursors, "follow", lambda *_, **__: (_ for _ in ()).throw(LedgerUnavailable("away")))
         with pytest.raises(LedgerUnavailable):
             known.refresh()
     known.refresh()

@@ -27,7 +27,7 @@ from cutover.beats import schedule_file
 from cutover.beats.sources.rows import RowSource
 from cutover.election.elector import News
 from cutover.election.lease import Lease
-from cutover.ledger.claims import Ledger
+from cutover.ledger import Ledger
 from cutover.models import Cutover, Entry, Fence, Slot
 from cutover.schedulers import CodeScheduler, DatabaseScheduler
 from cutover.types import EntryName, HolderId, Identity, Side

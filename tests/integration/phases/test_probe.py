@@ -86,7 +86,7 @@ def _owe(context: Context) -> None:
     began = clock.now() - dt.timedelta(days=500)
     Entry.objects.using(context.alias).update_or_create(
         name="yearly",
-        defaults={"fingerprint": fingerprint(schedule), "eligible_since": began, "changed_at": began, "active": True},
+        defaults={"fingerprint": fingerprint(schedule), "eligible_since": began, "active": True},
     )
 
 

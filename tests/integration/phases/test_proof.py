@@ -58,7 +58,6 @@ class Site:
                 name=row.name,
                 fingerprint=fingerprint(row.schedule),
                 eligible_since=self.switched_at - dt.timedelta(seconds=90),
-                changed_at=self.switched_at,
             )
 
     def slot(self, minute: int) -> SlotName:
@@ -68,9 +67,9 @@ class Site:
     def send(self, *minutes: int, confirm: bool = True, run: bool = True) -> None:
         """Claim, publish and run slots, as far as that is wanted."""
         slots = [self.slot(minute) for minute in minutes]
-        self.ledger.claim(self.term, slots)
+        self.ledger.claims.claim(self.term, slots)
         if confirm:
-            self.ledger.confirm(slots)
+            self.ledger.claims.confirm(slots)
         if run:
             for slot in slots:
                 self.ledger.runs.start(slot, self.term.epoch, "a-worker")
@@ -111,7 +110,7 @@ def test_whole_evidence_closes_the_cutover(site: Site) -> None:
 
 def test_the_cadence_is_that_of_the_last_slot_before_the_switch(site: Site) -> None:
     earlier = SlotName(site.switched_at - dt.timedelta(seconds=10), EntryName("minutely"))
-    site.ledger.claim(site.term, [earlier])
+    site.ledger.claims.claim(site.term, [earlier])
     site.send(*ALL)
     report = site.prove()
     assert report.outcome is Outcome.FAILED
@@ -132,7 +131,7 @@ def test_one_slot_that_was_never_claimed_is_named(site: Site) -> None:
 
 def test_a_missed_slot_is_named_with_its_reason(site: Site) -> None:
     site.send(*[minute for minute in ALL if minute != 7])
-    site.ledger.claim(site.term, [], [Missed(site.slot(7), "older than the catch-up window", passed_over=2)])
+    site.ledger.claims.claim(site.term, [], [Missed(site.slot(7), "older than the catch-up window", passed_over=2)])
     [(_, reason)] = findings(site.prove(), "failures")
     assert reason == "was missed: older than the catch-up window (and 2 older ones)"
 
@@ -202,7 +201,7 @@ def test_a_row_that_was_edited_is_proved_from_its_edit_on(site: Site) -> None:
 @pytest.mark.parametrize("fields", [{}, {"fingerprint": "not read yet"}], ids=["read", "not read yet"])
 def test_what_was_missed_before_a_row_was_edited_stays_missed(site: Site, fields: dict[str, str]) -> None:
     site.send(*[minute for minute in ALL if minute != 7])
-    site.ledger.claim(site.term, [], [Missed(site.slot(7), "older than the catch-up window")])
+    site.ledger.claims.claim(site.term, [], [Missed(site.slot(7), "older than the catch-up window")])
     Entry.objects.using(site.alias).filter(name="minutely").update(eligible_since=site.slot(10).due_at, **fields)
     report = site.prove()
     assert report.outcome is Outcome.FAILED
@@ -231,13 +230,12 @@ def test_outside_its_own_limits_a_row_is_owed_nothing(site: Site, limit: dict[st
         not_before=limits.get("start_time"),
         not_after=limits.get("expires"),
         eligible_since=site.switched_at,
-        changed_at=site.switched_at,
     )
     offset = dt.timedelta(minutes=0 if "start_time" in limit else 1)
     slots = [SlotName(now + dt.timedelta(minutes=minute) + offset, EntryName("limited")) for minute in due]
     slots = [slot for slot in slots if slot.due_at < limits.get("expires", now)]
-    site.ledger.claim(site.term, slots)
-    site.ledger.confirm(slots)
+    site.ledger.claims.claim(site.term, slots)
+    site.ledger.claims.confirm(slots)
     for slot in slots:
         site.ledger.runs.start(slot, site.term.epoch, "a-worker")
     report = site.prove()
@@ -297,7 +295,7 @@ def test_a_rollback_that_finds_no_leader_forgets_nothing_of_what_was_missed(
 ) -> None:
     Cutover.objects.using(site.alias).update(phase=phase)
     site.send(*[minute for minute in ALL if minute != 7])
-    site.ledger.claim(site.term, [], [Missed(site.slot(7), "older than the catch-up window")])
+    site.ledger.claims.claim(site.term, [], [Missed(site.slot(7), "older than the catch-up window")])
     for gate in ("standby", "standbys_loaded"):  # one that stood by a moment ago, and does not take over
         monkeypatch.setattr(
             f"cutover.phases.rollback.conditions.{gate}", lambda *_: Check("code standby", True, "it is up")

@@ -46,19 +46,19 @@ def test_what_is_late_and_what_was_missed_is_told(context: Surroundings) -> None
     site = context()
     entry = site.entries[EntryName("hourly")]
     began = clock.now().replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=3)
-    Entry.objects.using(site.alias).create(
-        name="hourly", fingerprint=fingerprint(entry.schedule), eligible_since=began, changed_at=began
-    )
+    Entry.objects.using(site.alias).create(name="hourly", fingerprint=fingerprint(entry.schedule), eligible_since=began)
     term = Term(site.ledger.fence.read().epoch, Side.CODE, HolderId("host:1:x"))
     missed = Missed(SlotName(began + dt.timedelta(hours=1), EntryName("hourly")), "older than the catch-up window")
-    site.ledger.claim(term, [], [missed])
+    site.ledger.claims.claim(term, [], [missed])
     data = status.run(context()).data
     overdue = (began + dt.timedelta(hours=2)).isoformat()
     assert data["overdue"] == [{"entry": "hourly", "due_at": overdue}]
     assert f"hourly is overdue since {overdue}" in data["problems"]
     assert [slot["reason"] for slot in data["missed"]] == ["older than the catch-up window"]
 
-    site.ledger.claim(term, [SlotName(began + dt.timedelta(hours=hours), EntryName("hourly")) for hours in (2, 3)])
+    site.ledger.claims.claim(
+        term, [SlotName(began + dt.timedelta(hours=hours), EntryName("hourly")) for hours in (2, 3)]
+    )
     Slot.objects.using(site.alias).update(deduplicated=2)
     data = status.run(context()).data
     assert (data["overdue"], data["unpublished"], data["deduplicated"]) == ([], 2, 6)
@@ -68,8 +68,8 @@ def test_what_is_stuck_on_the_way_is_told(context: Surroundings) -> None:
     site, now = context(), clock.now()
     term = Term(site.ledger.fence.read().epoch, Side.CODE, HolderId("host:1:x"))
     claimed, published = (SlotName(now - dt.timedelta(minutes=m), EntryName("yearly")) for m in (4, 3))
-    site.ledger.claim(term, [claimed, published])
-    site.ledger.confirm([published])
+    site.ledger.claims.claim(term, [claimed, published])
+    site.ledger.claims.confirm([published])
     stuck_since = dt.timedelta(minutes=3)
     Slot.objects.using(site.alias).update(claimed_at=now - stuck_since)
     Slot.objects.using(site.alias).filter(state="published").update(published_at=now - stuck_since)

@@ -121,7 +121,6 @@ def test_a_slot_that_was_missed_by_more_than_three_hours_is_caught_up(
         name="digest",
         fingerprint=fingerprint(made.schedule),
         eligible_since=clock.now() - DAY + HOUR,
-        changed_at=clock.now() - DAY,
     )
     with start():
         until = clock.now() + dt.timedelta(seconds=5)

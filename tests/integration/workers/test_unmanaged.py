@@ -65,7 +65,7 @@ def test_a_slot_that_the_leader_had_claimed_is_one_of_the_beats_own_once_its_mes
     see, ledger, identity
 ):
     term = ledger.fence.open_term(identity(), Side.CODE)
-    ledger.claim(term, [Slot(NOON + 2 * MINUTE, ENTRY)])
+    ledger.claims.claim(term, [Slot(NOON + 2 * MINUTE, ENTRY)])
     late = NOON + 2 * MINUTE + SECOND
     assert [see(f"waited {i}", late) for i in range(2)] == [Slot(NOON + n * MINUTE, ENTRY) for n in (2, 1)]
 
@@ -80,7 +80,7 @@ def test_a_message_that_was_started_and_comes_again_takes_no_other_slot(see):
 @pytest.mark.parametrize("app", [schedule(5 * MINUTE, relative=True)], indirect=True, ids=["relative"])
 def test_a_relative_interval_keeps_its_steps_and_is_found_at_once(see, ledger, identity):
     term = ledger.fence.open_term(identity(), Side.CODE)
-    ledger.claim(term, [Slot(NOON, ENTRY)])
+    ledger.claims.claim(term, [Slot(NOON, ENTRY)])
     began_s = clock.monotonic_s()
     assert see("first", NOON + 5 * MINUTE + SECOND) == Slot(NOON + 5 * MINUTE, ENTRY)
     assert clock.monotonic_s() - began_s < 1
@@ -90,9 +90,9 @@ def test_a_relative_interval_keeps_its_steps_and_is_found_at_once(see, ledger, i
 def test_a_relative_interval_of_no_whole_unit_goes_on_in_the_steps_that_it_is_rounded_to(see, ledger, identity):
     """Celery rounds the end down: 90 minutes after noon, rounded, is one o'clock, and then two."""
     term = ledger.fence.open_term(identity(), Side.CODE)
-    ledger.claim(term, [Slot(NOON, ENTRY)])
+    ledger.claims.claim(term, [Slot(NOON, ENTRY)])
     assert see("first", NOON + 60 * MINUTE + SECOND) == Slot(NOON + 60 * MINUTE, ENTRY)
     assert see("second", NOON + 120 * MINUTE + SECOND) == Slot(NOON + 120 * MINUTE, ENTRY)
-    assert ledger.claim(term, [Slot(NOON + 120 * MINUTE, ENTRY)]) == {
+    assert ledger.claims.claim(term, [Slot(NOON + 120 * MINUTE, ENTRY)]) == {
         Slot(NOON + 120 * MINUTE, ENTRY): Claim.ALREADY_CLAIMED
     }

@@ -1,0 +1,193 @@
+"""What callers see of a database that is away or has no tables, on real SQLite and real PostgreSQL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.db import DataError, IntegrityError, connections, transaction
+from django_celery_beat.models import PeriodicTask
+
+from cutover import models
+from cutover.beats.resend import unstarted
+from cutover.errors import LedgerNotMigrated, LedgerUnavailable
+from cutover.ledger.database import outages
+from cutover.types import Claim, Epoch, Identity, Side
+from tests.support.ledger import NOW, name, slot
+from tests.support.rooms import in_threads
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
+
+
+METHODS = {
+    "fence": lambda ledger, term: ledger.fence.read(),
+    "open_term": lambda ledger, term: ledger.fence.open_term(Identity("h", "h", 1, ""), Side.CODE),
+    "switch": lambda ledger, term: ledger.fence.switch(Side.DATABASE),
+    "term_since": lambda ledger, term: ledger.fence.term_since(Epoch(1)),
+    "end_term": lambda ledger, term: ledger.fence.end_term(term, "r"),
+    "first_tick": lambda ledger, term: ledger.fence.first_tick(term),
+    "claim": lambda ledger, term: ledger.claims.claim(term, [slot()]),
+    "confirm": lambda ledger, term: ledger.claims.confirm([slot()]),
+    "give_up": lambda ledger, term: ledger.claims.give_up(term, {slot(): "r"}),
+    "unpublished": lambda ledger, term: ledger.claims.unpublished(),
+    "cursors": lambda ledger, term: ledger.cursors.read(),
+    "latest": lambda ledger, term: ledger.cursors.latest(name("a")),
+    "follow": lambda ledger, term: ledger.cursors.follow(0),
+    "revise": lambda ledger, term: ledger.entries.revise(term, lambda known: {}),
+    "refresh": lambda ledger, term: ledger.entries.refresh(),
+    "unstarted": lambda ledger, term: unstarted(ledger, NOW, NOW, NOW),
+    "start_run": lambda ledger, term: ledger.runs.start(slot(), Epoch(1), "w"),
+    "run": lambda ledger, term: ledger.runs.read(slot()),
+    "resume_run": lambda ledger, term: ledger.runs.resume(slot(), "d", "w"),
+    "end_run": lambda ledger, term: ledger.runs.end(slot(), "w"),
+    "deduplicated": lambda ledger, term: ledger.runs.count_deduplicated(slot()),
+    "heard": lambda ledger, term: ledger.runs.heard("o"),
+    "prune": lambda ledger, term: ledger.retention.prune(1),
+}
+TABLES = [m._meta.db_table for m in (models.Slot, models.Fence, models.Term, models.Entry, models.UnmanagedBeat)]
+
+
+@contextmanager
+def without_tables(alias: str) -> Iterator[None]:
+    """As before ``migrate``: the tables bear other names meanwhile."""
+    with connections[alias].cursor() as cursor:
+        for table in TABLES:
+            cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_away")
+    connections[alias].close()
+    try:
+        yield
+    finally:
+        connections[alias].close()
+        with connections[alias].cursor() as cursor:
+            for table in TABLES:
+                cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
+
+
+def test_before_the_migration_every_method_says_what_to_do_and_afterwards_works(ledger, lead, alias):
+    term = lead()
+    with without_tables(alias):
+        for method in METHODS.values():
+            with pytest.raises(LedgerNotMigrated, match=r"^The database has no ledger yet: run `manage.py migrate`\.$"):
+                method(ledger, term)
+    assert ledger.claims.claim(term, [slot()]) == {slot(): Claim.CLAIMED}
+
+
+def test_a_fence_row_that_is_missing_is_a_migration_that_is_missing(ledger, alias):
+    models.Fence.objects.using(alias).all().delete()
+    for method in (ledger.fence.read, lambda: ledger.fence.switch(Side.DATABASE)):
+        with pytest.raises(LedgerNotMigrated):
+            method()
+
+
+@contextmanager
+def database_away(alias: str) -> Iterator[None]:
+    """The server takes no connection: its address is wrong meanwhile."""
+    connection = connections[alias]
+    right = dict(connection.settings_dict)
+    connection.close()
+    connection.settings_dict.update(NAME="/no/such/folder/db" if connection.vendor == "sqlite" else "no_such_database")
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict.update(right)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_without_a_database_every_method_says_so_in_one_line_and_recovers(ledger, lead, alias, method):
+    term = lead()
+    with database_away(alias), pytest.raises(LedgerUnavailable) as told:
+        METHODS[method](ledger, term)
+    assert type(told.value) is LedgerUnavailable
+    assert str(told.value).startswith(f"The database ({alias}) gives no answer: ")
+    assert "\n" not in str(told.value)
+    assert ledger.claims.claim(term, [slot()]) == {slot(): Claim.CLAIMED}
+
+
+def test_a_connection_that_the_server_has_cut_is_replaced_by_the_next_call(ledger, lead, alias):
+    if connections[alias].vendor == "sqlite":
+        pytest.skip("a file has no connection to cut")
+    term = lead()
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        pid = cursor.fetchone()[0]
+
+    def cut() -> None:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+
+    in_threads(cut)
+    with pytest.raises(LedgerUnavailable):
+        ledger.claims.claim(term, [slot()])
+    assert ledger.claims.claim(term, [slot()]) == {slot(): Claim.CLAIMED}
+
+
+def test_a_database_that_refuses_is_there_and_said_to_be(ledger, lead, alias):
+    """It has the tables, and no longer the column: its answer is not silence, nor that nothing is there."""
+    term, there = lead(), "ALTER TABLE cutover_slot RENAME COLUMN {} TO {}"
+    with connections[alias].cursor() as cursor:
+        cursor.execute(there.format("resent", "resent_away"))
+    try:
+        for method in (METHODS["claim"], METHODS["unpublished"]):
+            with pytest.raises(LedgerUnavailable) as raised:
+                method(ledger, term)
+            assert type(raised.value) is LedgerUnavailable
+            assert str(raised.value).startswith(f"The database ({alias}) refuses: ")
+            assert "resent" in str(raised.value)
+    finally:
+        with connections[alias].cursor() as cursor:
+            cursor.execute(there.format("resent_away", "resent"))
+    assert ledger.claims.claim(term, [slot()]) == {slot(): Claim.CLAIMED}
+
+
+def test_a_server_that_only_reads_refuses(ledger, lead, alias):
+    term, write = lead(), {"sqlite": "PRAGMA query_only = {}", "postgresql": "SET default_transaction_read_only = {}"}
+    with connections[alias].cursor() as cursor:
+        cursor.execute(write[connections[alias].vendor].format("on"))
+    with pytest.raises(LedgerUnavailable, match="read"):
+        ledger.claims.claim(term, [slot()])
+    assert ledger.claims.claim(term, [slot()]) == {slot(): Claim.CLAIMED}, "the next connection may write"
+
+
+def test_what_violates_the_tables_rules_is_an_answer_and_not_an_outage(ledger, lead, alias):
+    """IntegrityError and DataError are about what was asked; the connection stays, and so does a transaction on it."""
+    ledger.claims.claim(lead(), [slot()])
+    row = models.Slot.objects.using(alias).get()
+    row.pk = None
+    for guard in (lambda: outages(alias), ledger.database.asked, ledger.database.transaction):
+        with pytest.raises(IntegrityError), guard():
+            row.save(using=alias, force_insert=True)
+    if connections[alias].vendor == "postgresql":  # SQLite has no lengths
+        with pytest.raises(DataError), ledger.database.transaction():
+            models.Slot.objects.using(alias).update(entry="e" * 201)
+    with transaction.atomic(using=alias):
+        models.Slot.objects.using(alias).update(reason="written")
+        with pytest.raises(IntegrityError), ledger.database.transaction():
+            row.save(using=alias, force_insert=True)
+    assert models.Slot.objects.using(alias).get().reason == "written"
+
+
+def test_an_outage_within_a_callers_transaction_leaves_its_connection_to_the_caller(ledger, lead, alias):
+    connection = connections[alias]
+    with pytest.raises(LedgerUnavailable), transaction.atomic(using=alias):
+        ledger.fence.read()
+        opened = connection.connection
+        try:
+            with ledger.database.asked(), connection.cursor() as cursor:
+                cursor.execute("SELECT nothing FROM cutover_fence")
+        finally:
+            assert connection.connection is opened
+            assert connection.in_atomic_block
+    assert ledger.fence.read().epoch == 0
+
+
+def test_the_rows_tables_count_too(ledger, alias):
+    """The phases ask for django-celery-beat's rows under the same rule."""
+    table = PeriodicTask._meta.db_table
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_away")
+    try:
+        with pytest.raises(LedgerNotMigrated), outages(alias):
+            PeriodicTask.objects.using(alias).count()
+    finally:
+        with connections[alias].cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")

@@ -1,0 +1,77 @@
+"""The fence and its terms, on real SQLite and real PostgreSQL."""
+
+from importlib import import_module
+
+import pytest
+from django.apps import apps
+from django.db import connections
+
+from cutover import models
+from cutover.types import Side
+from tests.support.rooms import in_threads
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
+
+
+def test_each_leadership_raises_the_epoch_and_ends_the_one_before(ledger, lead, alias):
+    first, second = lead(), lead()
+    assert (first.epoch, second.epoch) == (1, 2)
+    assert ledger.fence.read().epoch == 2
+    ended = models.Term.objects.using(alias).get(epoch=1)
+    assert (ended.end_reason, ended.ended_at is None) == ("succeeded", False)
+    assert models.Term.objects.using(alias).get(epoch=2).ended_at is None
+
+
+def test_the_other_side_opens_no_term(ledger, identity):
+    assert ledger.fence.open_term(identity(), Side.DATABASE) is None
+    assert ledger.fence.read().epoch == 0
+
+
+def test_a_switch_raises_the_epoch_once_however_often_it_is_asked_for(ledger, lead, alias):
+    lead()
+    assert [ledger.fence.switch(Side.DATABASE) for _ in range(3)] == [2, 2, 2]
+    assert ledger.fence.read().side is Side.DATABASE
+    assert ledger.fence.read().switched_at is not None
+    assert models.Term.objects.using(alias).get(epoch=1).end_reason == "switched to database"
+
+
+def test_the_newest_term_since_an_epoch_is_found(ledger, lead):
+    lead()
+    epoch = ledger.fence.switch(Side.DATABASE)
+    assert ledger.fence.term_since(epoch) is None
+    term = lead(Side.DATABASE)
+    assert ledger.fence.term_since(epoch).epoch == term.epoch == 3
+
+
+def test_the_first_tick_and_the_first_reason_of_an_end_stay(ledger, lead, alias):
+    term = lead()
+    ledger.fence.first_tick(term)
+    seen = models.Term.objects.using(alias).get().first_tick_at
+    ledger.fence.first_tick(term)
+    for reason in ("fenced", "stopped"):
+        ledger.fence.end_term(term, reason)
+    row = models.Term.objects.using(alias).get()
+    assert (row.first_tick_at, row.end_reason) == (seen, "fenced")
+
+
+def test_terms_opened_at_the_same_moment_get_epochs_of_their_own(ledger, identity):
+    terms = in_threads(*[lambda: ledger.fence.open_term(identity(), Side.CODE)] * 8)
+    assert sorted(term.epoch for term in terms) == list(range(1, 9))
+
+
+def test_the_migration_makes_the_single_rows_and_leaves_those_that_have_moved_on(ledger, lead, alias):
+    create = import_module("cutover.migrations.0001_initial").create_single_rows
+    lead()
+    ledger.fence.switch(Side.DATABASE)
+    before = ledger.fence.read()
+    models.Cutover.objects.using(alias).update(phase=3)
+    with connections[alias].schema_editor() as editor:
+        create(apps, editor)
+    assert ledger.fence.read() == before
+    assert models.Cutover.objects.using(alias).get().phase == 3
+    for model in (models.Fence, models.Cutover):
+        model.objects.using(alias).all().delete()
+    with connections[alias].schema_editor() as editor:
+        create(apps, editor)
+    assert (ledger.fence.read().epoch, ledger.fence.read().side) == (0, Side.CODE)
+    assert models.Cutover.objects.using(alias).get().phase == 0

@@ -1,0 +1,96 @@
+"""Which message of a slot runs, on real SQLite and real PostgreSQL."""
+
+import pytest
+
+from cutover import models
+from cutover.types import Claim, Epoch, Sender, Start
+from tests.support.ledger import DAY, slot
+from tests.support.rooms import in_threads
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
+
+
+def test_of_twenty_workers_one_starts_the_run(ledger, lead):
+    term, one = lead(), slot()
+    ledger.claims.claim(term, [one])
+    outcomes = in_threads(*[lambda i=i: ledger.runs.start(one, term.epoch, f"w{i}") for i in range(20)])
+    assert outcomes.count(Start.STARTED) == 1
+    assert outcomes.count(Start.ALREADY_STARTED) == 19
+    assert ledger.runs.read(one).worker == f"w{outcomes.index(Start.STARTED)}"
+
+
+def test_of_twenty_workers_one_starts_the_run_of_a_slot_that_nobody_claimed(ledger, rows):
+    one = slot()
+    stock = Sender("stock", "a-message")
+    outcomes = in_threads(*[lambda i=i: ledger.runs.start(one, Epoch(5), f"w{i}", stock) for i in range(20)])
+    assert outcomes.count(Start.STARTED) == 1
+    assert outcomes.count(Start.ALREADY_STARTED) == 19
+    (row,) = rows().values()
+    assert (row.state, row.reason, row.epoch) == ("published", "sent without the lease by stock", 5)
+
+
+def test_a_run_before_the_confirmation_counts_as_a_run_and_the_slot_is_confirmed_later(ledger, lead, rows):
+    one = slot()
+    ledger.claims.claim(lead(), [one])
+    assert ledger.runs.start(one, Epoch(1), "w") is Start.STARTED
+    ledger.claims.confirm([one])
+    row = rows()["a", one.due_at]
+    assert (row.state, row.run_by) == ("published", "w")
+
+
+def test_a_claim_of_a_slot_that_a_worker_recorded_is_lost(ledger, lead):
+    one = slot()
+    ledger.runs.start(one, Epoch(1), "w")
+    assert ledger.claims.claim(lead(), [one]) == {one: Claim.ALREADY_CLAIMED}
+
+
+def test_a_message_older_than_the_retention_does_not_run(ledger, rows):
+    assert ledger.runs.start(slot("a", 31 * DAY), Epoch(1), "w") is Start.TOO_OLD
+    assert rows() == {}
+
+
+def test_a_run_is_handed_over_once(ledger, lead):
+    one = slot()
+    ledger.claims.claim(lead(), [one])
+    ledger.runs.start(one, Epoch(1), "dead")
+    outcomes = in_threads(*[lambda i=i: ledger.runs.resume(one, "dead", f"w{i}") for i in range(8)])
+    assert outcomes.count(True) == 1
+    assert ledger.runs.read(one).worker == f"w{outcomes.index(True)}"
+    assert ledger.runs.resume(one, "dead", "late") is False
+
+
+def test_a_run_that_has_ended_since_it_was_read_is_not_handed_over(ledger, lead):
+    one = slot()
+    ledger.claims.claim(lead(), [one])
+    ledger.runs.start(one, Epoch(1), "w")
+    read = ledger.runs.read(one)
+    ledger.runs.end(one, "w")
+    assert not read.has_ended
+    assert ledger.runs.resume(one, read.worker, "other") is False
+
+
+def test_the_end_of_a_run_is_recorded_by_its_own_worker_alone(ledger, lead):
+    one = slot()
+    ledger.claims.claim(lead(), [one])
+    ledger.runs.start(one, Epoch(1), "w")
+    ledger.runs.end(one, "other")
+    assert not ledger.runs.read(one).has_ended
+    ledger.runs.end(one, "w")
+    assert ledger.runs.read(one).has_ended
+    assert ledger.runs.read(slot("z")).worker == ""
+
+
+def test_every_suppressed_message_is_counted(ledger, lead, rows):
+    one = slot()
+    ledger.claims.claim(lead(), [one])
+    in_threads(*[lambda: ledger.runs.count_deduplicated(one)] * 8)
+    assert rows()["a", one.due_at].deduplicated == 8
+
+
+def test_an_unguarded_beat_is_remembered_once_with_first_and_last(ledger, alias):
+    in_threads(*[lambda: ledger.runs.heard("1@h")] * 5)
+    first = models.UnmanagedBeat.objects.using(alias).get()
+    ledger.runs.heard("1@h")
+    again = models.UnmanagedBeat.objects.using(alias).get()
+    assert again.first_heard_at == first.first_heard_at
+    assert again.last_heard_at > first.last_heard_at

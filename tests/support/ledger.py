@@ -1,0 +1,70 @@
+"""The words of the ledger's tests: an entry's name, a slot some time ago, and a ledger with a long past."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import replace
+
+from django.db import connections
+
+from cutover import clock, models
+from cutover.ledger import Ledger
+from cutover.ledger.entries import KnownEntry
+from cutover.types import EntryName, Slot, Term
+
+SECOND = dt.timedelta(seconds=1)
+DAY = dt.timedelta(days=1)
+HOUR = dt.timedelta(hours=1)
+NOW = clock.now().replace(microsecond=0)
+CROWD, PAST = 1_000, 100
+"""How many entries a long past has, and how many slots each."""
+
+
+def name(text: str) -> EntryName:
+    return EntryName(text)
+
+
+def slot(entry: str = "a", ago: dt.timedelta = dt.timedelta(0)) -> Slot:
+    return Slot(NOW - ago, name(entry))
+
+
+def give_past(alias: str) -> None:
+    """100,000 slots of 1,000 entries ``e0`` to ``e999``, one a minute each, the last one now.
+
+    Of the last ones ten are claimed, ten published and not started, ten missed, and ten were sent without the lease.
+    """
+    sqlite = connections[alias].vendor == "sqlite"
+    ago = "datetime(%s, '-' || (i / 1000) || ' minutes')" if sqlite else "%s::timestamptz - i / 1000 * interval '1 min'"
+    now = f"{NOW:%Y-%m-%d %H:%M:%S}" + ("" if sqlite else "+00")
+    uuid = "lower(hex(randomblob(16)))" if sqlite else "md5(i::text)::uuid"
+    state = "CASE WHEN i < 10 THEN 'claimed' WHEN i BETWEEN 20 AND 29 THEN 'missed' ELSE 'published' END"
+    ran_at = f"CASE WHEN i < 30 THEN NULL ELSE {ago} END"
+    sender = "CASE WHEN i BETWEEN 30 AND 39 THEN '7@host m' || i END"
+    with connections[alias].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO cutover_slot (entry, due_at, epoch, side, state, task_id, claimed_at, published_at, "
+            "run_started_at, run_by, sender, deduplicated, resent, passed_over, reason) "
+            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 99999) "
+            f"SELECT 'e' || (i %% 1000), {ago}, 1, 'code', {state}, {uuid}, {ago}, {ago}, {ran_at}, 'w', {sender}, "
+            "0, 0, 0, '' FROM n ORDER BY i DESC",
+            [now] * 4,
+        )
+    entries = [models.Entry(name=f"e{i}", fingerprint="f", eligible_since=NOW - DAY) for i in range(CROWD)]
+    models.Entry.objects.using(alias).bulk_create(entries)
+    if not sqlite:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("ANALYZE cutover_slot, cutover_entry")
+
+
+def settle(ledger: Ledger, term: Term, fingerprints: Mapping[EntryName, str]) -> dict[EntryName, dt.datetime] | None:
+    """Let the ledger know these entries and no others, new and changed ones as eligible since now; None when fenced."""
+
+    def decide(known: Mapping[EntryName, KnownEntry]) -> dict[EntryName, KnownEntry]:
+        changed = {
+            n: KnownEntry(fingerprint, clock.now())
+            for n, fingerprint in fingerprints.items()
+            if n not in known or (known[n].fingerprint, known[n].is_active) != (fingerprint, True)
+        }
+        return changed | {n: replace(k, is_active=False) for n, k in known.items() if n not in fingerprints}
+
+    known = ledger.entries.revise(term, decide)
+    return None if known is None else {n: known[n].eligible_since for n in fingerprints}

@@ -1,0 +1,84 @@
+"""How the database goes about queries on the table of slots: its own plan of each, with the values that were bound."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connections
+
+TABLE = "cutover_slot"
+PARTIAL = ("cutover_slot_unpublished", "cutover_slot_unstarted", "cutover_slot_unmanaged")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One query; ``scans``: it reads all slots, or sorts what it should find in order. ``rows``: read, if known."""
+
+    sql: str
+    lines: str
+    scans: bool
+    rows: int | None
+
+
+@contextmanager
+def plans(alias: str) -> Iterator[list[Plan]]:
+    """The plan of every query on slots meanwhile."""
+    connection = connections[alias]
+    found: list[Plan] = []
+    explain = _of_sqlite if connection.vendor == "sqlite" else _of_postgres
+
+    def watch(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("SELECT") and TABLE in sql and "FOR UPDATE" not in sql:
+            with connection.connection.cursor() if connection.vendor != "sqlite" else _closing(connection) as cursor:
+                found.append(explain(cursor, sql, params))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(watch):
+        yield found
+
+
+def assert_by_index(found: list[Plan], rows: int) -> None:
+    """There were queries, and none of them reads more than ``rows`` slots."""
+    assert found
+    bad = [plan for plan in found if plan.scans or (plan.rows or 0) > rows]
+    assert not bad, "\n\n".join(f"{plan.sql}\n{plan.lines}" for plan in bad)
+
+
+@contextmanager
+def _closing(connection: Any) -> Iterator[Any]:
+    cursor = connection.create_cursor()
+    try:
+        yield cursor
+    finally:
+        cursor.close()
+
+
+def _of_sqlite(cursor: Any, sql: str, params: Any) -> Plan:
+    cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params or ())
+    lines = [row[3] for row in cursor.fetchall()]
+    sorts = any(line.startswith("USE TEMP B-TREE FOR ORDER BY") for line in lines)
+    scanned = [line for line in lines if re.match(rf"SCAN ({TABLE}|[A-Z]\d)", line)]
+    # In the order of an index, as far as the limit; or all of an index that holds few slots.
+    walks = [line for line in scanned if "LIMIT" in sql and "USING" in line and "INDEX" in line and not sorts]
+    few = [line for line in scanned if line.split()[-1] in PARTIAL]
+    return Plan(sql, "\n".join(lines), bool(set(scanned) - set(walks) - set(few)), None)
+
+
+def _of_postgres(cursor: Any, sql: str, params: Any) -> Plan:
+    cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", params)
+    (document,) = cursor.fetchone()
+    plan = (document if isinstance(document, list) else json.loads(document))[0]["Plan"]
+    nodes = [node for node in _nodes(plan) if node.get("Relation Name") == TABLE]
+    read = sum(
+        int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]) for node in nodes
+    )
+    return Plan(sql, json.dumps(plan, indent=1), any("Seq Scan" in node["Node Type"] for node in nodes), read)
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from _nodes(child)

@@ -1,0 +1,29 @@
+"""The first migration is frozen: databases that have applied it never see an edit of it."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+from django.db.migrations.autodetector import MigrationAutodetector
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.state import ProjectState
+
+FOLDER = Path(apps.get_app_config("cutover").path) / "migrations"
+FROZEN = {"0001_initial": "f323fb5b18049e16d2f8b6d6476f6aa3fa4fd1f4ab485b19c3ebf5dfb1aabefc"}
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_a_migration_that_may_have_been_applied_is_what_it_was(name):
+    digest = hashlib.sha256((FOLDER / f"{name}.py").read_bytes()).hexdigest()
+    assert digest == FROZEN[name], f"leave {name} as it was, and make a new migration: `manage.py makemigrations`"
+
+
+def test_every_migration_is_frozen():
+    assert {path.stem for path in FOLDER.glob("[0-9]*.py")} == set(FROZEN), "add its digest here"
+
+
+def test_the_tables_are_those_of_the_models():
+    written = MigrationLoader(None)
+    needed = MigrationAutodetector(written.project_state(), ProjectState.from_apps(apps)).changes(written.graph)
+    assert [operation.describe() for m in needed.get("cutover", ()) for operation in m.operations] == []
