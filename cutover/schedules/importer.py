@@ -16,7 +16,7 @@ from django.db import transaction
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover.conf import Config
-from cutover.errors import ConfigurationError, EntryRefused
+from cutover.errors import EntryRefused
 from cutover.ledger import bulk
 from cutover.models import ImportedEntry
 from cutover.schedules import project, rows
@@ -60,11 +60,7 @@ def code_entries(app: Celery, config: Config) -> dict[EntryName, ScheduleEntry]:
     Raises ConfigurationError when a module with tasks cannot be imported, EntriesRefused for entries that celery
     itself cannot read.
     """
-    try:
-        app.loader.import_default_modules()
-    except ImportError as exc:
-        raise ConfigurationError(f"A module with tasks cannot be imported: {exc}.") from exc
-    app.finalize()
+    project.load_tasks(app)
     raw: dict[str, Any] = dict(project.code_schedule(app, config))
     if app.conf.result_expires and not app.backend.supports_autoexpire and CLEANUP not in raw:
         raw[CLEANUP] = {"task": CLEANUP, "schedule": crontab("0", "4", "*"), "options": {"expires": 12 * 3600}}

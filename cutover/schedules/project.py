@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final
 
 from celery import Celery, current_app
 from django.utils.module_loading import import_string
@@ -41,6 +42,28 @@ def celery_app(config: Config) -> Celery:
             "CUTOVER['APP'] is missing: the dotted path of the Celery app, such as 'your_project.celery.app'."
         )
     return app
+
+
+_is_loading: Final[ContextVar[bool]] = ContextVar("cutover_is_loading", default=False)
+
+
+def load_tasks(app: Celery) -> bool:
+    """Import every module with tasks, as a worker does at its start; False while that is under way already.
+
+    Celery lets Django run its system checks before it imports, and one of ours asks for the tasks. Raises
+    ConfigurationError when a module cannot be imported.
+    """
+    if _is_loading.get():
+        return False
+    token = _is_loading.set(True)
+    try:
+        app.loader.import_default_modules()
+    except ImportError as exc:
+        raise ConfigurationError(f"A module with tasks cannot be imported: {exc}.") from exc
+    finally:
+        _is_loading.reset(token)
+    app.finalize()
+    return True
 
 
 def code_schedule(app: Celery, config: Config) -> Mapping[str, Mapping[str, Any]]:
