@@ -21,6 +21,29 @@ RELEASE_VARIABLES = ("CUTOVER_RELEASE", "GIT_REV", "HEROKU_SLUG_COMMIT", "SOURCE
 RELEASE_LENGTH: Final = 100
 """How much of a release label the ledger keeps."""
 
+POLL_EVERY: Final = dt.timedelta(seconds=2)
+"""How often a beat's loop looks at fence and schedule, and sends its heartbeat, when nothing wakes it: 2 s.
+
+Longer, and a change that nobody announces is seen later; a lease and a switch must outlast it.
+"""
+ANSWER_TIMEOUT: Final = dt.timedelta(seconds=2)
+"""How long one answer of Redis is waited for: 2 s.
+
+Shorter, and a failover's hiccup is taken for an outage; a lease and a switch must outlast it.
+"""
+_SLACK: Final = dt.timedelta(seconds=1)
+"""By how much a turn of the loop may be late on a busy machine."""
+
+LEAST_LEASE: Final = max(1.5 * ANSWER_TIMEOUT, POLL_EVERY + _SLACK)
+"""A lease outlasts the time between two renewals, a third of it, and one answer that never comes; and one poll.
+
+The loop sends one heartbeat in a poll: a shorter lease is given up by an idle leader, again and again.
+"""
+LEAST_RESEND_AFTER: Final = POLL_EVERY
+"""What waits for a worker is looked for once in a poll."""
+LEAST_TAKEOVER_TIMEOUT: Final = POLL_EVERY + ANSWER_TIMEOUT
+"""A switch that nobody hears of through Redis is seen at the next poll; then the lease is asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class CatchUpRule:
@@ -159,16 +182,21 @@ def _entries(value: Any) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _validate(config: Config) -> None:
-    if config.lease < dt.timedelta(seconds=1):
-        raise ConfigurationError(
-            "CUTOVER['LEASE'] must be at least one second: a shorter lease is lost to a slow network."
-        )
-    if config.takeover_timeout < dt.timedelta(0):
-        raise ConfigurationError("CUTOVER['TAKEOVER_TIMEOUT'] must not be negative.")
-    if config.resend_after is not None and config.resend_after < dt.timedelta(seconds=1):
-        raise ConfigurationError(
-            "CUTOVER['RESEND_AFTER'] must be at least one second; None never sends a message once more."
-        )
+    for name, given, least, why in (
+        ("LEASE", config.lease, LEAST_LEASE, "a leader that nothing is wrong with would lose a shorter one"),
+        (
+            "TAKEOVER_TIMEOUT",
+            config.takeover_timeout,
+            LEAST_TAKEOVER_TIMEOUT,
+            "no standby may have seen the switch yet",
+        ),
+        ("RESEND_AFTER", config.resend_after, LEAST_RESEND_AFTER, "it is not looked for more often; None: never"),
+    ):
+        if given is not None and given < least:
+            raise ConfigurationError(
+                f"CUTOVER[{name!r}] must be at least {_s(least)}, not {_s(given)}: {why} (a beat's loop polls every "
+                f"{_s(POLL_EVERY)}, and waits up to {_s(ANSWER_TIMEOUT)} for an answer of Redis)."
+            )
     windows = [config.catch_up_window, *(config.catch_up_rule(EntryName(name)).window for name in config.entries)]
     if min(windows) < dt.timedelta(0):
         raise ConfigurationError(
@@ -182,6 +210,10 @@ def _validate(config: Config) -> None:
         )
     if not config.namespace or not config.namespace.isprintable() or any(c in config.namespace for c in "{} "):
         raise ConfigurationError("CUTOVER['NAMESPACE'] must be printable, without spaces and braces.")
+
+
+def _s(duration: dt.timedelta) -> str:
+    return f"{duration.total_seconds():g} s"
 
 
 def _suggestion(name: Any, known: Collection[str]) -> str:

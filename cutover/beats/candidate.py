@@ -17,14 +17,14 @@ from celery.beat import ScheduleEntry
 from cutover import clock
 from cutover.beats.agenda import Agenda
 from cutover.beats.dispatcher import Dispatcher
-from cutover.conf import CatchUpRule, Config
+from cutover.conf import POLL_EVERY, CatchUpRule, Config
 from cutover.election.elector import Elector, News
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
 from cutover.ledger.claims import Ledger
 from cutover.types import EntryName, Identity, Limits, Side, Term
 
-LOOK_EVERY_S: Final = 2.0
+LOOK_EVERY_S: Final = POLL_EVERY.total_seconds()
 """How often the fence, the schedule and the ledger are looked at when nobody says that they have changed."""
 MISFIRE_GRACE: Final = dt.timedelta(seconds=30)
 """Without catching up, a slot this late is still sent: a busy leader is late, it has not been away."""
