@@ -19,7 +19,9 @@ from cutover.conf import CatchUpRule
 from cutover.events import Event, log
 from cutover.models import NAME_LENGTH
 from cutover.schedules import timetable
-from cutover.schedules.timetable import Owed, Timetable, next_due
+from cutover.schedules.due import Owed, next_due, owed
+from cutover.schedules.fingerprint import fingerprint as fingerprint_of
+from cutover.schedules.timetable import Timetable
 from cutover.types import UNLIMITED, CatchUp, Cursor, EntryName, Limits
 
 _INSTANT: Final = dt.timedelta(microseconds=1)
@@ -97,7 +99,7 @@ class Agenda:
             try:
                 if len(name) > NAME_LENGTH:
                     raise ValueError(f"its name is longer than {NAME_LENGTH} characters")
-                fingerprint = timetable.fingerprint(entry.schedule)
+                fingerprint = fingerprint_of(entry.schedule)
                 table = timetable.timetable(entry.schedule)
             except Exception as exc:  # a schedule of the project's own making; the others must go on
                 log(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {exc}")
@@ -153,16 +155,16 @@ class Agenda:
                 if item is None or item.turn != event[1]:
                     continue
                 try:
-                    owed = _owed(item, now, misfire_grace)
+                    found = _owed(item, now, misfire_grace)
                 except Exception as exc:  # as in `load`
                     log(Event.ENTRY_FAILED, entry=event[2], reason=f"its slots cannot be told: {exc}")
                     taken.append((now + _ASK_AGAIN, *event[1:]))
                     continue
-                if owed.send is None and not owed.missed:  # it failed to say when it is due, and says now: not yet
+                if found.send is None and not found.missed:  # it failed to say when it is due, and says now: not yet
                     taken.append((now + _A_MOMENT, *event[1:]))
                     continue
                 taken.append(event)
-                yield Due(event[2], item.entry, owed)
+                yield Due(event[2], item.entry, found)
         finally:
             for event in taken:
                 heapq.heappush(self._heap, event)
@@ -201,9 +203,9 @@ def _owed(item: _Item, now: dt.datetime, misfire_grace: dt.timedelta) -> Owed:
     standing = within(item.limits, item.standing, item.table)
     rule, end = item.rule, item.limits.not_after
     if end is None or now < end:
-        return timetable.owed(item.table, standing, now, rule.policy, rule.window, misfire_grace)
+        return owed(item.table, standing, now, rule.policy, rule.window, misfire_grace)
     # It may be sent no more: what fell due before its end and was not sent then is missed, however young.
-    return timetable.owed(item.table, standing, end - _INSTANT, CatchUp.NONE, rule.window, -_INSTANT)
+    return owed(item.table, standing, end - _INSTANT, CatchUp.NONE, rule.window, -_INSTANT)
 
 
 def within(limits: Limits, standing: Cursor, table: Timetable) -> Cursor:

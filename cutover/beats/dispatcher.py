@@ -287,8 +287,8 @@ def _because(reason: str, fault: str) -> str:
 
 def _missed(due: Due) -> list[Missed]:
     reason = PASSED_OVER if due.owed.send else "older than the catch-up window"
-    uncounted = [due.owed.uncounted] + [0] * len(due.owed.missed)
-    return [Missed(Slot(at, due.name), reason, older) for at, older in zip(due.owed.missed, uncounted, strict=False)]
+    passed_over = [due.owed.passed_over] + [0] * len(due.owed.missed)
+    return [Missed(Slot(at, due.name), reason, older) for at, older in zip(due.owed.missed, passed_over, strict=False)]
 
 
 def _tell_claim(slot: Slot, outcome: Claim, epoch: Epoch) -> None:

@@ -11,7 +11,8 @@ from cutover.phases.facts import outages, read
 from cutover.phases.gates import approval, conditions
 from cutover.phases.operations.journal import Journal, at_work
 from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
-from cutover.schedules.importer import EntriesRefused, Import, import_entries
+from cutover.schedules.importer import Import, import_entries
+from cutover.schedules.refusals import EntriesRefused
 from cutover.types import Side
 
 NAME = "phase2"
@@ -55,7 +56,7 @@ def _import(context: Context, journal: Journal, adopt: bool, phase: int, shadow:
             done = import_entries(context.app, context.config, context.entries, adopt, context.progress)
     except EntriesRefused as exc:
         found = [Check(f"{r.entry}: {r.field}", False, r.reason, r.remedy) for r in exc.refusals]
-        return refused(NAME, found, [f"{len(exc.refusals)} reasons why the schedule cannot be carried over whole."])
+        return refused(NAME, found, [f"{len(exc.refusals)} reasons why the schedule cannot be imported whole."])
     context.progress("comparing fire times and messages")
     proved = conditions.same_parity(context)
     lines, data = _lines(done), _data(done)

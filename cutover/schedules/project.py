@@ -7,10 +7,14 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from celery import Celery, current_app
+from celery.beat import ScheduleEntry
+from celery.schedules import crontab
 from django.utils.module_loading import import_string
 
 from cutover.conf import Config
 from cutover.errors import ConfigurationError
+from cutover.schedules.refusals import EntriesRefused, Refusal
+from cutover.types import EntryName
 
 
 def import_app(path: Any, setting: str) -> Celery:
@@ -43,6 +47,9 @@ def celery_app(config: Config) -> Celery:
         )
     return app
 
+
+CLEANUP: Final = "celery.backend_cleanup"
+"""The entry that celery's beat adds by itself where results expire and the backend does not see to it."""
 
 _is_loading: Final[ContextVar[bool]] = ContextVar("cutover_is_loading", default=False)
 
@@ -84,3 +91,28 @@ def code_schedule(app: Celery, config: Config) -> Mapping[str, Mapping[str, Any]
             raise ConfigurationError(f"CUTOVER['CODE_SCHEDULE'] = {config.code_schedule!r} is no mapping of entries.")
         schedule.update(found)
     return schedule
+
+
+def code_entries(app: Celery, config: Config) -> dict[EntryName, ScheduleEntry]:
+    """The effective code schedule, by name: what celery's own beat would send.
+
+    Raises ConfigurationError when a module with tasks cannot be imported, EntriesRefused for entries that celery
+    itself cannot read.
+    """
+    load_tasks(app)
+    raw: dict[str, Any] = dict(code_schedule(app, config))
+    if app.conf.result_expires and not app.backend.supports_autoexpire and CLEANUP not in raw:
+        raw[CLEANUP] = {"task": CLEANUP, "schedule": crontab("0", "4", "*"), "options": {"expires": 12 * 3600}}
+    entries: dict[EntryName, ScheduleEntry] = {}
+    refusals: list[Refusal] = []
+    for name, fields in raw.items():
+        try:
+            entry = ScheduleEntry(**{**dict(fields), "name": name, "app": app})
+            entry.options = dict(entry.options)
+        except Exception as exc:  # a schedule's own clock may raise anything
+            refusals.append(Refusal(EntryName(str(name)), "entry", f"is not what celery reads ({exc})", "fix it"))
+        else:
+            entries[EntryName(name)] = entry
+    if refusals:
+        raise EntriesRefused(refusals)
+    return entries

@@ -16,7 +16,8 @@ from cutover.beats.dispatcher import DELAYS
 from cutover.phases.context import Context
 from cutover.phases.facts import outages
 from cutover.schedules import overlay
-from cutover.schedules.timetable import next_due, timetable
+from cutover.schedules.due import next_due
+from cutover.schedules.timetable import timetable
 from cutover.types import Cursor, EntryName, Side, SlotState
 
 OVERDUE: Final = dt.timedelta(seconds=5)

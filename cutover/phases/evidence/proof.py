@@ -24,8 +24,10 @@ from cutover.fields import instant
 from cutover.phases.context import Context
 from cutover.phases.facts import outages
 from cutover.schedules import overlay
+from cutover.schedules.due import next_due
+from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.rows import with_schedules
-from cutover.schedules.timetable import Timetable, fingerprint, next_due, timetable
+from cutover.schedules.timetable import Timetable, timetable
 from cutover.types import UNLIMITED, Cursor, EntryName, Limits, SlotState
 
 PATIENCE: Final = dt.timedelta(minutes=1)

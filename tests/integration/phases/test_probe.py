@@ -16,7 +16,7 @@ from cutover.phases.context import Context
 from cutover.phases.evidence import lateness
 from cutover.phases.probe import Role
 from cutover.phases.report import Outcome
-from cutover.schedules.timetable import fingerprint
+from cutover.schedules.fingerprint import fingerprint
 from cutover.types import EntryName, Side
 from demo.services import HOST, free_port
 from demo.waiting import wait_until

@@ -10,12 +10,12 @@ from django_celery_beat.models import PeriodicTask
 
 from cutover import clock
 from cutover.schedules import columns
-from cutover.schedules.convert import Carried, carry
+from cutover.schedules.convert import RowDraft, convert
+from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.importer import serializer_of
-from cutover.schedules.overlay import Beside
+from cutover.schedules.overlay import Overlay
 from cutover.schedules.parity import differences
 from cutover.schedules.rows import record
-from cutover.schedules.timetable import fingerprint
 from cutover.schedules.values import restored
 from cutover.types import EntryName
 from demo.processes import ROOT
@@ -50,19 +50,19 @@ def app() -> Celery:
 def test_a_form_becomes_what_it_must(app: Celery, name: str) -> None:
     form = FORMS[name]
     entry = ScheduleEntry(name=NAME, task="a.task", app=app, **form.entry)
-    found = carry(entry, serializer_of(app, entry), {})
+    found = convert(entry, serializer_of(app, entry), {})
     if form.refused:
         assert isinstance(found, list)
         assert {refusal.field for refusal in found} == {form.refused}
         assert all(refusal.reason and refusal.remedy for refusal in found)
         return
-    assert isinstance(found, Carried), found
+    assert isinstance(found, RowDraft), found
     assert {column: getattr(found.row, column) for column in form.row} == form.row
     assert {*found.options, *(["relative"] if found.relative else [])} == set(form.beside)
     assert differences(app, {NAME: entry}, {NAME: as_row(found)}, clock.now(), {NAME: as_kept(found, entry)}) == []
 
 
-def as_row(found: Carried) -> PeriodicTask:
+def as_row(found: RowDraft) -> PeriodicTask:
     """The row as the import writes it, unsaved."""
     values = found.row
     column, _ = columns.MODELS[type(values.schedule)]
@@ -74,6 +74,6 @@ def as_row(found: Carried) -> PeriodicTask:
     )
 
 
-def as_kept(found: Carried, entry: ScheduleEntry) -> Beside:
+def as_kept(found: RowDraft, entry: ScheduleEntry) -> Overlay:
     """What is kept beside it."""
-    return Beside(record(found.row), restored(found.options), found.relative, fingerprint(entry.schedule))
+    return Overlay(record(found.row), restored(found.options), found.relative, fingerprint(entry.schedule))
