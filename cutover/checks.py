@@ -1,4 +1,4 @@
-"""System checks: what is missing or contradictory in the project, told before anything starts. See docs/checks.md."""
+"""System checks: what is missing or contradictory in the project, said before anything starts. See docs/checks.md."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Found = Iterator[CheckMessage]
 
 @register("cutover")
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """All of them. E001, ``CUTOVER`` cannot be read, is told alone: the others ask what it says."""
+    """All of them. E001, ``CUTOVER`` cannot be read, comes alone: the others ask what it says."""
     try:
         config = conf.load()
     except ConfigurationError as exc:

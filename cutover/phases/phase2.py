@@ -53,7 +53,7 @@ def run(context: Context, adopt: bool = False, plan: str = "", shadow: dt.timede
 def _import(context: Context, journal: Journal, adopt: bool, phase: int, shadow: dt.timedelta | None) -> Report:
     try:
         with journal.step(NAME, "import"), outages(context.alias):
-            done = import_entries(context.app, context.config, context.entries, adopt, context.progress)
+            done = import_entries(context.app, context.config, context.entries, context.progress, adopt=adopt)
     except EntriesRefused as exc:
         found = [Check(f"{r.entry}: {r.field}", False, r.reason, r.remedy) for r in exc.refusals]
         return refused(NAME, found, [f"{len(exc.refusals)} reasons why the schedule cannot be imported whole."])

@@ -78,8 +78,9 @@ def import_entries(
     app: Celery,
     config: Config,
     entries: Mapping[EntryName, ScheduleEntry],
-    adopt: bool,
     progress: Callable[[str], None] = lambda line: None,
+    *,
+    adopt: bool,
 ) -> Import:
     """Write the rows in one transaction, and remember each as imported.
 

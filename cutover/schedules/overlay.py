@@ -35,16 +35,16 @@ class Overlay:
 
 
 NOTHING: Final[Mapping[EntryName, Overlay]] = {}
-_CONVERTED: Final = ("crontab ", "every ", "solar ", "clocked ")
-"""How the fingerprints of the kinds begin that a row holds by itself; any other was converted."""
+_HELD: Final = ("crontab ", "every ", "solar ", "clocked ")
+"""How the fingerprints of the schedules begin that a row holds by itself; any other was converted."""
 
 
 def load(alias: str) -> dict[EntryName, Overlay]:
     """The overlays that there are, by entry."""
-    own = Q()
-    for beginning in _CONVERTED:
-        own |= Q(fingerprint__startswith=beginning)
-    query = ImportedEntry.objects.using(alias).filter(~Q(options={}) | Q(relative=True) | ~own)
+    held = Q()
+    for beginning in _HELD:
+        held |= Q(fingerprint__startswith=beginning)
+    query = ImportedEntry.objects.using(alias).filter(~Q(options={}) | Q(relative=True) | ~held)
     found = query.values_list("name", "row", "options", "relative", "fingerprint")
     return {EntryName(name): Overlay(row, restored(o), relative, f) for name, row, o, relative, f in found}
 
@@ -57,14 +57,14 @@ class Reader:
         self._overlays = overlays
         self._shared: dict[tuple[type[Any], Any], BaseSchedule] = {}
 
-    def entry(self, row: PeriodicTask, as_proved: bool = True) -> ModelEntry:
+    def entry(self, row: PeriodicTask, *, as_proved: bool = True) -> ModelEntry:
         """The entry by which the row is sent. Raises what the schedule does where it cannot be read.
 
         One whose columns hold no message keeps its slots: each fails to be sent, and says why.
         ``as_proved``: a converted schedule counts as the code's own one, for the ledger; False while that is to be
         proved.
         """
-        schedule = self.schedule(row, as_proved)
+        schedule = self.schedule(row, as_proved=as_proved)
         made: ModelEntry
         if why := rows.unreadable(row):
             made = _Unreadable(_Given(row, schedule=schedule, args="", kwargs="", headers=""), app=self._app)
@@ -77,7 +77,7 @@ class Reader:
             made.options = {**overlay.options, **made.options}
         return made
 
-    def schedule(self, row: PeriodicTask, as_proved: bool = True) -> BaseSchedule:
+    def schedule(self, row: PeriodicTask, *, as_proved: bool = True) -> BaseSchedule:
         """The schedule by which the row is sent. Raises AttributeError for a row without one."""
         found = self._plain(row)
         overlay = self._overlays.get(EntryName(row.name))

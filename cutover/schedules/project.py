@@ -1,4 +1,4 @@
-"""What the host project supplies by dotted path: its Celery app and the retired code schedule."""
+"""What the project supplies: its Celery app, its tasks, and the code schedule with all its entries."""
 
 from __future__ import annotations
 

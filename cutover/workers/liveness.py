@@ -1,4 +1,4 @@
-"""A worker process, as other workers can tell it: Redis lists its connection for as long as it lives.
+"""Whether a worker process still lives, as other workers see it: Redis lists its connection for that long.
 
 A process that is slow, stopped or swapped out keeps its connection; one that was killed loses it within milliseconds.
 A process whose connection was cut is another worker from its next run on.

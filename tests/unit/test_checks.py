@@ -1,4 +1,4 @@
-"""System checks: each mistake of a project is told by its own id, with a hint, and documented."""
+"""System checks: each mistake of a project has its own id and a hint, and is documented."""
 
 import os
 import re
@@ -52,7 +52,7 @@ def found() -> dict[str, CheckMessage]:
     return {message.id.removeprefix("cutover."): message for message in messages}
 
 
-def test_the_host_itself_has_nothing_to_mend() -> None:
+def test_the_host_itself_has_nothing_to_fix() -> None:
     assert found() == {}
 
 

@@ -21,7 +21,7 @@ Surroundings = Callable[[], Context]
 
 
 def run(context: Context, adopt: bool = False) -> Import:
-    return import_entries(context.app, context.config, context.entries, adopt)
+    return import_entries(context.app, context.config, context.entries, adopt=adopt)
 
 
 def task(context: Context, name: str) -> PeriodicTask:

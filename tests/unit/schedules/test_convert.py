@@ -135,7 +135,7 @@ def test_a_clocked_entry_becomes_a_row_that_is_sent_once(at: dt.datetime) -> Non
     assert row_of(values.schedule).schedule.clocked_time == exact
 
 
-def test_the_length_of_a_relative_interval_goes_into_the_row_and_that_it_is_relative_beside_it() -> None:
+def test_the_length_of_a_relative_interval_goes_into_the_row_and_that_it_is_relative_into_the_overlay() -> None:
     found = whole(convert(entry(schedule(dt.timedelta(hours=1), relative=True)), "json", {}))
     assert (found.row.schedule, found.relative) == (IntervalValues(3600, "seconds"), True)
     other = entry(3600, relative=True)
@@ -264,7 +264,7 @@ NOON = dt.datetime(2030, 1, 1, 12, tzinfo=dt.UTC)
         ({"link_error": [{"task": "other.task"}]}, {}),
     ],
 )
-def test_an_option_that_no_column_holds_is_kept_beside_the_row(
+def test_an_option_that_no_column_holds_goes_into_the_overlay(
     options: dict[str, Any], given: dict[str, Any] | None
 ) -> None:
     found = whole(convert(entry(options=options), "json", {}))

@@ -22,21 +22,19 @@ from demo.processes import ROOT
 from tests.schedules.forms import FORMS, Form
 
 DOCUMENT = Path(ROOT / "docs" / "schedules.md")
-ROW = re.compile(
-    r"^\| (?P<form>[^|]+) \| (?P<becomes>row, rest beside it|row|refused)\b(?P<more>[^|]*) \|", re.MULTILINE
-)
+ROW = re.compile(r"^\| (?P<form>[^|]+) \| (?P<becomes>row and overlay|row|refused)\b(?P<more>[^|]*) \|", re.MULTILINE)
 NAME = EntryName("form")
 
 
-def told(form: Form) -> str:
+def becomes(form: Form) -> str:
     if form.refused:
         return "refused"
-    return "row, rest beside it" if form.beside else "row"
+    return "row and overlay" if form.overlay else "row"
 
 
 def test_the_table_of_the_docs_has_every_form_and_says_what_becomes_of_it() -> None:
     table = {match["form"].strip().replace("`", ""): match["becomes"] for match in ROW.finditer(DOCUMENT.read_text())}
-    assert table == {name: told(form) for name, form in FORMS.items()}
+    assert table == {name: becomes(form) for name, form in FORMS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +56,8 @@ def test_a_form_becomes_what_it_must(app: Celery, name: str) -> None:
         return
     assert isinstance(found, RowDraft), found
     assert {column: getattr(found.row, column) for column in form.row} == form.row
-    assert {*found.options, *(["relative"] if found.relative else [])} == set(form.beside)
-    assert differences(app, {NAME: entry}, {NAME: as_row(found)}, clock.now(), {NAME: as_kept(found, entry)}) == []
+    assert {*found.options, *(["relative"] if found.relative else [])} == set(form.overlay)
+    assert differences(app, {NAME: entry}, {NAME: as_row(found)}, clock.now(), {NAME: as_overlay(found, entry)}) == []
 
 
 def as_row(found: RowDraft) -> PeriodicTask:
@@ -74,6 +72,6 @@ def as_row(found: RowDraft) -> PeriodicTask:
     )
 
 
-def as_kept(found: RowDraft, entry: ScheduleEntry) -> Overlay:
-    """What is kept beside it."""
+def as_overlay(found: RowDraft, entry: ScheduleEntry) -> Overlay:
+    """The overlay on it."""
     return Overlay(record(found.row), restored(found.options), found.relative, fingerprint(entry.schedule))
