@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
@@ -99,32 +99,13 @@ def load() -> Config:
     for name, value in raw.items():
         if name not in known:
             raise ConfigurationError(f"CUTOVER has no setting {name!r}{_suggestion(name, known)}.")
-        values[name.lower()] = _convert(name, value)
+        read: Callable[[str, Any], Any] = _READ.get(name, _text)
+        values[name.lower()] = read(name, value)
     values.setdefault("release", next((os.environ[v] for v in RELEASE_VARIABLES if os.environ.get(v)), ""))
     values["release"] = values["release"][:RELEASE_LENGTH]
     config = Config(**values)
     _validate(config)
     return config
-
-
-def _convert(name: str, value: Any) -> Any:
-    if name in {"LEASE", "CATCH_UP_WINDOW", "RETENTION", "TAKEOVER_TIMEOUT"}:
-        return _duration(name, value)
-    if name == "RESEND_AFTER":
-        return None if value is None else _duration(name, value)
-    if name == "CATCH_UP":
-        return _catch_up(value)
-    if name == "SENT_BY_BEAT_ALONE":
-        return _names(name, value)
-    if name == "RUN_WITHOUT_DATABASE":
-        return _switch(name, value)
-    if name == "ENTRIES":
-        return _entries(value)
-    if name == "CONVERTERS":
-        return _converters(value)
-    if not isinstance(value, str):
-        raise ConfigurationError(f"CUTOVER[{name!r}] must be a string, not {type(value).__name__}.")
-    return value
 
 
 def _duration(name: str, value: Any) -> dt.timedelta:
@@ -134,6 +115,16 @@ def _duration(name: str, value: Any) -> dt.timedelta:
         with suppress(ValueError, OverflowError):
             return dt.timedelta(seconds=value)
     raise ConfigurationError(f"CUTOVER[{name!r}] must be a timedelta or seconds, not {value!r}.")
+
+
+def _duration_or_none(name: str, value: Any) -> dt.timedelta | None:
+    return None if value is None else _duration(name, value)
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise ConfigurationError(f"CUTOVER[{name!r}] must be a string, not {type(value).__name__}.")
 
 
 def _switch(name: str, value: Any) -> bool:
@@ -148,37 +139,47 @@ def _names(name: str, value: Any) -> frozenset[str]:
     return frozenset(value)
 
 
-def _catch_up(value: Any) -> CatchUp:
+def _catch_up(name: str, value: Any) -> CatchUp:
     try:
         return CatchUp(value)
     except ValueError as exc:
         choices = " or ".join(repr(c.value) for c in CatchUp)
-        raise ConfigurationError(f"CUTOVER['CATCH_UP'] must be {choices}, not {value!r}.") from exc
+        raise ConfigurationError(f"CUTOVER[{name!r}] must be {choices}, not {value!r}.") from exc
 
 
-def _converters(value: Any) -> Mapping[str, str]:
+def _converters(name: str, value: Any) -> Mapping[str, str]:
     if isinstance(value, Mapping) and all(isinstance(part, str) for pair in value.items() for part in pair):
         return dict(value)
     raise ConfigurationError(
-        "CUTOVER['CONVERTERS'] must map dotted schedule classes to dotted functions that make a schedule a row holds."
+        f"CUTOVER[{name!r}] must map dotted schedule classes to dotted functions that make a schedule a row holds."
     )
 
 
-def _entries(value: Any) -> Mapping[str, Mapping[str, Any]]:
+def _entries(setting: str, value: Any) -> Mapping[str, Mapping[str, Any]]:
     allowed = {"CATCH_UP", "CATCH_UP_WINDOW"}
     if not isinstance(value, Mapping):
-        raise ConfigurationError("CUTOVER['ENTRIES'] must map entry names to their own settings.")
+        raise ConfigurationError(f"CUTOVER[{setting!r}] must map entry names to their own settings.")
     checked: dict[str, dict[str, Any]] = {}
     for entry, own in value.items():
+        said = f"CUTOVER[{setting!r}][{entry!r}]"
         if not isinstance(own, Mapping):
-            raise ConfigurationError(f"CUTOVER['ENTRIES'][{entry!r}] must be a dictionary of settings, not {own!r}.")
-        for name in own:
-            if name not in allowed:
-                raise ConfigurationError(
-                    f"CUTOVER['ENTRIES'][{entry!r}] has no setting {name!r}{_suggestion(name, allowed)}."
-                )
-        checked[entry] = {name: _convert(name, v) for name, v in own.items()}
+            raise ConfigurationError(f"{said} must be a dictionary of settings, not {own!r}.")
+        if unknown := [name for name in own if name not in allowed]:
+            raise ConfigurationError(f"{said} has no setting {unknown[0]!r}{_suggestion(unknown[0], allowed)}.")
+        checked[entry] = {name: _READ[name](name, v) for name, v in own.items()}
     return checked
+
+
+_READ: Final[Mapping[Any, Callable[[str, Any], Any]]] = {
+    **dict.fromkeys(("LEASE", "CATCH_UP_WINDOW", "RETENTION", "TAKEOVER_TIMEOUT"), _duration),
+    "RESEND_AFTER": _duration_or_none,
+    "CATCH_UP": _catch_up,
+    "SENT_BY_BEAT_ALONE": _names,
+    "RUN_WITHOUT_DATABASE": _switch,
+    "ENTRIES": _entries,
+    "CONVERTERS": _converters,
+}
+"""What makes of a setting's value the field of ``Config``; texts need nothing."""
 
 
 def _validate(config: Config) -> None:
