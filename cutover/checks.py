@@ -1,4 +1,4 @@
-"""System checks: what is missing or contradictory in the project, told before anything starts. See docs/checks.md."""
+"""System checks: what is missing or contradictory in the project, said before anything starts. See docs/checks.md."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Found = Iterator[CheckMessage]
 
 @register("cutover")
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """All of them. E001, ``CUTOVER`` cannot be read, is told alone: the others ask what it says."""
+    """All of them. E001, ``CUTOVER`` cannot be read, comes alone: the others ask what it says."""
     try:
         config = conf.load()
     except ConfigurationError as exc:
@@ -77,7 +77,7 @@ def _lease(config: Config) -> Found:
 
 
 def _celery(config: Config) -> Found:
-    """E007, E008, W001, W002, W003: the Celery app."""
+    """E007, E008, W001 to W004: the Celery app."""
     try:
         app = project.celery_app(config)
     except ConfigurationError as exc:
@@ -85,7 +85,8 @@ def _celery(config: Config) -> Found:
         yield _error("E007", str(exc), hint)
         return
     yield from _schedule(app, config)
-    yield from _guard(app)
+    if apps.is_installed("django_celery_beat"):  # else E002 says so, and what the guard imports is not there
+        yield from _guard(app)
     scheduler = app.conf.beat_scheduler
     if not str(scheduler).startswith("cutover.") and not getattr(scheduler, "side", None):
         hint = f"Set it to {' or '.join(map(repr, SCHEDULERS))}: then `celery beat` and `worker -B` are safe too."
@@ -106,11 +107,21 @@ def _schedule(app: Celery, config: Config) -> Found:
 
 
 def _guard(app: Celery) -> Found:
+    from cutover.workers import coverage
     from cutover.workers.run_guard import GuardedTask
 
     if not issubclass(app.Task, GuardedTask):
         hint = 'Celery("project", task_cls="cutover.guard.GuardedTask"), or derive the project\'s own base from it.'
         yield Warning("The Celery app's tasks run without the run guard.", hint=hint, id="cutover.W001")
+    try:
+        found = coverage.gaps(app) if project.load_tasks(app) else {}
+    except Exception as exc:  # whatever the project's own modules raise
+        message = f"Whether every task has the run guard cannot be seen: {exc}"
+        yield Warning(message, hint="Let the Celery app's modules with tasks be imported.", id="cutover.W004")
+        return
+    if found:
+        hint = f"{coverage.REMEDY[0].upper()}{coverage.REMEDY[1:]}."
+        yield Warning(f"Tasks run without the run guard: {coverage.spelt(found)}.", hint=hint, id="cutover.W004")
 
 
 def _error(number: str, message: str, hint: str) -> Error:

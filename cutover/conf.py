@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
@@ -20,6 +20,29 @@ RELEASE_VARIABLES = ("CUTOVER_RELEASE", "GIT_REV", "HEROKU_SLUG_COMMIT", "SOURCE
 
 RELEASE_LENGTH: Final = 100
 """How much of a release label the ledger keeps."""
+
+POLL_EVERY: Final = dt.timedelta(seconds=2)
+"""How often a beat's loop looks at fence and schedule, and sends its heartbeat, when nothing wakes it: 2 s.
+
+Longer, and a change that nobody announces is seen later; a lease and a switch must outlast it.
+"""
+ANSWER_TIMEOUT: Final = dt.timedelta(seconds=2)
+"""How long one answer of Redis is waited for: 2 s.
+
+Shorter, and a failover's hiccup is taken for an outage; a lease and a switch must outlast it.
+"""
+_SLACK: Final = dt.timedelta(seconds=1)
+"""By how much a turn of the loop may be late on a busy machine."""
+
+LEAST_LEASE: Final = max(1.5 * ANSWER_TIMEOUT, POLL_EVERY + _SLACK)
+"""A lease outlasts the time between two renewals, a third of it, and one answer that never comes; and one poll.
+
+The loop sends one heartbeat in a poll: a shorter lease is given up by an idle leader, again and again.
+"""
+LEAST_RESEND_AFTER: Final = POLL_EVERY
+"""What waits for a worker is looked for once in a poll."""
+LEAST_TAKEOVER_TIMEOUT: Final = POLL_EVERY + ANSWER_TIMEOUT
+"""A switch that nobody hears of through Redis is seen at the next poll; then the lease is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,32 +99,13 @@ def load() -> Config:
     for name, value in raw.items():
         if name not in known:
             raise ConfigurationError(f"CUTOVER has no setting {name!r}{_suggestion(name, known)}.")
-        values[name.lower()] = _convert(name, value)
+        read: Callable[[str, Any], Any] = _READ.get(name, _text)
+        values[name.lower()] = read(name, value)
     values.setdefault("release", next((os.environ[v] for v in RELEASE_VARIABLES if os.environ.get(v)), ""))
     values["release"] = values["release"][:RELEASE_LENGTH]
     config = Config(**values)
     _validate(config)
     return config
-
-
-def _convert(name: str, value: Any) -> Any:
-    if name in {"LEASE", "CATCH_UP_WINDOW", "RETENTION", "TAKEOVER_TIMEOUT"}:
-        return _duration(name, value)
-    if name == "RESEND_AFTER":
-        return None if value is None else _duration(name, value)
-    if name == "CATCH_UP":
-        return _catch_up(value)
-    if name == "SENT_BY_BEAT_ALONE":
-        return _names(name, value)
-    if name == "RUN_WITHOUT_DATABASE":
-        return _switch(name, value)
-    if name == "ENTRIES":
-        return _entries(value)
-    if name == "CONVERTERS":
-        return _converters(value)
-    if not isinstance(value, str):
-        raise ConfigurationError(f"CUTOVER[{name!r}] must be a string, not {type(value).__name__}.")
-    return value
 
 
 def _duration(name: str, value: Any) -> dt.timedelta:
@@ -111,6 +115,16 @@ def _duration(name: str, value: Any) -> dt.timedelta:
         with suppress(ValueError, OverflowError):
             return dt.timedelta(seconds=value)
     raise ConfigurationError(f"CUTOVER[{name!r}] must be a timedelta or seconds, not {value!r}.")
+
+
+def _duration_or_none(name: str, value: Any) -> dt.timedelta | None:
+    return None if value is None else _duration(name, value)
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise ConfigurationError(f"CUTOVER[{name!r}] must be a string, not {type(value).__name__}.")
 
 
 def _switch(name: str, value: Any) -> bool:
@@ -125,50 +139,65 @@ def _names(name: str, value: Any) -> frozenset[str]:
     return frozenset(value)
 
 
-def _catch_up(value: Any) -> CatchUp:
+def _catch_up(name: str, value: Any) -> CatchUp:
     try:
         return CatchUp(value)
     except ValueError as exc:
         choices = " or ".join(repr(c.value) for c in CatchUp)
-        raise ConfigurationError(f"CUTOVER['CATCH_UP'] must be {choices}, not {value!r}.") from exc
+        raise ConfigurationError(f"CUTOVER[{name!r}] must be {choices}, not {value!r}.") from exc
 
 
-def _converters(value: Any) -> Mapping[str, str]:
+def _converters(name: str, value: Any) -> Mapping[str, str]:
     if isinstance(value, Mapping) and all(isinstance(part, str) for pair in value.items() for part in pair):
         return dict(value)
     raise ConfigurationError(
-        "CUTOVER['CONVERTERS'] must map dotted schedule classes to dotted functions that make a schedule a row holds."
+        f"CUTOVER[{name!r}] must map dotted schedule classes to dotted functions that make a schedule a row holds."
     )
 
 
-def _entries(value: Any) -> Mapping[str, Mapping[str, Any]]:
+def _entries(setting: str, value: Any) -> Mapping[str, Mapping[str, Any]]:
     allowed = {"CATCH_UP", "CATCH_UP_WINDOW"}
     if not isinstance(value, Mapping):
-        raise ConfigurationError("CUTOVER['ENTRIES'] must map entry names to their own settings.")
+        raise ConfigurationError(f"CUTOVER[{setting!r}] must map entry names to their own settings.")
     checked: dict[str, dict[str, Any]] = {}
     for entry, own in value.items():
+        said = f"CUTOVER[{setting!r}][{entry!r}]"
         if not isinstance(own, Mapping):
-            raise ConfigurationError(f"CUTOVER['ENTRIES'][{entry!r}] must be a dictionary of settings, not {own!r}.")
-        for name in own:
-            if name not in allowed:
-                raise ConfigurationError(
-                    f"CUTOVER['ENTRIES'][{entry!r}] has no setting {name!r}{_suggestion(name, allowed)}."
-                )
-        checked[entry] = {name: _convert(name, v) for name, v in own.items()}
+            raise ConfigurationError(f"{said} must be a dictionary of settings, not {own!r}.")
+        if unknown := [name for name in own if name not in allowed]:
+            raise ConfigurationError(f"{said} has no setting {unknown[0]!r}{_suggestion(unknown[0], allowed)}.")
+        checked[entry] = {name: _READ[name](name, v) for name, v in own.items()}
     return checked
 
 
+_READ: Final[Mapping[Any, Callable[[str, Any], Any]]] = {
+    **dict.fromkeys(("LEASE", "CATCH_UP_WINDOW", "RETENTION", "TAKEOVER_TIMEOUT"), _duration),
+    "RESEND_AFTER": _duration_or_none,
+    "CATCH_UP": _catch_up,
+    "SENT_BY_BEAT_ALONE": _names,
+    "RUN_WITHOUT_DATABASE": _switch,
+    "ENTRIES": _entries,
+    "CONVERTERS": _converters,
+}
+"""What makes of a setting's value the field of ``Config``; texts need nothing."""
+
+
 def _validate(config: Config) -> None:
-    if config.lease < dt.timedelta(seconds=1):
-        raise ConfigurationError(
-            "CUTOVER['LEASE'] must be at least one second: a shorter lease is lost to a slow network."
-        )
-    if config.takeover_timeout < dt.timedelta(0):
-        raise ConfigurationError("CUTOVER['TAKEOVER_TIMEOUT'] must not be negative.")
-    if config.resend_after is not None and config.resend_after < dt.timedelta(seconds=1):
-        raise ConfigurationError(
-            "CUTOVER['RESEND_AFTER'] must be at least one second; None never sends a message once more."
-        )
+    for name, given, least, why in (
+        ("LEASE", config.lease, LEAST_LEASE, "a leader that nothing is wrong with would lose a shorter one"),
+        (
+            "TAKEOVER_TIMEOUT",
+            config.takeover_timeout,
+            LEAST_TAKEOVER_TIMEOUT,
+            "no standby may have seen the switch yet",
+        ),
+        ("RESEND_AFTER", config.resend_after, LEAST_RESEND_AFTER, "it is not looked for more often; None: never"),
+    ):
+        if given is not None and given < least:
+            raise ConfigurationError(
+                f"CUTOVER[{name!r}] must be at least {_s(least)}, not {_s(given)}: {why} (a beat's loop polls every "
+                f"{_s(POLL_EVERY)}, and waits up to {_s(ANSWER_TIMEOUT)} for an answer of Redis)."
+            )
     windows = [config.catch_up_window, *(config.catch_up_rule(EntryName(name)).window for name in config.entries)]
     if min(windows) < dt.timedelta(0):
         raise ConfigurationError(
@@ -182,6 +211,10 @@ def _validate(config: Config) -> None:
         )
     if not config.namespace or not config.namespace.isprintable() or any(c in config.namespace for c in "{} "):
         raise ConfigurationError("CUTOVER['NAMESPACE'] must be printable, without spaces and braces.")
+
+
+def _s(duration: dt.timedelta) -> str:
+    return f"{duration.total_seconds():g} s"
 
 
 def _suggestion(name: Any, known: Collection[str]) -> str:

@@ -32,7 +32,7 @@ class LedgerNotMigrated(LedgerUnavailable):
 
 
 class EntryRefused(CutoverError):
-    """A schedule entry cannot be carried over whole; says entry, field, reason and remedy."""
+    """A schedule entry cannot be imported whole; says entry, field, reason and remedy."""
 
 
 class OperatorBusy(CutoverError):

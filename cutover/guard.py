@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cutover.workers import coverage  # noqa: F401 - importing has workers say at their start what is not guarded
 from cutover.workers.run_guard import GuardedTask
 
 __all__ = ["GuardedTask"]

@@ -17,9 +17,8 @@ from celery.beat import ScheduleEntry
 
 from cutover.beats.sources import ScheduledEntry
 from cutover.events import Event, log
-from cutover.schedules import timetable
-from cutover.schedules.timetable import Owed, Timetable, next_due
-from cutover.types import CatchUp, Cursor, EntryName, Limits
+from cutover.schedules.due import Owed, next_due, owed, within
+from cutover.types import CatchUp, Cursor, EntryName
 
 MISFIRE_GRACE: Final = dt.timedelta(seconds=30)
 """Without catch-up, a slot this late is still sent: a busy leader is late, it has not been away."""
@@ -123,7 +122,7 @@ class Agenda:
             self._items.pop(name, None)
 
     def due(self, now: dt.datetime, misfire_grace: dt.timedelta) -> Iterator[Due]:
-        """Every entry with slots due at ``now``, longest due first. See ``timetable.owed`` for ``misfire_grace``."""
+        """Every entry with slots due at ``now``, longest due first. See ``due.owed`` for ``misfire_grace``."""
         taken: list[tuple[dt.datetime, int, EntryName]] = []
         try:
             while self._heap and self._heap[0][0] <= now:
@@ -132,16 +131,16 @@ class Agenda:
                 if item is None or item.version != event[1]:
                     continue
                 try:
-                    owed = _owed(item, now, misfire_grace)
+                    found = _owed(item, now, misfire_grace)
                 except Exception as exc:  # as in `load`
                     log(Event.ENTRY_FAILED, entry=event[2], reason=f"its slots are not known: {exc}")
                     taken.append((now + _ASK_AGAIN, *event[1:]))
                     continue
-                if owed.send is None and not owed.missed:  # it failed to say when it is due, and says now: not yet
+                if found.send is None and not found.missed:  # it failed to say when it is due, and says now: not yet
                     taken.append((now + _A_MOMENT, *event[1:]))
                     continue
                 taken.append(event)
-                yield Due(event[2], item.scheduled.entry, owed)
+                yield Due(event[2], item.scheduled.entry, found)
         finally:
             for event in taken:
                 heapq.heappush(self._heap, event)
@@ -181,19 +180,6 @@ def _owed(item: _Item, now: dt.datetime, misfire_grace: dt.timedelta) -> Owed:
     table, rule, end = item.scheduled.timetable, item.scheduled.rule, item.scheduled.limits.not_after
     cursor = within(item.scheduled.limits, item.cursor, table)
     if end is None or now < end:
-        return timetable.owed(table, cursor, now, rule.policy, rule.window, misfire_grace)
+        return owed(table, cursor, now, rule.policy, rule.window, misfire_grace)
     # It may be sent no more: what fell due before its end and was not sent then is missed, however young.
-    return timetable.owed(table, cursor, end - _INSTANT, CatchUp.NONE, rule.window, -_INSTANT)
-
-
-def within(limits: Limits, cursor: Cursor, table: Timetable) -> Cursor:
-    """Where an entry stands within its limits.
-
-    Nothing is owed from before ``not_before``; an interval that never ran begins exactly then.
-    """
-    if limits.not_before is None or cursor.eligible_since >= limits.not_before:
-        return cursor
-    eligible_since = limits.eligible_since(cursor.eligible_since)
-    if cursor.last is None and (step := timetable.interval(table)) is not None:
-        return Cursor(limits.not_before - step, eligible_since)
-    return Cursor(cursor.last, eligible_since)
+    return owed(table, cursor, end - _INSTANT, CatchUp.NONE, rule.window, -_INSTANT)

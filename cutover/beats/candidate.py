@@ -22,13 +22,14 @@ from cutover.beats.dispatcher import Dispatcher
 from cutover.beats.leadership import Chore, Leadership, run_all
 from cutover.beats.schedule import Schedule
 from cutover.beats.shadow import Shadow
+from cutover.conf import POLL_EVERY
 from cutover.election.elector import Description, Elector, News
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
 from cutover.ledger import Ledger
 from cutover.types import Identity, Side
 
-POLL_EVERY_S: Final = 2.0
+POLL_EVERY_S: Final = POLL_EVERY.total_seconds()
 """How often fence, schedule and ledger are polled when nobody says that they have changed."""
 _RETRY: Final = Backoff(first_s=0.2, most_s=POLL_EVERY_S)
 _CHANGES: Final = frozenset({News.SWITCHED, News.SCHEDULE})

@@ -204,7 +204,7 @@ def _because(reason: str, fault: str) -> str:
 def _missed(due: Due) -> list[Missed]:
     """The slots that are not sent, each with its reason; the oldest also counts those that have no record."""
     reason = PASSED_OVER if due.owed.send else TOO_LATE
-    uncounted = [due.owed.uncounted] + [0] * len(due.owed.missed)
+    uncounted = [due.owed.passed_over] + [0] * len(due.owed.missed)
     return [Missed(Slot(at, due.name), reason, older) for at, older in zip(due.owed.missed, uncounted, strict=False)]
 
 

@@ -16,11 +16,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
 
-from cutover.conf import Config
+from cutover.conf import ANSWER_TIMEOUT, Config
 from cutover.errors import ConfigurationError, LeaseUnavailable
 
-ANSWER_TIMEOUT_S: Final = 2.0
-"""How long one answer of Redis is waited for; above a failover's hiccup, far below any lease."""
+ANSWER_TIMEOUT_S: Final = ANSWER_TIMEOUT.total_seconds()
 
 
 def redis_client(config: Config) -> redis.Redis:

@@ -16,7 +16,7 @@ from cutover.conf import Config
 from cutover.election.connection import redis_client
 from cutover.election.lease import Lease
 from cutover.ledger import Ledger
-from cutover.schedules import importer, project
+from cutover.schedules import project
 from cutover.types import EntryName
 
 _T = TypeVar("_T")
@@ -42,7 +42,7 @@ class Context:
     @cached_property
     def entries(self) -> dict[EntryName, ScheduleEntry]:
         """The code schedule; raises ConfigurationError or EntriesRefused."""
-        return importer.code_entries(self.app, self.config)
+        return project.code_entries(self.app, self.config)
 
     @cached_property
     def redis(self) -> redis.Redis:

@@ -12,7 +12,8 @@ from cutover.phases.facts import read
 from cutover.phases.gates import approval, conditions
 from cutover.phases.operations.journal import Journal, at_work
 from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
-from cutover.schedules.importer import EntriesRefused, Import, import_entries
+from cutover.schedules.importer import Import, import_entries
+from cutover.schedules.refusals import EntriesRefused
 from cutover.types import Side
 
 NAME = "phase2"
@@ -53,10 +54,10 @@ def run(context: Context, adopt: bool = False, plan: str = "", shadow: dt.timede
 def _import(context: Context, journal: Journal, adopt: bool, phase: int, shadow: dt.timedelta | None) -> Report:
     try:
         with journal.step(NAME, "import"), outages(context.alias):
-            done = import_entries(context.app, context.config, context.entries, adopt, context.progress)
+            done = import_entries(context.app, context.config, context.entries, context.progress, adopt=adopt)
     except EntriesRefused as exc:
         found = [Check(f"{r.entry}: {r.field}", False, r.reason, r.remedy) for r in exc.refusals]
-        return refused(NAME, found, [f"{len(exc.refusals)} reasons why the schedule cannot be carried over whole."])
+        return refused(NAME, found, [f"{len(exc.refusals)} reasons why the schedule cannot be imported whole."])
     context.progress("comparing fire times and messages")
     proved = conditions.same_parity(context)
     lines, data = _lines(done), _data(done)

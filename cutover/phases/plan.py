@@ -22,9 +22,11 @@ from cutover.phases.operations import switchover
 from cutover.phases.report import Check, Outcome, Report, command
 from cutover.schedules import columns, rows
 from cutover.schedules.columns import Values
-from cutover.schedules.convert import Carried
-from cutover.schedules.importer import EntriesRefused
-from cutover.schedules.timetable import Timetable, fingerprint, next_due, timetable
+from cutover.schedules.convert import RowDraft
+from cutover.schedules.due import next_due
+from cutover.schedules.fingerprint import fingerprint
+from cutover.schedules.refusals import EntriesRefused
+from cutover.schedules.timetable import Timetable, timetable
 from cutover.types import Cursor, EntryName, Side
 
 NAME = "plan"
@@ -108,7 +110,7 @@ def _entry(found: Survey, name: EntryName) -> dict[str, Any]:
     }
 
 
-def _beside(drafted: Carried | None) -> list[str]:
+def _beside(drafted: RowDraft | None) -> list[str]:
     """What no row holds, by name: values may be nobody's business."""
     if drafted is None:
         return []

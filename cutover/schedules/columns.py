@@ -23,6 +23,7 @@ from django_celery_beat.tzcrontab import TzAwareCrontab
 
 from cutover import clock
 from cutover.fields import instant, stored
+from cutover.schedules.refusals import Unfit
 from cutover.schedules.timetable import zone_of
 
 MOST: Final = 2**31 - 1
@@ -81,10 +82,6 @@ MODELS: Final[Mapping[type[Values], tuple[str, type[Model]]]] = {
 """For each kind: the column of ``PeriodicTask`` that refers to it, and its model."""
 
 
-class Unfit(Exception):
-    """Why one value fits no row: reason and remedy."""
-
-
 def values_of(found: Any) -> Values:
     """The columns that hold ``found`` exactly; of a relative interval, its length. Raises Unfit."""
     kind = type(found)
@@ -137,18 +134,18 @@ def recorded(columns: Mapping[str, Any]) -> Values:
 
 
 def _require_true_clock(found: BaseSchedule) -> None:
-    """A schedule may bring a clock of its own (nowfun); one that does not tell the time cannot be followed."""
+    """A schedule may bring a clock of its own (nowfun); one that does not give the time cannot be followed."""
     if found.nowfun is None:
         return
-    remedy = "give the schedule no nowfun, or one that tells the present time"
+    remedy = "give the schedule no nowfun, or one that gives the present time"
     try:
-        told = maybe_make_aware(found.nowfun())
-        apart = abs(told - clock.now())
+        now = maybe_make_aware(found.nowfun())
+        apart = abs(now - clock.now())
     except Exception as exc:  # the project's own function
         raise Unfit(f"has a clock of its own that fails ({exc})", remedy) from exc
     if apart > _CLOCKS_APART:
         raise Unfit(f"has a clock of its own (nowfun) that is {apart} from the time", remedy)
-    if isinstance(found, schedule) and found.relative and told.utcoffset() != told.astimezone(found.tz).utcoffset():
+    if isinstance(found, schedule) and found.relative and now.utcoffset() != now.astimezone(found.tz).utcoffset():
         raise Unfit("is relative in another time zone (nowfun) than the app's", "give the schedule no nowfun")
 
 

@@ -1,6 +1,6 @@
-"""Pure: what a ``PeriodicTask`` row must hold to send what a code entry sends, and what is kept beside it.
+"""Pure: what a ``PeriodicTask`` row must hold to send what a code entry sends, and the overlay that it needs besides.
 
-It does NOT approximate. An entry that cannot be carried over whole is refused, field by field, with a remedy.
+It does NOT approximate. An entry that cannot be imported whole is refused, field by field, with a remedy.
 """
 
 from __future__ import annotations
@@ -19,22 +19,10 @@ from django_celery_beat.clockedschedule import clocked
 from django_celery_beat.models import PeriodicTask
 
 from cutover import headers
-from cutover.schedules.columns import MOST, Unfit, Values, values_of
+from cutover.schedules.columns import MOST, Values, values_of
+from cutover.schedules.refusals import Refusal, Unfit
 from cutover.schedules.values import data_of, json_of, require_storable
 from cutover.types import EntryName
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why one field of one entry cannot be carried over, and what to do about it."""
-
-    entry: EntryName
-    field: str
-    reason: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.entry}: {self.field} {self.reason}; {self.remedy}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +46,28 @@ class RowValues:
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
-    """One entry carried over: its row, and what is kept beside it, as plain data for a JSON column."""
+class RowDraft:
+    """What one entry becomes: its row, and the overlay on it, as plain data for a JSON column."""
 
     row: RowValues
     options: Mapping[str, Any] = field(default_factory=dict)
     relative: bool = False
 
 
-def carry(entry: ScheduleEntry, serializer: str, converters: Mapping[str, str]) -> Carried | list[Refusal]:
-    """The row that sends what ``entry`` sends and what goes beside it, or every reason why there is none.
+def convert(entry: ScheduleEntry, serializer: str, converters: Mapping[str, str]) -> RowDraft | list[Refusal]:
+    """The row that sends what ``entry`` sends, with its overlay; or every reason why there is none.
 
     ``serializer`` is the one that the entry's message is written with: where it is JSON, a value may come back from the
     row as what the worker receives anyway (a tuple as a list). ``converters``: ``CUTOVER['CONVERTERS']``.
     """
     name = EntryName(entry.name)
     values: dict[str, Any] = {"headers": "{}"}
-    kept: dict[str, Any] = {}
+    overlay: dict[str, Any] = {}
     refusals: list[Refusal] = []
 
-    def fill(found: dict[str, Any], key: str, said: str, convert: Callable[[Any], Any], value: Any) -> None:
+    def fill(found: dict[str, Any], key: str, said: str, make: Callable[[Any], Any], value: Any) -> None:
         try:
-            found[key] = convert(value)
+            found[key] = make(value)
         except Unfit as unfit:
             reason, remedy = unfit.args
             refusals.append(Refusal(name, said, reason, remedy))
@@ -94,19 +82,19 @@ def carry(entry: ScheduleEntry, serializer: str, converters: Mapping[str, str]) 
         said = f"options[{option!r}]"
         if value is None:
             if option != "headers":
-                kept[option] = None  # celery takes it for a word against the task's own default
+                overlay[option] = None  # celery takes it for a word against the task's own default
         elif option == "headers":
             fill(values, option, said, _headers, value)
         elif option in _COLUMNS and _fits(option, value):
-            column, convert = _COLUMNS[option]
-            values[column] = convert(value)
+            column, make = _COLUMNS[option]
+            values[column] = make(value)
         else:
-            fill(kept, option, said, partial(_beside, option), value)
+            fill(overlay, option, said, partial(_overlaid, option), value)
     if refusals:
         return refusals
     once = isinstance(entry.schedule, clocked) or "clocked_time" in values["schedule"].__dataclass_fields__
     relative = isinstance(entry.schedule, interval) and entry.schedule.relative
-    return Carried(RowValues(**values, one_off=once), kept, relative)
+    return RowDraft(RowValues(**values, one_off=once), overlay, relative)
 
 
 def _schedule(entry: ScheduleEntry, converters: Mapping[str, str], found: Any) -> Values:
@@ -168,7 +156,7 @@ def _fits(option: str, value: Any) -> bool:
     return True
 
 
-def _beside(option: str, value: Any) -> Any:
+def _overlaid(option: str, value: Any) -> Any:
     """An option that no column holds, as plain data."""
     if option == "expires":
         value = _expires(value)

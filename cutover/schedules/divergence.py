@@ -1,4 +1,4 @@
-"""Pure: when two schedules part, if they do.
+"""Pure: when two schedules first differ, if they do.
 
 Schedules with equal fingerprints fire alike by construction; so do crontabs of equal fields in two names of one zone.
 Other crontabs are compared minute by minute as bits while no clock changes, and slot by slot around every instant at
@@ -17,16 +17,17 @@ from typing import Final, TypeAlias
 from celery.schedules import BaseSchedule, crontab, schedule, solar
 from django_celery_beat.clockedschedule import clocked
 
-from cutover.schedules.timetable import Timetable, fingerprint, timetable, zone_of
+from cutover.schedules.fingerprint import fingerprint
+from cutover.schedules.timetable import Timetable, timetable, zone_of
 
 HORIZON: Final = dt.timedelta(days=400)
-"""More than a year: every month, and both changes of a daylight-saving zone. The next leap day is looked at besides."""
+"""More than a year: every month, and both changes of a daylight-saving zone. The next leap day is compared too."""
 AROUND: Final = dt.timedelta(hours=26)
 """How far from a change of clock slots are compared one by one."""
 ENUMERATED: Final = 20_000
 """How many slots in a row are compared where neither side is understood; after them, those around changes of clock."""
 
-Parting: TypeAlias = tuple[dt.datetime | None, dt.datetime | None]
+Divergence: TypeAlias = tuple[dt.datetime | None, dt.datetime | None]
 _Span: TypeAlias = tuple[dt.datetime, dt.datetime]
 
 _MINUTE: Final = dt.timedelta(minutes=1)
@@ -36,10 +37,10 @@ _INSTANT: Final = dt.timedelta(microseconds=1)
 
 def first_divergence(
     one: BaseSchedule, other: BaseSchedule, since: dt.datetime, horizon: dt.timedelta = HORIZON
-) -> Parting | None:
-    """The first fire times at which the two part; None when they do not up to ``since + horizon`` and on leap day.
+) -> Divergence | None:
+    """The first fire times in which the two differ; None when they do not up to ``since + horizon`` and on leap day.
 
-    An interval and a calendar part at once, even where the two first instants happen to be the same.
+    An interval and a calendar diverge at once, even where the two first instants happen to be the same.
     """
     left, right = timetable(one), timetable(other)
     if _is_interval(one) and _is_interval(other):
@@ -51,12 +52,12 @@ def first_divergence(
         return _next(left, right, since)
     end = since + horizon
     if isinstance(one, crontab) and isinstance(other, crontab):
-        return _crontabs_part(one, other, since, end)
-    parting = _walk(left, right, (since, end), ENUMERATED)
+        return _crontabs_diverge(one, other, since, end)
+    divergence = _walk(left, right, (since, end), ENUMERATED)
     zones = {zone_of(found) for found in (one, other) if isinstance(found, crontab)}
     for span in sorted(_around(at, since, end) for zone in zones for at, _ in transitions(zone, since, end)):
-        parting = parting or _walk(left, right, span)
-    return parting or _walk(left, right, _leap_day(since))
+        divergence = divergence or _walk(left, right, span)
+    return divergence or _walk(left, right, _leap_day(since))
 
 
 def same_rules(one: dt.tzinfo, other: dt.tzinfo, since: dt.datetime, end: dt.datetime) -> bool:
@@ -85,7 +86,7 @@ def transitions(zone: dt.tzinfo, since: dt.datetime, end: dt.datetime) -> tuple[
     return tuple(found)
 
 
-def _crontabs_part(one: crontab, other: crontab, since: dt.datetime, end: dt.datetime) -> Parting | None:
+def _crontabs_diverge(one: crontab, other: crontab, since: dt.datetime, end: dt.datetime) -> Divergence | None:
     zones = zone_of(one), zone_of(other)
     leap_day = _leap_day(since)
     if _fields(one) == _fields(other) and same_rules(*zones, since, max(end, leap_day[1])):
@@ -95,20 +96,20 @@ def _crontabs_part(one: crontab, other: crontab, since: dt.datetime, end: dt.dat
     at = since
     for start, stop in [*changes, (end, end)]:
         if start > at:
-            parting = _bits_part(one, other, (at, start))
-            if parting is not None:
-                return _next(left, right, parting - _INSTANT)
+            divergence = _bits_diverge(one, other, (at, start))
+            if divergence is not None:
+                return _next(left, right, divergence - _INSTANT)
             at = start
         if stop > at:
             found = _walk(left, right, (at, stop))
             if found is not None:
                 return found
             at = stop
-    parting = _bits_part(one, other, (max(end, leap_day[0]), leap_day[1]))
-    return _next(left, right, parting - _INSTANT) if parting is not None else None
+    divergence = _bits_diverge(one, other, (max(end, leap_day[0]), leap_day[1]))
+    return _next(left, right, divergence - _INSTANT) if divergence is not None else None
 
 
-def _bits_part(one: crontab, other: crontab, span: _Span) -> dt.datetime | None:
+def _bits_diverge(one: crontab, other: crontab, span: _Span) -> dt.datetime | None:
     """The first minute in ``(start, end]`` of a span without a change of clock that only one of them has."""
     start, end = span
     base = start.replace(second=0, microsecond=0) + _MINUTE
@@ -138,7 +139,7 @@ def _bits(found: crontab, base: dt.datetime, minutes: int) -> int:
     return int.from_bytes(bits, "little") >> within
 
 
-def _walk(left: Timetable, right: Timetable, span: _Span, most: int | None = None) -> Parting | None:
+def _walk(left: Timetable, right: Timetable, span: _Span, most: int | None = None) -> Divergence | None:
     """Compare slot by slot within ``(start, end]``."""
     start, end = span
     for pair in islice(zip(_until(left, start, end), _until(right, start, end), strict=False), most):
@@ -161,7 +162,7 @@ def _until(table: Timetable, since: dt.datetime, end: dt.datetime) -> Iterator[d
         yield None
 
 
-def _next(left: Timetable, right: Timetable, after: dt.datetime) -> Parting:
+def _next(left: Timetable, right: Timetable, after: dt.datetime) -> Divergence:
     return left.next_after(after), right.next_after(after)
 
 

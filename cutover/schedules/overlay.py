@@ -1,8 +1,8 @@
-"""What is kept beside the rows, and the entries that the database side sends by: row and kept part together.
+"""The entries that the database side sends by: each row with its overlay, what a row has no column for.
 
 A row has no column for an option such as ``time_limit``, nor for a relative interval. What the import found in code is
-applied as long as the row still is what was carried over: options while its task is the same, the rest while its
-schedule is. What a person wrote into the row wins. A row that is renamed is another entry and has nothing beside it.
+applied as long as the row still is what was imported: options while its task is the same, the rest while its schedule
+is. What a person wrote into the row wins. A row that is renamed is another entry and has no overlay.
 """
 
 from __future__ import annotations
@@ -19,52 +19,52 @@ from django_celery_beat.schedulers import ModelEntry
 
 from cutover.models import ImportedEntry
 from cutover.schedules import rows
-from cutover.schedules.timetable import fingerprint, stand_in
+from cutover.schedules.fingerprint import fingerprint, stand_in
 from cutover.schedules.values import restored
 from cutover.types import EntryName
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """What one carried row cannot hold: options, whether its interval is relative, and what it counts as in code."""
+class Overlay:
+    """What one imported ``row`` cannot hold: options, whether its interval is relative, what it counts as in code."""
 
-    carried: Mapping[str, Any]
+    row: Mapping[str, Any]
     options: Mapping[str, Any]
     relative: bool
     fingerprint: str
 
 
-NOTHING: Final[Mapping[EntryName, Beside]] = {}
-_CONVERTED: Final = ("crontab ", "every ", "solar ", "clocked ")
-"""How the fingerprints of the kinds begin that a row holds by itself; any other was converted."""
+NOTHING: Final[Mapping[EntryName, Overlay]] = {}
+_HELD: Final = ("crontab ", "every ", "solar ", "clocked ")
+"""How the fingerprints of the schedules begin that a row holds by itself; any other was converted."""
 
 
-def load(alias: str) -> dict[EntryName, Beside]:
-    """What is kept, by entry, where anything is."""
-    own = Q()
-    for beginning in _CONVERTED:
-        own |= Q(fingerprint__startswith=beginning)
-    query = ImportedEntry.objects.using(alias).filter(~Q(options={}) | Q(relative=True) | ~own)
-    kept = query.values_list("name", "row", "options", "relative", "fingerprint")
-    return {EntryName(name): Beside(row, restored(o), relative, f) for name, row, o, relative, f in kept}
+def load(alias: str) -> dict[EntryName, Overlay]:
+    """The overlays that there are, by entry."""
+    held = Q()
+    for beginning in _HELD:
+        held |= Q(fingerprint__startswith=beginning)
+    query = ImportedEntry.objects.using(alias).filter(~Q(options={}) | Q(relative=True) | ~held)
+    found = query.values_list("name", "row", "options", "relative", "fingerprint")
+    return {EntryName(name): Overlay(row, restored(o), relative, f) for name, row, o, relative, f in found}
 
 
 class Reader:
     """Rows as the database side sends them. Rows on one schedule share one schedule object: it is parsed once."""
 
-    def __init__(self, app: Celery, kept: Mapping[EntryName, Beside] = NOTHING) -> None:
+    def __init__(self, app: Celery, overlays: Mapping[EntryName, Overlay] = NOTHING) -> None:
         self._app = app
-        self._kept = kept
+        self._overlays = overlays
         self._shared: dict[tuple[type[Any], Any], BaseSchedule] = {}
 
-    def entry(self, row: PeriodicTask, as_proved: bool = True) -> ModelEntry:
+    def entry(self, row: PeriodicTask, *, as_proved: bool = True) -> ModelEntry:
         """The entry by which the row is sent. Raises what the schedule does where it cannot be read.
 
         One whose columns hold no message keeps its slots: each fails to be sent, and says why.
         ``as_proved``: a converted schedule counts as the code's own one, for the ledger; False while that is to be
         proved.
         """
-        schedule = self.schedule(row, as_proved)
+        schedule = self.schedule(row, as_proved=as_proved)
         made: ModelEntry
         if why := rows.unreadable(row):
             made = _Unreadable(_Given(row, schedule=schedule, args="", kwargs="", headers=""), app=self._app)
@@ -72,22 +72,22 @@ class Reader:
         else:
             made = ModelEntry(_Given(row, schedule=schedule), app=self._app)
         made.model = row
-        kept = self._kept.get(EntryName(row.name))
-        if kept is not None and row.task == kept.carried["task"]:
-            made.options = {**kept.options, **made.options}
+        overlay = self._overlays.get(EntryName(row.name))
+        if overlay is not None and row.task == overlay.row["task"]:
+            made.options = {**overlay.options, **made.options}
         return made
 
-    def schedule(self, row: PeriodicTask, as_proved: bool = True) -> BaseSchedule:
+    def schedule(self, row: PeriodicTask, *, as_proved: bool = True) -> BaseSchedule:
         """The schedule by which the row is sent. Raises AttributeError for a row without one."""
         found = self._plain(row)
-        kept = self._kept.get(EntryName(row.name))
-        if kept is None or not rows.same_schedule(rows.recorded(kept.carried).schedule, row):
+        overlay = self._overlays.get(EntryName(row.name))
+        if overlay is None or not rows.same_schedule(rows.recorded(overlay.row).schedule, row):
             return found  # also where a person gave the row another one
-        if kept.relative and isinstance(found, schedule):
+        if overlay.relative and isinstance(found, schedule):
             return schedule(found.run_every, relative=True, app=self._app)
-        if not as_proved or fingerprint(found) == kept.fingerprint:
+        if not as_proved or fingerprint(found) == overlay.fingerprint:
             return found
-        return stand_in(row.schedule, kept.fingerprint)
+        return stand_in(row.schedule, overlay.fingerprint)
 
     def _plain(self, row: PeriodicTask) -> BaseSchedule:
         model = row.scheduler

@@ -13,13 +13,14 @@ from celery.schedules import BaseSchedule, crontab
 from django_celery_beat.models import PeriodicTask
 
 from cutover.schedules import messages, overlay, rows
-from cutover.schedules.divergence import HORIZON, Parting, first_divergence
-from cutover.schedules.overlay import NOTHING, Beside
-from cutover.schedules.timetable import fingerprint, zone_of
+from cutover.schedules.divergence import HORIZON, Divergence, first_divergence
+from cutover.schedules.fingerprint import fingerprint
+from cutover.schedules.overlay import NOTHING, Overlay
+from cutover.schedules.timetable import zone_of
 from cutover.types import EntryName
 
-TOLD_EVERY: Final = 1_000
-"""After how many entries progress is told."""
+PROGRESS_EVERY: Final = 1_000
+"""After how many entries progress is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +41,18 @@ def differences(
     code: Mapping[EntryName, ScheduleEntry],
     standing: Mapping[EntryName, PeriodicTask],
     since: dt.datetime,
-    kept: Mapping[EntryName, Beside] = NOTHING,
+    overlays: Mapping[EntryName, Overlay] = NOTHING,
     progress: Callable[[str], None] = lambda line: None,
     horizon: dt.timedelta = HORIZON,
 ) -> list[Difference]:
-    """Every difference between ``code`` and the ``standing`` rows, with what is ``kept`` beside these.
+    """Every difference between ``code`` and the ``standing`` rows with their ``overlays``.
 
     Fire times are compared over ``horizon`` from ``since``; messages as celery would hand them to the broker.
     """
     found: list[Difference] = []
-    comparison = _Comparison(app, overlay.Reader(app, kept), since, horizon)
+    comparison = _Comparison(app, overlay.Reader(app, overlays), since, horizon)
     for number, name in enumerate(sorted(code.keys() | standing.keys())):
-        if number and number % TOLD_EVERY == 0:
+        if number and number % PROGRESS_EVERY == 0:
             progress(f"comparing fire times and messages: {number} of {len(code)} entries")
         if name not in standing:
             found.append(Difference(name, "entry", "present", "missing"))
@@ -69,7 +70,7 @@ class _Comparison:
         self._builder = messages.Builder(app)
         self._since = since
         self._horizon = horizon
-        self._partings: dict[tuple[str, str], Parting | None] = {}
+        self._divergences: dict[tuple[str, str], Divergence | None] = {}
 
     def entry(self, entry: ScheduleEntry, row: PeriodicTask) -> list[Difference]:
         name = EntryName(row.name)
@@ -86,17 +87,17 @@ class _Comparison:
             for column, unset in (("start_time", None), ("expires", None), ("one_off", once))
             if getattr(row, column) != unset
         ]
-        apart = self._parting(entry.schedule, sent.schedule)
+        apart = self._divergence(entry.schedule, sent.schedule)
         if apart is not None:
             zones = [_zone(self._app, found) for found in (entry.schedule, sent.schedule)]
             found.append(Difference(name, "fire time", *(_spelt(at, zones) for at in apart)))
         return found + self._messages(name, entry, sent)
 
-    def _parting(self, one: BaseSchedule, other: BaseSchedule) -> Parting | None:
+    def _divergence(self, one: BaseSchedule, other: BaseSchedule) -> Divergence | None:
         pair = fingerprint(one), fingerprint(other)
-        if pair not in self._partings:
-            self._partings[pair] = first_divergence(one, other, self._since, self._horizon)
-        return self._partings[pair]
+        if pair not in self._divergences:
+            self._divergences[pair] = first_divergence(one, other, self._since, self._horizon)
+        return self._divergences[pair]
 
     def _messages(self, name: EntryName, entry: ScheduleEntry, sent: ScheduleEntry) -> list[Difference]:
         try:

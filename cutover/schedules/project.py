@@ -1,15 +1,20 @@
-"""What the host project supplies by dotted path: its Celery app and the retired code schedule."""
+"""What the project supplies: its Celery app, its tasks, and the code schedule with all its entries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final
 
 from celery import Celery, current_app
+from celery.beat import ScheduleEntry
+from celery.schedules import crontab
 from django.utils.module_loading import import_string
 
 from cutover.conf import Config
 from cutover.errors import ConfigurationError
+from cutover.schedules.refusals import EntriesRefused, Refusal
+from cutover.types import EntryName
 
 
 def import_app(path: Any, setting: str) -> Celery:
@@ -43,6 +48,31 @@ def celery_app(config: Config) -> Celery:
     return app
 
 
+CLEANUP: Final = "celery.backend_cleanup"
+"""The entry that celery's beat adds by itself where results expire and the backend does not see to it."""
+
+_is_loading: Final[ContextVar[bool]] = ContextVar("cutover_is_loading", default=False)
+
+
+def load_tasks(app: Celery) -> bool:
+    """Import every module with tasks, as a worker does at its start; False while that is under way already.
+
+    Celery lets Django run its system checks before it imports, and one of ours asks for the tasks. Raises
+    ConfigurationError when a module cannot be imported.
+    """
+    if _is_loading.get():
+        return False
+    token = _is_loading.set(True)
+    try:
+        app.loader.import_default_modules()
+    except ImportError as exc:
+        raise ConfigurationError(f"A module with tasks cannot be imported: {exc}.") from exc
+    finally:
+        _is_loading.reset(token)
+    app.finalize()
+    return True
+
+
 def code_schedule(app: Celery, config: Config) -> Mapping[str, Mapping[str, Any]]:
     """The code side's schedule: the mapping at ``CUTOVER['CODE_SCHEDULE']`` over what ``app.conf.beat_schedule`` holds.
 
@@ -61,3 +91,28 @@ def code_schedule(app: Celery, config: Config) -> Mapping[str, Mapping[str, Any]
             raise ConfigurationError(f"CUTOVER['CODE_SCHEDULE'] = {config.code_schedule!r} is no mapping of entries.")
         schedule.update(found)
     return schedule
+
+
+def code_entries(app: Celery, config: Config) -> dict[EntryName, ScheduleEntry]:
+    """The effective code schedule, by name: what celery's own beat would send.
+
+    Raises ConfigurationError when a module with tasks cannot be imported, EntriesRefused for entries that celery
+    itself cannot read.
+    """
+    load_tasks(app)
+    raw: dict[str, Any] = dict(code_schedule(app, config))
+    if app.conf.result_expires and not app.backend.supports_autoexpire and CLEANUP not in raw:
+        raw[CLEANUP] = {"task": CLEANUP, "schedule": crontab("0", "4", "*"), "options": {"expires": 12 * 3600}}
+    entries: dict[EntryName, ScheduleEntry] = {}
+    refusals: list[Refusal] = []
+    for name, fields in raw.items():
+        try:
+            entry = ScheduleEntry(**{**dict(fields), "name": name, "app": app})
+            entry.options = dict(entry.options)
+        except Exception as exc:  # a schedule's own clock may raise anything
+            refusals.append(Refusal(EntryName(str(name)), "entry", f"is not what celery reads ({exc})", "fix it"))
+        else:
+            entries[EntryName(name)] = entry
+    if refusals:
+        raise EntriesRefused(refusals)
+    return entries

@@ -21,7 +21,7 @@ from cutover.ledger import bulk
 from cutover.schedules import columns
 from cutover.schedules.columns import Values
 from cutover.schedules.convert import RowValues
-from cutover.schedules.timetable import fingerprint
+from cutover.schedules.fingerprint import fingerprint
 from cutover.types import EntryName
 
 _JSON_KINDS: Final = {"args": (list, "list"), "kwargs": (dict, "object"), "headers": (dict, "object")}
@@ -132,27 +132,27 @@ def recorded(data: Mapping[str, Any]) -> RowValues:
     return RowValues(**{**data, **instants, "schedule": columns.recorded(data["schedule"])})
 
 
-def create(alias: str, wanted: Iterable[RowValues], shelf: Schedules) -> None:
+def create(alias: str, wanted: Iterable[RowValues], schedules: ScheduleRows) -> None:
     """Create disabled rows."""
     fresh = []
     for values in wanted:
         row = PeriodicTask(name=values.name)
-        _fill(row, values, shelf)
+        _fill(row, values, schedules)
         fresh.append(row)
     bulk.insert(alias, fresh)
 
 
-def overwrite(alias: str, wanted: Iterable[tuple[PeriodicTask, RowValues]], shelf: Schedules) -> None:
+def overwrite(alias: str, wanted: Iterable[tuple[PeriodicTask, RowValues]], schedules: ScheduleRows) -> None:
     """Give existing rows these values and disable them; the schedule kinds that they do not have are unset."""
     changed = []
     for row, values in wanted:
-        _fill(row, values, shelf)
+        _fill(row, values, schedules)
         row.date_changed = stored(clock.now())
         changed.append(row)
     bulk.update(alias, changed, _WRITTEN)
 
 
-class Schedules:
+class ScheduleRows:
     """The schedule rows of one database: the oldest of equal ones is used, missing ones are created."""
 
     def __init__(self, alias: str) -> None:
@@ -175,14 +175,14 @@ class Schedules:
         return self._known[values]
 
 
-def _fill(row: PeriodicTask, values: RowValues, shelf: Schedules) -> None:
+def _fill(row: PeriodicTask, values: RowValues, schedules: ScheduleRows) -> None:
     for name in (*_PLAIN_FIELDS, *JSON_FIELDS):
         value = getattr(values, name)
         setattr(row, name, stored(value) if isinstance(value, dt.datetime) else value)
     row.enabled = False
     column, _ = columns.MODELS[type(values.schedule)]
     for kind in _KINDS:
-        setattr(row, kind, shelf.row(values.schedule) if kind == column else None)
+        setattr(row, kind, schedules.row(values.schedule) if kind == column else None)
 
 
 def _held(row: PeriodicTask, name: str) -> Any:

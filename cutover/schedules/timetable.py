@@ -1,4 +1,4 @@
-"""Schedule and instant to slot: pure arithmetic over celery's own schedule objects, free of clock and database.
+"""Pure: the instants at which a celery schedule is due, by arithmetic over celery's own schedule objects.
 
 The fields mean what celery means by them. An interval's slots are whole multiples from its last slot, so that its
 cadence never drifts and never starts over; a crontab's, solar's or clocked entry's slots are those of the calendar.
@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from celery import schedules
 from django_celery_beat.clockedschedule import clocked
-
-from cutover.types import CatchUp, Cursor
 
 _MINUTE: Final = dt.timedelta(minutes=1)
 _SOLAR_REST: Final = dt.timedelta(hours=1)
 """No solar event recurs within an hour."""
 
 ENUMERATED: Final = 10_000
-"""How many missed slots of one gap are counted one by one; a longer gap is counted as this many."""
+"""How many slots of one gap are gone through one by one."""
 
 
 class Timetable(Protocol):
@@ -153,96 +148,8 @@ def zone_of(schedule: schedules.crontab) -> dt.tzinfo:
     return zone
 
 
-def stand_in(schedule: schedules.BaseSchedule, other: str) -> schedules.BaseSchedule:
-    """The schedule, counting as the one whose fingerprint is ``other``: proved to fire alike by other means."""
-    schedule.cutover_fingerprint = other
-    return schedule
-
-
-def fingerprint(schedule: schedules.BaseSchedule) -> str:
-    """What a schedule means, as text: equal for two that fire alike by construction, whichever side they are of."""
-    if (other := getattr(schedule, "cutover_fingerprint", None)) is not None:
-        return str(other)
-    if isinstance(schedule, schedules.crontab):
-        fields = (
-            _field(schedule.minute, 60),
-            _field(schedule.hour, 24),
-            _field(schedule.day_of_month, 31),
-            _field(schedule.month_of_year, 12),
-            _field(schedule.day_of_week, 7),
-        )
-        return f"crontab {' '.join(fields)} {zone_of(schedule)}"
-    if isinstance(schedule, schedules.schedule):
-        relative = " relative" if schedule.relative else ""
-        return f"every {schedule.run_every.total_seconds():.15g}s{relative}"
-    if isinstance(schedule, schedules.solar):
-        return f"solar {schedule.event} {float(schedule.lat):.6f} {float(schedule.lon):.6f}"
-    if isinstance(schedule, clocked):
-        return f"clocked {schedule.clocked_time.astimezone(dt.UTC).isoformat()}"
-    return f"{type(schedule).__module__}.{type(schedule).__qualname__} {schedule!r}"
-
-
-def next_due(table: Timetable, cursor: Cursor) -> dt.datetime | None:
-    """The first slot that is owed after the cursor; may lie in the past."""
-    found = table.next_after(cursor.origin)
-    if found is None or found > cursor.eligible_since:
-        return found
-    settled = table.latest(cursor.origin, cursor.eligible_since)
-    return table.next_after(settled if settled is not None else cursor.eligible_since)
-
-
-@dataclass(frozen=True, slots=True)
-class Owed:
-    """What a leader owes an entry now: the slot to send, if any, and the earlier ones that will not be sent."""
-
-    send: dt.datetime | None
-    missed: tuple[dt.datetime, ...] = ()
-    uncounted: int = 0
-
-
-def owed(
-    table: Timetable,
-    cursor: Cursor,
-    now: dt.datetime,
-    policy: CatchUp,
-    window: dt.timedelta,
-    misfire_grace: dt.timedelta,
-) -> Owed:
-    """Decide what is sent of all that fell due up to ``now``.
-
-    The latest slot is sent if it is younger than ``window`` (or, with CatchUp.NONE, not later than ``misfire_grace``);
-    every earlier one is missed. ``uncounted`` are older slots than the hundred listed last.
-    """
-    first = next_due(table, cursor)
-    if first is None or first > now:
-        return Owed(None)
-    latest = table.latest(first, now) or first
-    older = list(islice(_between(table, first, latest), ENUMERATED)) if latest > first else []
-    allowed = window if policy is CatchUp.LATEST else misfire_grace
-    if now - latest <= allowed:
-        return Owed(latest, tuple(older[-LISTED:]), max(0, len(older) - LISTED))
-    older.append(latest)
-    return Owed(None, tuple(older[-LISTED:]), max(0, len(older) - LISTED))
-
-
-LISTED: Final = 100
-"""How many missed slots of one gap get a record of their own; the oldest of these counts the others."""
-
-
-def _between(table: Timetable, first: dt.datetime, end: dt.datetime) -> Iterator[dt.datetime]:
-    found: dt.datetime | None = first
-    while found is not None and found < end:
-        yield found
-        found = table.next_after(found)
-
-
 def _last(table: Timetable, first: dt.datetime, until: dt.datetime) -> dt.datetime:
     following = table.next_after(first)
     while following is not None and following <= until:
         first, following = following, table.next_after(following)
     return first
-
-
-def _field(values: Any, size: int) -> str:
-    chosen = sorted(int(v) for v in values)
-    return "*" if len(chosen) == size else ",".join(map(str, chosen))

@@ -10,7 +10,7 @@ from celery.beat import BeatLazyFunc
 from django.utils.functional import Promise
 from kombu.utils.json import dumps, loads
 
-from cutover.schedules.columns import Unfit
+from cutover.schedules.refusals import Unfit
 
 
 def json_of(kinds: tuple[type, ...], json_follows: bool, given: Any) -> str:

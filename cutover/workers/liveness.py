@@ -1,4 +1,4 @@
-"""A worker process, as other workers can tell it: Redis lists its connection for as long as it lives.
+"""Whether a worker process still lives, as other workers see it: Redis lists its connection for that long.
 
 A process that is slow, stopped or swapped out keeps its connection; one that was killed loses it within milliseconds.
 A process whose connection was cut is another worker from its next run on.
@@ -10,6 +10,7 @@ import itertools
 import os
 import secrets
 import threading
+from contextlib import suppress
 from typing import Final
 
 import redis
@@ -31,21 +32,19 @@ class Worker:
     """
 
     def __init__(self, name: str) -> None:
+        self.process = name
         self._link: Link | None = None
         self._lease: Lease | None = None
-        self._server, client_id = "", 0
-        try:
+        self._server, self._client_id = "", 0
+        # Without Redis nobody can take this process's runs over; it still runs each slot once.
+        with suppress(redis.RedisError, OSError, CutoverError):
             config = conf.load()
             # Nobody speaks on this channel: it is subscribed to so that the server does not take it for idle.
             self._link = Link(redis_client(config), f"{{cutover:{config.namespace}}}:workers")
             self._server = str(self._link.commands.info("server")["run_id"])
             self._lease = Lease(self._link.commands, config.namespace, config.lease)
-            client_id = self._link.client_id
-        except (redis.RedisError, OSError, CutoverError):
-            client_id = 0  # without Redis nobody can take this process's runs over; it still runs each slot once
+            self._client_id = self._link.client_id
         self._again_at_s = clock.monotonic_s() + AGAIN_S
-        self.process = name
-        self._client_id = client_id
         self._runs = itertools.count(1)
 
     def sign(self) -> str:

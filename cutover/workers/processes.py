@@ -1,4 +1,4 @@
-"""Names for processes, by which another process of the same host can tell whether one still runs.
+"""Names for processes, by which another process of the same host can see whether one still runs.
 
 A name is the host, the process number and when that process began, in ticks since the host did: numbers are given out
 again, in a container within minutes.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def own_name() -> str:
-    """This process's name: ``host/boot/space:number:began``; without the parts that only Linux tells, elsewhere."""
+    """This process's name: ``host/boot/space:number:began``; without the parts that only Linux has, elsewhere."""
     return f"{_host()}:{os.getpid()}:{_began(os.getpid()) or ''}"
 
 
@@ -30,7 +30,7 @@ def has_ended(name: str) -> bool | None:
         return True
     now = _began(int(pid))
     if now is None:
-        return None if began else False  # hidden from this user; or nobody tells here, and the number has to do
+        return None if began else False  # hidden from this user; or not known here, and the number has to do
     return now != began
 
 

@@ -2,7 +2,7 @@
 
 ``app = Celery("project", task_cls="cutover.guard.GuardedTask")`` is all there is to it. ``Task.before_start`` is the
 hook that can refuse a run; Celery swallows what signal handlers raise. A task that is no slot's pays two dictionary
-look-ups. NOT promised: that a run that began also did its work; a task that dies half-way is the task's own affair.
+look-ups. NOT promised: that a run that began also did its work; a task that dies half-way is the task's own concern.
 """
 
 from __future__ import annotations
@@ -23,30 +23,33 @@ from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
 from cutover.ledger import Ledger
 from cutover.types import EntryName, Epoch, Sender, Slot, Start
-from cutover.workers import liveness, unmanaged
+from cutover.workers import hooks, liveness, unmanaged
 
 _LATEST_ATTEMPTS: Final = 20
 """Of many attempts the first and the latest are named: what is tried in the middle of an outage is not committed."""
 DEFER_S: Final = 5.0
-"""After how long a message that was put off is tried again (half as much to twice as much)."""
+"""After how long a deferred message is tried again (half as much to twice as much)."""
 HEARD_EVERY_S: Final = 10.0
-"""A beat without the lease is recorded at most this often by each worker process."""
+"""An unmanaged beat is recorded at most this often by each worker process."""
 
 
 class GuardedTask(Task):
     """The project's base task. A task class of the project's own derives from it to be guarded."""
 
     abstract = True
-    run_guard = "cutover"
-    """By this workers tell a preflight that asks them that they are guarded."""
+
+    @property
+    def run_guard(self) -> str | None:
+        """What workers answer a preflight that asks them for it; None where an override keeps the guard off."""
+        return None if lost(self) else "cutover"
 
     def before_start(self, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Let the run begin, or raise Ignore: the message is acknowledged, the task does not run."""
         request = self.request
         if request.get(headers.DUE_AT) is not None:
-            _admit(self, iter([_slot(self)]), args, kwargs)
+            _Delivery(self, args, kwargs).admit(iter([_slot(self)]))
         elif request.get(headers.BEAT) or self.name in _config().sent_by_beat_alone:
-            _admit_unmanaged(self, args, kwargs)
+            _Delivery(self, args, kwargs).admit_unmanaged()
         super().before_start(task_id, args, kwargs)
 
     def after_return(self, *details: Any) -> None:
@@ -61,55 +64,127 @@ class GuardedTask(Task):
         super().after_return(*details)
 
 
+def lost(task: GuardedTask) -> str:
+    """Why the guard does not run for a task, or cannot be seen to: an override of its hooks; empty when it runs."""
+    names = ("before_start", "after_return") if task.acks_late else ("before_start",)
+    return next(filter(None, (hooks.lost(task, GuardedTask, name) for name in names)), "")
+
+
+class _Delivery:
+    """One message, as it comes to a task that is about to run. Whatever refuses it raises Ignore."""
+
+    def __init__(self, task: GuardedTask, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._task = task
+        self._args = args
+        self._kwargs = kwargs
+        self._request = task.request
+        self._runs = _ledger().runs
+
+    def admit(self, slots: Iterator[Slot], sender: Sender | None = None) -> Slot:
+        """The slot that the message may run: the first, or the next where ``sender`` has sent that one."""
+        slot = next(slots)
+        if self._is_admitted:
+            return slot
+        mark = liveness.this().sign()
+        try:
+            outcome = self._start(slot, mark, sender)
+            while outcome is Start.ALREADY_STARTED and sender and self._runs.was_started_for(slot, sender.origin):
+                if (before := next(slots, None)) is None:
+                    break
+                slot = before
+                outcome = self._start(slot, mark, sender)
+            if outcome is Start.STARTED or (outcome is Start.ALREADY_STARTED and self._resume(slot, mark, sender)):
+                return slot
+        except LedgerUnavailable as exc:
+            if _config().run_without_database:
+                return slot
+            marks = [*self._attempts, mark]
+            attempts = "\n".join([*marks[:1], *marks[1:][-_LATEST_ATTEMPTS:]])
+            raise self._defer(_headers(slot) | {headers.ATTEMPT: attempts}, str(exc)) from exc
+        with suppress(LedgerUnavailable):  # it is known to have been started: dropped, counted or not
+            self._runs.count_deduplicated(slot)
+        log(Event.RUN_DEDUPLICATED, entry=slot.entry, due_at=slot.due_at.isoformat(), outcome=outcome.value)
+        raise Ignore(f"slot {slot.entry} {slot.due_at.isoformat()} has been run")
+
+    def admit_unmanaged(self) -> None:
+        """Find the slot of an unmanaged beat's message, so that it runs once all the same; anything else may run."""
+        request, seen_at = self._request, self._request.get(headers.SEEN_AT)
+        if self._is_admitted or (request.parent_id and not seen_at):
+            return
+        message = unmanaged.Message(
+            Sender(request.get(headers.ORIGIN) or request.origin or "unknown", request.id),
+            self._task.name,
+            self._args,
+            self._kwargs,
+            bool(request.get(headers.BEAT)),
+            request.get(headers.ROW) or "",
+            dt.datetime.fromisoformat(seen_at) if seen_at else clock.now(),
+        )
+        try:
+            slots = unmanaged.slots_of(message, self._task.app, _config(), _ledger())
+            first = next(slots, None)
+            _record_heard(message.sender.origin)
+        except LedgerUnavailable as exc:
+            if _config().run_without_database:
+                return
+            marks = {headers.SEEN_AT: message.seen_at.isoformat(), headers.ORIGIN: message.sender.origin}
+            raise self._defer(marks, str(exc)) from exc
+        if first is not None:
+            slot = self.admit(chain([first], slots), message.sender)
+            # From here on it counts as a message of that slot: so do its retries, and its end is recorded.
+            request.update(_headers(slot), headers={**(request.headers or {}), **_headers(slot)})
+
+    @property
+    def _is_admitted(self) -> bool:
+        """Whether this is a retry of a run that was admitted, or a call without any message."""
+        return bool(self._request.retries or self._request.called_directly)
+
+    @property
+    def _is_redelivered(self) -> bool:
+        delivery = self._request.delivery_info or {}
+        return bool(delivery.get("redelivered") or self._request.get(headers.REDELIVERED))
+
+    @property
+    def _attempts(self) -> list[str]:
+        return (self._request.get(headers.ATTEMPT) or "").splitlines()
+
+    def _start(self, slot: Slot, mark: str, sender: Sender | None) -> Start:
+        return self._runs.start(slot, Epoch(self._request.get(headers.EPOCH) or 0), mark, sender)
+
+    def _resume(self, slot: Slot, mark: str, sender: Sender | None) -> bool:
+        """Whether a run that was started before goes on here; deferred while that cannot be said yet."""
+        if any(self._runs.resume(slot, mine, mark) for mine in self._attempts):
+            return True  # it was committed, but its answer never came: nothing ran then
+        if not (self._task.acks_late and self._is_redelivered):
+            return False
+        run = self._runs.read(slot)
+        if run.has_ended or (sender is not None and run.sender != str(sender)):
+            return False
+        if not liveness.this().is_gone(run.worker):
+            raise self._defer(_headers(slot), "the worker that started it is still there")
+        if not self._runs.resume(slot, run.worker, mark):
+            raise self._defer(_headers(slot), "another worker has resumed it")
+        log(Event.RUN_RESUMED, entry=slot.entry, due_at=slot.due_at.isoformat())
+        return True
+
+    def _defer(self, marks: Mapping[str, str], reason: str) -> Ignore:
+        """Send the same message again for later, with the same id and count of retries; returns what to raise."""
+        request = self._request
+        again = self._task.signature_from_request(
+            request,
+            self._args,
+            self._kwargs,
+            countdown=DEFER_S * random.uniform(0.5, 2.0),  # noqa: S311 - jitter, not secrecy
+            retries=request.retries,
+        )
+        again.apply_async(headers={**(request.headers or {}), headers.REDELIVERED: self._is_redelivered, **marks})
+        entry, due_at = marks.get(headers.ENTRY, ""), marks.get(headers.DUE_AT, "")
+        log(Event.RUN_DEFERRED, entry=entry, due_at=due_at, reason=reason)
+        return Ignore(f"{self._task.name} for slot {entry} {due_at} is tried again later: {reason}")
+
+
 def _slot(task: Task) -> Slot:
     return Slot(dt.datetime.fromisoformat(task.request.get(headers.DUE_AT)), EntryName(task.request.get(headers.ENTRY)))
-
-
-def _admit(
-    task: Task, slots: Iterator[Slot], args: tuple[Any, ...], kwargs: dict[str, Any], sender: Sender | None = None
-) -> Slot:
-    """The slot that this message may run: the first, or the next where ``sender`` has sent that one; raises Ignore."""
-    slot = next(slots)
-    if task.request.retries or task.request.called_directly:
-        return slot  # a retry of a run that was admitted
-    runs, mark = _ledger().runs, liveness.this().sign()
-    attempts = (task.request.get(headers.ATTEMPT) or "").splitlines()
-    epoch = Epoch(task.request.get(headers.EPOCH) or 0)
-    try:
-        outcome = runs.start(slot, epoch, mark, sender)
-        while outcome is Start.ALREADY_STARTED and sender and runs.was_started_for(slot, sender.origin):
-            if (before := next(slots, None)) is None:
-                break
-            slot = before
-            outcome = runs.start(slot, epoch, mark, sender)
-        if outcome is Start.STARTED:
-            return slot
-        if outcome is Start.ALREADY_STARTED and any(runs.resume(slot, mine, mark) for mine in attempts):
-            return slot  # it was committed, but its answer never came: nothing ran then
-        if outcome is Start.ALREADY_STARTED and task.acks_late and _is_redelivered(task):
-            run = runs.read(slot)
-            if not run.has_ended and (sender is None or run.sender == str(sender)):
-                _resume(task, slot, run.worker, mark, args, kwargs)
-                return slot
-    except LedgerUnavailable as exc:
-        if _config().run_without_database:
-            return slot
-        marks = [*attempts, mark]
-        kept = "\n".join([*marks[:1], *marks[1:][-_LATEST_ATTEMPTS:]])
-        raise _put_off(task, args, kwargs, _headers(slot) | {headers.ATTEMPT: kept}, str(exc)) from exc
-    with suppress(LedgerUnavailable):  # it is known to have been started: dropped, counted or not
-        runs.count_deduplicated(slot)
-    log(Event.RUN_DEDUPLICATED, entry=slot.entry, due_at=slot.due_at.isoformat(), outcome=outcome.value)
-    raise Ignore(f"slot {slot.entry} {slot.due_at.isoformat()} has been run")
-
-
-def _resume(task: Task, slot: Slot, began_by: str, mark: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Take over the run of a worker that is gone; while that one may still be at it, put the message off."""
-    if not liveness.this().is_gone(began_by):
-        raise _put_off(task, args, kwargs, _headers(slot), "the worker that started it is still there")
-    if not _ledger().runs.resume(slot, began_by, mark):
-        raise _put_off(task, args, kwargs, _headers(slot), "another worker took it over")
-    log(Event.RUN_RESUMED, entry=slot.entry, due_at=slot.due_at.isoformat())
 
 
 def _headers(slot: Slot) -> dict[str, str]:
@@ -117,63 +192,11 @@ def _headers(slot: Slot) -> dict[str, str]:
     return {headers.ENTRY: slot.entry, headers.DUE_AT: slot.due_at.isoformat()}
 
 
-def _put_off(
-    task: Task, args: tuple[Any, ...], kwargs: dict[str, Any], marks: Mapping[str, str], reason: str
-) -> Ignore:
-    """Send the same message again for later, with the same id and count of retries; returns what to raise."""
-    again = task.signature_from_request(
-        task.request,
-        args,
-        kwargs,
-        countdown=DEFER_S * random.uniform(0.5, 2.0),  # noqa: S311 - jitter, not secrecy
-        retries=task.request.retries,
-    )
-    again.apply_async(headers={**(task.request.headers or {}), headers.REDELIVERED: _is_redelivered(task), **marks})
-    what = {"entry": marks.get(headers.ENTRY, ""), "due_at": marks.get(headers.DUE_AT, "")}
-    log(Event.RUN_DEFERRED, **what, reason=reason)
-    return Ignore(f"{task.name} for slot {what['entry']} {what['due_at']} is tried again later: {reason}")
-
-
-def _is_redelivered(task: Task) -> bool:
-    delivery = task.request.delivery_info or {}
-    return bool(delivery.get("redelivered") or task.request.get(headers.REDELIVERED))
-
-
-def _admit_unmanaged(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """A message of a beat that knows no lease, or of nobody else: find its slot, so that it runs once all the same."""
-    request = task.request
-    seen_at = request.get(headers.SEEN_AT)
-    if request.retries or request.called_directly or (request.parent_id and not seen_at):
-        return
-    message = unmanaged.Message(
-        Sender(request.get(headers.ORIGIN) or request.origin or "unknown", request.id),
-        task.name,
-        args,
-        kwargs,
-        bool(request.get(headers.BEAT)),
-        request.get(headers.ROW) or "",
-        dt.datetime.fromisoformat(seen_at) if seen_at else clock.now(),
-    )
-    try:
-        slots = unmanaged.slots_of(message, task.app, _config(), _ledger())
-        first = next(slots, None)
-        _hear(message.sender.origin)
-    except LedgerUnavailable as exc:
-        if _config().run_without_database:
-            return
-        marks = {headers.SEEN_AT: message.seen_at.isoformat(), headers.ORIGIN: message.sender.origin}
-        raise _put_off(task, args, kwargs, marks, str(exc)) from exc
-    if first is not None:
-        slot = _admit(task, chain([first], slots), args, kwargs, message.sender)
-        # From here on it counts as a message of that slot: so do its retries, and its end is recorded.
-        request.update(_headers(slot), headers={**(request.headers or {}), **_headers(slot)})
-
-
 _heard_at_s: dict[str, float] = {}
 
 
-def _hear(origin: str) -> None:
-    """Remember that a beat without the lease was heard."""
+def _record_heard(origin: str) -> None:
+    """Record that an unmanaged beat was heard."""
     now_s = clock.monotonic_s()
     if now_s - _heard_at_s.get(origin, -HEARD_EVERY_S) >= HEARD_EVERY_S:
         _ledger().runs.heard(origin)

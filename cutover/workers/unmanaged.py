@@ -1,8 +1,8 @@
-"""Beats that know no lease: which slot one of their messages stands for.
+"""Unmanaged beats: which slot one of their messages is of.
 
-While two releases overlap, the old one's stock beat sends too, and its messages carry no slot. From celery 5.7 on they
-are marked as a beat's; below that only the tasks listed in ``CUTOVER['SENT_BY_BEAT_ALONE']`` can be told, because a
-stray message and a ``.delay()`` look the same. A message that cannot be told for certain is never taken for a slot.
+While two releases overlap, the old one's stock beat sends too, and its messages name no slot. From celery 5.7 on they
+are marked as a beat's; below that only tasks listed in ``CUTOVER['SENT_BY_BEAT_ALONE']`` can be recognised, because a
+stray message and a ``.delay()`` look the same. A message that is not recognised for certain is never taken for a slot.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cutover.types import EntryName, Sender, Slot
 EARLY: Final = dt.timedelta(seconds=1)
 """Stock beat sends some milliseconds before the time, and clocks differ."""
 WAITING: Final = 10
-"""How many messages of an entry may have waited and are still told apart."""
+"""How many messages of an entry may have waited and are still matched to different slots."""
 _INSTANT: Final = dt.timedelta(microseconds=1)
 LOOK_BACK: Final = dt.timedelta(days=400)
 
@@ -44,7 +44,7 @@ class Message:
 
 
 def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> Iterator[Slot]:
-    """The slot that an unmanaged beat's message stands for; none when it is none, or cannot be told for certain.
+    """The slot that an unmanaged beat's message is of; none when it is of none, or that is not certain.
 
     Then the slots before, the latest first: one of them is meant when the same beat has sent those after it already,
     for no beat sends one twice. The messages waited, and workers saw them at one moment. Raises LedgerUnavailable.

@@ -15,13 +15,13 @@ from demo.processes import Processes, interrupt_on_termination
 from demo.waiting import wait_until
 
 from . import actions
+from .scenarios import LEASE_S
 from .stage import Stage
 from .theatre import Theatre
 from .verdict import Verdict
 
 POINTS = ("due", "claimed", "published")
 """In the middle of a tick, between claim and publish, between publish and confirm."""
-LEASE_S = 2.0
 CAST = ("code", "code", "worker")
 
 

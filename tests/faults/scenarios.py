@@ -10,6 +10,10 @@ from typing import Final
 
 Step = tuple[float, str, str] | tuple[float, str]
 
+LEASE_S: Final = 3.0
+"""The shortest lease that is not refused."""
+EXPIRY_S: Final = LEASE_S + 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
@@ -25,7 +29,7 @@ class Scenario:
     steps: tuple[Step, ...]
     wait_s: float
     database: str = "sqlite"
-    lease_s: float = 2.0
+    lease_s: float = LEASE_S
     cast: tuple[str, ...] = ("code", "code", "worker")
     after_s: float = 1.0
     may_miss: bool = False
@@ -35,8 +39,6 @@ class Scenario:
 
 
 POSTGRES: Final = "postgres"
-LEASE_S: Final = 2.0
-EXPIRY_S: Final = LEASE_S + 1.0
 HICCUP_S: Final = 0.5
 """A leader that nothing has happened to may be late by this much on a busy machine."""
 ANSWER_S: Final = 2.0
@@ -161,11 +163,11 @@ SCENARIOS: Final = (
         "redis-flushed", ((0, "flush"), (0.7, "flush"), (1.4, "drop_lease")), EXPIRY_S, may_miss=True, may_repeat=True
     ),
     Scenario("redis-restarted-empty", ((0, "restart_empty"),), EXPIRY_S, may_miss=True, may_repeat=True),
-    Scenario("redis-gone", ((0, "lose_redis"), (3.0, "restart_empty")), EXPIRY_S, may_miss=True, may_repeat=True),
-    Scenario("redis-frozen", ((0, "freeze_redis"), (3.0, "thaw_redis")), EXPIRY_S, may_miss=True, may_repeat=True),
-    Scenario("redis-evicts", ((0, "evict"),), EXPIRY_S, after_s=3.0, may_miss=True, may_repeat=True),
-    Scenario("redis-full", ((0, "fill"),), EXPIRY_S, after_s=3.0, may_miss=True, may_repeat=True),
-    Scenario("redis-read-only", ((0, "demote"),), EXPIRY_S, after_s=3.0, may_miss=True, may_repeat=True),
+    Scenario("redis-gone", ((0, "lose_redis"), (EXPIRY_S, "restart_empty")), EXPIRY_S, may_miss=True, may_repeat=True),
+    Scenario("redis-frozen", ((0, "freeze_redis"), (EXPIRY_S, "thaw_redis")), EXPIRY_S, may_miss=True, may_repeat=True),
+    Scenario("redis-evicts", ((0, "evict"),), EXPIRY_S, after_s=EXPIRY_S, may_miss=True, may_repeat=True),
+    Scenario("redis-full", ((0, "fill"),), EXPIRY_S, after_s=EXPIRY_S, may_miss=True, may_repeat=True),
+    Scenario("redis-read-only", ((0, "demote"),), EXPIRY_S, after_s=EXPIRY_S, may_miss=True, may_repeat=True),
     # --- the broker
     Scenario("broker-frozen", ((0, "freeze_broker"), (2.0, "thaw_broker")), 5.0, may_miss=True, may_repeat=True),
     Scenario(

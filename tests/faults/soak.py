@@ -17,13 +17,12 @@ from demo.processes import Processes, interrupt_on_termination
 
 from . import actions
 from .play import play
-from .scenarios import SCENARIOS, Scenario
+from .scenarios import LEASE_S, SCENARIOS, Scenario
 from .stage import Stage
 from .theatre import Theatre
 from .verdict import Verdict
 
 CAST = ("code", "code", "database", "database", "worker")
-LEASE_S = 2.0
 SWITCHING = 0.3
 """How often the side is switched before a scenario is played: both are to be broken."""
 

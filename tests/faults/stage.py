@@ -22,6 +22,7 @@ from tests.support.site import Site
 from . import launch
 from .books import Books
 from .member import Member, is_alive
+from .scenarios import LEASE_S
 from .servers import BreakablePostgres, Server
 from .verdict import Evidence, Verdict, judge
 from .wire import Wires
@@ -45,7 +46,7 @@ class Stage:
         directory: Path,
         database_url: str,
         postgres: BreakablePostgres | None = None,
-        lease_s: float = 2.0,
+        lease_s: float = LEASE_S,
         **settings: str,
     ) -> None:
         self.postgres = postgres

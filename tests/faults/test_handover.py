@@ -9,6 +9,7 @@ import pytest
 from demo.waiting import wait_until
 
 from .books import Term
+from .scenarios import LEASE_S as SHORT_LEASE_S
 from .schedule import CROWD, INTERVALS
 from .stage import Stage
 from .theatre import Theatre
@@ -47,8 +48,7 @@ def test_killing_the_leader_costs_no_lease(theatre: Theatre) -> None:
 
 
 def test_a_leader_behind_a_black_hole_is_succeeded_within_its_lease(theatre: Theatre) -> None:
-    lease_s = 2.0
-    stage = theatre.standing("postgres", lease_s, ("code", "code", "worker"))
+    stage = theatre.standing("postgres", SHORT_LEASE_S, ("code", "code", "worker"))
     leader = stage.leader()
     cut_at = dt.datetime.now(dt.UTC)
     for wire in leader.wires.values():
@@ -56,7 +56,7 @@ def test_a_leader_behind_a_black_hole_is_succeeded_within_its_lease(theatre: The
     gap = stage.lasted(cut_at, _first_tick_after(stage, cut_at))
     stage.heal()
     print("milliseconds without a leader:", round(gap / MILLISECOND))
-    assert gap <= dt.timedelta(seconds=lease_s + 1)
+    assert gap <= dt.timedelta(seconds=SHORT_LEASE_S + 1)
 
 
 def test_a_stop_in_the_middle_of_a_tick_loses_and_doubles_nothing(theatre: Theatre) -> None:

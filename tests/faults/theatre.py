@@ -10,7 +10,7 @@ from typing import Self
 from demo.processes import Processes
 from demo.site import Site
 
-from .scenarios import POSTGRES
+from .scenarios import LEASE_S, POSTGRES
 from .servers import BreakablePostgres, breakable_postgres
 from .stage import Stage
 
@@ -37,7 +37,7 @@ class Theatre:
             self.give_up(stage)
         self._closing.close()
 
-    def build(self, database: str = "sqlite", lease_s: float = 2.0, **settings: str) -> Stage:
+    def build(self, database: str = "sqlite", lease_s: float = LEASE_S, **settings: str) -> Stage:
         """A stage without a cast, to be entered by the caller."""
         self._built += 1
         directory = self._directory / f"stage-{self._built}"

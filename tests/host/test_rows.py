@@ -13,7 +13,8 @@ from pytest_django import Settings
 
 from cutover import conf
 from cutover.schedules import rows
-from cutover.schedules.importer import code_entries, draft, objections
+from cutover.schedules.importer import draft, objections
+from cutover.schedules.project import code_entries
 from prayer_room_api.celery import app
 from prayer_room_api.schedule import beat_schedule
 

@@ -1,6 +1,6 @@
 """Every form of entry in celery's periodic-task documentation, and those of the field; by the name in the docs' table.
 
-``row``: columns of the row, ``schedule`` among them; ``beside``: what is kept beside it; ``refused``: the field.
+``row``: columns of the row, ``schedule`` among them; ``overlay``: what is overlaid on it; ``refused``: the field.
 """
 
 import datetime as dt
@@ -29,7 +29,7 @@ class Form:
 
     entry: dict[str, Any]
     row: dict[str, Any] = field(default_factory=dict)
-    beside: tuple[str, ...] = ()
+    overlay: tuple[str, ...] = ()
     refused: str = ""
 
 
@@ -132,28 +132,28 @@ FORMS: dict[str, Form] = {
     "options headers": with_option({"a": 1}, "headers", row={"headers": '{"a": 1}'}),
     "options expires, whole seconds": with_option(600, "expires", row={"expire_seconds": 600}),
     "options expires, timedelta": with_option(dt.timedelta(hours=1), "expires", row={"expire_seconds": 3600}),
-    "options expires, fraction of a second": with_option(1.5, "expires", beside=("expires",)),
-    "options expires, datetime": with_option(NOON, "expires", beside=("expires",)),
+    "options expires, fraction of a second": with_option(1.5, "expires", overlay=("expires",)),
+    "options expires, datetime": with_option(NOON, "expires", overlay=("expires",)),
     "options expires, date": with_option(NOON.date(), "expires", refused="options['expires']"),
-    "options countdown": with_option(5, "countdown", beside=("countdown",)),
-    "options eta": with_option(NOON, "eta", beside=("eta",)),
+    "options countdown": with_option(5, "countdown", overlay=("countdown",)),
+    "options eta": with_option(NOON, "eta", overlay=("eta",)),
     "options time_limit, soft_time_limit": Form(
         {"schedule": 60, "options": {"time_limit": 9, "soft_time_limit": 8}},
         every(60),
         ("soft_time_limit", "time_limit"),
     ),
-    "options serializer": with_option("json", "serializer", beside=("serializer",)),
-    "options compression": with_option("zlib", "compression", beside=("compression",)),
-    "options ignore_result": with_option(True, "ignore_result", beside=("ignore_result",)),
-    "options link": with_option(APP.signature("other.task"), "link", beside=("link",)),
-    "options link_error": with_option([APP.signature("other.task")], "link_error", beside=("link_error",)),
+    "options serializer": with_option("json", "serializer", overlay=("serializer",)),
+    "options compression": with_option("zlib", "compression", overlay=("compression",)),
+    "options ignore_result": with_option(True, "ignore_result", overlay=("ignore_result",)),
+    "options link": with_option(APP.signature("other.task"), "link", overlay=("link",)),
+    "options link_error": with_option([APP.signature("other.task")], "link_error", overlay=("link_error",)),
     "options retry, retry_policy": Form(
         {"schedule": 60, "options": {"retry": True, "retry_policy": {"max_retries": 3}}},
         every(60),
         ("retry", "retry_policy"),
     ),
-    "options shadow": with_option("shown.name", "shadow", beside=("shadow",)),
-    "options delivery_mode": with_option(1, "delivery_mode", beside=("delivery_mode",)),
-    "options of the project's own": with_option("x", "any_other", beside=("any_other",)),
+    "options shadow": with_option("shown.name", "shadow", overlay=("shadow",)),
+    "options delivery_mode": with_option(1, "delivery_mode", overlay=("delivery_mode",)),
+    "options of the project's own": with_option("x", "any_other", overlay=("any_other",)),
     "options producer, connection": with_option(object(), "producer", refused="options['producer']"),
 }

@@ -18,7 +18,7 @@ from django_celery_beat.models import IntervalSchedule
 from django_celery_beat.tzcrontab import TzAwareCrontab
 
 from cutover.schedules.columns import CRONTAB_FIELDS, CrontabValues, IntervalValues
-from cutover.schedules.convert import Carried
+from cutover.schedules.convert import RowDraft
 
 ZONES = [
     *("UTC", "Etc/UTC", "Europe/London", "Europe/Lisbon", "Europe/Dublin", "Europe/Berlin", "Europe/Paris"),
@@ -174,8 +174,8 @@ def _value(chance: random.Random, depth: int = 0) -> Any:
     return chance.choice(simple)
 
 
-def edited(chance: random.Random, found: Carried) -> Carried:
-    """What was carried over, after somebody changed, respelt or lost something of it, or nothing."""
+def edited(chance: random.Random, found: RowDraft) -> RowDraft:
+    """What was imported, after somebody changed, respelt or lost something of it, or nothing."""
     if chance.random() < 0.3:
         return found
     if chance.random() < 0.1:

@@ -36,9 +36,9 @@ def test_nothing_has_to_be_set(settings, loaded):
 
 
 def test_durations_may_be_seconds_or_timedeltas(loaded):
-    config = loaded(LEASE=3, CATCH_UP_WINDOW=1.5, RETENTION=HOUR, TAKEOVER_TIMEOUT=0)
+    config = loaded(LEASE=3, CATCH_UP_WINDOW=1.5, RETENTION=HOUR, TAKEOVER_TIMEOUT=4 * SECOND)
     assert (config.lease, config.catch_up_window, config.retention) == (3 * SECOND, 1.5 * SECOND, HOUR)
-    assert config.takeover_timeout == dt.timedelta(0)
+    assert config.takeover_timeout == 4 * SECOND
 
 
 def test_nothing_is_sent_once_more_where_that_is_turned_off(loaded):
@@ -48,6 +48,19 @@ def test_nothing_is_sent_once_more_where_that_is_turned_off(loaded):
 
 def test_a_leader_renews_three_times_a_lease(loaded):
     assert loaded(LEASE=15).renew_every == 5 * SECOND
+
+
+def test_the_shortest_durations_outlast_what_the_loop_and_the_network_take():
+    """An idle loop sends one heartbeat a poll; a renewal, a third of a lease away, may wait for an answer in vain."""
+    assert conf.LEAST_LEASE > conf.POLL_EVERY
+    assert conf.LEAST_LEASE - Config(lease=conf.LEAST_LEASE).renew_every >= conf.ANSWER_TIMEOUT
+    assert conf.LEAST_TAKEOVER_TIMEOUT >= conf.POLL_EVERY + conf.ANSWER_TIMEOUT
+    assert conf.LEAST_RESEND_AFTER >= conf.POLL_EVERY
+
+
+def test_the_shortest_durations_are_taken(loaded):
+    config = loaded(LEASE=conf.LEAST_LEASE, TAKEOVER_TIMEOUT=conf.LEAST_TAKEOVER_TIMEOUT, RESEND_AFTER=2)
+    assert config.lease == 3 * SECOND
 
 
 def test_an_entrys_own_rule_goes_before_the_general_one(loaded):
@@ -90,10 +103,21 @@ def test_a_release_label_is_cut_to_what_the_ledger_holds(loaded, monkeypatch):
         ({"LEASE": float("nan")}, "must be a timedelta or seconds"),
         ({"RETENTION": float("inf")}, "must be a timedelta or seconds"),
         ({"RETENTION": 1e30}, "must be a timedelta or seconds"),
-        ({"LEASE": 0.5}, "CUTOVER['LEASE'] must be at least one second"),
-        ({"LEASE": -5}, "CUTOVER['LEASE'] must be at least one second"),
-        ({"TAKEOVER_TIMEOUT": -1}, "CUTOVER['TAKEOVER_TIMEOUT'] must not be negative"),
-        ({"RESEND_AFTER": 0}, "CUTOVER['RESEND_AFTER'] must be at least one second"),
+        ({"LEASE": -5}, "CUTOVER['LEASE'] must be at least 3 s, not -5 s"),
+        (
+            {"LEASE": 2},
+            "CUTOVER['LEASE'] must be at least 3 s, not 2 s: a leader that nothing is wrong with",
+        ),
+        ({"LEASE": 2.99}, "(a beat's loop polls every 2 s, and waits up to 2 s for an answer of Redis)"),
+        ({"TAKEOVER_TIMEOUT": -1}, "CUTOVER['TAKEOVER_TIMEOUT'] must be at least 4 s, not -1 s"),
+        (
+            {"TAKEOVER_TIMEOUT": 3},
+            "must be at least 4 s, not 3 s: no standby may have seen the switch yet",
+        ),
+        (
+            {"RESEND_AFTER": 1.9},
+            "CUTOVER['RESEND_AFTER'] must be at least 2 s, not 1.9 s: it is not looked for more often",
+        ),
         ({"RESEND_AFTER": "soon"}, "CUTOVER['RESEND_AFTER'] must be a timedelta or seconds"),
         ({"CATCH_UP": "all"}, "must be 'latest' or 'none', not 'all'"),
         ({"CATCH_UP": []}, "must be 'latest' or 'none', not []"),

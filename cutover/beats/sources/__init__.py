@@ -11,7 +11,8 @@ from celery.beat import ScheduleEntry
 
 from cutover.conf import CatchUpRule, Config
 from cutover.models import NAME_LENGTH
-from cutover.schedules.timetable import Timetable, fingerprint, timetable
+from cutover.schedules.fingerprint import fingerprint
+from cutover.schedules.timetable import Timetable, timetable
 from cutover.types import UNLIMITED, EntryName, Limits
 
 

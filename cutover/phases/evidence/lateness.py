@@ -14,8 +14,9 @@ from cutover import clock, models
 from cutover.ledger.database import outages
 from cutover.phases.context import Context
 from cutover.schedules import overlay
+from cutover.schedules.due import next_due
 from cutover.schedules.messages import DELAYS
-from cutover.schedules.timetable import next_due, timetable
+from cutover.schedules.timetable import timetable
 from cutover.types import EntryName, Side, SlotState
 
 OVERDUE: Final = dt.timedelta(seconds=5)

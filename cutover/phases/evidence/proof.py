@@ -18,13 +18,14 @@ from celery.schedules import BaseSchedule
 from django_celery_beat.models import PeriodicTask
 
 from cutover import clock, models
-from cutover.beats.agenda import within
 from cutover.fields import instant
 from cutover.ledger.database import outages
 from cutover.phases.context import Context
 from cutover.schedules import overlay
+from cutover.schedules.due import next_due, within
+from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.rows import with_schedules
-from cutover.schedules.timetable import Timetable, fingerprint, next_due, timetable
+from cutover.schedules.timetable import Timetable, timetable
 from cutover.types import UNLIMITED, Cursor, EntryName, Limits, SlotState
 
 PATIENCE: Final = dt.timedelta(minutes=1)

@@ -17,7 +17,7 @@ from cutover.models import UnmanagedBeat
 from cutover.phases.context import Context
 from cutover.phases.evidence.proof import schedules
 from cutover.schedules import timetable
-from cutover.schedules.importer import EntriesRefused
+from cutover.schedules.refusals import EntriesRefused
 
 LEAST: Final = dt.timedelta(minutes=2)
 """How long a beat is taken to be alive after its last message, at least."""

@@ -17,8 +17,9 @@ from cutover.ledger.database import outages
 from cutover.models import ImportedEntry
 from cutover.phases.context import Context
 from cutover.schedules import importer, rows
-from cutover.schedules.convert import Carried, Refusal
-from cutover.schedules.timetable import fingerprint
+from cutover.schedules.convert import RowDraft
+from cutover.schedules.fingerprint import fingerprint
+from cutover.schedules.refusals import Refusal
 from cutover.types import EntryName
 
 HASH_LENGTH: Final = 16
@@ -30,7 +31,7 @@ class Survey:
 
     context: Context
     entries: Mapping[EntryName, ScheduleEntry]
-    drafted: Mapping[EntryName, Carried]
+    drafted: Mapping[EntryName, RowDraft]
     refusals: Mapping[EntryName, list[Refusal]]
     standing: Mapping[EntryName, PeriodicTask]
     carried: Mapping[EntryName, ImportedEntry]

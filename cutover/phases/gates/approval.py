@@ -7,7 +7,7 @@ from cutover.models import Cutover
 from cutover.phases.context import Context
 from cutover.phases.evidence import survey
 from cutover.phases.report import Check, command
-from cutover.schedules.importer import EntriesRefused
+from cutover.schedules.refusals import EntriesRefused
 
 
 def checks(context: Context, given: str) -> list[Check]:

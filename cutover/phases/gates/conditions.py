@@ -16,7 +16,7 @@ from cutover.phases.operations import snapshot
 from cutover.phases.operations.switchover import standbys
 from cutover.phases.report import Check, command
 from cutover.schedules import divergence, overlay, parity
-from cutover.schedules.importer import EntriesRefused
+from cutover.schedules.refusals import EntriesRefused
 from cutover.types import EntryName, Side
 
 START: Final = {

@@ -26,7 +26,7 @@ from cutover.phases.context import Context
 from cutover.phases.gates.conditions import SHOWN
 from cutover.phases.report import Check
 from cutover.schedules import project
-from cutover.workers.run_guard import GuardedTask
+from cutover.workers import coverage
 
 CLOCKS_WARN: Final = dt.timedelta(seconds=1)
 CLOCKS_REFUSE: Final = dt.timedelta(seconds=5)
@@ -152,16 +152,14 @@ def tasks(context: Context) -> Check:
     """Every task of the code schedule is registered, and runs under the run guard."""
     wanted = {str(entry.task) for entry in context.entries.values()}
     unknown = sorted(wanted - context.app.tasks.keys())
-    bare = sorted(
-        name for name in wanted & context.app.tasks.keys() if not isinstance(context.app.tasks[name], GuardedTask)
-    )
+    bare = coverage.gaps(context.app, wanted)
     if unknown:
         return Check(
             "tasks", False, f"not registered: {', '.join(unknown[:SHOWN])}", "import their module, or fix the entry"
         )
     if bare:
-        remedy = "give the app task_cls='cutover.guard.GuardedTask', or the task base=GuardedTask"
-        return Check("tasks", False, f"without the run guard: {', '.join(bare[:SHOWN])}", remedy)
+        remedy = f"give the app task_cls='cutover.guard.GuardedTask'; {coverage.REMEDY}"
+        return Check("tasks", False, f"without the run guard: {coverage.spelt(bare)}", remedy)
     return Check("tasks", True, f"{len(wanted)} registered and guarded")
 
 

@@ -161,7 +161,7 @@ def _drop_edits(alias: str, kept: Mapping[EntryName, ImportedEntry], present: Pr
     wanted = {name: _expected(entry) for name, entry in kept.items()}
     edited = [(row, wanted[name]) for name, row in standing.items() if rows.differing(wanted[name], row)]
     deleted = [wanted[name] for name in kept if name not in standing]
-    shelf = rows.Schedules(alias)
+    shelf = rows.ScheduleRows(alias)
     shelf.provide(values.schedule for values in [*deleted, *(values for _, values in edited)])
     rows.create(alias, deleted, shelf)
     rows.overwrite(alias, edited, shelf)

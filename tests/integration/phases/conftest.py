@@ -1,6 +1,5 @@
 """A project before its cutover, in this process: real Redis, real databases, real schedulers in threads."""
 
-import datetime as dt
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from kombu import pools
 from pytest_django import Settings
 
 from cutover import conf
+from cutover.conf import LEAST_LEASE, LEAST_TAKEOVER_TIMEOUT
 from cutover.models import Cutover, Fence
 from cutover.phases.context import Context
 from cutover.schedulers import CodeScheduler, DatabaseScheduler
@@ -107,8 +107,8 @@ def context(
         "APP": "prayer_room_api.celery.app",
         "CODE_SCHEDULE": "demo.schedule.beat_schedule",
         "DATABASE": alias,
-        "LEASE": dt.timedelta(seconds=2),
-        "TAKEOVER_TIMEOUT": dt.timedelta(seconds=3),
+        "LEASE": LEAST_LEASE,
+        "TAKEOVER_TIMEOUT": LEAST_TAKEOVER_TIMEOUT,
     }
     Fence.objects.using(alias).get_or_create(id=1)
     Cutover.objects.using(alias).get_or_create(id=1)

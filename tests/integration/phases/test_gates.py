@@ -107,10 +107,13 @@ def test_a_task_that_nobody_registers_is_named(context: Surroundings, schedule: 
     assert "not registered: demo.tasks.nothing" in check.detail
 
 
-def test_a_task_without_the_run_guard_is_named(context: Surroundings, schedule: dict[str, dict[str, Any]]) -> None:
+@pytest.mark.parametrize("options", [{"base": Task}, {"before_start": print}], ids=["base", "override"])
+def test_a_task_without_the_run_guard_is_named(
+    context: Surroundings, schedule: dict[str, dict[str, Any]], options: dict[str, Any]
+) -> None:
     schedule["hourly"]["task"] = "bare"
 
-    @celery_app.task(name="bare", base=Task, shared=False)
+    @celery_app.task(name="bare", shared=False, **options)
     def bare() -> None: ...
 
     try:

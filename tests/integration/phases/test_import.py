@@ -11,7 +11,9 @@ from pytest_django import Settings
 from cutover.models import ImportedEntry
 from cutover.phases.context import Context
 from cutover.phases.gates.conditions import differences
-from cutover.schedules.importer import CLEANUP, EntriesRefused, Import, import_entries
+from cutover.schedules.importer import Import, import_entries
+from cutover.schedules.project import CLEANUP
+from cutover.schedules.refusals import EntriesRefused
 
 pytestmark = pytest.mark.integration
 
@@ -19,7 +21,7 @@ Surroundings = Callable[[], Context]
 
 
 def run(context: Context, adopt: bool = False) -> Import:
-    return import_entries(context.app, context.config, context.entries, adopt)
+    return import_entries(context.app, context.config, context.entries, adopt=adopt)
 
 
 def task(context: Context, name: str) -> PeriodicTask:

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from pytest_django import Settings
 
 from cutover import clock
 from cutover.beats.candidate import Candidate
@@ -17,7 +16,7 @@ from cutover.phases.context import Context
 from cutover.phases.evidence import lateness
 from cutover.phases.probe import Role
 from cutover.phases.report import Outcome
-from cutover.schedules.timetable import fingerprint
+from cutover.schedules.fingerprint import fingerprint
 from cutover.types import EntryName, Side
 from demo.services import HOST, free_port
 from demo.waiting import wait_until
@@ -66,9 +65,8 @@ def test_a_beat_of_another_host_is_no_beat_of_this_one(
 
 @pytest.mark.parametrize("side", list(Side))
 def test_a_beat_whose_loop_does_not_come_round_fails(
-    context: Surroundings, beat: Beats, settings: Settings, monkeypatch: pytest.MonkeyPatch, side: Side
+    context: Surroundings, beat: Beats, monkeypatch: pytest.MonkeyPatch, side: Side
 ) -> None:
-    settings.CUTOVER = {**settings.CUTOVER, "LEASE": 1}
     with beat(side):
         turn, freed = Candidate.turn, threading.Event()
         monkeypatch.setattr(Candidate, "turn", lambda self: (freed.wait(), turn(self)))

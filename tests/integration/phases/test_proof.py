@@ -16,7 +16,7 @@ from cutover.phases import facts, phase2, phase3, phase4, rollback
 from cutover.phases.context import Context
 from cutover.phases.operations import snapshot
 from cutover.phases.report import Check, Outcome, Report
-from cutover.schedules.timetable import fingerprint
+from cutover.schedules.fingerprint import fingerprint
 from cutover.types import EntryName, Epoch, HolderId, Missed, Side, Term
 from cutover.types import Slot as SlotName
 

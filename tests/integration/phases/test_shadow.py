@@ -79,7 +79,7 @@ def test_a_standby_that_would_send_something_else_fails_the_phase(
     minutely = type(PeriodicTask.objects.using(alias).get(name="hourly").crontab).objects.using(alias)
     other = minutely.create(minute="1", hour="1")
     PeriodicTask.objects.using(alias).filter(name="ticking").update(interval=None, crontab=other)
-    monkeypatch.setattr("cutover.phases.phase2.import_entries", lambda *_: phase2.Import())
+    monkeypatch.setattr("cutover.phases.phase2.import_entries", lambda *_, **__: phase2.Import())
     with beat(Side.CODE), beat(Side.DATABASE):
         report = phase2.run(context(), shadow=WATCHED)
     assert report.outcome is Outcome.FAILED

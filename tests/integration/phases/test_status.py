@@ -10,7 +10,7 @@ from cutover.models import Entry, Slot, UnmanagedBeat
 from cutover.phases import status
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome
-from cutover.schedules.timetable import fingerprint
+from cutover.schedules.fingerprint import fingerprint
 from cutover.types import EntryName, HolderId, Missed, Side, Term
 from cutover.types import Slot as SlotName
 from demo.waiting import wait_until

@@ -16,7 +16,7 @@ from django_celery_beat.schedulers import DatabaseScheduler as StockScheduler
 from cutover import clock
 from cutover.models import Entry, Fence
 from cutover.phases.context import Context
-from cutover.schedules.timetable import fingerprint
+from cutover.schedules.fingerprint import fingerprint
 from cutover.types import Side
 from demo.services import Valkey
 from demo.waiting import wait_until

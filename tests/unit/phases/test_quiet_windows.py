@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cutover.phases.evidence.quiet_windows import SHORTEST, windows
-from cutover.schedules.timetable import fingerprint, next_due, timetable
+from cutover.schedules.due import next_due
+from cutover.schedules.fingerprint import fingerprint
+from cutover.schedules.timetable import timetable
 from cutover.types import Cursor
 
 APP = Celery("unit", set_as_current=False)

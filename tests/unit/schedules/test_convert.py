@@ -22,9 +22,11 @@ from kombu import Queue
 from kombu.utils.json import loads
 
 from cutover.schedules.columns import CRONTAB_FIELDS, ClockedValues, CrontabValues, IntervalValues, SolarValues, row_of
-from cutover.schedules.convert import Carried, Refusal, RowValues, carry
+from cutover.schedules.convert import RowDraft, RowValues, convert
+from cutover.schedules.fingerprint import fingerprint
+from cutover.schedules.refusals import Refusal
 from cutover.schedules.rows import record, recorded
-from cutover.schedules.timetable import fingerprint, timetable
+from cutover.schedules.timetable import timetable
 from cutover.schedules.values import restored
 
 LONDON = zoneinfo.ZoneInfo("Europe/London")
@@ -38,21 +40,21 @@ def entry(when: Any = 30, zone: str = "UTC", name: str = "an-entry", **fields: A
     return ScheduleEntry(**{"name": name, "task": "a.task", "schedule": when, "app": app, **fields})
 
 
-def whole(found: Carried | list[Refusal]) -> Carried:
-    assert isinstance(found, Carried), found
+def whole(found: RowDraft | list[Refusal]) -> RowDraft:
+    assert isinstance(found, RowDraft), found
     return found
 
 
 def refusals_of(
     entry: ScheduleEntry, serializer: str = "json", converters: Mapping[str, str] | None = None
 ) -> list[Refusal]:
-    found = carry(entry, serializer, converters or {})
+    found = convert(entry, serializer, converters or {})
     assert isinstance(found, list), found
     return found
 
 
 def carried(entry: ScheduleEntry, serializer: str = "json") -> RowValues:
-    return whole(carry(entry, serializer, {})).row
+    return whole(convert(entry, serializer, {})).row
 
 
 def field_forms(low: int, high: int) -> st.SearchStrategy[Any]:
@@ -133,11 +135,11 @@ def test_a_clocked_entry_becomes_a_row_that_is_sent_once(at: dt.datetime) -> Non
     assert row_of(values.schedule).schedule.clocked_time == exact
 
 
-def test_the_length_of_a_relative_interval_goes_into_the_row_and_that_it_is_relative_beside_it() -> None:
-    found = whole(carry(entry(schedule(dt.timedelta(hours=1), relative=True)), "json", {}))
+def test_the_length_of_a_relative_interval_goes_into_the_row_and_that_it_is_relative_into_the_overlay() -> None:
+    found = whole(convert(entry(schedule(dt.timedelta(hours=1), relative=True)), "json", {}))
     assert (found.row.schedule, found.relative) == (IntervalValues(3600, "seconds"), True)
     other = entry(3600, relative=True)
-    assert whole(carry(other, "json", {})).relative
+    assert whole(convert(other, "json", {})).relative
 
 
 def once(answer: dt.datetime) -> Any:
@@ -201,7 +203,7 @@ def as_nothing(found: EveryDay) -> object:
 
 def test_a_class_of_the_projects_own_is_carried_over_by_its_converter() -> None:
     mine = f"{__name__}.EveryDay"
-    found = whole(carry(entry(EveryDay()), "json", {mine: f"{__name__}.as_crontab"}))
+    found = whole(convert(entry(EveryDay()), "json", {mine: f"{__name__}.as_crontab"}))
     assert found.row.schedule == CrontabValues("0", "0", "*", "*", "*", "UTC")
     for wrong, said in (("as_nothing", "which is no schedule"), ("missing", "is not converted")):
         [refusal] = refusals_of(entry(EveryDay()), converters={mine: f"{__name__}.{wrong}"})
@@ -232,7 +234,7 @@ def test_a_time_zone_without_a_name_is_refused() -> None:
 def test_an_option_that_a_row_has_a_column_for_is_carried_over(
     options: dict[str, Any], column: str, value: object
 ) -> None:
-    found = whole(carry(entry(options=options), "json", {}))
+    found = whole(convert(entry(options=options), "json", {}))
     assert getattr(found.row, column) == value
     assert found.options == {}
 
@@ -262,10 +264,10 @@ NOON = dt.datetime(2030, 1, 1, 12, tzinfo=dt.UTC)
         ({"link_error": [{"task": "other.task"}]}, {}),
     ],
 )
-def test_an_option_that_no_column_holds_is_kept_beside_the_row(
+def test_an_option_that_no_column_holds_goes_into_the_overlay(
     options: dict[str, Any], given: dict[str, Any] | None
 ) -> None:
-    found = whole(carry(entry(options=options), "json", {}))
+    found = whole(convert(entry(options=options), "json", {}))
     kept = restored(json.loads(json.dumps(found.options, allow_nan=False)))
     assert found.row == replace(carried(entry()), headers="{}")
     if given is None:
@@ -309,7 +311,7 @@ JSON = st.recursive(
 def test_arguments_that_json_gives_back_are_carried_over(
     serializer: str, args: list[Any], kwargs: dict[str, Any]
 ) -> None:
-    found = carry(entry(args=tuple(args), kwargs=kwargs), serializer, {})
+    found = convert(entry(args=tuple(args), kwargs=kwargs), serializer, {})
     if isinstance(found, list):  # kombu reads a text or mapping of its own notation as something else
         assert all("comes back" in refusal.reason or "no JSON" in refusal.reason for refusal in found)
     else:

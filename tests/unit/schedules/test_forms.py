@@ -10,33 +10,31 @@ from django_celery_beat.models import PeriodicTask
 
 from cutover import clock
 from cutover.schedules import columns
-from cutover.schedules.convert import Carried, carry
+from cutover.schedules.convert import RowDraft, convert
+from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.importer import serializer_of
-from cutover.schedules.overlay import Beside
+from cutover.schedules.overlay import Overlay
 from cutover.schedules.parity import differences
 from cutover.schedules.rows import record
-from cutover.schedules.timetable import fingerprint
 from cutover.schedules.values import restored
 from cutover.types import EntryName
 from demo.processes import ROOT
 from tests.schedules.forms import FORMS, Form
 
 DOCUMENT = Path(ROOT / "docs" / "schedules.md")
-ROW = re.compile(
-    r"^\| (?P<form>[^|]+) \| (?P<becomes>row, rest beside it|row|refused)\b(?P<more>[^|]*) \|", re.MULTILINE
-)
+ROW = re.compile(r"^\| (?P<form>[^|]+) \| (?P<becomes>row and overlay|row|refused)\b(?P<more>[^|]*) \|", re.MULTILINE)
 NAME = EntryName("form")
 
 
-def told(form: Form) -> str:
+def becomes(form: Form) -> str:
     if form.refused:
         return "refused"
-    return "row, rest beside it" if form.beside else "row"
+    return "row and overlay" if form.overlay else "row"
 
 
 def test_the_table_of_the_docs_has_every_form_and_says_what_becomes_of_it() -> None:
     table = {match["form"].strip().replace("`", ""): match["becomes"] for match in ROW.finditer(DOCUMENT.read_text())}
-    assert table == {name: told(form) for name, form in FORMS.items()}
+    assert table == {name: becomes(form) for name, form in FORMS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -50,19 +48,19 @@ def app() -> Celery:
 def test_a_form_becomes_what_it_must(app: Celery, name: str) -> None:
     form = FORMS[name]
     entry = ScheduleEntry(name=NAME, task="a.task", app=app, **form.entry)
-    found = carry(entry, serializer_of(app, entry), {})
+    found = convert(entry, serializer_of(app, entry), {})
     if form.refused:
         assert isinstance(found, list)
         assert {refusal.field for refusal in found} == {form.refused}
         assert all(refusal.reason and refusal.remedy for refusal in found)
         return
-    assert isinstance(found, Carried), found
+    assert isinstance(found, RowDraft), found
     assert {column: getattr(found.row, column) for column in form.row} == form.row
-    assert {*found.options, *(["relative"] if found.relative else [])} == set(form.beside)
-    assert differences(app, {NAME: entry}, {NAME: as_row(found)}, clock.now(), {NAME: as_kept(found, entry)}) == []
+    assert {*found.options, *(["relative"] if found.relative else [])} == set(form.overlay)
+    assert differences(app, {NAME: entry}, {NAME: as_row(found)}, clock.now(), {NAME: as_overlay(found, entry)}) == []
 
 
-def as_row(found: Carried) -> PeriodicTask:
+def as_row(found: RowDraft) -> PeriodicTask:
     """The row as the import writes it, unsaved."""
     values = found.row
     column, _ = columns.MODELS[type(values.schedule)]
@@ -74,6 +72,6 @@ def as_row(found: Carried) -> PeriodicTask:
     )
 
 
-def as_kept(found: Carried, entry: ScheduleEntry) -> Beside:
-    """What is kept beside it."""
-    return Beside(record(found.row), restored(found.options), found.relative, fingerprint(entry.schedule))
+def as_overlay(found: RowDraft, entry: ScheduleEntry) -> Overlay:
+    """The overlay on it."""
+    return Overlay(record(found.row), restored(found.options), found.relative, fingerprint(entry.schedule))

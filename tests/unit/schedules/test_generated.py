@@ -15,13 +15,13 @@ from celery.beat import ScheduleEntry
 from celery.schedules import BaseSchedule
 
 from cutover.schedules.columns import CrontabValues
-from cutover.schedules.convert import Carried, carry
+from cutover.schedules.convert import RowDraft, convert
 from cutover.schedules.divergence import HORIZON
+from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.importer import serializer_of
-from cutover.schedules.overlay import Beside, Reader
+from cutover.schedules.overlay import Overlay, Reader
 from cutover.schedules.parity import Difference, differences
 from cutover.schedules.rows import record
-from cutover.schedules.timetable import fingerprint
 from cutover.schedules.values import restored
 from cutover.types import EntryName
 from tests.schedules import generated, oracle
@@ -48,18 +48,18 @@ def test_what_parity_does_not_report_is_alike(zone: str, long: bool) -> None:
 
 
 def compared(chance: random.Random, zone: str) -> bool:
-    """Whether a generated entry could be carried over; then both sides were compared."""
+    """Whether a generated entry could be imported; then both sides were compared."""
     app = generated.project(zone)
     since = dt.datetime(2026, 6, 1, tzinfo=dt.UTC) + chance.uniform(0, 1_000) * oracle.DAY
     entry = ScheduleEntry(name=NAME, app=app, **generated.entry(chance, app))
-    found = carry(entry, serializer_of(app, entry), {})
-    if not isinstance(found, Carried):
+    found = convert(entry, serializer_of(app, entry), {})
+    if not isinstance(found, RowDraft):
         assert {refusal.field for refusal in found} <= {"args", "kwargs"}, found
         return False
     changed = generated.edited(chance, found)
     row = as_row(changed)
     kept = {
-        NAME: Beside(record(found.row), restored(changed.options), changed.relative, fingerprint(entry.schedule)),
+        NAME: Overlay(record(found.row), restored(changed.options), changed.relative, fingerprint(entry.schedule)),
     }
     told = differences(app, {NAME: entry}, {NAME: row}, since, kept)
     assert changed is not found or told == [] or celery_refuses(entry), told
@@ -75,7 +75,7 @@ def hold_fire_times(
     told: list[Difference],
     since: dt.datetime,
     schedules: tuple[BaseSchedule, BaseSchedule],
-    changed: Carried,
+    changed: RowDraft,
 ) -> None:
     """Fire times are reported where celery's own differ, and what is reported is what celery says."""
     one, other = schedules

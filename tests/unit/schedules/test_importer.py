@@ -9,7 +9,8 @@ from celery.schedules import crontab
 from pytest_django import Settings
 
 from cutover import conf
-from cutover.schedules.importer import code_entries, draft
+from cutover.schedules.importer import draft
+from cutover.schedules.project import code_entries
 
 
 @pytest.fixture

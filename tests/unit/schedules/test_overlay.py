@@ -1,4 +1,4 @@
-"""Row and kept part together: what was carried over counts until a person makes it something else."""
+"""Row and overlay together: what was imported counts until a person makes it something else."""
 
 from typing import Any
 
@@ -11,10 +11,11 @@ from pytest_django import Settings
 
 from cutover import conf
 from cutover.errors import ConfigurationError
-from cutover.schedules.convert import Carried, carry
-from cutover.schedules.overlay import Beside, Reader
+from cutover.schedules.convert import RowDraft, convert
+from cutover.schedules.fingerprint import fingerprint
+from cutover.schedules.overlay import Overlay, Reader
 from cutover.schedules.rows import record
-from cutover.schedules.timetable import fingerprint, timetable
+from cutover.schedules.timetable import timetable
 from cutover.schedules.values import restored
 from cutover.types import EntryName
 from tests.unit.schedules.test_forms import as_row
@@ -40,9 +41,9 @@ CONVERTERS = {f"{__name__}.Nightly": f"{__name__}.converted"}
 
 def carried(when: Any = 60, **fields: Any) -> tuple[ScheduleEntry, PeriodicTask, Reader]:
     entry = ScheduleEntry(name=NAME, task="a.task", schedule=when, app=APP, **fields)
-    found = carry(entry, "json", CONVERTERS)
-    assert isinstance(found, Carried)
-    kept = Beside(record(found.row), restored(found.options), found.relative, fingerprint(entry.schedule))
+    found = convert(entry, "json", CONVERTERS)
+    assert isinstance(found, RowDraft)
+    kept = Overlay(record(found.row), restored(found.options), found.relative, fingerprint(entry.schedule))
     return entry, as_row(found), Reader(APP, {NAME: kept})
 
 

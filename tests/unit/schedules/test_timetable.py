@@ -14,7 +14,9 @@ from django_celery_beat.tzcrontab import TzAwareCrontab
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from cutover.schedules.timetable import ENUMERATED, LISTED, Timetable, fingerprint, interval, next_due, owed, timetable
+from cutover.schedules.due import next_due, owed
+from cutover.schedules.fingerprint import fingerprint
+from cutover.schedules.timetable import ENUMERATED, Timetable, interval, timetable
 from cutover.types import CatchUp, Cursor
 
 ZONES = (
@@ -371,105 +373,3 @@ def test_asking_leaves_the_schedule_as_it_was():
     asked = solar("sunrise", 51.5, 0, app=app("UTC"))
     timetable(asked).next_after(utc("2026-05-05"))
     assert asked.nowfun is None
-
-
-# --- what is owed -----------------------------------------------------------------------------------------------------
-
-HOURLY = timetable(crontab(minute=0, app=app("UTC")))
-NOON = utc("2026-05-05T12:00")
-
-
-def test_nothing_is_owed_before_the_first_slot():
-    assert owed(HOURLY, Cursor(None, NOON), NOON + 59 * MINUTE, CatchUp.LATEST, FAR, MINUTE).send is None
-    assert owed(HOURLY, Cursor(None, NOON), NOON + HOUR, CatchUp.LATEST, FAR, MINUTE).send == NOON + HOUR
-
-
-def test_nothing_is_owed_from_before_it_was_owed():
-    standing = Cursor(NOON - 10 * HOUR, eligible_since=NOON)
-    assert owed(HOURLY, standing, NOON + MINUTE, CatchUp.LATEST, FAR, MINUTE) == owed(
-        HOURLY, Cursor(None, NOON), NOON + MINUTE, CatchUp.LATEST, FAR, MINUTE
-    )
-    assert owed(HOURLY, standing, NOON + HOUR, CatchUp.LATEST, FAR, MINUTE).missed == ()
-
-
-def test_the_latest_of_many_is_sent_and_each_of_the_others_is_missed():
-    found = owed(HOURLY, Cursor(NOON, NOON), NOON + 3 * HOUR + MINUTE, CatchUp.LATEST, 12 * HOUR, MINUTE)
-    assert found.send == NOON + 3 * HOUR
-    assert found.missed == (NOON + HOUR, NOON + 2 * HOUR)
-    assert found.uncounted == 0
-
-
-def test_a_slot_as_old_as_the_window_is_sent_and_an_older_one_is_missed():
-    daily = timetable(crontab(minute=0, hour=12, app=app("UTC")))
-    standing = Cursor(NOON - DAY, NOON - DAY)
-    assert owed(daily, standing, NOON + 12 * HOUR, CatchUp.LATEST, 12 * HOUR, MINUTE).send == NOON
-    late = owed(daily, standing, NOON + 12 * HOUR + SECOND, CatchUp.LATEST, 12 * HOUR, MINUTE)
-    assert (late.send, late.missed) == (None, (NOON,))
-
-
-def test_without_catching_up_a_prompt_slot_is_sent_and_a_late_one_is_missed():
-    standing = Cursor(NOON, NOON)
-    assert owed(HOURLY, standing, NOON + HOUR + MINUTE, CatchUp.NONE, FAR, MINUTE).send == NOON + HOUR
-    late = owed(HOURLY, standing, NOON + HOUR + MINUTE + SECOND, CatchUp.NONE, FAR, MINUTE)
-    assert (late.send, late.missed) == (None, (NOON + HOUR,))
-
-
-@settings(max_examples=80, deadline=None)
-@given(st.integers(0, 400), st.sampled_from(list(CatchUp)), st.integers(0, 400), st.integers(0, 30))
-def test_every_slot_of_a_gap_is_sent_missed_or_counted(gap, policy, window, misfire_grace):
-    table = timetable(schedule(MINUTE))
-    now = NOON + gap * MINUTE + 30 * SECOND
-    found = owed(table, Cursor(NOON, NOON), now, policy, window * MINUTE, misfire_grace * SECOND)
-    fell_due = set(walk(table, NOON, now))
-    named = {*found.missed, *([found.send] if found.send else [])}
-    assert named <= fell_due
-    assert len(named) + found.uncounted == len(fell_due)
-    assert len(found.missed) <= LISTED
-    assert found.send in {None, max(fell_due, default=None)}
-
-
-def test_a_gap_of_years_is_told_within_a_blink():
-    found = owed(timetable(schedule(SECOND)), Cursor(NOON, NOON), NOON + 900 * DAY, CatchUp.LATEST, DAY, MINUTE)
-    assert found.send == NOON + 900 * DAY
-    assert len(found.missed) == LISTED
-
-
-# --- fingerprints -----------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.sampled_from(ZONES), st.fixed_dictionaries({**TIMES, **DAYS}))
-def test_a_code_crontab_and_its_row_have_one_fingerprint(zone, fields):
-    try:
-        code = crontab(**fields, app=app(zone))
-    except ValueError:
-        assume(False)
-    row = TzAwareCrontab(
-        **{name: ",".join(map(str, sorted(getattr(code, name)))) for name in fields},
-        tz=ZoneInfo(zone),
-        app=app("America/New_York"),
-    )
-    assert fingerprint(code) == fingerprint(row)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (crontab(minute=0, app=app("UTC")), crontab(minute=0, app=app("Europe/London"))),
-        (crontab(minute=0, app=app("UTC")), crontab(minute=1, app=app("UTC"))),
-        (crontab(day_of_week=1, app=app("UTC")), crontab(day_of_month=1, app=app("UTC"))),
-        (schedule(1_234_567), schedule(1_234_568)),
-        (schedule(0.1), schedule(0.100001)),
-        (schedule(60), schedule(60, relative=True)),
-        (clocked(NOON), clocked(NOON + SECOND)),
-        (solar("sunrise", 1, 2), solar("sunset", 1, 2)),
-        (solar("sunrise", 1, 2), solar("sunrise", 1, 2.5)),
-    ],
-    ids=str,
-)
-def test_schedules_that_fire_differently_have_different_fingerprints(one, other):
-    assert fingerprint(one) != fingerprint(other)
-
-
-def test_an_interval_means_the_same_as_seconds_and_as_timedelta():
-    assert fingerprint(schedule(90.0)) == fingerprint(schedule(dt.timedelta(minutes=1, seconds=30))) == "every 90s"

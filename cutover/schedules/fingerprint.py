@@ -1,0 +1,45 @@
+"""Pure: what a schedule means, as text: by it the ledger knows that an entry has another schedule now."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from celery import schedules
+from django_celery_beat.clockedschedule import clocked
+
+from cutover.schedules.timetable import zone_of
+
+
+def stand_in(schedule: schedules.BaseSchedule, other: str) -> schedules.BaseSchedule:
+    """The schedule, counting as the one whose fingerprint is ``other``: proved to fire alike by other means."""
+    schedule.cutover_fingerprint = other
+    return schedule
+
+
+def fingerprint(schedule: schedules.BaseSchedule) -> str:
+    """What a schedule means, as text: equal for two that fire alike by construction, whichever side they are of."""
+    if (other := getattr(schedule, "cutover_fingerprint", None)) is not None:
+        return str(other)
+    if isinstance(schedule, schedules.crontab):
+        fields = (
+            _field(schedule.minute, 60),
+            _field(schedule.hour, 24),
+            _field(schedule.day_of_month, 31),
+            _field(schedule.month_of_year, 12),
+            _field(schedule.day_of_week, 7),
+        )
+        return f"crontab {' '.join(fields)} {zone_of(schedule)}"
+    if isinstance(schedule, schedules.schedule):
+        relative = " relative" if schedule.relative else ""
+        return f"every {schedule.run_every.total_seconds():.15g}s{relative}"
+    if isinstance(schedule, schedules.solar):
+        return f"solar {schedule.event} {float(schedule.lat):.6f} {float(schedule.lon):.6f}"
+    if isinstance(schedule, clocked):
+        return f"clocked {schedule.clocked_time.astimezone(dt.UTC).isoformat()}"
+    return f"{type(schedule).__module__}.{type(schedule).__qualname__} {schedule!r}"
+
+
+def _field(values: Any, size: int) -> str:
+    chosen = sorted(int(v) for v in values)
+    return "*" if len(chosen) == size else ",".join(map(str, chosen))

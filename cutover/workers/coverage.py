@@ -1,0 +1,64 @@
+"""Which tasks run without the guard though it looks as if they had it, and why; logged by each worker as it starts.
+
+Found by the system check, by the gate of phase 1, and here, for ``prodserver`` skips system checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from celery import Celery, Task
+from celery.signals import worker_ready
+
+from cutover.events import Event, log
+from cutover.workers import hooks
+from cutover.workers.run_guard import GuardedTask, lost
+
+SHOWN: Final = 5
+"""How many tasks without the guard are named for each reason."""
+REMEDY: Final = (
+    "call super() in the override, as in super().before_start(task_id, args, kwargs), "
+    "and derive a task's own base from cutover.guard.GuardedTask"
+)
+
+
+def gap(task: Task) -> str:
+    """Why a task's runs are not guarded, or cannot be seen to be; empty when they are."""
+    if not isinstance(task, GuardedTask):
+        base = next(kind for kind in type(task).__mro__ if "_decorated" not in vars(kind))
+        return f"the base {base.__module__}.{base.__qualname__} is no GuardedTask"
+    for place, _ in hooks.overrides(task, GuardedTask, "run_guard"):
+        return f"{place} hides from others that the task is guarded"
+    return lost(task)
+
+
+def gaps(app: Celery, names: Collection[str] | None = None) -> dict[str, list[str]]:
+    """The tasks that are not guarded, by the reason: of ``names``, else all that their app's base should guard."""
+    is_guarded = issubclass(app.Task, GuardedTask)
+    found: dict[str, list[str]] = {}
+    for name in sorted(app.tasks, key=lambda name: (name.startswith("celery."), name)):
+        task = app.tasks[name]
+        wanted = name in names if names is not None else is_guarded or isinstance(task, GuardedTask)
+        if wanted and (reason := gap(task)):
+            found.setdefault(reason, []).append(name)
+    return found
+
+
+def spelt(found: Mapping[str, Collection[str]]) -> str:
+    """Those tasks and reasons in one line."""
+    return "; ".join(f"{_some(sorted(names))}: {reason}" for reason, names in found.items())
+
+
+def _some(names: Collection[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join([*names][:SHOWN]) + more
+
+
+def _log_gaps(sender: Any, **_: Any) -> None:
+    """Log what a worker that has just started runs without the guard."""
+    if found := gaps(sender.app):
+        log(Event.GUARD_LOST, tasks=sum(map(len, found.values())), reason=f"{spelt(found)}; {REMEDY}")
+
+
+worker_ready.connect(_log_gaps, weak=False, dispatch_uid="cutover.workers.coverage")
