@@ -122,6 +122,7 @@ def import_entries(
     app: Celery,
     config: Config,
     entries: Mapping[EntryName, ScheduleEntry],
+    *,
     adopt: bool,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Import:

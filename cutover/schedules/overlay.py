@@ -57,14 +57,14 @@ class Reader:
         self._kept = kept
         self._shared: dict[tuple[type[Any], Any], BaseSchedule] = {}
 
-    def entry(self, row: PeriodicTask, as_proved: bool = True) -> ModelEntry:
+    def entry(self, row: PeriodicTask, *, as_proved: bool = True) -> ModelEntry:
         """The entry by which the row is sent. Raises what the schedule does where it cannot be read.
 
         One whose columns hold no message keeps its slots: each fails to be sent, and says why.
         ``as_proved``: a converted schedule counts as the code's own one, for the ledger; False while that is to be
         proved.
         """
-        schedule = self.schedule(row, as_proved)
+        schedule = self.schedule(row, as_proved=as_proved)
         made: ModelEntry
         if why := rows.unreadable(row):
             made = _Unreadable(_Given(row, schedule=schedule, args="", kwargs="", headers=""), app=self._app)
@@ -77,7 +77,7 @@ class Reader:
             made.options = {**kept.options, **made.options}
         return made
 
-    def schedule(self, row: PeriodicTask, as_proved: bool = True) -> BaseSchedule:
+    def schedule(self, row: PeriodicTask, *, as_proved: bool = True) -> BaseSchedule:
         """The schedule by which the row is sent. Raises AttributeError for a row without one."""
         found = self._plain(row)
         kept = self._kept.get(EntryName(row.name))

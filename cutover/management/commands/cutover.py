@@ -77,7 +77,7 @@ class Command(BaseCommand):
                 action="append",
                 default=[],
                 metavar="ORIGIN",
-                help="a beat without the lease that you have stopped, as status names it; may be repeated",
+                help="an unmanaged beat that you have stopped, as status names it; may be repeated",
             )
         edits = made["rollback"].add_mutually_exclusive_group()
         edits.add_argument("--keep-edits", action="store_true", help="keep what was edited in the rows (as without it)")
@@ -86,15 +86,19 @@ class Command(BaseCommand):
             made[name].add_argument(
                 "--force",
                 action="store_true",
-                help="switch even to a side on which no beat stands by, or one that lacks carried entries",
+                help="switch even to a side on which no beat stands by, or one that lacks imported entries",
             )
         made["phase4"].add_argument(
             "--slots", type=_positive, default=phase4.LEAST_SLOTS, help="how many slots are proof enough (10)"
         )
         made["phase4"].add_argument(
-            "--wait", type=_positive, metavar="SECONDS", default=0, help="look again for so long while inconclusive"
+            "--wait",
+            type=_seconds,
+            metavar="SECONDS",
+            default=dt.timedelta(0),
+            help="try again for so long while inconclusive",
         )
-        made["status"].add_argument("--watch", action="store_true", help="paint it again every second until Ctrl-C")
+        made["status"].add_argument("--watch", action="store_true", help="show it again every second until Ctrl-C")
         made["status"].add_argument("--check", action="store_true", help="exit 1 unless led and nothing overdue")
         made["status"].add_argument(
             "--role",
@@ -103,7 +107,7 @@ class Command(BaseCommand):
         )
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """As Django does it, after a word on a misspelt phase."""
+        """As Django does it; a misspelt phase is answered with the nearest one."""
         if len(argv) > 2 and not argv[2].startswith("-") and argv[2] not in PHASES:
             close = difflib.get_close_matches(argv[2], PHASES, n=1)
             hint = f"did you mean `{command(close[0])}`?" if close else f"there are {', '.join(PHASES)}."
@@ -118,14 +122,14 @@ class Command(BaseCommand):
         try:
             if options.get("role") and not options["check"]:
                 raise ConfigurationError("--role goes with --check: it says of whom the check is.")
-            with _to_itself(options["verbosity"]):
+            with _stdout_kept_free(options["verbosity"]):
                 context = Context(conf.load(), self._quiet if as_json else self._progress)
                 if name == "status" and options["watch"]:
                     self._watch(context, options)
                     return
                 report = _run(name, context, options)
         except KeyboardInterrupt:
-            self._say(f"Interrupted. {_standing(context)}")
+            self._say(f"Interrupted. {_summary(context)}")
             sys.exit(0 if options.get("watch") else INTERRUPTED)
         except CutoverError as exc:
             code = _exit_code(exc)
@@ -133,7 +137,7 @@ class Command(BaseCommand):
                 self._write_json({"command": name, "outcome": _outcome(code), "exit_code": code, "error": str(exc)})
             self._say(f"{exc} -> {exc.remedy}" if exc.remedy else str(exc))
             sys.exit(code)
-        self._tell(report, as_json)
+        self._print(report, as_json=as_json)
         if report.outcome.exit_code:
             sys.exit(report.outcome.exit_code)
 
@@ -142,12 +146,12 @@ class Command(BaseCommand):
             report = _status(context, options)
             if self.stdout.isatty() and not options["json"]:
                 self.stdout.write("\x1b[H\x1b[2J", ending="")
-            if not self._tell(report, options["json"]):
+            if not self._print(report, as_json=options["json"]):
                 return
             clock.sleep(1.0)
 
-    def _tell(self, report: Report, as_json: bool) -> bool:
-        """Print the report; False when nobody reads any more, as behind ``| head``."""
+    def _print(self, report: Report, *, as_json: bool) -> bool:
+        """Write the report; False when nobody reads any more, as behind ``| head``."""
         try:
             if as_json:
                 self._write_json(_document(report))
@@ -199,22 +203,27 @@ class Command(BaseCommand):
 
 
 def _run(name: str, context: Context, options: dict[str, Any]) -> Report:
+    def some(*names: str) -> dict[str, Any]:
+        return {name: options[name] for name in names}
+
     runs: dict[str, Callable[[], Report]] = {
         "plan": lambda: plan.run(context),
-        "phase1": lambda: phase1.run(context, options["no_code_beat"], options["stopped"]),
-        "phase2": lambda: phase2.run(context, options["adopt"], options["plan"], options["shadow"]),
-        "phase3": lambda: phase3.run(
-            context, options["force"], options["accept_edits"], options["plan"], options["stopped"]
-        ),
-        "phase4": lambda: phase4.run(context, options["slots"], wait=dt.timedelta(seconds=options["wait"])),
-        "rollback": lambda: rollback.run(context, options["force"], options["drop_edits"]),
+        "phase1": lambda: phase1.run(context, **some("no_code_beat", "stopped")),
+        "phase2": lambda: phase2.run(context, **some("adopt", "plan", "shadow")),
+        "phase3": lambda: phase3.run(context, **some("force", "accept_edits", "plan", "stopped")),
+        "phase4": lambda: phase4.run(context, **some("slots", "wait")),
+        "rollback": lambda: rollback.run(context, **some("force", "drop_edits")),
         "status": lambda: _status(context, options),
     }
     return runs[name]()
 
 
 def _status(context: Context, options: dict[str, Any]) -> Report:
-    return probe.run(context, probe.Role(options["role"])) if options["role"] else status.run(context, options["check"])
+    return (
+        probe.run(context, probe.Role(options["role"]))
+        if options["role"]
+        else status.run(context, check=options["check"])
+    )
 
 
 def _document(report: Report) -> dict[str, Any]:
@@ -231,8 +240,8 @@ def _document(report: Report) -> dict[str, Any]:
     }
 
 
-def _standing(context: Context | None) -> str:
-    """One line on where the cutover stands, for whoever pressed Ctrl-C."""
+def _summary(context: Context | None) -> str:
+    """One line on how far the cutover has come, for whoever pressed Ctrl-C."""
     try:
         return facts.read(context).in_words() if context is not None else "Nothing was changed."
     except CutoverError as exc:
@@ -256,6 +265,10 @@ def _duration(text: str) -> dt.timedelta:
     if not 1 <= seconds <= 7 * 24 * 3600:
         raise ArgumentTypeError(f"{text!r} is no time from 1s to a week, such as 90s, 15m or 2h")
     return dt.timedelta(seconds=seconds)
+
+
+def _seconds(text: str) -> dt.timedelta:
+    return dt.timedelta(seconds=_positive(text))
 
 
 def _positive(text: str) -> int:
@@ -284,8 +297,8 @@ def _can_say(stream: Any, text: str) -> bool:
 
 
 @contextlib.contextmanager
-def _to_itself(verbosity: int) -> Iterator[None]:
-    """Keep stdout for the report: what modules print while imported goes to stderr, events are told from -v 2 on.
+def _stdout_kept_free(verbosity: int) -> Iterator[None]:
+    """Keep stdout for the report: what modules print while imported goes to stderr, events are logged from -v 2 on.
 
     What was done is in the journal and in the report; log lines between them help nobody at a terminal.
     """

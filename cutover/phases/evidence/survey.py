@@ -1,4 +1,4 @@
-"""What there is before anything is done: the code schedule, the rows, and how the one would become the other."""
+"""The code schedule, the rows that there are, and how the one would become the other."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from django_celery_beat.models import PeriodicTask
 
 from cutover.models import ImportedEntry
 from cutover.phases.context import Context
+from cutover.phases.evidence.side import enabled_rows
 from cutover.phases.facts import outages
 from cutover.schedules import importer, rows
 from cutover.schedules.convert import Carried, Refusal
@@ -32,8 +33,8 @@ class Survey:
     entries: Mapping[EntryName, ScheduleEntry]
     drafted: Mapping[EntryName, Carried]
     refusals: Mapping[EntryName, list[Refusal]]
-    standing: Mapping[EntryName, PeriodicTask]
-    carried: Mapping[EntryName, ImportedEntry]
+    present: Mapping[EntryName, PeriodicTask]
+    imported: Mapping[EntryName, ImportedEntry]
     others: Mapping[EntryName, PeriodicTask]
     """Enabled rows that the code has no entry for: the database side will send them too."""
 
@@ -60,23 +61,23 @@ class Survey:
 
 
 def take(context: Context) -> Survey:
-    """Look at everything, change nothing. Raises EntriesRefused for a code schedule that celery cannot read."""
+    """Read everything, change nothing. Raises EntriesRefused for a code schedule that celery cannot read."""
     entries = context.entries
     context.progress(f"reading {len(entries)} entries")
     found, refused = importer.draft(context.app, context.config, entries)
     drafted = {one.row.name: one for one in found}
     context.progress("comparing with the rows that there are")
     with outages(context.alias):
-        standing = rows.periodic_tasks(context.alias, entries.keys())
-        carried = {EntryName(kept.name): kept for kept in ImportedEntry.objects.using(context.alias)}
-        enabled = rows.with_schedules(PeriodicTask.objects.using(context.alias).filter(enabled=True))
+        present = rows.periodic_tasks(context.alias, entries.keys())
+        imported = {EntryName(kept.name): kept for kept in ImportedEntry.objects.using(context.alias)}
+        enabled = rows.with_schedules(enabled_rows(context))
     refusals: dict[EntryName, list[Refusal]] = defaultdict(list)
     for refusal in refused:
         refusals[refusal.entry].append(refusal)
     for name, one in drafted.items():
-        kept = carried.get(name)
+        kept = imported.get(name)
         switched = kept is not None and kept.enabled_before is not None
-        if name in standing and (own := importer.objections(one.row, standing[name], kept)):
+        if name in present and (own := importer.objections(one.row, present[name], kept)):
             refusals[name] += [refusal for refusal in own if not (switched and refusal.field == "enabled")]
     others = {EntryName(row.name): row for row in enabled if row.name not in entries}
-    return Survey(context, entries, drafted, refusals, standing, carried, others)
+    return Survey(context, entries, drafted, refusals, present, imported, others)

@@ -10,7 +10,8 @@ from pytest_django import Settings
 
 from cutover.models import ImportedEntry
 from cutover.phases.context import Context
-from cutover.phases.gates.conditions import differences
+from cutover.phases.evidence import edits
+from cutover.phases.gates import imported
 from cutover.schedules.importer import CLEANUP, EntriesRefused, Import, import_entries
 
 pytestmark = pytest.mark.integration
@@ -19,7 +20,11 @@ Surroundings = Callable[[], Context]
 
 
 def run(context: Context, adopt: bool = False) -> Import:
-    return import_entries(context.app, context.config, context.entries, adopt)
+    return import_entries(context.app, context.config, context.entries, adopt=adopt)
+
+
+def differences(context: Context) -> list[object]:
+    return list(imported.differences(context, edits.read(context)))
 
 
 def task(context: Context, name: str) -> PeriodicTask:
