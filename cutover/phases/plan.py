@@ -87,7 +87,7 @@ def _entry(found: Survey, name: EntryName, due_at: dt.datetime | None) -> dict[s
     return {
         "name": name,
         "task": entry.task,
-        "schedule": in_words(drafted.row.schedule, drafted.relative) if drafted is not None else str(entry.schedule),
+        "schedule": _in_words(drafted) if drafted is not None else str(entry.schedule),
         "next_due_at": due_at.isoformat() if due_at is not None else None,
         "row": "refused" if refusals else "create" if row is None else "update" if differing else "equal",
         "enabled": row.enabled if row is not None else None,
@@ -111,15 +111,19 @@ def _other(found: Survey, name: EntryName) -> dict[str, Any]:
     return {"name": name, "task": row.task, "schedule": rows.schedule_of(row)}
 
 
-@lru_cache(maxsize=1024)
-def in_words(values: Values, relative: bool) -> str:
+def _in_words(drafted: Carried) -> str:
     """A schedule as a person says it."""
+    words = _row_in_words(drafted.row.schedule)
+    return f"{words}, relative" if drafted.relative else words
+
+
+@lru_cache(maxsize=1024)
+def _row_in_words(values: Values) -> str:
     model = columns.row_of(values)
     if isinstance(model, CrontabSchedule):
         return str(model.human_readable)
     if isinstance(model, IntervalSchedule):
-        every = f"every {model.every} {model.period}" if model.every != 1 else f"every {model.period_singular}"
-        return f"{every}, relative" if relative else every
+        return f"every {model.every} {model.period}" if model.every != 1 else f"every {model.period_singular}"
     return str(model)
 
 

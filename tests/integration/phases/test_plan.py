@@ -70,6 +70,13 @@ def test_no_minute_is_quiet_where_something_falls_due_in_each(context: Surroundi
     assert "No minute of the next 24 h is quiet." in report.lines
 
 
+def test_a_day_in_which_nothing_falls_due_is_quiet_for_all_of_it(context: Surroundings, schedule: Schedule) -> None:
+    del schedule["ticking"], schedule["hourly"]
+    report = plan.run(context())
+    assert [window["length_s"] for window in report.data["quiet_windows"]] == [86_400]
+    assert [line.rpartition("(")[2] for line in report.lines if " to " in line and line.endswith(")")] == ["24 h)"]
+
+
 def hash_of(context: Context) -> str:
     return plan.run(context).data["hash"]
 
