@@ -67,7 +67,7 @@ def run(context: Context, role: Role) -> Report:
 
 
 def _in_time(judge: Callable[[], Finding], role: Role) -> Finding:
-    """The finding, or that there was none in time: a driver's own limits do not cover every hang."""
+    """The finding, or that there was none in time: a driver's own limits do not end every hang."""
     found: list[Finding] = []
 
     def ask() -> None:

@@ -30,7 +30,7 @@ PHASES: Final[dict[str, str]] = {
     "phase2": "import the code schedule as disabled rows and prove that they fire alike",
     "phase3": "the switch from code to database",
     "phase4": "prove by the ledger that every slot was sent and run once; close the cutover",
-    "rollback": "back to the code side, from wherever the cutover stands",
+    "rollback": "back to the code side, from every phase",
     "status": "who leads, standbys, phase, last slots, what was missed",
 }
 MARKS: Final = {True: "\N{CHECK MARK}", False: "\N{BALLOT X}"}

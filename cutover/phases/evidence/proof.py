@@ -1,7 +1,7 @@
 """What the ledger proves since the switch: each slot that was due was claimed, published and run, once.
 
-That a slot was claimed once and run once is the table's own doing (unique slot, one conditional start); what is looked
-for here is what is absent, stuck, missed, or not of the schedule.
+That a slot was claimed once and run once is the table's own doing (unique slot, one conditional start); found here is
+what is absent, stuck, missed, or not of the schedule.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence
         earlier = [at for at in found[name] if at <= max(since, entry.eligible_since)]
         last = max([*earlier, *filter(None, [before.get(name)])], default=None)
         table = timetable(schedule)
-        # The cadence is counted as the leader counts it; looked for is what is owed since the switch.
+        # The cadence is counted as the leader counts it; what counts is what is owed since the switch.
         cursor = within(limit, Cursor(last, entry.eligible_since), table)
         cursor = Cursor(cursor.origin, max(since, cursor.eligible_since))
         _prove(evidence, name, table, cursor, limit, until, found[name])

@@ -27,7 +27,7 @@ HASH_LENGTH: Final = 16
 
 @dataclass(frozen=True)
 class Survey:
-    """The code's entries, what they become, what stands in the way, and the rows; by entry name."""
+    """The code's entries, what they become, what is in the way, and the rows; by entry name."""
 
     context: Context
     entries: Mapping[EntryName, ScheduleEntry]

@@ -115,7 +115,7 @@ def _registered(context: Context, connection: Connection) -> list[tuple[str, lis
 def _asked(context: Context, question: Callable[[Connection], _T], timeout_s: float) -> _T:
     """What ``question`` makes of a connection to the broker; raises what it raises, and TimeoutError.
 
-    In a thread, because a transport's own limits do not cover every hang. The answer is there before the connection is
+    In a thread, because a transport's own limits do not end every hang. The answer is there before the connection is
     closed: kombu 5.4 can hang as it closes one to Redis on which it has waited for answers.
     """
     answer: Future[_T] = Future()

@@ -125,5 +125,5 @@ def clocks(context: Context) -> Check:
 
 
 def _middle(before: dt.datetime) -> dt.datetime:
-    """The instant at which a question asked at ``before`` was answered, as well as one can tell."""
+    """The instant at which a question asked at ``before`` was answered, as far as that can be known."""
     return before + (clock.now() - before) / 2
