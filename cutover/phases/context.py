@@ -1,15 +1,18 @@
-"""What every command works with: settings, app, lease and ledger, made when first asked for; and bounded waiting."""
+"""What every command works with: settings, app, lease and ledger, made when first asked for; and bounded waits."""
 
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import cached_property
 from typing import Final, TypeVar
 
 import redis
 from celery import Celery
 from celery.beat import ScheduleEntry
+from django.db import connections
 
 from cutover import clock
 from cutover.conf import Config
@@ -74,3 +77,26 @@ class Context:
                 reported = now
                 self.progress(f"waiting for {what}: {now - started:.0f} of {within.total_seconds():g} s")
             clock.sleep(every_s)
+
+
+def in_time(ask: Callable[[Future[_T]], None], within_s: float) -> _T:
+    """The result that ``ask`` sets; raises what it raises, and TimeoutError when there is none in time.
+
+    In a thread, because a driver's own limits do not end every hang.
+    """
+    answer: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            ask(answer)
+        except Exception as exc:  # whatever a driver raises
+            if not answer.done():
+                answer.set_exception(exc)
+        finally:
+            connections.close_all()  # this thread's own
+
+    threading.Thread(target=run, name="cutover-question", daemon=True).start()
+    try:
+        return answer.result(within_s)
+    except TimeoutError as exc:
+        raise TimeoutError(str(exc) or f"no answer within {within_s:g} s") from exc

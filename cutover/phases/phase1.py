@@ -9,7 +9,7 @@ from cutover.phases.facts import read
 from cutover.phases.gates import beats, broker, installation, servers
 from cutover.phases.operations import remembered
 from cutover.phases.operations.journal import at_work
-from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
+from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, refused
 
 NAME = "phase1"
 
@@ -27,10 +27,10 @@ def run(context: Context, *, no_code_beat: bool = False, stopped: Sequence[str] 
         return refused(NAME, first)
     state = read(context)
     if state.phase >= 1:
-        return _already(state.phase) if state.fence.guarded_since else _ask_workers_again(context, state.phase)
+        return already(NAME, state.phase) if state.fence.guarded_since else _ask_workers_again(context, state.phase)
     with at_work(context.alias, NAME) as journal:
         if (phase := read(context).phase) >= 1:  # somebody else was faster
-            return _already(phase)
+            return already(NAME, phase)
         remembered.stopped(context, stopped)
         checks = [*first, *_checks(context, no_code_beat=no_code_beat)]
         if not all_hold(checks):
@@ -66,16 +66,7 @@ def _ask_workers_again(context: Context, phase: int) -> Report:
     if not check.ok:
         return refused(NAME, [check])
     if check.assumed:
-        return _already(phase)
+        return already(NAME, phase)
     with at_work(context.alias, NAME):
         remembered.workers(context, [check])
-    lines = [f"Phase 1 is done already (phase {phase} now). The workers were asked again; nothing else was changed."]
-    return _done_before(phase, lines, [check])
-
-
-def _already(phase: int) -> Report:
-    return _done_before(phase, [f"Phase 1 is done already (phase {phase} now). Nothing was changed."])
-
-
-def _done_before(phase: int, lines: list[str], checks: Sequence[Check] = ()) -> Report:
-    return Report(NAME, Outcome.ALREADY, checks, lines, command(f"phase{min(phase + 1, 4)}"), command("rollback"))
+    return already(NAME, phase, [check], "The workers were asked again; nothing else was changed.")

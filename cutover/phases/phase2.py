@@ -11,7 +11,7 @@ from cutover.phases.gates import beats, imported, progress
 from cutover.phases.operations import remembered
 from cutover.phases.operations.journal import Journal, at_work
 from cutover.phases.operations.rehearsal import rehearse
-from cutover.phases.report import Check, Outcome, Report, all_hold, command, failed, refused
+from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, failed, refused
 from cutover.schedules.importer import EntriesRefused, Import, import_entries
 from cutover.types import Side
 
@@ -27,8 +27,7 @@ def run(context: Context, *, adopt: bool = False, plan: str = "", shadow: dt.tim
     """
     state = read(context)
     if state.is_switched:
-        lines = [f"Phase 2 is done already (phase {state.phase} now). Nothing was changed."]
-        return Report(NAME, Outcome.ALREADY, (), lines, command("phase4"), command("rollback"))
+        return already(NAME, state.phase)
     with at_work(context.alias, NAME) as journal:
         state = read(context)
         checks = [progress.phase_done(state, 1)]

@@ -16,7 +16,7 @@ from cutover.phases.gates import beats, broker, imported, progress
 from cutover.phases.operations import remembered, snapshot, switchover
 from cutover.phases.operations.journal import Journal, at_work
 from cutover.phases.operations.switchover import Lead
-from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
+from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, refused
 from cutover.types import Side
 
 NAME = "phase3"
@@ -35,8 +35,7 @@ def run(
     """
     state = read(context)
     if state.is_switched:
-        lines = [f"Phase 3 is done already (phase {state.phase} now). Nothing was changed."]
-        return Report(NAME, Outcome.ALREADY, (), lines, command("phase4"), command("rollback"))
+        return already(NAME, state.phase)
     if state.phase >= 3:
         unfinished = Check("order", False, state.in_words(), command("rollback"))
         return refused(NAME, [unfinished], next_command=command("rollback"))

@@ -9,22 +9,20 @@ readiness, and ``leader`` want proof.
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from django.db import connections
-
 from cutover import models
 from cutover.election.lease import Presence
 from cutover.errors import CutoverError, LeaseUnavailable, LedgerUnavailable
-from cutover.phases.context import Context
+from cutover.phases.context import Context, in_time
 from cutover.phases.evidence.lateness import overdue
 from cutover.phases.facts import outages
 from cutover.phases.report import Outcome, Report
-from cutover.phases.wording import one_line
+from cutover.phases.wording import named, one_line
 from cutover.types import SlotState
 
 NAME = "status"
@@ -67,27 +65,19 @@ def run(context: Context, role: Role) -> Report:
 
 
 def _in_time(judge: Callable[[], Finding], role: Role) -> Finding:
-    """The finding, or that there was none in time: a driver's own limits do not end every hang."""
-    found: list[Finding] = []
+    """The finding; what is not known for an outage or in time fails no beat that is asked for ``any``."""
 
-    def ask() -> None:
-        try:
-            found.append(judge())
-        except CutoverError as exc:
-            found.append(Finding(_is_excused(role, exc), one_line(exc)))
-        except Exception as exc:  # whatever a driver raises: a probe has one line, not a traceback
-            found.append(Finding(False, f"{type(exc).__name__}: {one_line(exc)}"))
-        finally:
-            connections.close_all()  # this thread's own
+    def ask(answer: Future[Finding]) -> None:
+        answer.set_result(judge())
 
-    thread = threading.Thread(target=ask, name="cutover-probe", daemon=True)
-    thread.start()
-    thread.join(WITHIN_S)
-    return found[0] if found else Finding(role is Role.ANY, f"not known: no answer within {WITHIN_S:g} s")
-
-
-def _is_excused(role: Role, exc: CutoverError) -> bool:
-    return role is Role.ANY and isinstance(exc, LeaseUnavailable | LedgerUnavailable)
+    try:
+        return in_time(ask, WITHIN_S)
+    except TimeoutError as exc:
+        return Finding(role is Role.ANY, f"not known: {one_line(exc)}")
+    except CutoverError as exc:
+        return Finding(role is Role.ANY and isinstance(exc, LeaseUnavailable | LedgerUnavailable), one_line(exc))
+    except Exception as exc:  # whatever a driver raises: a probe has one line, not a traceback
+        return Finding(False, named(exc))
 
 
 # --- beats ----------------------------------------------------------------------------------------------------------

@@ -21,11 +21,12 @@ class Outcome(StrEnum):
     FAILED = "failed"
     REFUSED = "refused"
     INCONCLUSIVE = "inconclusive"
+    USAGE = "usage"
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 failed, 3 a gate refused or too little evidence."""
-        return {Outcome.DONE: 0, Outcome.ALREADY: 0, Outcome.FAILED: 1}.get(self, 3)
+        """0 done, 1 failed, 2 wrong usage or settings, 3 a gate refused or too little evidence."""
+        return {Outcome.DONE: 0, Outcome.ALREADY: 0, Outcome.FAILED: 1, Outcome.USAGE: 2}.get(self, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,12 @@ def gate(name: str) -> Callable[[Callable[_P, Check]], Callable[_P, Check]]:
 def unanswered(name: str, exc: CutoverError) -> Check:
     """The finding of a gate that got an error instead of an answer."""
     return Check(name, False, str(exc), "fix the setting" if isinstance(exc, ConfigurationError) else exc.remedy)
+
+
+def already(phase: str, now: int, checks: Sequence[Check] = (), what: str = "Nothing was changed.") -> Report:
+    """A phase was done before; ``now``: the phase that the cutover has come to since."""
+    lines = [f"Phase {phase[-1]} is done already (phase {now} now). {what}"]
+    return Report(phase, Outcome.ALREADY, checks, lines, command(f"phase{min(now + 1, 4)}"), command("rollback"))
 
 
 def refused(phase: str, checks: Sequence[Check], lines: Sequence[str] = (), next_command: str = "") -> Report:

@@ -6,6 +6,8 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from kombu.exceptions import KombuError
+
 SHOWN: Final = 20
 """How many findings of one kind are listed."""
 
@@ -41,3 +43,9 @@ def inline(found: Iterable[object], separator: str = "; ") -> str:
 def one_line(error: BaseException) -> str:
     """An error's own text, which may take several lines, or the name of its type where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def named(error: BaseException) -> str:
+    """An error in one line, with its type where that is none of a connection's: it may be a fault of the question."""
+    text = one_line(error)
+    return text if isinstance(error, OSError | KombuError) else f"{type(error).__name__}: {text}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
@@ -12,9 +11,9 @@ from kombu.connection import Connection
 from kombu.entity import Queue
 
 from cutover.errors import CutoverError
-from cutover.phases.context import Context
+from cutover.phases.context import Context, in_time
 from cutover.phases.report import Check, gate
-from cutover.phases.wording import inline, one_line
+from cutover.phases.wording import inline, named, one_line
 
 _T = TypeVar("_T")
 
@@ -30,9 +29,8 @@ def broker(context: Context) -> Check:
     try:
         refused = _asked(context, lambda connection: _refused(connection, queues), BROKER_TIMEOUT_S)
     except Exception as exc:  # whatever the transport raises
-        return Check(
-            "broker", False, f"gives no answer: {one_line(exc)}", "start the broker, or fix the app's broker_url"
-        )
+        remedy = "start the broker, or fix the app's broker_url"
+        return Check("broker", False, f"gives no answer: {named(exc)}", remedy)
     if refused:
         remedy = "declare the queue in task_queues with the arguments that it has, or delete it once it is empty"
         return Check("broker", False, refused, remedy)
@@ -81,7 +79,7 @@ def workers(context: Context) -> Check:
     try:
         answers = _asked(context, lambda connection: _registered(context, connection), ANSWERS_TIMEOUT_S)
     except Exception as exc:  # whatever the transport raises
-        return Check("workers", False, f"cannot be asked: {one_line(exc)}", "see the gate on the broker")
+        return Check("workers", False, f"cannot be asked: {named(exc)}", "see the gate on the broker")
     wanted = {str(entry.task) for entry in context.entries.values()}
     bare = sorted(
         f"{worker} runs {task}"
@@ -115,27 +113,14 @@ def _registered(context: Context, connection: Connection) -> list[tuple[str, lis
 def _asked(context: Context, question: Callable[[Connection], _T], timeout_s: float) -> _T:
     """What ``question`` makes of a connection to the broker; raises what it raises, and TimeoutError.
 
-    In a thread, because a transport's own limits do not end every hang. The answer is there before the connection is
-    closed: kombu 5.4 can hang as it closes one to Redis on which it has waited for answers.
+    The answer is there before the connection is closed: kombu 5.4 can hang as it closes one to Redis on which it has
+    waited for answers.
     """
-    answer: Future[_T] = Future()
 
-    def ask() -> None:
-        try:
-            with context.app.connection_for_write(connect_timeout=BROKER_TIMEOUT_S) as connection:
-                connection.ensure_connection(max_retries=0, timeout=BROKER_TIMEOUT_S)
-                connection.default_channel  # noqa: B018 - some transports connect here only
-                answer.set_result(question(connection))
-        except Exception as exc:  # whatever the transport raises
-            if not answer.done():
-                answer.set_exception(exc)
+    def ask(answer: Future[_T]) -> None:
+        with context.app.connection_for_write(connect_timeout=BROKER_TIMEOUT_S) as connection:
+            connection.ensure_connection(max_retries=0, timeout=BROKER_TIMEOUT_S)
+            connection.default_channel  # noqa: B018 - some transports connect here only
+            answer.set_result(question(connection))
 
-    threading.Thread(target=ask, name="cutover-broker-probe", daemon=True).start()
-    try:
-        return answer.result(timeout_s)
-    except TimeoutError as exc:
-        raise TimeoutError(str(exc) or f"no answer within {timeout_s:g} s") from exc
-
-
-def _said(exc: Exception) -> str:
-    return " ".join(str(exc).split()) or type(exc).__name__
+    return in_time(ask, timeout_s)
