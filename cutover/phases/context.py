@@ -1,15 +1,18 @@
-"""What every phase works with: settings, app, lease and ledger, made when first asked for; and bounded waiting."""
+"""What every command works with: settings, app, lease and ledger, made when first asked for; and bounded waits."""
 
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import cached_property
 from typing import Final, TypeVar
 
 import redis
 from celery import Celery
 from celery.beat import ScheduleEntry
+from django.db import connections
 
 from cutover import clock
 from cutover.conf import Config
@@ -20,14 +23,14 @@ from cutover.schedules import project
 from cutover.types import EntryName
 
 _T = TypeVar("_T")
-_LOOK_EVERY_S: Final = 0.02
-_TELL_EVERY_S: Final = 2.0
-_TELL_MOST: Final = 30
-"""How often to tell of one long wait: somebody reads it afterwards."""
+_POLL_S: Final = 0.02
+_PROGRESS_S: Final = 2.0
+_PROGRESS_LINES: Final = 30
+"""How many lines one long wait may report at most: somebody reads them afterwards."""
 
 
 class Context:
-    """One command's surroundings. ``progress`` is told, in words, what takes its time."""
+    """The surroundings of one command. ``progress`` is called with a line on whatever takes its time."""
 
     def __init__(self, config: Config, progress: Callable[[str], None] = lambda line: None) -> None:
         self.config = config
@@ -60,17 +63,40 @@ class Context:
         return Ledger(self.alias, self.config.namespace, self.config.retention)
 
     def wait_for(
-        self, look: Callable[[], _T | None], within: dt.timedelta, what: str, every_s: float = _LOOK_EVERY_S
+        self, ask: Callable[[], _T | None], within: dt.timedelta, what: str, every_s: float = _POLL_S
     ) -> _T | None:
-        """The first answer of ``look``, asked ``every_s``, that is not None; None when there was none in time."""
-        started = told = clock.monotonic_s()
-        tell_every_s = max(_TELL_EVERY_S, within.total_seconds() / _TELL_MOST)
+        """The first answer of ``ask``, called ``every_s``, that is not None; None when there was none in time."""
+        started = reported = clock.monotonic_s()
+        report_every_s = max(_PROGRESS_S, within.total_seconds() / _PROGRESS_LINES)
         while True:
-            found = look()
+            found = ask()
             now = clock.monotonic_s()
             if found is not None or now - started >= within.total_seconds():
                 return found
-            if now - told >= tell_every_s:
-                told = now
+            if now - reported >= report_every_s:
+                reported = now
                 self.progress(f"waiting for {what}: {now - started:.0f} of {within.total_seconds():g} s")
             clock.sleep(every_s)
+
+
+def in_time(ask: Callable[[Future[_T]], None], within_s: float) -> _T:
+    """The result that ``ask`` sets; raises what it raises, and TimeoutError when there is none in time.
+
+    In a thread, because a driver's own limits do not end every hang.
+    """
+    answer: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            ask(answer)
+        except Exception as exc:  # whatever a driver raises
+            if not answer.done():
+                answer.set_exception(exc)
+        finally:
+            connections.close_all()  # this thread's own
+
+    threading.Thread(target=run, name="cutover-question", daemon=True).start()
+    try:
+        return answer.result(within_s)
+    except TimeoutError as exc:
+        raise TimeoutError(str(exc) or f"no answer within {within_s:g} s") from exc

@@ -1,4 +1,4 @@
-"""The facts that the phases decide by, as the database has them."""
+"""How far the cutover has come, as the database has it."""
 
 from __future__ import annotations
 
@@ -12,25 +12,37 @@ from cutover.ledger.fence import FenceView
 from cutover.models import Cutover, ImportedEntry
 from cutover.phases.context import Context
 from cutover.types import Side
+from cutover.workers import processes
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How far the cutover has come."""
+    """How far the cutover has come.
+
+    ``switched_at``: phase 3's switch; ``switch_epoch``: the latest switch, of either side. ``snapshot``: how many rows
+    have a snapshot from before the switch. ``operator``: whose command is running; empty for nobody's.
+    """
 
     phase: int
     fence: FenceView
     switched_at: dt.datetime | None
     switch_epoch: int | None
     snapshot: int
+    plan_hash: str
+    operator: str
 
     @property
     def side(self) -> Side:
         """The active side."""
         return self.fence.side
 
+    @property
+    def is_switched(self) -> bool:
+        """Whether phase 3 is done and has not been rolled back."""
+        return self.phase >= 3 and self.side is Side.DATABASE
+
     def in_words(self) -> str:
-        """One line on where the cutover stands, and what to type to go on or back."""
+        """One line on how far the cutover has come, and what to type to go on or back."""
         if self.side is Side.DATABASE and self.phase < 3:
             return "Phase 3 has switched and is not finished: run phase3 again, or rollback."
         if self.side is Side.CODE and self.phase >= 3:
@@ -44,14 +56,21 @@ def read(context: Context) -> State:
     """The present state. Raises LedgerUnavailable or LedgerNotMigrated."""
     fence = context.ledger.fence.read()
     with outages(context.alias):
-        row, _ = Cutover.objects.using(context.alias).get_or_create(id=1)
+        row = Cutover.objects.using(context.alias).filter(id=1).first() or Cutover()
         return State(
             phase=row.phase,
             fence=fence,
             switched_at=row.switched_at,
             switch_epoch=row.switch_epoch,
             snapshot=ImportedEntry.objects.using(context.alias).filter(enabled_before__isnull=False).count(),
+            plan_hash=row.plan_hash,
+            operator=operator_of(row),
         )
+
+
+def operator_of(row: Cutover) -> str:
+    """Whose command is running, with its process number; empty for nobody's."""
+    return f"{row.operator} (pid {processes.number(row.operator_process)})" if row.operator else ""
 
 
 def schedule_version(context: Context) -> dt.datetime | None:

@@ -4,87 +4,69 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cutover import clock
 from cutover.phases.context import Context
-from cutover.phases.evidence import silence
 from cutover.phases.facts import read
-from cutover.phases.gates import broker, conditions, surroundings
+from cutover.phases.gates import beats, broker, installation, servers
+from cutover.phases.operations import remembered
 from cutover.phases.operations.journal import at_work
-from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
+from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, refused
 
 NAME = "phase1"
 
 
-def run(context: Context, no_code_beat: bool = False, stopped: Sequence[str] = ()) -> Report:
+def run(context: Context, *, no_code_beat: bool = False, stopped: Sequence[str] = ()) -> Report:
     """Check everything; record phase 1 as done when all of it holds.
 
     ``no_code_beat`` is for a project where nothing has sent the code schedule so far: no such beat is asked for.
-    ``stopped``: origins of beats without the lease that the operator has ended.
+    ``stopped``: origins of unmanaged beats that the operator has ended.
     """
-    first = [surroundings.guarded(surroundings.migrations, context)]
+    first = [servers.migrations(context)]
     if all_hold(first):
-        first.append(surroundings.guarded(surroundings.database, context))
+        first.append(servers.database(context))
     if not all_hold(first):
         return refused(NAME, first)
     state = read(context)
     if state.phase >= 1:
-        return _already(state.phase) if state.fence.guarded_since else _ask_workers_anew(context, state.phase)
+        return already(NAME, state.phase) if state.fence.guarded_since else _ask_workers_again(context, state.phase)
     with at_work(context.alias, NAME) as journal:
         if (phase := read(context).phase) >= 1:  # somebody else was faster
-            return _already(phase)
-        silence.forget(context, stopped)
-        checks = [*first, *_checks(context, no_code_beat)]
+            return already(NAME, phase)
+        remembered.stopped(context, stopped)
+        checks = [*first, *_checks(context, no_code_beat=no_code_beat)]
         if not all_hold(checks):
-            journal.refused(NAME, "; ".join(check.name for check in checks if not check.ok))
-            return refused(NAME, checks)
+            return journal.refused(NAME, checks)
         journal.finish(NAME, 1)
         # Last, for phase 0 has no way back; where it is not reached phase 3 makes up for it.
-        note_guarded(context, checks)
+        remembered.workers(context, checks)
     lines = ["Phase 1 is done: the code side sends under the lease."]
     if no_code_beat:
         lines = ["Phase 1 is done. No beat of the code side was asked for: so far nothing sends the code schedule."]
-    return Report(
-        NAME, Outcome.DONE, checks, lines, command("phase2"), command("rollback"), {"no_code_beat": no_code_beat}
-    )
+    data = {"no_code_beat": no_code_beat}
+    return Report(NAME, Outcome.DONE, checks, lines, command("phase2"), command("rollback"), data)
 
 
-def _checks(context: Context, no_code_beat: bool) -> list[Check]:
-    checks = [surroundings.guarded(gate, context) for gate in (surroundings.lease_store, surroundings.clocks)]
+def _checks(context: Context, *, no_code_beat: bool) -> list[Check]:
+    checks = [servers.lease_store(context), servers.clocks(context)]
     context.progress(f"asking the broker, up to {broker.BROKER_TIMEOUT_S:g} s")
-    readable = conditions.schedule_readable
-    others = [broker.broker, surroundings.versions, surroundings.processes, readable, conditions.no_unmanaged_beat]
-    checks += [surroundings.guarded(gate, context) for gate in others]
-    if next(check.ok for check in checks if check.name == "code schedule"):
-        checks.append(surroundings.guarded(surroundings.tasks, context))
-        if next(check.ok for check in checks if check.name == "broker"):
-            checks.append(surroundings.guarded(broker.workers, context))
+    reached, readable = broker.broker(context), installation.code_schedule(context)
+    checks += [reached, installation.versions(context), installation.processes(context), readable]
+    checks.append(beats.no_unmanaged_beat(context))
+    if readable.ok:
+        checks.append(installation.tasks(context))
+        if reached.ok:
+            checks.append(broker.workers(context))
     if no_code_beat:
         return [*checks, Check("code beat", True, "not asked for (--no-code-beat): nothing sends the code schedule")]
-    return [*checks, surroundings.guarded(conditions.code_beat, context)]
+    return [*checks, beats.code_beat(context)]
 
 
-def note_guarded(context: Context, checks: Sequence[Check]) -> None:
-    """Record that all workers are guarded, if some have said so: now what seems lost may be sent to them once more."""
-    if any(check.name == "workers" and check.ok and not check.assumed for check in checks):
-        context.ledger.fence.set_guarded(clock.now())
-
-
-def _ask_workers_anew(context: Context, phase: int) -> Report:
+def _ask_workers_again(context: Context, phase: int) -> Report:
     """After a rollback workers of the release before may have come back, and gone again; or none has answered yet."""
-    check = surroundings.guarded(broker.workers, context)
+    check = broker.workers(context)
     if not check.ok:
         return refused(NAME, [check])
     if check.assumed:
-        return _already(phase)
+        return already(NAME, phase)
     with at_work(context.alias, NAME):
-        note_guarded(context, [check])
-    lines = [f"Phase 1 is done already (phase {phase} now). The workers were asked again; nothing else was changed."]
-    return _done_before(phase, lines, [check])
-
-
-def _already(phase: int) -> Report:
-    return _done_before(phase, [f"Phase 1 is done already (phase {phase} now). Nothing was changed."])
-
-
-def _done_before(phase: int, lines: list[str], checks: Sequence[Check] = ()) -> Report:
-    return Report(NAME, Outcome.ALREADY, checks, lines, command(f"phase{min(phase + 1, 4)}"), command("rollback"))
+        remembered.workers(context, [check])
+    return already(NAME, phase, [check], "The workers were asked again; nothing else was changed.")

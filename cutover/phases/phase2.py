@@ -7,11 +7,12 @@ import datetime as dt
 from cutover.ledger.database import outages
 from cutover.models import Cutover
 from cutover.phases.context import Context
-from cutover.phases.evidence import comparison
 from cutover.phases.facts import read
-from cutover.phases.gates import approval, conditions
+from cutover.phases.gates import beats, imported, progress
+from cutover.phases.operations import remembered
 from cutover.phases.operations.journal import Journal, at_work
-from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
+from cutover.phases.operations.rehearsal import rehearse
+from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, failed, refused
 from cutover.schedules.importer import Import, import_entries
 from cutover.schedules.refusals import EntriesRefused
 from cutover.types import Side
@@ -19,54 +20,50 @@ from cutover.types import Side
 NAME = "phase2"
 
 
-def run(context: Context, adopt: bool = False, plan: str = "", shadow: dt.timedelta | None = None) -> Report:
-    """Import and prove. Run again it carries over what has changed in code since, up to the switch.
+def run(context: Context, *, adopt: bool = False, plan: str = "", shadow: dt.timedelta | None = None) -> Report:
+    """Import and prove. Run again it imports what has changed in code since, up to the switch.
 
     ``adopt`` takes over rows of the same names that differ or are enabled. ``plan`` is the hash of the plan that the
     operator approved. ``shadow``: for so long, let a standby of the database side compute what it would send, and
     compare that with what the code side claims.
     """
     state = read(context)
-    if state.phase >= 3 and state.side is Side.DATABASE:
-        lines = [f"Phase 2 is done already (phase {state.phase} now). Nothing was changed."]
-        return Report(NAME, Outcome.ALREADY, (), lines, command("phase4"), command("rollback"))
+    if state.is_switched:
+        return already(NAME, state.phase)
     with at_work(context.alias, NAME) as journal:
         state = read(context)
-        checks = [conditions.phase_done(state, 1)]
+        checks = [progress.phase_done(state, 1)]
         if not all_hold(checks):
-            journal.refused(NAME, checks[0].detail)
-            return refused(NAME, checks, next_command=command(f"phase{state.phase + 1}"))
+            return journal.refused(NAME, checks, next_command=command(f"phase{state.phase + 1}"))
         if state.snapshot or state.side is Side.DATABASE or state.phase >= 3:
-            journal.refused(NAME, state.in_words())
-            return refused(NAME, [*checks, Check("rows", False, state.in_words(), command("rollback"))])
-        checks = approval.checks(context, plan)
+            return journal.refused(NAME, [*checks, Check("rows", False, state.in_words(), command("rollback"))])
+        checks = progress.approved_plan(context, state, plan)
+        if plan and all_hold(checks):
+            remembered.plan(context, plan)
         if shadow is not None:
-            checks += [
-                conditions.code_beat(context, optional=False),
-                conditions.standby(context, Side.DATABASE, optional=False),
-            ]
+            checks.append(beats.code_beat(context, optional=False))
+            checks.append(beats.standby(context, Side.DATABASE, optional=False))
         if not all_hold(checks):
-            journal.refused(NAME, "; ".join(check.name for check in checks if not check.ok))
-            return refused(NAME, checks)
-        return _import(context, journal, adopt, state.phase, shadow)
+            return journal.refused(NAME, checks)
+        return _import(context, journal, state.phase, shadow, adopt=adopt)
 
 
-def _import(context: Context, journal: Journal, adopt: bool, phase: int, shadow: dt.timedelta | None) -> Report:
+def _import(context: Context, journal: Journal, phase: int, shadow: dt.timedelta | None, *, adopt: bool) -> Report:
     try:
         with journal.step(NAME, "import"), outages(context.alias):
-            done = import_entries(context.app, context.config, context.entries, context.progress, adopt=adopt)
+            done = import_entries(context.app, context.config, context.entries, adopt=adopt, progress=context.progress)
     except EntriesRefused as exc:
-        found = [Check(f"{r.entry}: {r.field}", False, r.reason, r.remedy) for r in exc.refusals]
-        return refused(NAME, found, [f"{len(exc.refusals)} reasons why the schedule cannot be imported whole."])
+        lines = [f"{len(exc.refusals)} reasons why the schedule cannot be imported whole."]
+        return refused(NAME, imported.importable(exc.refusals), lines)
     context.progress("comparing fire times and messages")
-    proved = conditions.same_parity(context)
+    proved = imported.same_parity(context)
     lines, data = _lines(done), _data(done)
     if not all_hold(proved):
-        journal.refused(NAME, "; ".join(check.detail for check in proved if not check.ok))
+        journal.not_done(NAME, failed(proved))
         return Report(NAME, Outcome.REFUSED, proved, lines, command(NAME), command("rollback"), data)
     if shadow is not None:
         with journal.step(NAME, "shadow"):
-            seen = comparison.watch(context, shadow)
+            seen = rehearse(context, shadow)
         lines, data = [*lines, *seen.lines()], {**data, "shadow": seen.data()}
         if not seen.holds:
             with journal.step(NAME, "reopen"), outages(context.alias):
@@ -80,9 +77,8 @@ def _import(context: Context, journal: Journal, adopt: bool, phase: int, shadow:
 
 
 def _lines(done: Import) -> list[str]:
-    if not done.changed:
-        lines = [f"0 rows changed; {len(done.unchanged)} are as the code has them, disabled."]
-    else:
+    lines = [f"0 rows changed; {len(done.unchanged)} are as the code has them, disabled."]
+    if done.changed:
         lines = [
             f"{len(done.created)} rows created, {len(done.updated)} updated, {len(done.adopted)} adopted, "
             f"{len(done.unchanged)} unchanged; all disabled."
@@ -98,5 +94,5 @@ def _data(done: Import) -> dict[str, object]:
         "updated": done.updated,
         "adopted": done.adopted,
         "unchanged": done.unchanged,
-        "forgotten": done.forgotten,
+        "no_longer_in_code": done.forgotten,
     }

@@ -10,80 +10,79 @@ from collections.abc import Sequence
 
 from cutover.errors import LeaseUnavailable, PhaseFailed
 from cutover.phases.context import Context
-from cutover.phases.evidence import silence
+from cutover.phases.evidence.presence import is_seen
 from cutover.phases.facts import State, read
-from cutover.phases.gates import approval, broker, conditions
-from cutover.phases.gates.surroundings import guarded
-from cutover.phases.operations import snapshot, switchover
+from cutover.phases.gates import beats, broker, imported, progress
+from cutover.phases.operations import remembered, snapshot, switchover
 from cutover.phases.operations.journal import Journal, at_work
 from cutover.phases.operations.switchover import Lead
-from cutover.phases.phase1 import note_guarded
-from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
+from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, refused
 from cutover.types import Side
 
 NAME = "phase3"
 
 
 def run(
-    context: Context, force: bool = False, accept_edits: bool = False, plan: str = "", stopped: Sequence[str] = ()
+    context: Context, *, force: bool = False, accept_edits: bool = False, plan: str = "", stopped: Sequence[str] = ()
 ) -> Report:
     """Switch. ``force`` goes on where no beat of the database side stands by: then nothing is sent until one starts.
 
     ``accept_edits`` takes rows as they are that somebody has edited since their import. ``plan`` is the hash of the
-    plan that the operator approved; without it the one that phase 2 was given holds. ``stopped``: origins of beats
-    without the lease that the operator has ended.
+    plan that the operator approved; without it the one that phase 2 was given holds. ``stopped``: origins of
+    unmanaged beats that the operator has ended.
 
     Raises PhaseFailed, with everything put back, when no beat of the new side has loaded the rows or leads in time.
     """
     state = read(context)
-    if state.phase >= 3 and state.side is Side.DATABASE:
-        lines = [f"Phase 3 is done already (phase {state.phase} now). Nothing was changed."]
-        return Report(NAME, Outcome.ALREADY, (), lines, command("phase4"), command("rollback"))
+    if state.is_switched:
+        return already(NAME, state.phase)
     if state.phase >= 3:
         unfinished = Check("order", False, state.in_words(), command("rollback"))
         return refused(NAME, [unfinished], next_command=command("rollback"))
     with at_work(context.alias, NAME) as journal:
         state = read(context)
-        silence.forget(context, stopped)
+        remembered.stopped(context, stopped)
         resumed = bool(state.snapshot) or state.side is Side.DATABASE
-        checks = _checks(context, state, force, accept_edits, plan)
+        checks = _checks(context, state, plan, force=force, accept_edits=accept_edits)
         if not all_hold(checks):
-            journal.refused(NAME, "; ".join(check.name for check in checks if not check.ok))
-            wanted = command(f"phase{state.phase + 1}") if state.phase < 2 else command(NAME)
-            return refused(NAME, checks, [state.in_words()] if resumed else [], wanted)
-        note_guarded(context, checks)
-        lead = _switch(context, journal, state, alone=force and _nobody(context))
+            wanted = command(f"phase{min(state.phase, 2) + 1}")
+            return journal.refused(NAME, checks, [state.in_words()] if resumed else [], wanted)
+        remembered.workers(context, checks)
+        lead = _switch(context, journal, state, alone=force and not is_seen(context, Side.DATABASE))
         journal.finish(NAME, 3)
-    lines = ["An unfinished phase 3 was taken up again."] if resumed else []
+    lines = ["An unfinished phase 3 went on where it had ended."] if resumed else []
     return _report(lead, checks, lines)
 
 
-def _checks(context: Context, state: State, force: bool, accept_edits: bool, plan: str) -> list[Check]:
-    checks = [conditions.phase_done(state, 2)]
+def _checks(context: Context, state: State, plan: str, *, force: bool, accept_edits: bool) -> list[Check]:
+    checks = [progress.phase_done(state, 2)]
     if state.side is Side.DATABASE or not all_hold(checks):
         return checks  # switched already: what is left is to see that the new side leads
-    checks.append(conditions.active_side(state, Side.CODE))
+    checks.append(progress.active_side(state, Side.CODE))
     context.progress("comparing fire times and messages")
-    checks += [*approval.checks(context, plan), *conditions.same_parity(context, accept_edits)]
-    checks.append(guarded(conditions.no_unmanaged_beat, context))
+    approved = progress.approved_plan(context, state, plan)
+    if plan and all_hold(approved):
+        remembered.plan(context, plan)
+    checks += [*approved, *imported.same_parity(context, accept_edits=accept_edits)]
+    checks.append(beats.no_unmanaged_beat(context))
     if state.fence.guarded_since is None:  # there was a rollback since phase 1, or no worker answered then
-        checks.append(guarded(broker.workers, context))
-    standby = conditions.standby(context, Side.DATABASE)
+        checks.append(broker.workers(context))
+    standby = beats.standby(context, Side.DATABASE)
     if force and not standby.ok:
         standby = Check(standby.name, True, f"{standby.detail}; forced: nothing is sent until one starts")
     return [*checks, standby]
 
 
-def _switch(context: Context, journal: Journal, state: State, alone: bool) -> Lead | None:
+def _switch(context: Context, journal: Journal, state: State, *, alone: bool) -> Lead | None:
     if state.side is Side.CODE:
         with journal.step(NAME, "snapshot"):
-            snapshot.keep_snapshot(context)
+            snapshot.keep(context)
         with journal.step(NAME, "enable"):
             snapshot.enable(context)
         if not alone:
             _load(context, journal)
     try:
-        return switchover.hand_over(context, journal, NAME, Side.DATABASE, alone)
+        return switchover.switch_over(context, journal, NAME, Side.DATABASE, alone=alone)
     except PhaseFailed as exc:
         with journal.step(NAME, "restore"):
             snapshot.restore(context)
@@ -102,19 +101,12 @@ def _load(context: Context, journal: Journal) -> None:
         raise PhaseFailed(f"Not switched: {why}. The code side is active and the rows are as before.") from exc
 
 
-def _nobody(context: Context) -> bool:
-    try:
-        return not switchover.standbys(context, Side.DATABASE)
-    except LeaseUnavailable:
-        return True
-
-
 def _report(lead: Lead | None, checks: list[Check], lines: list[str]) -> Report:
+    data: dict[str, object] = {"gap_ms": None}
     if lead is None:
-        said = "Phase 3 is done, forced: the database side is active and nobody leads. Start `prodserver beat` now."
-        return Report(
-            NAME, Outcome.DONE, checks, [*lines, said], command("phase4"), command("rollback"), {"gap_ms": None}
-        )
-    data = {"gap_ms": lead.gap_ms, "epoch": lead.term.epoch, "leader": lead.term.holder}
-    lines = [*lines, "Phase 3 is done: the rows send.", lead.in_words()]
+        forced = "Phase 3 is done, forced: the database side is active and nobody leads. Start `prodserver beat` now."
+        lines = [*lines, forced]
+    else:
+        data = {"gap_ms": lead.gap_ms, "epoch": lead.term.epoch, "leader": lead.term.holder}
+        lines = [*lines, "Phase 3 is done: the rows send.", lead.in_words()]
     return Report(NAME, Outcome.DONE, checks, lines, command("phase4"), command("rollback"), data)

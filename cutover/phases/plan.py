@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from celery.schedules import BaseSchedule
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule
 
 from cutover import clock
 from cutover.errors import LeaseUnavailable
-from cutover.ledger.database import outages
 from cutover.phases.context import Context
-from cutover.phases.evidence import quiet_windows, survey
-from cutover.phases.evidence.proof import schedules
+from cutover.phases.evidence import presence, quiet_windows, side, survey
 from cutover.phases.evidence.survey import Survey
 from cutover.phases.facts import State, read
-from cutover.phases.operations import switchover
-from cutover.phases.report import Check, Outcome, Report, command
+from cutover.phases.gates.imported import importable
+from cutover.phases.report import Outcome, Report, command
+from cutover.phases.wording import instant
 from cutover.schedules import columns, rows
 from cutover.schedules.columns import Values
 from cutover.schedules.convert import RowDraft
@@ -30,88 +29,80 @@ from cutover.schedules.timetable import Timetable, timetable
 from cutover.types import Cursor, EntryName, Side
 
 NAME = "plan"
-AHEAD: Final = dt.timedelta(hours=24)
-"""How far ahead quiet windows are looked for."""
-WINDOWS: Final = 3
 NEXT: Final = 5
-"""How many of the slots that come next are told."""
+"""How many of the slots that come next are shown."""
+
+Due = Mapping[EntryName, dt.datetime | None]
 
 
 def run(context: Context) -> Report:
-    """Tell what is to come. Always done, whatever it finds; what phase 2 would refuse has a cross."""
+    """Show what is to come. Always done, whatever it finds; what phase 2 would refuse has a cross."""
     state = read(context)
     try:
         found = survey.take(context)
     except EntriesRefused as exc:
-        checks = [Check(f"{r.entry}: {r.field}", False, r.reason, r.remedy) for r in exc.refusals]
-        return Report(NAME, Outcome.DONE, checks, ["The code schedule cannot be read."], command(NAME))
+        return Report(
+            NAME, Outcome.DONE, importable(exc.refusals), ["The code schedule cannot be read."], command(NAME)
+        )
     stands, now = context.ledger.cursors.read(), clock.now()
-    tables = _tables(context, state, found)
-    context.progress("looking for what falls due")
-    due = {name: next_due(table, stands.get(name, Cursor(None, now))) for name, (_, table) in tables.items()}
-    entries = [_entry(found, name) | {"next_due": _local(context, due.get(name))} for name in found.entries]
-    others = [_other(found, name) for name in sorted(found.others)]
-    ahead = ((mark, table, stands.get(name, Cursor(None, now))) for name, (mark, table) in tables.items())
-    windows = quiet_windows.windows(ahead, now, now + AHEAD, WINDOWS)
-    refusals = [refusal for entry in entries for refusal in entry["refusals"]]
-    checks = [Check(f"{r['entry']}: {r['field']}", False, r["reason"], r["remedy"]) for r in refusals]
-    data = {
+    context.progress("computing what falls due")
+    tables = _tables(context, state)
+    cursors = {name: stands.get(name, Cursor(None, now)) for name in tables}
+    due = {name: next_due(table, cursors[name]) for name, (_, table) in tables.items()}
+    entries = [_entry(found, name, due.get(name)) for name in found.entries]
+    soonest = sorted((at, name) for name, at in due.items() if at is not None)[:NEXT]
+    ahead = ((mark, table, cursors[name]) for name, (mark, table) in tables.items())
+    quiet = quiet_windows.windows(ahead, now, now + quiet_windows.AHEAD)
+    data: dict[str, Any] = {
         "phase": state.phase,
         "side": state.side.value,
         "hash": found.hash,
         "entries": entries,
-        "others": others,
-        "quiet": [{"from": _local(context, a), "to": _local(context, b), "s": (b - a).seconds} for a, b in windows],
-        "next": [{"entry": n, "due_at": _local(context, at), "side": state.side.value} for n, at in _soonest(due)],
+        "other_rows": [_other(found, name) for name in sorted(found.others)],
+        "next_slots": [{"entry": name, "due_at": at.isoformat(), "side": state.side.value} for at, name in soonest],
+        "quiet_windows": quiet_windows.data(quiet),
     }
-    lines = [line for entry in entries for line in _entry_lines(entry)]
-    lines += [f"{other['name']}: {other['task']}, no entry of the code" for other in others]
-    lines += [*_timing(data), *_phases(context, state, data)]
-    following = command(f"phase{min(state.phase, 3) + 1}")
-    return Report(NAME, Outcome.DONE, checks, lines, following, "", data)
+    zone = context.app.timezone
+    lines = [line for entry in entries for line in _entry_lines(entry, due, zone)]
+    lines += [f"{other['name']}: {other['task']}, no entry of the code" for other in data["other_rows"]]
+    coming = [f"    {instant(at, zone)} {name}" for at, name in soonest]
+    lines += ["", f"Next, from the {state.side} side:", *coming] if coming else ["", "Nothing falls due."]
+    lines += [*quiet_windows.lines(quiet, zone), "", *_phases(context, state, data)]
+    checks = importable([refusal for name in found.entries for refusal in found.refusals.get(name, [])])
+    return Report(NAME, Outcome.DONE, checks, lines, command(f"phase{min(state.phase, 3) + 1}"), "", data)
 
 
-def _tables(context: Context, state: State, found: Survey) -> dict[EntryName, tuple[str, Timetable]]:
+def _tables(context: Context, state: State) -> dict[EntryName, tuple[str, Timetable]]:
     """Fingerprint and timetable of everything that the active side sends; equal ones share one timetable."""
-    sends: Iterable[tuple[EntryName, BaseSchedule]]
-    if state.side is Side.CODE:
-        sends = ((name, entry.schedule) for name, entry in found.entries.items())
-    else:
-        with outages(context.alias):
-            sends = schedules(context).items()
     shared: dict[str, Timetable] = {}
     tables: dict[EntryName, tuple[str, Timetable]] = {}
-    for name, schedule in sends:
+    for name, schedule in side.schedules(context, state.side).items():
         mark = fingerprint(schedule)
         tables[name] = mark, shared.setdefault(mark, timetable(schedule))
     return tables
 
 
-def _soonest(due: Mapping[EntryName, dt.datetime | None]) -> list[tuple[EntryName, dt.datetime]]:
-    coming = sorted((at, name) for name, at in due.items() if at is not None)
-    return [(name, at) for at, name in coming[:NEXT]]
-
-
-def _entry(found: Survey, name: EntryName) -> dict[str, Any]:
-    drafted, row, entry = found.drafted.get(name), found.standing.get(name), found.entries[name]
+def _entry(found: Survey, name: EntryName, due_at: dt.datetime | None) -> dict[str, Any]:
+    drafted, row, entry = found.drafted.get(name), found.present.get(name), found.entries[name]
     refusals = found.refusals.get(name, [])
     differing = rows.differing(drafted.row, row) if drafted is not None and row is not None else {}
     return {
         "name": name,
         "task": entry.task,
-        "schedule": in_words(drafted.row.schedule, drafted.relative) if drafted is not None else str(entry.schedule),
+        "schedule": _in_words(drafted) if drafted is not None else str(entry.schedule),
+        "next_due_at": due_at.isoformat() if due_at is not None else None,
         "row": "refused" if refusals else "create" if row is None else "update" if differing else "equal",
         "enabled": row.enabled if row is not None else None,
         "differences": [
             {"field": field, "row": str(held), "code": str(wanted)} for field, (held, wanted) in differing.items()
         ],
-        "beside": _beside(drafted),
+        "overlay": _overlay(drafted),
         "refusals": [{"entry": r.entry, "field": r.field, "reason": r.reason, "remedy": r.remedy} for r in refusals],
     }
 
 
-def _beside(drafted: RowDraft | None) -> list[str]:
-    """What no row holds, by name: values may be nobody's business."""
+def _overlay(drafted: RowDraft | None) -> list[str]:
+    """What no row has a column for, by name: the values may be secret."""
     if drafted is None:
         return []
     return [*sorted(drafted.options), *(["relative"] if drafted.relative else [])]
@@ -122,55 +113,48 @@ def _other(found: Survey, name: EntryName) -> dict[str, Any]:
     return {"name": name, "task": row.task, "schedule": rows.schedule_of(row)}
 
 
-@lru_cache(maxsize=1024)
-def in_words(values: Values, relative: bool = False) -> str:
+def _in_words(drafted: RowDraft) -> str:
     """A schedule as a person says it."""
+    words = _row_in_words(drafted.row.schedule)
+    return f"{words}, relative" if drafted.relative else words
+
+
+@lru_cache(maxsize=1024)
+def _row_in_words(values: Values) -> str:
     model = columns.row_of(values)
     if isinstance(model, CrontabSchedule):
         return str(model.human_readable)
     if isinstance(model, IntervalSchedule):
-        every = f"every {model.every} {model.period}" if model.every != 1 else f"every {model.period_singular}"
-        return f"{every}, relative" if relative else every
+        return f"every {model.every} {model.period}" if model.every != 1 else f"every {model.period_singular}"
     return str(model)
 
 
-def _entry_lines(found: Mapping[str, Any]) -> list[str]:
+def _entry_lines(found: Mapping[str, Any], due: Due, zone: dt.tzinfo) -> list[str]:
     row = {
         "create": "phase 2 creates its row, disabled",
         "equal": "its row is equal" + (", enabled" if found["enabled"] else ", disabled"),
         "update": "phase 2 brings its row up to date",
         "refused": "phase 2 refuses it, see above",
     }[found["row"]]
-    lines = [
-        f"{found['name']}: {found['task']}",
-        f"    {found['schedule']}; next due {found['next_due'] or 'never'}; {row}",
-    ]
-    if found["beside"]:
-        lines.append(f"    kept beside the row, which has no column for it: {', '.join(found['beside'])}")
+    due_at = due.get(found["name"])
+    next_due = instant(due_at, zone) if due_at is not None else "never"
+    lines = [f"{found['name']}: {found['task']}", f"    {found['schedule']}; next due {next_due}; {row}"]
+    if found["overlay"]:
+        lines.append(f"    kept in the overlay, for its row has no column for it: {', '.join(found['overlay'])}")
     return [*lines, *(f"    {d['field']}: {d['row']} in the row, {d['code']} in code" for d in found["differences"])]
-
-
-def _timing(data: Mapping[str, Any]) -> list[str]:
-    coming = [f"    {slot['due_at']} {slot['entry']}" for slot in data["next"]]
-    lines = ["", f"Next, from the {data['side']} side:", *coming] if coming else ["", "Nothing falls due."]
-    if not data["quiet"]:
-        return [*lines, "No minute of the next 24 hours is quiet."]
-    spans = [f"    {window['from']} to {window['to']} ({window['s'] // 60} min)" for window in data["quiet"]]
-    return [*lines, "Quiet in the next 24 hours, the longest first:", *spans]
 
 
 def _phases(context: Context, state: State, data: Mapping[str, Any]) -> list[str]:
     try:
-        beats = {side: len(switchover.standbys(context, side)) for side in Side}
-        seen = f"warm beats now: {beats[Side.CODE]} of the code side, {beats[Side.DATABASE]} of the database side"
+        code, database = (len(presence.warm_beats(context, side)) for side in (Side.CODE, Side.DATABASE))
+        seen = f"warm beats now: {code} of the code side, {database} of the database side"
     except LeaseUnavailable as exc:
         seen = str(exc)
-    entries, others = data["entries"], len(data["others"])
-    count = {what: sum(1 for entry in entries if entry["row"] == what) for what in ("create", "update", "refused")}
+    entries, others = data["entries"], len(data["other_rows"])
+    count = Counter(entry["row"] for entry in entries)
     done = [" (done)" if state.phase >= number else "" for number in range(1, 5)]
     besides = f"; {others} rows are enabled that the code has no entry for, and are sent from then on" if others else ""
     return [
-        "",
         f"phase1{done[0]}: checks database, Redis, broker, clocks, processes and beats; {seen}.",
         f"phase2{done[1]}: creates {count['create']} rows, updates {count['update']}, refuses {count['refused']}; "
         "then proves that both sides fire and send alike.",
@@ -179,7 +163,3 @@ def _phases(context: Context, state: State, data: Mapping[str, Any]) -> list[str
         f"Plan {data['hash']}: phase2 and phase3 take it as --plan {data['hash']}, and refuse once it no longer fits.",
         state.in_words(),
     ]
-
-
-def _local(context: Context, at: dt.datetime | None) -> str | None:
-    return at.astimezone(context.app.timezone).isoformat(sep=" ", timespec="seconds") if at is not None else None

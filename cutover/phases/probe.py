@@ -1,7 +1,7 @@
-"""Probes: whether the beat or the worker of this very host does its work, told within seconds, in one line.
+"""Probes: whether the beat or the worker of this very host does its work, within seconds and in one line.
 
 A platform's probe runs in the container of the process that it asks about, so that process is found by this host's
-name. What cannot be told because Redis or the database is away is no reason to restart a beat: a leader goes on under
+name. What cannot be seen because Redis or the database is away is no reason to restart a beat: a leader goes on under
 its epoch, and one that was restarted could not. So ``any``, for liveness, fails on evidence only; ``standby``, for
 readiness, and ``leader`` want proof.
 """
@@ -9,24 +9,24 @@ readiness, and ``leader`` want proof.
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
-
-from django.db import connections
 
 from cutover import models
 from cutover.election.lease import Presence
 from cutover.errors import CutoverError, LeaseUnavailable, LedgerUnavailable
 from cutover.ledger.database import outages
-from cutover.phases.context import Context
+from cutover.phases.context import Context, in_time
 from cutover.phases.evidence.lateness import overdue
 from cutover.phases.report import Outcome, Report
-from cutover.phases.status import NAME
+from cutover.phases.wording import named, one_line
 from cutover.types import SlotState
 
+NAME = "status"
+"""The command that probes are an option of."""
 WITHIN_S: Final = 8.0
 """How long a probe takes at most, once Django has started; give the platform's own time limit more."""
 PING_S: Final = 3.0
@@ -47,7 +47,7 @@ class Finding:
     """The verdict and its one line."""
 
     ok: bool
-    said: str
+    reason: str
 
 
 def run(context: Context, role: Role) -> Report:
@@ -59,33 +59,25 @@ def run(context: Context, role: Role) -> Report:
     judge = _worker if role is Role.WORKER else lambda context: _beats(context, role)
     found = _in_time(lambda: judge(context), role)
     outcome = Outcome.DONE if found.ok else Outcome.FAILED
-    line = f"{'Healthy' if found.ok else 'Unhealthy'} ({role} on {socket.gethostname()}): {found.said}"
-    data = {"role": role.value, "host": socket.gethostname(), "healthy": found.ok, "said": found.said}
+    line = f"{'Healthy' if found.ok else 'Unhealthy'} ({role} on {socket.gethostname()}): {found.reason}"
+    data = {"role": role.value, "host": socket.gethostname(), "healthy": found.ok, "reason": found.reason}
     return Report(NAME, outcome, (), [line], data=data)
 
 
 def _in_time(judge: Callable[[], Finding], role: Role) -> Finding:
-    """The finding, or that there was none in time: a driver's own limits do not cover every hang."""
-    found: list[Finding] = []
+    """The finding; what is not known for an outage or in time fails no beat that is asked for ``any``."""
 
-    def ask() -> None:
-        try:
-            found.append(judge())
-        except CutoverError as exc:
-            found.append(Finding(_is_excused(role, exc), str(exc)))
-        except Exception as exc:  # whatever a driver raises: a probe has one line, not a traceback
-            found.append(Finding(False, f"{type(exc).__name__}: {exc}".splitlines()[0]))
-        finally:
-            connections.close_all()  # this thread's own
+    def ask(answer: Future[Finding]) -> None:
+        answer.set_result(judge())
 
-    thread = threading.Thread(target=ask, name="cutover-probe", daemon=True)
-    thread.start()
-    thread.join(WITHIN_S)
-    return found[0] if found else Finding(role is Role.ANY, f"cannot be told: no answer within {WITHIN_S:g} s")
-
-
-def _is_excused(role: Role, exc: CutoverError) -> bool:
-    return role is Role.ANY and isinstance(exc, LeaseUnavailable | LedgerUnavailable)
+    try:
+        return in_time(ask, WITHIN_S)
+    except TimeoutError as exc:
+        return Finding(role is Role.ANY, f"not known: {one_line(exc)}")
+    except CutoverError as exc:
+        return Finding(role is Role.ANY and isinstance(exc, LeaseUnavailable | LedgerUnavailable), one_line(exc))
+    except Exception as exc:  # whatever a driver raises: a probe has one line, not a traceback
+        return Finding(False, named(exc))
 
 
 # --- beats ----------------------------------------------------------------------------------------------------------
@@ -113,16 +105,16 @@ def _leader(context: Context, mine: list[Presence]) -> Presence | None:
 def _leads(context: Context, leader: Presence, role: Role) -> Finding:
     fence = context.ledger.fence.read()
     if fence.side is not leader.side:
-        return Finding(role is not Role.LEADER, f"{_named(leader)} stands down: the active side is {fence.side}")
+        return Finding(role is not Role.LEADER, f"{_named(leader)} steps down: the active side is {fence.side}")
     late = overdue(context, fence.side)
     if not late:
         return Finding(True, f"{_named(leader)} leads under epoch {fence.epoch}, nothing is overdue")
     name, due_at = late[0]
-    said = f"{_named(leader)} leads, and {len(late)} entries are overdue: {name} since {due_at.isoformat()}"
+    late_since = f"{_named(leader)} leads, and {len(late)} entries are overdue: {name} since {due_at.isoformat()}"
     if stuck := _stuck(context):
-        # Another leader would fare no better: what the broker does not take is claimed and kept.
-        return Finding(role is not Role.LEADER, f"{said}; the broker has not taken {stuck} messages")
-    return Finding(False, said)
+        # Another leader could do no better: what the broker does not take is claimed and kept.
+        return Finding(role is not Role.LEADER, f"{late_since}; the broker has not taken {stuck} messages")
+    return Finding(False, late_since)
 
 
 def _stuck(context: Context) -> int:

@@ -1,11 +1,16 @@
-"""What a phase hands back: checks, lines for a person, data for a program, the way on and the way back."""
+"""What a command returns: its checks, lines for a person, data for a program, the next command and the way back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, ParamSpec
+
+from cutover.errors import ConfigurationError, CutoverError
+
+_P = ParamSpec("_P")
 
 
 class Outcome(StrEnum):
@@ -16,11 +21,12 @@ class Outcome(StrEnum):
     FAILED = "failed"
     REFUSED = "refused"
     INCONCLUSIVE = "inconclusive"
+    USAGE = "usage"
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 failed, 3 a gate refused or too little evidence."""
-        return {Outcome.DONE: 0, Outcome.ALREADY: 0, Outcome.FAILED: 1}.get(self, 3)
+        """0 done, 1 failed, 2 wrong usage or settings, 3 a gate refused or too little evidence."""
+        return {Outcome.DONE: 0, Outcome.ALREADY: 0, Outcome.FAILED: 1, Outcome.USAGE: 2}.get(self, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,33 @@ def command(name: str) -> str:
     return f"{COMMAND} {name}"
 
 
+def gate(name: str) -> Callable[[Callable[_P, Check]], Callable[_P, Check]]:
+    """Turns an error of ours that a gate raises into its finding, under this name."""
+
+    def decorate(ask: Callable[_P, Check]) -> Callable[_P, Check]:
+        @functools.wraps(ask)
+        def asked(*args: _P.args, **kwargs: _P.kwargs) -> Check:
+            try:
+                return ask(*args, **kwargs)
+            except CutoverError as exc:
+                return unanswered(name, exc)
+
+        return asked
+
+    return decorate
+
+
+def unanswered(name: str, exc: CutoverError) -> Check:
+    """The finding of a gate that got an error instead of an answer."""
+    return Check(name, False, str(exc), "fix the setting" if isinstance(exc, ConfigurationError) else exc.remedy)
+
+
+def already(phase: str, now: int, checks: Sequence[Check] = (), what: str = "Nothing was changed.") -> Report:
+    """A phase was done before; ``now``: the phase that the cutover has come to since."""
+    lines = [f"Phase {phase[-1]} is done already (phase {now} now). {what}"]
+    return Report(phase, Outcome.ALREADY, checks, lines, command(f"phase{min(now + 1, 4)}"), command("rollback"))
+
+
 def refused(phase: str, checks: Sequence[Check], lines: Sequence[str] = (), next_command: str = "") -> Report:
     """A gate does not hold, and nothing was changed."""
     again = next_command or command(phase)
@@ -67,3 +100,8 @@ def refused(phase: str, checks: Sequence[Check], lines: Sequence[str] = (), next
 def all_hold(checks: Sequence[Check]) -> bool:
     """Whether every gate holds."""
     return all(check.ok for check in checks)
+
+
+def failed(checks: Sequence[Check]) -> str:
+    """The names of the gates that do not hold; what they found may hold a task's arguments, which no log is to have."""
+    return "; ".join(check.name for check in checks if not check.ok)

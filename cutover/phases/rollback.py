@@ -1,23 +1,25 @@
-"""The way back, from wherever the cutover stands: the code side sends again, the rows are as they were."""
+"""The way back, from every phase: the code side sends again, the rows are as they were."""
 
 from __future__ import annotations
 
-from cutover.errors import LeaseUnavailable
 from cutover.phases.context import Context
+from cutover.phases.evidence import edits
+from cutover.phases.evidence.presence import is_seen
 from cutover.phases.facts import State, read
-from cutover.phases.gates import approval, conditions
-from cutover.phases.operations import snapshot, switchover
+from cutover.phases.gates import beats
+from cutover.phases.operations import remembered, snapshot, switchover
 from cutover.phases.operations.journal import Journal, at_work, last_finished
-from cutover.phases.report import Check, Outcome, Report, all_hold, command, refused
+from cutover.phases.report import Check, Outcome, Report, all_hold, command
+from cutover.phases.wording import listed
 from cutover.types import Side
 
 NAME = "rollback"
 
 
-def run(context: Context, force: bool = False, drop_edits: bool = False) -> Report:
+def run(context: Context, *, force: bool = False, drop_edits: bool = False) -> Report:
     """Go back by the switch if there was one, else by the import: the rows stay, disabled.
 
-    ``force`` goes on where no beat of the code side stands by, or one that lacks carried entries. ``drop_edits`` also
+    ``force`` goes on where no beat of the code side stands by, or one that lacks imported entries. ``drop_edits`` also
     undoes what people have edited in the rows since phase 3; they are shown and kept otherwise. Raises PhaseFailed,
     with the database side active again, when none leads in time.
     """
@@ -26,26 +28,21 @@ def run(context: Context, force: bool = False, drop_edits: bool = False) -> Repo
     with at_work(context.alias, NAME) as journal:
         state = read(context)
         if state.side is Side.DATABASE or state.phase >= 3:
-            return _switch_back(context, journal, state, force, drop_edits)
+            return _switch_back(context, journal, state, force=force, drop_edits=drop_edits)
         if state.snapshot:
-            edited = _restore(context, journal, drop_edits, switched=False)
-            _unguard(context)
+            edited = _restore(context, journal, drop_edits=drop_edits, switched=False)
+            remembered.no_workers(context)
             journal.finish(NAME, state.phase)
             lines = [
                 "The rows that an unfinished phase 3 had enabled are as before. The code side was active all the time.",
                 *edited,
             ]
             return Report(NAME, Outcome.DONE, (), lines, command("phase3"))
-        approval.forget(context)
-        _unguard(context)
+        remembered.no_plan(context)
+        remembered.no_workers(context)
         journal.finish(NAME, 0)
     lines = ["Rolled back to before phase 1. Imported rows stay, disabled; the code side was active all the time."]
     return Report(NAME, Outcome.DONE, (), lines, command("phase1"))
-
-
-def _unguard(context: Context) -> None:
-    """Workers of the release before may come back: nothing is sent once more until a gate has asked for them again."""
-    context.ledger.fence.set_guarded(None)
 
 
 def _is_back(context: Context, state: State) -> bool:
@@ -59,33 +56,29 @@ def _already(state: State) -> Report:
     return Report(NAME, Outcome.ALREADY, (), lines, command(f"phase{state.phase + 1}"))
 
 
-def _switch_back(context: Context, journal: Journal, state: State, force: bool, drop_edits: bool) -> Report:
-    try:
-        alone = force and not switchover.standbys(context, Side.CODE)
-    except LeaseUnavailable:
-        alone = force
+def _switch_back(context: Context, journal: Journal, state: State, *, force: bool, drop_edits: bool) -> Report:
+    alone = force and not is_seen(context, Side.CODE)
     checks: list[Check] = []
     if state.side is Side.DATABASE:
-        checks.append(conditions.standby(context, Side.CODE))
+        checks.append(beats.standby(context, Side.CODE))
         if checks[0].ok:
-            checks.append(conditions.standbys_loaded(context))
+            checks.append(beats.standbys_loaded(context))
         if force:
             checks = [check if check.ok else _forced(check) for check in checks]
     if not all_hold(checks):
-        journal.refused(NAME, "; ".join(check.detail for check in checks if not check.ok))
-        return refused(NAME, checks)
+        return journal.refused(NAME, checks)
     if state.side is Side.CODE and not state.snapshot:
         # Killed after its last step but one: the rows cannot send any more, so there is nothing to switch back to.
-        _unguard(context)
+        remembered.no_workers(context)
         journal.finish(NAME, 2)
         lines = ["An unfinished rollback was finished: the code side is active, the rows are as before phase 3."]
         return Report(NAME, Outcome.DONE, (), lines, command("status"), command("phase3"), {"gap_ms": None})
-    lead = switchover.hand_over(context, journal, NAME, Side.CODE, alone)
-    _unguard(context)
-    edited = _restore(context, journal, drop_edits, switched=True)
+    lead = switchover.switch_over(context, journal, NAME, Side.CODE, alone=alone)
+    remembered.no_workers(context)
+    edited = _restore(context, journal, drop_edits=drop_edits, switched=True)
     journal.finish(NAME, 2)
-    said = lead.in_words() if lead else "Forced: nobody leads. Start a beat of the code side now."
-    lines = ["Rolled back: the code side sends, the rows are as they were before phase 3.", *edited, said]
+    led = lead.in_words() if lead else "Forced: nobody leads. Start a beat of the code side now."
+    lines = ["Rolled back: the code side sends, the rows are as they were before phase 3.", *edited, led]
     data = {"gap_ms": lead.gap_ms if lead else None}
     return Report(NAME, Outcome.DONE, checks, lines, command("status"), command("phase3"), data)
 
@@ -94,13 +87,13 @@ def _forced(check: Check) -> Check:
     return Check(check.name, True, f"{check.detail}; forced: what no beat of the code side has is not sent")
 
 
-def _restore(context: Context, journal: Journal, drop_edits: bool, switched: bool) -> list[str]:
+def _restore(context: Context, journal: Journal, *, drop_edits: bool, switched: bool) -> list[str]:
     """Put the rows back; returns what to say about edits since phase 3."""
-    present = snapshot.read(context)
-    found = snapshot.edits(present, switched)
+    present = edits.read(context)
+    found = edits.edits(present, switched=switched)
     with journal.step(NAME, "restore"):
-        snapshot.restore(context, drop_edits)
-        approval.forget(context)
+        snapshot.restore(context, drop_edits=drop_edits)
+        remembered.no_plan(context)
     if not found:
         return []
     heading = "Edited since phase 3, and kept: the code side sends as the code says, phase3 will ask about them."
@@ -108,9 +101,4 @@ def _restore(context: Context, journal: Journal, drop_edits: bool, switched: boo
         heading = "Edited since phase 3, and put back (--drop-edits):"
     names = [row.name for name, row in present.renamed.items() if name in present.rows or not drop_edits]
     stay = [f"Left under a new name and disabled, for the cutover goes by the old one: {', '.join(names)}."]
-    return [heading, *_told(found), *(stay if names else [])]
-
-
-def _told(found: list[snapshot.Edit]) -> list[str]:
-    more = [f"  and {len(found) - conditions.SHOWN} more"] if len(found) > conditions.SHOWN else []
-    return [*(f"  {edit}" for edit in found[: conditions.SHOWN]), *more]
+    return [heading, *listed(found), *(stay if names else [])]

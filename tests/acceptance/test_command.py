@@ -144,6 +144,7 @@ def test_every_subcommand_speaks_json_and_nothing_else(sqlite_site: Site) -> Non
         found = document(answer)
         assert found["command"] == name
         assert {"outcome", "checks", "lines", "next", "undo", "error"} <= found.keys()
+        assert isinstance(found["next"], str), "no key of a phase's own data takes the place of the document's"
         assert answer.err == ""
 
 

@@ -106,9 +106,9 @@ def install_for_the_command() -> None:
 
     switch = switchover.switch
 
-    def switching(*arguments: Any) -> Any:
+    def switching(*arguments: Any, **options: Any) -> Any:
         clock.sleep(max(0.0, float(os.environ.get(SWITCH_AT, "0")) - dt.datetime.now(dt.UTC).timestamp()))
-        return switch(*arguments)
+        return switch(*arguments, **options)
 
     switchover.switch = switching
 

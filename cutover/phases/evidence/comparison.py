@@ -1,4 +1,4 @@
-"""A shadow run, as the operator's command sees it: what a standby would have sent, and what the code side claimed."""
+"""The two records of a shadow run: what a standby would have sent, and what the code side claimed."""
 
 from __future__ import annotations
 
@@ -9,20 +9,15 @@ from typing import Any, Final
 
 from django.db.models import Q, QuerySet
 
-from cutover import clock
 from cutover.beats.dispatcher import PASSED_OVER, SUPERSEDED
-from cutover.errors import LeaseUnavailable, PhaseFailed
 from cutover.ledger.database import outages
 from cutover.models import ImportedEntry, ShadowRun, ShadowSlot, Slot
 from cutover.phases.context import Context
-from cutover.phases.gates.conditions import SHOWN
-from cutover.types import EntryName, HolderId, SlotState
+from cutover.phases.wording import instant, listed
+from cutover.types import EntryName, SlotState
 
 LATE: Final = dt.timedelta(seconds=1)
-GRACE: Final = dt.timedelta(seconds=3)
-"""How long after its end both sides are given to write what fell due at the very last."""
-_LOOK_EVERY_S: Final = 1.0
-_TELL_EVERY_S: Final = 10.0
+"""How late the standby may have seen a slot."""
 
 _Seen = tuple[EntryName, dt.datetime]
 
@@ -40,7 +35,12 @@ class Findings:
     @property
     def holds(self) -> bool:
         """Nothing missing, extra or late."""
-        return not (self.missing or self.extra or self.late)
+        return not self.differing
+
+    @property
+    def differing(self) -> int:
+        """How many slots speak against it."""
+        return len(self.missing) + len(self.extra) + len(self.late)
 
     def lines(self) -> list[str]:
         """For a person."""
@@ -51,10 +51,9 @@ class Findings:
             ("the standby would have sent late by more than a second", self.late),
         ):
             if found:
-                said += [f"{len(found)} slots {what}:", *(f"  {name} due {at} UTC" for name, at in _shown(found))]
+                said += [f"{len(found)} slots {what}:", *listed([f"{name} due {instant(at)}" for name, at in found])]
         if self.unproven:
-            said += ["Unproven, for nothing of theirs fell due:", *(f"  {name}" for name in self.unproven[:SHOWN])]
-            said += [f"  and {len(self.unproven) - SHOWN} more"] if len(self.unproven) > SHOWN else []
+            said += ["Unproven, for nothing of theirs fell due:", *listed(self.unproven)]
         return said
 
     def data(self) -> dict[str, Any]:
@@ -62,43 +61,6 @@ class Findings:
         lists = {"missing": self.missing, "extra": self.extra, "late": self.late}
         spelt = {key: [{"entry": n, "due_at": at.isoformat()} for n, at in found] for key, found in lists.items()}
         return {"alike": self.alike, **spelt, "unproven": self.unproven}
-
-
-def watch(context: Context, duration: dt.timedelta) -> Findings:
-    """Ask a standby for a shadow run, watch it, compare.
-
-    Raises PhaseFailed when no standby begins one, or when the one that began it is gone and slots are missing.
-    """
-    with outages(context.alias):
-        ShadowRun.objects.using(context.alias).all().delete()  # of earlier runs, with their slots
-        run = ShadowRun.objects.using(context.alias).create(
-            asked_at=clock.now(), seconds=round(duration.total_seconds())
-        )
-    try:
-        context.lease.announce_schedule()
-        begun = context.wait_for(
-            lambda: _begun(context, run), context.config.takeover_timeout, "a standby to begin the shadow run"
-        )
-        if begun is None:
-            raise PhaseFailed("No standby of the database side began the shadow run. Look at the log of that beat.")
-        began_at, holder = begun
-        context.progress(f"shadow run: {_process(holder)} rehearses")
-        end = began_at + duration
-        told = clock.monotonic_s()
-        while clock.now() < end + GRACE:
-            clock.sleep(_LOOK_EVERY_S)
-            if clock.now() < end and _seen_ago(context, holder) is None:
-                raise _gone(holder)
-            if clock.monotonic_s() - told >= _TELL_EVERY_S:
-                told = clock.monotonic_s()
-                _tell(context, compare(context, run, began_at, min(end, clock.now() - GRACE)), end)
-        found = compare(context, run, began_at, end)
-        if found.missing and not _is_alive(context, holder):
-            raise _gone(holder)
-        return found
-    finally:
-        with outages(context.alias):
-            ShadowRun.objects.using(context.alias).filter(pk=run.pk).update(ended_at=clock.now())
 
 
 def compare(context: Context, run: ShadowRun, since: dt.datetime, until: dt.datetime) -> Findings:
@@ -132,54 +94,6 @@ def compare(context: Context, run: ShadowRun, since: dt.datetime, until: dt.date
     )
 
 
-def _begun(context: Context, run: ShadowRun) -> tuple[dt.datetime, HolderId] | None:
-    with outages(context.alias):
-        began_at, holder = ShadowRun.objects.using(context.alias).values_list("began_at", "holder").get(pk=run.pk)
-    return None if began_at is None else (began_at, HolderId(holder))
-
-
-def _is_alive(context: Context, holder: HolderId) -> bool:
-    """Whether the standby reports again; a killed one is known to be gone once its last report counts no more."""
-    asked_at = clock.monotonic_s()
-
-    def look() -> bool | None:
-        seen_ago = _seen_ago(context, holder)
-        if seen_ago is None:
-            return False
-        return True if seen_ago.total_seconds() < clock.monotonic_s() - asked_at else None
-
-    return context.wait_for(look, context.config.lease, "a report of the standby", _LOOK_EVERY_S) is True
-
-
-def _seen_ago(context: Context, holder: HolderId) -> dt.timedelta | None:
-    """How long ago the standby reported; None when it is gone, zero where Redis does not tell."""
-    try:
-        return next((beat.seen_ago for beat in context.lease.beats() if beat.holder == holder), None)
-    except LeaseUnavailable:
-        return dt.timedelta(0)
-
-
-def _gone(holder: HolderId) -> PhaseFailed:
-    return PhaseFailed(
-        f"The standby that rehearsed, {_process(holder)}, is gone: the shadow run proves nothing. "
-        "See why that beat ended, then run the command again."
-    )
-
-
-def _process(holder: HolderId) -> str:
-    return holder.rpartition(":")[0]
-
-
-def _tell(context: Context, found: Findings, end: dt.datetime) -> None:
-    left = max(0.0, (end - clock.now()).total_seconds())
-    wrong = len(found.missing) + len(found.extra) + len(found.late)
-    context.progress(f"shadow run: {found.alike} slots alike, {wrong} not; {left:.0f} s to go")
-
-
 def _pairs(slots: QuerySet[Slot], names: Container[str]) -> set[_Seen]:
     found = slots.values_list("entry", "due_at")
     return {(EntryName(entry), due_at) for entry, due_at in found if entry in names}
-
-
-def _shown(found: list[_Seen]) -> list[tuple[EntryName, str]]:
-    return [(name, f"{at:%Y-%m-%d %H:%M:%S.%f}") for name, at in found[:SHOWN]]

@@ -1,7 +1,7 @@
 """What the ledger proves since the switch: each slot that was due was claimed, published and run, once.
 
-That a slot was claimed once and run once is the table's own doing (unique slot, one conditional start); what is looked
-for here is what is absent, stuck, missed, or not of the schedule.
+That a slot was claimed once and run once is the table's own doing (unique slot, one conditional start); found here is
+what is absent, stuck, missed, or not of the schedule.
 """
 
 from __future__ import annotations
@@ -10,23 +10,20 @@ import datetime as dt
 import heapq
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
-
-from celery.schedules import BaseSchedule
-from django_celery_beat.models import PeriodicTask
 
 from cutover import clock, models
 from cutover.fields import instant
 from cutover.ledger.database import outages
 from cutover.phases.context import Context
+from cutover.phases.evidence import side
+from cutover.phases.wording import instant as in_words
 from cutover.schedules import overlay
 from cutover.schedules.due import next_due, within
 from cutover.schedules.fingerprint import fingerprint
-from cutover.schedules.rows import with_schedules
 from cutover.schedules.timetable import Timetable, timetable
-from cutover.types import UNLIMITED, Cursor, EntryName, Limits, SlotState
+from cutover.types import UNLIMITED, Cursor, EntryName, Limits, Side, SlotState
 
 PATIENCE: Final = dt.timedelta(minutes=1)
 """How long a slot may stay claimed, or published and ready to run, before that it is not run counts against it."""
@@ -41,19 +38,19 @@ class Finding:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.entry} due {self.due_at:%Y-%m-%d %H:%M:%S} UTC: {self.reason}"
+        return f"{self.entry} due {in_words(self.due_at)}: {self.reason}"
 
 
 @dataclass(slots=True)
 class Evidence:
     """All findings; ``upcoming`` has the timetable and next slot of every entry that has one.
 
-    ``options``: by entry, what is kept beside its row, such as how long its messages are to wait.
+    ``options``: by entry, what its overlay holds, such as how long its messages are to wait.
     """
 
     proven: int = 0
     entries: int = 0
-    doubles: int = 0
+    deduplicated: int = 0
     failures: list[Finding] = field(default_factory=list)
     pending: list[Finding] = field(default_factory=list)
     unproven: list[EntryName] = field(default_factory=list)
@@ -78,7 +75,7 @@ class Evidence:
 def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence:
     """Compare the schedule of the database side with the ledger, over ``(since, until]``."""
     with outages(context.alias):
-        rows, limits, kept = schedules(context), _limits(context), overlay.load(context.alias)
+        rows, limits, kept = side.schedules(context, Side.DATABASE), side.limits(context), overlay.load(context.alias)
         entries = {EntryName(e.name): e for e in models.Entry.objects.using(context.alias).filter(active=True)}
         slots = models.Slot.objects.using(context.alias)
         before = {name: cursor.last for name, cursor in context.ledger.cursors.read(since).items()}
@@ -96,10 +93,10 @@ def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence
         earlier = [at for at in found[name] if at <= max(since, entry.eligible_since)]
         last = max([*earlier, *filter(None, [before.get(name)])], default=None)
         table = timetable(schedule)
-        # The cadence is counted as the leader counts it; looked for is what is owed since the switch.
-        stands = within(limit, Cursor(last, entry.eligible_since), table)
-        stands = Cursor(stands.origin, max(since, stands.eligible_since))
-        _prove(evidence, name, table, stands, limit, until, found[name])
+        # The cadence is counted as the leader counts it; what counts is what is owed since the switch.
+        cursor = within(limit, Cursor(last, entry.eligible_since), table)
+        cursor = Cursor(cursor.origin, max(since, cursor.eligible_since))
+        _prove(evidence, name, table, cursor, limit, until, found[name])
     for name in found.keys() - rows.keys():
         for slot in found[name].values():
             _judge(evidence, name, slot)
@@ -107,37 +104,17 @@ def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence
     return evidence
 
 
-def schedules(context: Context) -> dict[EntryName, BaseSchedule]:
-    """The schedules of the enabled rows, as the database side sends by them."""
-    reader = overlay.Reader(context.app, overlay.load(context.alias))
-    enabled = PeriodicTask.objects.using(context.alias).filter(enabled=True)
-    found = {}
-    for row in with_schedules(enabled):
-        with suppress(Exception):  # a row that cannot be read is not sent; the leader tells of it
-            found[EntryName(row.name)] = reader.schedule(row)
-    return found
-
-
-def _limits(context: Context) -> dict[EntryName, Limits]:
-    """From and until when enabled rows may be sent at all, where they say so."""
-    limited = PeriodicTask.objects.using(context.alias).filter(enabled=True).exclude(start_time=None, expires=None)
-    return {
-        EntryName(name): Limits(start and instant(start), end and instant(end))
-        for name, start, end in limited.values_list("name", "start_time", "expires")
-    }
-
-
 def _prove(
     evidence: Evidence,
     name: EntryName,
     table: Timetable,
-    standing: Cursor,
+    cursor: Cursor,
     limit: Limits,
     until: dt.datetime,
     found: Mapping[dt.datetime, models.Slot],
 ) -> None:
     expected = set()
-    for due_at in _due(table, standing):
+    for due_at in _due(table, cursor):
         if limit.not_after is not None and due_at >= limit.not_after:
             break
         if due_at > until:
@@ -153,22 +130,22 @@ def _prove(
         evidence.unproven.append(name)
     for due_at, slot in found.items():
         # Of a schedule or an end that it had before: what became of it counts all the same.
-        if due_at <= standing.eligible_since or not limit.admit(due_at):
+        if due_at <= cursor.eligible_since or not limit.admit(due_at):
             _judge(evidence, name, slot)
         elif due_at not in expected:
             said = f"is no slot of the entry's schedule; {slot.reason or f'claimed under epoch {slot.epoch}'}"
             evidence.failures.append(Finding(name, due_at, said))
 
 
-def _due(table: Timetable, standing: Cursor) -> Iterator[dt.datetime]:
-    due_at = next_due(table, standing)
+def _due(table: Timetable, cursor: Cursor) -> Iterator[dt.datetime]:
+    due_at = next_due(table, cursor)
     while due_at is not None:
         yield due_at
         due_at = table.next_after(due_at)
 
 
 def _judge(evidence: Evidence, name: EntryName, slot: models.Slot) -> None:
-    evidence.doubles += slot.deduplicated
+    evidence.deduplicated += slot.deduplicated
     if slot.state == SlotState.MISSED:
         more = f" (and {slot.passed_over} older ones)" if slot.passed_over else ""
         evidence.failures.append(Finding(name, slot.due_at, f"was missed: {slot.reason}{more}"))

@@ -1,27 +1,45 @@
-"""Pure: the longest stretches of time in which nothing falls due."""
+"""Quiet windows: the longest stretches of time ahead in which nothing falls due. Pure."""
 
 from __future__ import annotations
 
 import datetime as dt
 from bisect import bisect_left
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from cutover.phases.wording import instant, span
 from cutover.schedules.timetable import Timetable, interval
 from cutover.types import Cursor
 
 Window: TypeAlias = tuple[dt.datetime, dt.datetime]
 
+AHEAD: Final = dt.timedelta(hours=24)
+"""How far ahead they are searched for."""
+MOST: Final = 3
+"""How many windows are shown."""
 SHORTEST: Final = dt.timedelta(minutes=1)
 """A shorter stretch is none."""
 
 
+def data(found: Iterable[Window]) -> list[dict[str, Any]]:
+    """For a program."""
+    return [{"from": a.isoformat(), "to": b.isoformat(), "length_s": (b - a).total_seconds()} for a, b in found]
+
+
+def lines(found: Iterable[Window], zone: dt.tzinfo) -> list[str]:
+    """For a person."""
+    spans = [f"    {instant(a, zone)} to {instant(b, zone)} ({span(b - a)})" for a, b in found]
+    if not spans:
+        return [f"No minute of the next {span(AHEAD)} is quiet."]
+    return [f"Quiet in the next {span(AHEAD)}, the longest first:", *spans]
+
+
 def windows(
-    entries: Iterable[tuple[str, Timetable, Cursor]], start: dt.datetime, end: dt.datetime, most: int
+    entries: Iterable[tuple[str, Timetable, Cursor]], start: dt.datetime, end: dt.datetime, most: int = MOST
 ) -> list[Window]:
     """The ``most`` longest stretches of ``[start, end]`` without a slot in them, longest first.
 
-    ``entries``: fingerprint, timetable and standing. Those that fire alike are looked at once.
+    ``entries``: fingerprint, timetable and cursor. Of those that fire alike one is read.
     """
     free: list[Window] = [(start, end)]
     for table, at in _distinct(entries, start):
@@ -50,10 +68,10 @@ def _distinct(
     """Each different timetable with its first slot from ``start`` on; the densest first, for they leave least."""
     found: dict[tuple[str, dt.timedelta], tuple[Timetable, dt.datetime, dt.timedelta]] = {}
     firsts: dict[str, tuple[dt.datetime, dt.timedelta] | None] = {}
-    for name, table, standing in entries:
+    for name, table, cursor in entries:
         every = interval(table)
         if every is not None:
-            phase = (standing.origin - start) % every
+            phase = (cursor.origin - start) % every
             found.setdefault((name, phase), (table, start + (phase or every), every))
             continue
         if name not in firsts:

@@ -1,4 +1,4 @@
-"""Beats that were heard without the lease: which of them may still be running, and what the operator says of them."""
+"""Unmanaged beats, which send without the lease: which of those that were heard may still be running."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Final
 from celery.schedules import BaseSchedule
 
 from cutover import clock
-from cutover.errors import PhaseFailed
 from cutover.ledger.database import outages
 from cutover.models import UnmanagedBeat
 from cutover.phases.context import Context
-from cutover.phases.evidence.proof import schedules
+from cutover.phases.evidence import side
 from cutover.schedules import timetable
 from cutover.schedules.refusals import EntriesRefused
+from cutover.types import Side
 
 LEAST: Final = dt.timedelta(minutes=2)
 """How long a beat is taken to be alive after its last message, at least."""
@@ -26,16 +26,16 @@ LATE: Final = dt.timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
-    """A beat without the lease, by the origin of its messages; ``silent_at``: when it may be taken to have ended."""
+class Heard:
+    """An unmanaged beat, by the origin of its messages; ``silent_at``: when it may be taken to have ended."""
 
     origin: str
     last_heard_at: dt.datetime
     silent_at: dt.datetime
 
 
-def alive(context: Context) -> list[Stranger]:
-    """Every beat without the lease that was heard and has not been silent for long enough since.
+def alive(context: Context) -> list[Heard]:
+    """Every unmanaged beat that was heard and has not been silent for long enough since.
 
     Long enough is two minutes, and until a minute after the next slot that it would have sent.
     """
@@ -44,28 +44,14 @@ def alive(context: Context) -> list[Stranger]:
     if not heard:
         return []
     known = list(_schedules(context))
-    found = [Stranger(beat.origin, beat.last_heard_at, _silent_at(beat.last_heard_at, known)) for beat in heard]
-    return [stranger for stranger in found if stranger.silent_at > clock.now()]
-
-
-def forget(context: Context, origins: Iterable[str]) -> None:
-    """Take the operator's word that these beats are stopped; one that is heard again counts again.
-
-    Raises PhaseFailed for an origin that was never heard.
-    """
-    with outages(context.alias):
-        rows = UnmanagedBeat.objects.using(context.alias)
-        for origin in origins:
-            if not rows.filter(origin=origin).delete()[0]:
-                known = ", ".join(rows.values_list("origin", flat=True)) or "none"
-                raise PhaseFailed(f"No beat {origin!r} was heard without the lease; heard: {known}.")
+    found = [Heard(beat.origin, beat.last_heard_at, _silent_at(beat.last_heard_at, known)) for beat in heard]
+    return [beat for beat in found if beat.silent_at > clock.now()]
 
 
 def _schedules(context: Context) -> Iterator[BaseSchedule]:
     with suppress(EntriesRefused):  # the gate on the code schedule says so
-        yield from (entry.schedule for entry in context.entries.values())
-    with outages(context.alias):
-        yield from schedules(context).values()
+        yield from side.schedules(context, Side.CODE).values()
+    yield from side.schedules(context, Side.DATABASE).values()
 
 
 def _silent_at(last_heard_at: dt.datetime, known: Iterable[BaseSchedule]) -> dt.datetime:

@@ -1,4 +1,4 @@
-"""What there is before anything is done: the code schedule, the rows, and how the one would become the other."""
+"""The code schedule, the rows that there are, and how the one would become the other."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from django_celery_beat.models import PeriodicTask
 from cutover.ledger.database import outages
 from cutover.models import ImportedEntry
 from cutover.phases.context import Context
+from cutover.phases.evidence.side import enabled_rows
 from cutover.schedules import importer, rows
 from cutover.schedules.convert import RowDraft
 from cutover.schedules.fingerprint import fingerprint
@@ -27,14 +28,14 @@ HASH_LENGTH: Final = 16
 
 @dataclass(frozen=True)
 class Survey:
-    """The code's entries, what they become, what stands in the way, and the rows; by entry name."""
+    """The code's entries, what they become, what is in the way, and the rows; by entry name."""
 
     context: Context
     entries: Mapping[EntryName, ScheduleEntry]
     drafted: Mapping[EntryName, RowDraft]
     refusals: Mapping[EntryName, list[Refusal]]
-    standing: Mapping[EntryName, PeriodicTask]
-    carried: Mapping[EntryName, ImportedEntry]
+    present: Mapping[EntryName, PeriodicTask]
+    imported: Mapping[EntryName, ImportedEntry]
     others: Mapping[EntryName, PeriodicTask]
     """Enabled rows that the code has no entry for: the database side will send them too."""
 
@@ -61,23 +62,23 @@ class Survey:
 
 
 def take(context: Context) -> Survey:
-    """Look at everything, change nothing. Raises EntriesRefused for a code schedule that celery cannot read."""
+    """Read everything, change nothing. Raises EntriesRefused for a code schedule that celery cannot read."""
     entries = context.entries
     context.progress(f"reading {len(entries)} entries")
     found, refused = importer.draft(context.app, context.config, entries)
     drafted = {one.row.name: one for one in found}
     context.progress("comparing with the rows that there are")
     with outages(context.alias):
-        standing = rows.periodic_tasks(context.alias, entries.keys())
-        carried = {EntryName(kept.name): kept for kept in ImportedEntry.objects.using(context.alias)}
-        enabled = rows.with_schedules(PeriodicTask.objects.using(context.alias).filter(enabled=True))
+        present = rows.periodic_tasks(context.alias, entries.keys())
+        imported = {EntryName(kept.name): kept for kept in ImportedEntry.objects.using(context.alias)}
+        enabled = rows.with_schedules(enabled_rows(context))
     refusals: dict[EntryName, list[Refusal]] = defaultdict(list)
     for refusal in refused:
         refusals[refusal.entry].append(refusal)
     for name, one in drafted.items():
-        kept = carried.get(name)
+        kept = imported.get(name)
         switched = kept is not None and kept.enabled_before is not None
-        if name in standing and (own := importer.objections(one.row, standing[name], kept)):
+        if name in present and (own := importer.objections(one.row, present[name], kept)):
             refusals[name] += [refusal for refusal in own if not (switched and refusal.field == "enabled")]
     others = {EntryName(row.name): row for row in enabled if row.name not in entries}
-    return Survey(context, entries, drafted, refusals, standing, carried, others)
+    return Survey(context, entries, drafted, refusals, present, imported, others)

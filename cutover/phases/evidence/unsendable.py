@@ -1,14 +1,13 @@
-"""Which entries of the active side cannot be sent as they stand, and why; the leader has noted what celery says."""
+"""Which entries of the active side cannot be sent as they are, and why; for claims the leader has noted it."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 
-from django_celery_beat.models import PeriodicTask
-
 from cutover import models
 from cutover.ledger.database import outages
 from cutover.phases.context import Context
+from cutover.phases.evidence.side import enabled_rows
 from cutover.schedules import overlay, rows
 from cutover.types import EntryName, Side, SlotState
 
@@ -23,7 +22,7 @@ def unsendable(context: Context, side: Side) -> dict[EntryName, str]:
         found = {EntryName(name): why for name, why in noted.order_by("due_at").values_list("entry", "reason")}
         if side is Side.CODE:
             return found
-        enabled = rows.with_schedules(PeriodicTask.objects.using(context.alias).filter(enabled=True))
+        enabled = rows.with_schedules(enabled_rows(context))
         reader = overlay.Reader(context.app, overlay.load(context.alias))
     for row in enabled:
         name = EntryName(row.name)
@@ -47,6 +46,6 @@ def unknown_tasks(context: Context, side: Side) -> dict[EntryName, str]:
     with suppress(ImportError):
         context.app.loader.import_default_modules()
     with outages(context.alias):
-        enabled = PeriodicTask.objects.using(context.alias).filter(enabled=True).order_by("name")
+        enabled = enabled_rows(context).order_by("name")
         named = list(enabled.exclude(task__in=list(context.app.tasks.keys())).values_list("name", "task"))
     return {EntryName(name): task for name, task in named}

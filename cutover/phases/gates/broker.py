@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
@@ -12,9 +11,9 @@ from kombu.connection import Connection
 from kombu.entity import Queue
 
 from cutover.errors import CutoverError
-from cutover.phases.context import Context
-from cutover.phases.gates.conditions import SHOWN
-from cutover.phases.report import Check
+from cutover.phases.context import Context, in_time
+from cutover.phases.report import Check, gate
+from cutover.phases.wording import inline, named, one_line
 
 _T = TypeVar("_T")
 
@@ -23,13 +22,15 @@ WORKERS_TIMEOUT_S: Final = 2.0
 ANSWERS_TIMEOUT_S: Final = BROKER_TIMEOUT_S + WORKERS_TIMEOUT_S
 
 
+@gate("broker")
 def broker(context: Context) -> Check:
     """The broker is reached and refuses no queue."""
     queues = _queues(context)
     try:
         refused = _asked(context, lambda connection: _refused(connection, queues), BROKER_TIMEOUT_S)
     except Exception as exc:  # whatever the transport raises
-        return Check("broker", False, f"gives no answer: {_said(exc)}", "start the broker, or fix the app's broker_url")
+        remedy = "start the broker, or fix the app's broker_url"
+        return Check("broker", False, f"gives no answer: {named(exc)}", remedy)
     if refused:
         remedy = "declare the queue in task_queues with the arguments that it has, or delete it once it is empty"
         return Check("broker", False, refused, remedy)
@@ -40,7 +41,7 @@ def _queues(context: Context) -> list[Queue]:
     """The queues to which messages of the code schedule go."""
     named = context.app.amqp.queues
     queues = list(named.values())
-    with contextlib.suppress(CutoverError, LookupError):  # told by the gates on the schedule
+    with contextlib.suppress(CutoverError, LookupError):  # the gates on the schedule say so
         wanted = {entry.options.get("queue") for entry in context.entries.values()} - {None, *named}
         queues += [queue if isinstance(queue, Queue) else named[queue] for queue in wanted]
     return queues
@@ -60,7 +61,7 @@ def _refused(connection: Connection, queues: Sequence[Queue]) -> str:
                 try:
                     _declare(queue, part, connection.channel(), passive=False)
                 except connection.channel_errors as exc:
-                    return f"refuses the {part} of {queue.name!r}: {' '.join(str(exc).split())}"
+                    return f"refuses the {part} of {queue.name!r}: {one_line(exc)}"
     return ""
 
 
@@ -72,12 +73,13 @@ def _declare(queue: Queue, part: str, channel: Any, *, passive: bool) -> None:
         bound.exchange.declare(passive=passive)
 
 
+@gate("workers")
 def workers(context: Context) -> Check:
     """No worker that answers runs a task of the code schedule without the run guard."""
     try:
         answers = _asked(context, lambda connection: _registered(context, connection), ANSWERS_TIMEOUT_S)
     except Exception as exc:  # whatever the transport raises
-        return Check("workers", False, f"cannot be asked: {_said(exc)}", "see the gate on the broker")
+        return Check("workers", False, f"cannot be asked: {named(exc)}", "see the gate on the broker")
     wanted = {str(entry.task) for entry in context.entries.values()}
     bare = sorted(
         f"{worker} runs {task}"
@@ -87,16 +89,16 @@ def workers(context: Context) -> Check:
     )
     if bare:
         remedy = "let the old release's workers end, or give their app task_cls='cutover.guard.GuardedTask'"
-        return Check("workers", False, f"without the run guard: {', '.join(bare[:SHOWN])}", remedy)
+        return Check("workers", False, f"without the run guard: {inline(bare, ', ')}", remedy)
     if not answers:
-        return Check("workers", True, "none answers: nothing runs what is sent, as far as can be told", assumed=True)
+        return Check("workers", True, "none answers: nothing runs what is sent, as far as can be seen", assumed=True)
     return Check("workers", True, f"{len(answers)} answer, all guarded")
 
 
 def _registered(context: Context, connection: Connection) -> list[tuple[str, list[str]]]:
     """What each worker that answers has registered: a line for each task.
 
-    Not by `inspect`: of two workers of one name, an old one beside its successor, it keeps one answer.
+    Not by `inspect`: of two workers of one name, an old one and its successor, it keeps one answer.
     """
     replies = context.app.control.broadcast(
         "registered",
@@ -111,27 +113,14 @@ def _registered(context: Context, connection: Connection) -> list[tuple[str, lis
 def _asked(context: Context, question: Callable[[Connection], _T], timeout_s: float) -> _T:
     """What ``question`` makes of a connection to the broker; raises what it raises, and TimeoutError.
 
-    In a thread, because a transport's own limits do not cover every hang. The answer is there before the connection is
-    closed: kombu 5.4 can hang as it closes one to Redis on which it has waited for answers.
+    The answer is there before the connection is closed: kombu 5.4 can hang as it closes one to Redis on which it has
+    waited for answers.
     """
-    answer: Future[_T] = Future()
 
-    def ask() -> None:
-        try:
-            with context.app.connection_for_write(connect_timeout=BROKER_TIMEOUT_S) as connection:
-                connection.ensure_connection(max_retries=0, timeout=BROKER_TIMEOUT_S)
-                connection.default_channel  # noqa: B018 - some transports connect here only
-                answer.set_result(question(connection))
-        except Exception as exc:  # whatever the transport raises
-            if not answer.done():
-                answer.set_exception(exc)
+    def ask(answer: Future[_T]) -> None:
+        with context.app.connection_for_write(connect_timeout=BROKER_TIMEOUT_S) as connection:
+            connection.ensure_connection(max_retries=0, timeout=BROKER_TIMEOUT_S)
+            connection.default_channel  # noqa: B018 - some transports connect here only
+            answer.set_result(question(connection))
 
-    threading.Thread(target=ask, name="cutover-broker-probe", daemon=True).start()
-    try:
-        return answer.result(timeout_s)
-    except TimeoutError as exc:
-        raise TimeoutError(str(exc) or f"no answer within {timeout_s:g} s") from exc
-
-
-def _said(exc: Exception) -> str:
-    return " ".join(str(exc).split()) or type(exc).__name__
+    return in_time(ask, timeout_s)

@@ -1,47 +1,33 @@
-"""Who is at work on the cutover, and which step of which phase was begun and ended how.
-
-One operator at a time: the lock is one row, won by one conditional update. A lock is taken over when the process that
-holds it is dead, as seen from the same host, or has not been heard of for fifteen seconds. That compares the clocks of
-two hosts; phase 1 lets them differ by five seconds at most. A holder that lost its lock stops before its next step.
-"""
+"""The journal: which step of which phase was begun, and how it ended."""
 
 from __future__ import annotations
 
-import datetime as dt
-import getpass
-import os
-import socket
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
 from cutover import clock
-from cutover.errors import CutoverError, EntryRefused, LeaseUnavailable, LedgerUnavailable, OperatorBusy, PhaseFailed
+from cutover.errors import CutoverError, EntryRefused, LeaseUnavailable, LedgerUnavailable, PhaseFailed
 from cutover.events import Event, log
 from cutover.ledger.database import outages
-from cutover.models import FINISH, Cutover, Transition
-from cutover.workers import processes
+from cutover.models import Cutover, Transition
+from cutover.phases.operations.lock import OperatorLock
+from cutover.phases.report import Check, Report, failed, refused
 
-HEARTBEAT_S: Final = 2.0
-STALE_AFTER: Final = dt.timedelta(seconds=15)
+FINISH: Final = "finish"
+"""The last step of every phase: it records the phase as done."""
 
 
 class Journal:
-    """One command's hold on the cutover, and its record. Made by ``at_work``."""
+    """One command's record, for as long as it holds the cutover. Made by ``at_work``."""
 
-    def __init__(self, alias: str, command: str) -> None:
+    def __init__(self, alias: str, lock: OperatorLock) -> None:
         self._alias = alias
-        self._process = processes.own_name()
-        self.operator = f"{_user()}@{socket.gethostname()}"
-        since = f"{clock.now():%Y-%m-%d %H:%M:%S.%f} UTC"
-        self._mark = f"{self.operator[:180]} with {command} since {since}"  # unique, and what the other one is told
+        self._lock = lock
+        self.operator = lock.operator
         self.begun = False
-        self._stop = threading.Event()
-        self._lost = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="cutover-operator", daemon=True)
 
     @contextmanager
     def step(self, phase: str, name: str) -> Iterator[None]:
@@ -49,7 +35,7 @@ class Journal:
 
         Raises OperatorBusy when another operator has taken over in between.
         """
-        self._check()
+        self._lock.check()
         self.begun = True
         with outages(self._alias):
             row = Transition.objects.using(self._alias).create(
@@ -62,18 +48,23 @@ class Journal:
             self._close(row, exc)
             raise
         with outages(self._alias):
-            _end(self._alias, row.pk, "done", "")
+            self._end(row, "done", "")
 
     def finish(self, phase: str, number: int) -> None:
         """Record that the cutover has come to ``number``: the last step of every phase, in one commit."""
-        self._check()
+        self._lock.check()
         with outages(self._alias), transaction.atomic(using=self._alias):
             self._record(phase, FINISH, "done")
             Cutover.objects.using(self._alias).filter(id=1).update(phase=number)
         log(Event.PHASE_COMPLETED, phase=phase)
 
-    def refused(self, phase: str, detail: str) -> None:
-        """Record that a phase's gates did not hold."""
+    def refused(self, phase: str, checks: Sequence[Check], lines: Sequence[str] = (), next_command: str = "") -> Report:
+        """Record that a phase's gates did not hold; returns the report of it."""
+        self.not_done(phase, failed(checks))
+        return refused(phase, checks, lines, next_command)
+
+    def not_done(self, phase: str, detail: str) -> None:
+        """Record why a phase that has changed nothing is not done."""
         log(Event.PHASE_REFUSED, phase=phase, reason=detail)
         with outages(self._alias):
             self._record(phase, "gates", "refused", detail)
@@ -88,58 +79,13 @@ class Journal:
         outcome = "refused" if isinstance(exc, EntryRefused) else "failed"
         detail = str(exc) if isinstance(exc, CutoverError) else f"{type(exc).__name__} {exc}".strip()
         try:
-            _end(self._alias, row.pk, outcome, detail)
+            self._end(row, outcome, detail)
         except (DatabaseError, InterfaceError):
             connections[self._alias].close()  # the step stays "begun"; what ended it is raised
 
-    def _check(self) -> None:
-        with outages(self._alias):
-            row = Cutover.objects.using(self._alias).get(id=1)
-        if self._lost.is_set() or row.operator != self._mark:
-            raise OperatorBusy(f"The lock was taken over by {row.operator or 'nobody'}: this command has stopped.")
-
-    def _acquire(self) -> None:
-        with outages(self._alias):
-            Cutover.objects.using(self._alias).get_or_create(id=1)
-            held = Cutover.objects.using(self._alias).get(id=1)
-            if held.operator and not self._is_gone(held):
-                raise OperatorBusy(f"{at_work_now(held)} is at work; wait for it to end.")
-            free = Cutover.objects.using(self._alias).filter(
-                id=1, operator=held.operator, operator_seen_at=held.operator_seen_at
-            )
-            won = free.update(
-                operator=self._mark,
-                operator_process=self._process,
-                operator_seen_at=clock.now(),
-            )
-            if not won:
-                held = Cutover.objects.using(self._alias).get(id=1)
-                raise OperatorBusy(f"{at_work_now(held)} was first; wait for it to end.")
-
-    def _is_gone(self, held: Cutover) -> bool:
-        if held.operator_seen_at is None or clock.now() - held.operator_seen_at > STALE_AFTER:
-            return True
-        return processes.has_ended(held.operator_process) is True
-
-    def _keep(self) -> None:
-        while not self._stop.wait(HEARTBEAT_S):
-            try:
-                mine = Cutover.objects.using(self._alias).filter(id=1, operator=self._mark)
-                if not mine.update(operator_seen_at=clock.now()):
-                    self._lost.set()
-                    break
-            except (DatabaseError, InterfaceError):
-                connections[self._alias].close()  # the next beat may find it again
-        connections[self._alias].close()
-
-    def _release(self) -> None:
-        self._stop.set()
-        self._thread.join()
-        mine = Cutover.objects.using(self._alias).filter(id=1, operator=self._mark)
-        try:
-            mine.update(operator="", operator_process="", operator_seen_at=None)
-        except (DatabaseError, InterfaceError):
-            connections[self._alias].close()  # the lock goes stale by itself
+    def _end(self, row: Transition, outcome: str, detail: str) -> None:
+        step = Transition.objects.using(self._alias).filter(pk=row.pk)
+        step.update(outcome=outcome, detail=detail, ended_at=clock.now())
 
 
 @contextmanager
@@ -148,11 +94,11 @@ def at_work(alias: str, command: str) -> Iterator[Journal]:
 
     Raises OperatorBusy, naming who else holds it. An outage after the first step was begun becomes PhaseFailed.
     """
-    journal = Journal(alias, command)
-    journal._acquire()
+    lock = OperatorLock(alias, command)
+    lock.acquire()
+    journal = Journal(alias, lock)
     log(Event.PHASE_STARTED, phase=command)
     try:
-        journal._thread.start()
         yield journal
     except PhaseFailed as exc:
         log(Event.PHASE_FAILED, phase=command, reason=str(exc))
@@ -163,12 +109,7 @@ def at_work(alias: str, command: str) -> Iterator[Journal]:
             raise
         raise PhaseFailed(f"{exc} This happened on the way: run {command} again once that is fixed.") from exc
     finally:
-        journal._release()
-
-
-def at_work_now(row: Cutover) -> str:
-    """Whose command is at work, with its process number; empty for nobody's."""
-    return f"{row.operator} (pid {processes.number(row.operator_process)})" if row.operator else ""
+        lock.release()
 
 
 def last_finished(alias: str) -> str:
@@ -176,14 +117,3 @@ def last_finished(alias: str) -> str:
     with outages(alias):
         row = Transition.objects.using(alias).exclude(outcome="refused").order_by("-pk").first()
     return row.phase if row is not None and row.step == FINISH and row.outcome == "done" else ""
-
-
-def _end(alias: str, pk: int, outcome: str, detail: str) -> None:
-    Transition.objects.using(alias).filter(pk=pk).update(outcome=outcome, detail=detail, ended_at=clock.now())
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return str(os.getuid())

@@ -1,4 +1,4 @@
-"""The switch of side and what is waited for around it; the same in both directions."""
+"""The switchover: the switch of side, and the wait for its leader; the same in both directions."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from cutover import clock
-from cutover.election.lease import Presence
 from cutover.errors import LeaseUnavailable, PhaseFailed
 from cutover.events import Event, log
-from cutover.ledger import Ledger
 from cutover.ledger.database import outages
 from cutover.models import Cutover, Term
 from cutover.phases.context import Context
+from cutover.phases.evidence.presence import first_led_at, has_loaded, leader_since
 from cutover.phases.facts import read, schedule_version
 from cutover.phases.operations.journal import Journal
+from cutover.phases.wording import span
 from cutover.types import Side
 
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """The new side leads: by which term, and how long nobody led."""
+    """The new side's leadership: its term, and how long nobody led before it."""
 
     term: Term
     gap: dt.timedelta
@@ -41,29 +41,8 @@ class Lead:
         return max(0, self.gap // dt.timedelta(milliseconds=1))
 
 
-def standbys(context: Context, side: Side) -> list[Presence]:
-    """The warm beats of ``side``. Raises LeaseUnavailable."""
-    return [beat for beat in context.lease.beats() if beat.side is side and beat.warm]
-
-
-def wait_until_loaded(context: Context) -> bool:
-    """Whether a warm beat of the database side has loaded the rows as they are now, within the takeover timeout."""
-    wanted = schedule_version(context)
-    context.lease.announce_schedule()
-
-    def look() -> bool | None:
-        loaded = (_version(beat) for beat in standbys(context, Side.DATABASE))
-        return (
-            True
-            if any(version is not None and wanted is not None and version >= wanted for version in loaded)
-            else None
-        )
-
-    return bool(context.wait_for(look, context.config.takeover_timeout, "a database-side beat to load the rows"))
-
-
-def switch(context: Context, to: Side, is_back: bool = False) -> None:
-    """Make ``to`` the active side, in one commit with the record of it; then tell Redis.
+def switch(context: Context, to: Side, *, is_back: bool = False) -> None:
+    """Make ``to`` the active side, in one commit with the record of it; then announce it in Redis.
 
     From that commit on the other side's claims are refused. Redis only hurries the beats: they see it by themselves.
     ``is_back``: from a switch that found no leader; then phase 4 proves on from phase 3's own one.
@@ -84,8 +63,8 @@ def switch(context: Context, to: Side, is_back: bool = False) -> None:
         context.progress(f"{exc} The beats will see the switch by themselves.")
 
 
-def hand_over(context: Context, journal: Journal, phase: str, to: Side, alone: bool) -> Lead | None:
-    """Switch to a side and see its leader in; None when nobody leads yet, which only ``alone`` allows.
+def switch_over(context: Context, journal: Journal, phase: str, to: Side, *, alone: bool) -> Lead | None:
+    """Switch to a side and wait until it leads; None when nobody leads yet, which only ``alone`` allows.
 
     Raises PhaseFailed, with the other side active again, when nobody leads within the takeover timeout.
     """
@@ -100,40 +79,26 @@ def hand_over(context: Context, journal: Journal, phase: str, to: Side, alone: b
         with journal.step(phase, "switch back"):
             switch(context, to.other, is_back=True)
         raise PhaseFailed(
-            f"No beat of the {to} side led within {context.config.takeover_timeout.total_seconds():g} s. "
+            f"No beat of the {to} side led within {span(context.config.takeover_timeout)}. "
             f"The {to.other} side is active again. Look at the log of the {to}-side beat."
         ) from exc
     return lead
 
 
+def wait_until_loaded(context: Context) -> bool:
+    """Whether a warm beat of the database side has loaded the rows as they are now, within the takeover timeout."""
+    wanted = schedule_version(context)
+    context.lease.announce_schedule()
+    within = context.config.takeover_timeout
+    return bool(context.wait_for(lambda: has_loaded(context, wanted) or None, within, "a beat to load the rows"))
+
+
 def wait_for_leader(context: Context, side: Side) -> Lead | None:
     """The leader of ``side`` that came with the present switch and has completed a tick; None within the timeout."""
     state = read(context)
-    since = state.switch_epoch or 0
-    ledger: Ledger = context.ledger
-
-    def look() -> Term | None:
-        term = ledger.fence.term_since(since)  # type: ignore[arg-type]
-        led = term is not None and term.side == side and term.first_tick_at is not None and term.ended_at is None
-        return term if led else None
-
-    term = context.wait_for(look, context.config.takeover_timeout, f"a leader of the {side} side")
+    epoch, within = state.switch_epoch or 0, context.config.takeover_timeout
+    term = context.wait_for(lambda: leader_since(context, epoch, side), within, f"a leader of the {side} side")
     if term is None:
         return None
     switched_at = state.fence.switched_at or clock.now()
-    first = first_led(context, since, side)
-    return Lead(term, (first or switched_at) - switched_at)
-
-
-def first_led(context: Context, since: int, side: Side) -> dt.datetime | None:
-    """When the first term of ``side`` after the switch completed its first tick; None while none has."""
-    with outages(context.alias):
-        terms = Term.objects.using(context.alias).filter(epoch__gt=since, side=side.value, first_tick_at__isnull=False)
-        return terms.order_by("epoch").values_list("first_tick_at", flat=True).first()
-
-
-def _version(beat: Presence) -> dt.datetime | None:
-    try:
-        return dt.datetime.fromisoformat(beat.schedule_version)
-    except ValueError:
-        return None
+    return Lead(term, (first_led_at(context, epoch, side) or switched_at) - switched_at)

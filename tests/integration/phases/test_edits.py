@@ -166,7 +166,7 @@ def test_a_renamed_row_whose_old_name_is_taken_is_left_disabled(context: Surroun
 
 
 def test_an_unfinished_switch_is_not_taken_up_over_a_renamed_row(context: Surroundings, beat: Beats) -> None:
-    snapshot.keep_snapshot(context())
+    snapshot.keep(context())
     snapshot.enable(context())
     rename(context(), taken=True)
     with beat(Side.CODE), beat(Side.DATABASE):

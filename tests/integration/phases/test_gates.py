@@ -15,7 +15,9 @@ from cutover.errors import PhaseFailed
 from cutover.models import UnmanagedBeat
 from cutover.phases.context import Context
 from cutover.phases.evidence import silence
-from cutover.phases.gates import broker, conditions, surroundings
+from cutover.phases.gates import beats as beat_gates
+from cutover.phases.gates import broker, installation, servers
+from cutover.phases.operations import remembered
 from prayer_room_api.celery import app as celery_app
 
 pytestmark = pytest.mark.integration
@@ -26,17 +28,17 @@ Surroundings = Callable[[], Context]
 @pytest.mark.parametrize(
     "gate",
     [
-        surroundings.migrations,
-        surroundings.database,
-        surroundings.lease_store,
-        surroundings.clocks,
+        servers.migrations,
+        servers.database,
+        servers.lease_store,
+        servers.clocks,
         broker.broker,
-        surroundings.versions,
-        surroundings.processes,
-        surroundings.tasks,
+        installation.versions,
+        installation.processes,
+        installation.tasks,
         broker.workers,
-        conditions.schedule_readable,
-        conditions.no_unmanaged_beat,
+        installation.code_schedule,
+        beat_gates.no_unmanaged_beat,
     ],
 )
 def test_a_sound_project_passes(context: Surroundings, gate: Callable[[Context], Any]) -> None:
@@ -50,7 +52,7 @@ def test_a_database_that_is_newer_than_the_code_is_named(context: Surroundings) 
     recorder.record_applied("cutover", "0000_squashed")
     recorder.record_applied("cutover", "9998_of_the_next_release")
     try:
-        check = surroundings.migrations(context())
+        check = servers.migrations(context())
     finally:
         recorder.record_unapplied("cutover", "0000_squashed")
         recorder.record_unapplied("cutover", "9998_of_the_next_release")
@@ -60,7 +62,7 @@ def test_a_database_that_is_newer_than_the_code_is_named(context: Surroundings) 
 
 def test_rows_and_ledger_belong_in_one_database(context: Surroundings, alias: str, settings: Settings) -> None:
     settings.DATABASE_ROUTERS = []
-    check = surroundings.database(context())
+    check = servers.database(context())
     assert check.ok == (alias == "default")
     assert check.ok or "'default'" in check.detail
 
@@ -72,7 +74,7 @@ def test_a_beat_without_the_lease_is_named_for_two_minutes(
     beats = UnmanagedBeat.objects.using(context().alias)
     beats.create(origin="7@old-web", first_heard_at=now, last_heard_at=now)
     beats.create(origin="8@gone", first_heard_at=now, last_heard_at=now - dt.timedelta(minutes=3))
-    check = conditions.no_unmanaged_beat(context())
+    check = beat_gates.no_unmanaged_beat(context())
     assert not check.ok
     assert "7@old-web" in check.detail
     assert "8@gone" not in check.detail
@@ -88,21 +90,21 @@ def test_a_beat_that_sends_seldom_is_silent_only_when_it_would_have_sent_again(
     for origin, minutes in ("7@old-web", 59), ("8@gone", 62):
         heard_at = clock.now() - dt.timedelta(minutes=minutes)
         beats.create(origin=origin, first_heard_at=heard_at, last_heard_at=heard_at)
-    assert [stranger.origin for stranger in silence.alive(context())] == ["7@old-web"]
+    assert [beat.origin for beat in silence.alive(context())] == ["7@old-web"]
 
 
 def test_the_operator_may_say_that_a_beat_is_stopped(context: Surroundings) -> None:
     now = clock.now()
     UnmanagedBeat.objects.using(context().alias).create(origin="7@old-web", first_heard_at=now, last_heard_at=now)
     with pytest.raises(PhaseFailed, match=r"No beat '7@web' was heard.*7@old-web"):
-        silence.forget(context(), ["7@web"])
-    silence.forget(context(), ["7@old-web"])
-    assert conditions.no_unmanaged_beat(context()).ok
+        remembered.stopped(context(), ["7@web"])
+    remembered.stopped(context(), ["7@old-web"])
+    assert beat_gates.no_unmanaged_beat(context()).ok
 
 
 def test_a_task_that_nobody_registers_is_named(context: Surroundings, schedule: dict[str, dict[str, Any]]) -> None:
     schedule["hourly"]["task"] = "demo.tasks.nothing"
-    check = surroundings.tasks(context())
+    check = installation.tasks(context())
     assert not check.ok
     assert "not registered: demo.tasks.nothing" in check.detail
 
@@ -117,7 +119,7 @@ def test_a_task_without_the_run_guard_is_named(
     def bare() -> None: ...
 
     try:
-        check = surroundings.tasks(context())
+        check = installation.tasks(context())
     finally:
         del celery_app.tasks["bare"]
     assert not check.ok
@@ -136,7 +138,7 @@ def test_a_process_that_can_not_be_imported_is_named(
     context: Surroundings, settings: Settings, process: dict[str, str], said: str
 ) -> None:
     settings.PRODUCTION_PROCESSES = {"worker": process}
-    check = surroundings.processes(context())
+    check = installation.processes(context())
     assert not check.ok
     assert "worker" in check.detail
     assert said in check.detail
@@ -144,4 +146,4 @@ def test_a_process_that_can_not_be_imported_is_named(
 
 def test_an_empty_code_schedule_is_no_schedule(context: Surroundings, schedule: dict[str, dict[str, Any]]) -> None:
     schedule.clear()
-    assert not conditions.schedule_readable(context()).ok
+    assert not installation.code_schedule(context()).ok

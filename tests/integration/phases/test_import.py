@@ -10,10 +10,9 @@ from pytest_django import Settings
 
 from cutover.models import ImportedEntry
 from cutover.phases.context import Context
-from cutover.phases.gates.conditions import differences
-from cutover.schedules.importer import Import, import_entries
-from cutover.schedules.project import CLEANUP
-from cutover.schedules.refusals import EntriesRefused
+from cutover.phases.evidence import edits
+from cutover.phases.gates import imported
+from cutover.schedules.importer import CLEANUP, EntriesRefused, Import, import_entries
 
 pytestmark = pytest.mark.integration
 
@@ -22,6 +21,10 @@ Surroundings = Callable[[], Context]
 
 def run(context: Context, adopt: bool = False) -> Import:
     return import_entries(context.app, context.config, context.entries, adopt=adopt)
+
+
+def differences(context: Context) -> list[object]:
+    return list(imported.differences(context, edits.read(context)))
 
 
 def task(context: Context, name: str) -> PeriodicTask:

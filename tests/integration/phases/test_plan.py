@@ -43,7 +43,7 @@ def test_a_plan_tells_field_by_field_what_it_finds(context: Surroundings, schedu
         "args": ("[]", '["h"]'),
         "schedule": ("every 604800s", "crontab 0 * * * * UTC"),
     }
-    assert found["beside"] == ["time_limit"]
+    assert found["overlay"] == ["time_limit"]
     assert {one["field"] for one in found["refusals"]} == {"task", "queue", "args", "schedule", "enabled"}
     assert (found["row"], entry(context(), "ticking")["row"]) == ("refused", "create")
 
@@ -55,16 +55,26 @@ def test_a_plan_tells_what_fires_next_and_from_which_side_and_what_is_enabled_be
     days = IntervalSchedule.objects.using(context().alias).create(every=1, period="days")
     PeriodicTask.objects.using(context().alias).create(name="own", task="demo.tasks.note", interval=days)
     report = plan.run(context())
-    assert [(one["entry"], one["side"]) for one in report.data["next"]] == [("hourly", "code"), ("yearly", "code")]
-    assert [one["name"] for one in report.data["others"]] == ["own"]
+    assert [(one["entry"], one["side"]) for one in report.data["next_slots"]] == [
+        ("hourly", "code"),
+        ("yearly", "code"),
+    ]
+    assert [one["name"] for one in report.data["other_rows"]] == ["own"]
     assert "1 rows are enabled that the code has no entry for" in "\n".join(report.lines)
-    assert [window["s"] // 60 for window in report.data["quiet"]] == [60, 60, 60]
+    assert [window["length_s"] // 60 for window in report.data["quiet_windows"]] == [60, 60, 60]
 
 
 def test_no_minute_is_quiet_where_something_falls_due_in_each(context: Surroundings) -> None:
     report = plan.run(context())
-    assert report.data["quiet"] == []
-    assert "No minute of the next 24 hours is quiet." in report.lines
+    assert report.data["quiet_windows"] == []
+    assert "No minute of the next 24 h is quiet." in report.lines
+
+
+def test_a_day_in_which_nothing_falls_due_is_quiet_for_all_of_it(context: Surroundings, schedule: Schedule) -> None:
+    del schedule["ticking"], schedule["hourly"]
+    report = plan.run(context())
+    assert [window["length_s"] for window in report.data["quiet_windows"]] == [86_400]
+    assert [line.rpartition("(")[2] for line in report.lines if " to " in line and line.endswith(")")] == ["24 h)"]
 
 
 def hash_of(context: Context) -> str:

@@ -49,7 +49,7 @@ class Site:
         self.term = Term(Epoch(7), Side.DATABASE, HolderId("host:1:x"))
         Cutover.objects.using(self.alias).update(phase=1)
         assert phase2.run(context()).outcome is Outcome.DONE
-        snapshot.keep_snapshot(context())
+        snapshot.keep(context())
         snapshot.enable(context())
         Fence.objects.using(self.alias).update(epoch=7, side=Side.DATABASE, switched_at=self.switched_at)
         Cutover.objects.using(self.alias).update(phase=3, switch_epoch=6, switched_at=self.switched_at)
@@ -297,9 +297,7 @@ def test_a_rollback_that_finds_no_leader_forgets_nothing_of_what_was_missed(
     site.send(*[minute for minute in ALL if minute != 7])
     site.ledger.claims.claim(site.term, [], [Missed(site.slot(7), "older than the catch-up window")])
     for gate in ("standby", "standbys_loaded"):  # one that stood by a moment ago, and does not take over
-        monkeypatch.setattr(
-            f"cutover.phases.rollback.conditions.{gate}", lambda *_: Check("code standby", True, "it is up")
-        )
+        monkeypatch.setattr(f"cutover.phases.rollback.beats.{gate}", lambda *_: Check("code standby", True, "it is up"))
     context = site.context()
     context.config = replace(context.config, takeover_timeout=dt.timedelta(seconds=0.2))
     with pytest.raises(PhaseFailed, match="database side is active again"):

@@ -73,7 +73,7 @@ def test_both_sides_come_to_the_same_slots_and_nothing_is_sent_or_written(
 def test_a_standby_that_would_send_something_else_fails_the_phase(
     context: Surroundings, beat: Beats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cutover.phases.phase2.conditions.same_parity", lambda context: [])
+    monkeypatch.setattr("cutover.phases.phase2.imported.same_parity", lambda context: [])
     assert phase2.run(context()).outcome is Outcome.DONE
     alias = context().alias
     minutely = type(PeriodicTask.objects.using(alias).get(name="hourly").crontab).objects.using(alias)

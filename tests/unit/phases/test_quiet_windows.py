@@ -9,7 +9,7 @@ from celery.schedules import crontab, schedule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cutover.phases.evidence.quiet_windows import SHORTEST, windows
+from cutover.phases.evidence.quiet_windows import SHORTEST, data, lines, windows
 from cutover.schedules.due import next_due
 from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.timetable import timetable
@@ -47,5 +47,11 @@ def test_the_longest_are_those_that_a_walk_finds(entries: list[tuple[Any, Cursor
     assert windows(given_, START, END, 5) == walked(entries)[:5]
 
 
-def test_nothing_due_is_one_long_window() -> None:
+def test_nothing_due_is_one_long_window_of_a_whole_day() -> None:
     assert windows([], START, END, 3) == [(START, END)]
+    assert data([(START, END)])[0]["length_s"] == 86_400
+    assert lines([(START, END)], dt.UTC)[1].endswith(" (24 h)")
+
+
+def test_no_window_is_said() -> None:
+    assert lines([], dt.UTC) == ["No minute of the next 24 h is quiet."]

@@ -1,0 +1,84 @@
+"""The imported rows as they are now, and what somebody has edited in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django_celery_beat.models import PeriodicTask
+
+from cutover.ledger.database import outages
+from cutover.models import ImportedEntry
+from cutover.phases.context import Context
+from cutover.schedules import rows
+from cutover.schedules.convert import RowValues
+from cutover.types import EntryName
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One field of an imported row in which somebody has changed it: what it holds now, and what it held."""
+
+    entry: EntryName
+    field: str
+    now: Any
+    before: Any
+
+    def __str__(self) -> str:
+        return f"{self.entry}: {self.field} was {self.before!r}, is {self.now!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The imported entries, and the rows of their names that there are.
+
+    ``renamed``: the rows that the snapshot knows by such a name, and that have one now which is not imported. Where
+    another row has taken the old name since, that is the imported one: everything else goes by the name.
+    """
+
+    entries: list[ImportedEntry]
+    rows: Mapping[EntryName, PeriodicTask]
+    renamed: Mapping[EntryName, PeriodicTask]
+
+
+def read(context: Context) -> Present:
+    """What is imported, as it is now."""
+    with outages(context.alias):
+        return present(context.alias, list(ImportedEntry.objects.using(context.alias)))
+
+
+def present(alias: str, entries: list[ImportedEntry]) -> Present:
+    """The rows of these entries, as they are now."""
+    named = rows.periodic_tasks(alias, {EntryName(entry.name) for entry in entries})
+    keys = {entry.key_before: EntryName(entry.name) for entry in entries if entry.key_before is not None}
+    lost = keys.keys() - {row.pk for row in named.values()}
+    return Present(entries, named, {keys[row.pk]: row for row in rows.of_keys(alias, lost)})
+
+
+def edits(present: Present, *, switched: bool = False) -> list[Edit]:
+    """Every edit of an imported row: since its import, or once there is a snapshot since that.
+
+    ``switched``: the database side has sent the rows, so that each one that is disabled was disabled by somebody.
+    """
+    return [edit for entry in present.entries for edit in _edits(entry, present, switched=switched)]
+
+
+def _edits(entry: ImportedEntry, present: Present, *, switched: bool) -> list[Edit]:
+    name = EntryName(entry.name)
+    renamed = present.renamed.get(name)
+    row = present.rows.get(name, renamed)
+    if row is None:
+        return [Edit(name, "row", "deleted", "present")]
+    found = [Edit(name, "row", f"renamed to {renamed.name}", "present")] if renamed is not None else []
+    found += [Edit(name, field, *values) for field, values in rows.differing(expected(entry), row).items()]
+    if switched and not row.enabled and not row.one_off:  # one that is sent once is disabled by that
+        found.append(Edit(name, "enabled", False, True))
+    if row.enabled and entry.enabled_before is None:
+        found.append(Edit(name, "enabled", True, False))
+    return found
+
+
+def expected(entry: ImportedEntry) -> RowValues:
+    """What the entry's row holds unless somebody has edited it."""
+    return rows.recorded(entry.row_before if entry.row_before is not None else entry.row)

@@ -1,0 +1,78 @@
+"""Gates on the installation: the code schedule, processes, tasks and versions of this very release."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any, Final
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from cutover.errors import ConfigurationError
+from cutover.phases.context import Context
+from cutover.phases.report import Check, gate
+from cutover.phases.wording import inline
+from cutover.schedules import project
+from cutover.schedules.refusals import EntriesRefused
+from cutover.workers import coverage
+
+OLDEST_BEAT: Final = (2, 9)
+
+
+@gate("code schedule")
+def code_schedule(context: Context) -> Check:
+    """The code schedule can be read, and has entries."""
+    try:
+        count = len(context.entries)
+    except EntriesRefused as exc:
+        return Check("code schedule", False, inline(exc.refusals), "fix the code schedule")
+    remedy = "set CUTOVER['CODE_SCHEDULE'] to the dotted path of the retired schedule"
+    return Check("code schedule", bool(count), f"{count} entries", "" if count else remedy)
+
+
+@gate("processes")
+def processes(context: Context) -> Check:
+    """Every production process has a backend and an app that can be imported."""
+    wrong: list[str] = []
+    configured: dict[str, Any] = getattr(settings, "PRODUCTION_PROCESSES", {})
+    for name, process in configured.items():
+        try:
+            import_string(process["BACKEND"])
+            if "APP" in process:
+                project.import_app(process["APP"], f"PRODUCTION_PROCESSES[{name!r}]['APP']")
+        except KeyError as exc:
+            wrong.append(f"{name} has no {exc}")
+        except ConfigurationError as exc:
+            wrong.append(str(exc))
+        except ImportError as exc:
+            wrong.append(f"{name}: {process['BACKEND']!r} cannot be imported ({exc})")
+    if wrong:
+        return Check("processes", False, inline(wrong), "fix PRODUCTION_PROCESSES")
+    if not configured:
+        return Check("processes", False, "none", "set PRODUCTION_PROCESSES, as django-prodserver's pages say")
+    return Check("processes", True, ", ".join(configured))
+
+
+@gate("tasks")
+def tasks(context: Context) -> Check:
+    """Every task of the code schedule is registered, and runs under the run guard."""
+    wanted = {str(entry.task) for entry in context.entries.values()}
+    unknown = sorted(wanted - context.app.tasks.keys())
+    bare = coverage.gaps(context.app, wanted)
+    if unknown:
+        remedy = "import their module, or fix the entry"
+        return Check("tasks", False, f"not registered: {inline(unknown, ', ')}", remedy)
+    if bare:
+        remedy = f"give the app task_cls='cutover.guard.GuardedTask'; {coverage.REMEDY}"
+        return Check("tasks", False, f"without the run guard: {coverage.spelt(bare)}", remedy)
+    return Check("tasks", True, f"{len(wanted)} registered and guarded")
+
+
+@gate("versions")
+def versions(context: Context) -> Check:
+    """django-celery-beat is one that sends every row."""
+    found = importlib.metadata.version("django-celery-beat")
+    if tuple(int(part) for part in found.split(".")[:2]) < OLDEST_BEAT:
+        remedy = "install django-celery-beat 2.9 or later: earlier ones never send some rows"
+        return Check("versions", False, f"django-celery-beat {found}", remedy)
+    return Check("versions", True, f"django-celery-beat {found}")

@@ -1,0 +1,51 @@
+"""How instants, spans of time, errors and long lists are put into words: the same in every message."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from kombu.exceptions import KombuError
+
+SHOWN: Final = 20
+"""How many findings of one kind are listed."""
+
+
+def instant(at: dt.datetime, zone: dt.tzinfo = dt.UTC) -> str:
+    """An instant with its time zone; fractions of a second where it has some."""
+    local = at.astimezone(zone)
+    return f"{local.replace(tzinfo=None).isoformat(sep=' ')} {local:%Z}"
+
+
+def span(length: dt.timedelta) -> str:
+    """A span of time in one or two units: ``90 s``, ``59 min``, ``24 h``, ``25 h 30 min``."""
+    seconds = length.total_seconds()
+    hours, minutes = divmod(int(seconds // 60), 60)
+    if seconds < 120:
+        return f"{round(seconds, 1):g} s"
+    if not hours:
+        return f"{minutes} min"
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def listed(found: Sequence[object], indent: str = "  ") -> list[str]:
+    """A line for each of the first findings, and how many more there are."""
+    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    return [f"{indent}{one}" for one in [*found[:SHOWN], *more]]
+
+
+def inline(found: Iterable[object], separator: str = "; ") -> str:
+    """The same list within a line."""
+    return separator.join(listed(list(found), indent=""))
+
+
+def one_line(error: BaseException) -> str:
+    """An error's own text, which may take several lines, or the name of its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def named(error: BaseException) -> str:
+    """An error in one line, with its type where that is none of a connection's: it may be a fault of the question."""
+    text = one_line(error)
+    return text if isinstance(error, OSError | KombuError) else f"{type(error).__name__}: {text}"
