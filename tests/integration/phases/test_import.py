@@ -12,7 +12,9 @@ from cutover.models import ImportedEntry
 from cutover.phases.context import Context
 from cutover.phases.evidence import edits
 from cutover.phases.gates import imported
-from cutover.schedules.importer import CLEANUP, EntriesRefused, Import, import_entries
+from cutover.schedules.importer import Import, import_entries
+from cutover.schedules.project import CLEANUP
+from cutover.schedules.refusals import EntriesRefused
 
 pytestmark = pytest.mark.integration
 
