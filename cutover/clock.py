@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
 
 def now() -> dt.datetime:
@@ -19,3 +23,16 @@ def monotonic_s() -> float:
 def sleep(seconds: float) -> None:
     """Give up the processor for ``seconds`` (>= 0)."""
     time.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Time and chance, as a state machine is given them; ``jitter``: a number from 0 to 1, to spread retries."""
+
+    now: Callable[[], dt.datetime] = now
+    monotonic_s: Callable[[], float] = monotonic_s
+    sleep: Callable[[float], None] = sleep
+    jitter: Callable[[], float] = random.random
+
+
+SYSTEM: Final = Clock()

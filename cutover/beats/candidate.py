@@ -8,20 +8,18 @@ with the schedule. Losing leadership never ends the process: it stands by again.
 
 from __future__ import annotations
 
-import datetime as dt
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from cutover import clock
 from cutover.backoff import Backoff
 from cutover.beats.agenda import MISFIRE_GRACE
 from cutover.beats.dispatcher import Dispatcher
 from cutover.beats.leadership import Chore, Leadership, run_all
 from cutover.beats.schedule import Schedule
 from cutover.beats.shadow import Shadow
+from cutover.clock import SYSTEM, Clock
 from cutover.conf import POLL_EVERY
 from cutover.election.elector import Description, Elector, News
 from cutover.errors import LedgerUnavailable
@@ -44,7 +42,7 @@ class Outage:
 
 
 class Candidate:
-    """One beat process of one side. ``now_s``, ``now``, ``jitter`` (0 to 1): its clocks and the spread of retries."""
+    """One beat process of one side."""
 
     def __init__(
         self,
@@ -56,22 +54,12 @@ class Candidate:
         schedule: Schedule,
         chores: Sequence[Chore] = (),
         shadow: Shadow | None = None,
-        *,
-        now_s: Callable[[], float] = clock.monotonic_s,
-        now: Callable[[], dt.datetime] = clock.now,
-        jitter: Callable[[], float] = random.random,
+        time: Clock = SYSTEM,
     ) -> None:
-        self._who = who
-        self._side = side
-        self._elector = elector
-        self._ledger = ledger
-        self._dispatcher = dispatcher
-        self._schedule = schedule
-        self._chores = chores
-        self._shadow = shadow
-        self._now_s = now_s
-        self._now = now
-        self._jitter = jitter
+        self._who, self._side = who, side
+        self._elector, self._ledger, self._time = elector, ledger, time
+        self._dispatcher, self._schedule = dispatcher, schedule
+        self._chores, self._shadow = chores, shadow
         # What changes:
         self._leadership: Leadership | None = None
         self._outage: Outage | None = None
@@ -96,8 +84,6 @@ class Candidate:
                 self._end_term(self._leadership, "stopped")
             self._leadership = None
         self._elector.stop()
-
-    # --- standby ------------------------------------------------------------------------------------------------------
 
     def _stand_by(self) -> float:
         """A turn of a standby: keep warm, campaign where the own side is active; how long to wait."""
@@ -144,8 +130,6 @@ class Candidate:
         self._leadership, self._logged_for = Leadership(term), None
         return self._lead(self._leadership)
 
-    # --- leader -------------------------------------------------------------------------------------------------------
-
     def _lead(self, leadership: Leadership) -> float:
         """A turn of a leader: sweep, send, and at a poll the rest; how long to wait."""
         term = leadership.term
@@ -165,7 +149,7 @@ class Candidate:
         if not leadership.has_ticked:
             self._ledger.fence.first_tick(term)
             self._leadership = replace(leadership, has_ticked=True)
-            self._poll_at_s = self._now_s() + POLL_EVERY_S
+            self._poll_at_s = self._time.monotonic_s() + POLL_EVERY_S
         return self._until_next_s()
 
     def _send(self, leadership: Leadership) -> bool:
@@ -179,7 +163,7 @@ class Candidate:
             self._schedule.recover()
         if not self._dispatcher.claims:
             return True
-        sent = self._dispatcher.send(term, agenda, agenda.due(self._now(), MISFIRE_GRACE))
+        sent = self._dispatcher.send(term, agenda, agenda.due(self._time.now(), MISFIRE_GRACE))
         self._schedule.published(sent.published)
         return not sent.fenced
 
@@ -200,32 +184,28 @@ class Candidate:
         self._poll_at_s = 0.0
         return 0.0
 
-    # --- both ---------------------------------------------------------------------------------------------------------
-
     def _refresh(self, *, full: bool = True) -> None:
         self._schedule.refresh(full=full)
         self._elector.describe(Description(True, self._schedule.version, len(self._schedule.agenda)))
 
     def _is_poll_due(self) -> bool:
         """Whether it is time to poll, or somebody said that something has changed; the next poll is then set."""
-        now_s = self._now_s()
+        now_s = self._time.monotonic_s()
         if now_s < self._poll_at_s and not self._news & _CHANGES:
             return False
         self._poll_at_s = now_s + POLL_EVERY_S
         return True
 
     def _until_poll_s(self) -> float:
-        return max(0.0, self._poll_at_s - self._now_s())
+        return max(0.0, self._poll_at_s - self._time.monotonic_s())
 
     def _until_next_s(self) -> float:
         waits = [self._until_poll_s()]
         if (sweep_s := self._dispatcher.sweep_in_s()) is not None:
             waits.append(sweep_s)
         if self._dispatcher.claims and (due_at := self._schedule.agenda.next_at()) is not None:
-            waits.append(max(0.0, (due_at - self._now()).total_seconds()))
+            waits.append(max(0.0, (due_at - self._time.now()).total_seconds()))
         return min(waits)
-
-    # --- outages ------------------------------------------------------------------------------------------------------
 
     def _database_lost(self, exc: LedgerUnavailable) -> float:
         """Nothing can be sent without the database: after a poll's time, let a candidate lead that still reaches it.
@@ -235,12 +215,12 @@ class Candidate:
         self._dispatcher.sweep_first()
         outage = self._outage
         if outage is None:
-            outage = Outage(self._now_s(), _RETRY)
+            outage = Outage(self._time.monotonic_s(), _RETRY)
             log(Event.DATABASE_LOST, holder=self._who.holder, reason=str(exc))
         outage = self._outage = replace(outage, backoff=outage.backoff.failed())
         self._poll_at_s = 0.0
-        wait_s = outage.backoff.wait_s(self._jitter())
-        patience_s = outage.since_s + POLL_EVERY_S - self._now_s()
+        wait_s = outage.backoff.wait_s(self._time.jitter())
+        patience_s = outage.since_s + POLL_EVERY_S - self._time.monotonic_s()
         if patience_s > 0:
             return min(wait_s, patience_s)
         self._leadership = None
@@ -249,6 +229,6 @@ class Candidate:
 
     def _database_answers(self) -> None:
         if self._outage is not None:
-            elapsed_ms = int(1000 * (self._now_s() - self._outage.since_s))
+            elapsed_ms = int(1000 * (self._time.monotonic_s() - self._outage.since_s))
             log(Event.DATABASE_FOUND, holder=self._who.holder, elapsed_ms=elapsed_ms)
             self._outage = None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from celery.beat import ScheduleEntry
 
-from cutover import clock
 from cutover.backoff import Backoff
 from cutover.beats.agenda import Agenda, Due
 from cutover.beats.publisher import Published, Publisher
+from cutover.clock import SYSTEM, Clock
 from cutover.events import Event, log
 from cutover.ledger import Ledger
 from cutover.types import Claim, Epoch, Missed, Slot, Term
@@ -49,7 +48,7 @@ class Sent:
 class Dispatcher:
     """Sends slots for one leader at a time. Methods raise LedgerUnavailable; a broker's failure is kept and retried.
 
-    ``heartbeat`` is called at every entry. ``now_s`` and ``jitter`` (0 to 1): the clock, and the spread of retries.
+    ``heartbeat`` is called at every entry.
     """
 
     def __init__(
@@ -57,23 +56,16 @@ class Dispatcher:
         ledger: Ledger,
         publisher: Publisher,
         heartbeat: Callable[[], None],
-        *,
-        now_s: Callable[[], float] = clock.monotonic_s,
-        jitter: Callable[[], float] = random.random,
+        time: Clock = SYSTEM,
     ) -> None:
-        self._ledger = ledger
-        self._publisher = publisher
-        self._heartbeat = heartbeat
-        self._now_s = now_s
-        self._jitter = jitter
+        self._ledger, self._publisher = ledger, publisher
+        self._heartbeat, self._time = heartbeat, time
         self._backoff = SWEEP_AGAIN
         self._sweep: Sweep | None = None
 
-    # --- the sweep ----------------------------------------------------------------------------------------------------
-
     def sweep_first(self) -> None:
         """Nothing is claimed before a sweep: a term has begun, or what was under way may have been written unheard."""
-        self._sweep, self._backoff = Sweep(self._now_s(), before_claims=True), self._backoff.succeeded()
+        self._sweep, self._backoff = Sweep(self._time.monotonic_s(), before_claims=True), self._backoff.succeeded()
 
     @property
     def claims(self) -> bool:
@@ -82,7 +74,7 @@ class Dispatcher:
 
     def sweep_in_s(self) -> float | None:
         """Seconds until the next sweep (0 when it is due); None when nothing is known to be stuck."""
-        return None if self._sweep is None else max(0.0, self._sweep.at_s - self._now_s())
+        return None if self._sweep is None else max(0.0, self._sweep.at_s - self._time.monotonic_s())
 
     def sweep(self, term: Term, agenda: Agenda) -> Sent:
         """Publish again what was claimed and never confirmed, under the same task ids.
@@ -95,7 +87,7 @@ class Dispatcher:
         self._sweep = None
         hopeless: dict[Slot, str] = {}
         stuck: list[tuple[ScheduleEntry, Slot, Epoch]] = []
-        now = clock.now()
+        now = self._time.now()
         for claim in self._ledger.claims.unpublished():
             entry = agenda.entry(claim.slot.entry)
             if claim.superseded:
@@ -113,8 +105,6 @@ class Dispatcher:
         for _, slot, epoch in stuck:
             _log(Event.SLOT_SWEPT, slot, epoch)
         return Sent(self.publish([(entry, slot) for entry, slot, _ in stuck], term.epoch))
-
-    # --- sending ------------------------------------------------------------------------------------------------------
 
     def send(self, term: Term, agenda: Agenda, due: Iterable[Due]) -> Sent:
         """Claim, publish and confirm all that is due, and record what is missed; agenda entries move on."""
@@ -139,16 +129,16 @@ class Dispatcher:
         return published.entries
 
     def _plan_sweep(self, published: Published) -> None:
-        spread = 0.8 + 0.4 * self._jitter()
+        spread = 0.8 + 0.4 * self._time.jitter()
         if published.brokers_fault:
             self._backoff = self._backoff.failed()
-            self._sweep = Sweep(self._now_s() + self._backoff.wait_s(1.0) * spread, before_claims=True)
+            self._sweep = Sweep(self._time.monotonic_s() + self._backoff.wait_s(1.0) * spread, before_claims=True)
             return
         if published.entries and self.claims:
             self._backoff = self._backoff.succeeded()
         if published.own_fault:
             # An entry that fails more often than that must not put the sweep off for ever.
-            at_s = self._now_s() + SWEEP_FAULTY_S * spread
+            at_s = self._time.monotonic_s() + SWEEP_FAULTY_S * spread
             planned = self._sweep
             if planned is None or not planned.before_claims:
                 self._sweep = Sweep(min(at_s, planned.at_s) if planned else at_s, before_claims=False)

@@ -94,8 +94,6 @@ class Campaign:
     attempt_at_s: float = 0.0
     is_stalled: bool = False
 
-    # --- what to do next ----------------------------------------------------------------------------------------------
-
     def action(self, now_s: float) -> Action:
         """What is to be done at ``now_s``, the most urgent first."""
         if self.role in _ANSWERED:
@@ -126,8 +124,6 @@ class Campaign:
         """The rival whose connection was missing twice in a row: it is dead, and its lease may be taken."""
         return self.rival.holder if self.rival is not None and self.rival.times_missing > 1 else None
 
-    # --- what the loop that sends wants -------------------------------------------------------------------------------
-
     def campaign(self) -> Campaign:
         """The loop wants the lease."""
         role = _CAMPAIGN.get(self.role, self.role)
@@ -143,8 +139,6 @@ class Campaign:
         stalled = now_s - heartbeat_s >= self.lease_s
         leading = self.role is Role.LEADING
         return replace(self, is_stalled=stalled, role=Role.STEPPING_DOWN if stalled and leading else self.role)
-
-    # --- what the elector observed ------------------------------------------------------------------------------------
 
     def connected(self) -> Campaign:
         """On a new connection everything is due at once: nothing is known of what happened meanwhile."""

@@ -8,7 +8,6 @@ this thread writes the lease, so that releasing and renewing it cannot cross.
 from __future__ import annotations
 
 import datetime as dt
-import random
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,8 +17,8 @@ from typing import Final
 
 import redis
 
-from cutover import clock
 from cutover.backoff import Backoff
+from cutover.clock import SYSTEM, Clock
 from cutover.election.campaign import REPORT_EVERY_S, Action, Campaign, Role
 from cutover.election.connection import Link
 from cutover.election.lease import POKED, SCHEDULE, SWITCHED, Details, Lease, Renewal
@@ -62,8 +61,7 @@ class Description:
 class Elector:
     """One candidate's part in the election. All methods but ``start`` and ``stop`` may be called at any time.
 
-    ``ttl``: the lease's time; ``renew_every``: the time between renewals. ``now_s`` and ``sleep``: the clock and the
-    wait of the thread.
+    ``ttl``: the lease's time; ``renew_every``: the time between renewals.
     """
 
     def __init__(
@@ -74,26 +72,19 @@ class Elector:
         side: Side,
         ttl: dt.timedelta,
         renew_every: dt.timedelta,
-        *,
-        now_s: Callable[[], float] = clock.monotonic_s,
-        sleep: Callable[[float], None] = clock.sleep,
+        time: Clock = SYSTEM,
     ) -> None:
-        self._client = client
-        self._lease = lease
-        self._who = who
-        self._now_s = now_s
-        self._sleep = sleep
+        self._client, self._lease = client, lease
+        self._who, self._time = who, time
         self._thread = threading.Thread(target=self._run, name="cutover-elector", daemon=True)
         self._changed = threading.Condition(threading.RLock())  # re-entrant: a signal handler may interrupt its owner
         # What changes:
         self._campaign = Campaign(side, ttl.total_seconds(), renew_every.total_seconds())
         self._connection = _Connection.DOWN
         self._description = Description()
-        self._heartbeat_s = now_s()
+        self._heartbeat_s = time.monotonic_s()
         self._news: set[News] = set()
         self._is_stopping = False
-
-    # --- called by the loop -------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Enter the election; once."""
@@ -122,7 +113,7 @@ class Elector:
 
     def heartbeat(self) -> None:
         """Say that the loop is alive; to be called at every turn of it, and within long ones."""
-        self._heartbeat_s = self._now_s()
+        self._heartbeat_s = self._time.monotonic_s()
 
     def describe(self, description: Description) -> None:
         """What to report of this beat."""
@@ -150,8 +141,6 @@ class Elector:
             self._news.clear()
             return news
 
-    # --- the thread ---------------------------------------------------------------------------------------------------
-
     def _run(self) -> None:
         backoff = RECONNECT
         while not self._is_stopping:
@@ -169,7 +158,7 @@ class Elector:
                 if not backoff.failures:
                     log(Event.REDIS_LOST, holder=self._who.holder, reason=str(exc))
                 backoff = backoff.failed()
-                self._sleep(backoff.wait_s(random.random()))  # noqa: S311 - jitter, not secrecy
+                self._time.sleep(backoff.wait_s(self._time.jitter()))
 
     def _serve(self, link: Link) -> None:
         lease = self._lease.over(link.commands)
@@ -180,7 +169,7 @@ class Elector:
                 self._report(lease, link.client_id)
             while (action := self._next_action()) is not Action.WAIT:
                 self._act(action, lease, link.client_id)
-            message = link.wait(self._campaign.wait_s(self._now_s(), self._heartbeat_s))
+            message = link.wait(self._campaign.wait_s(self._time.monotonic_s(), self._heartbeat_s))
             if message is not None:
                 self._hear(message)
         self._take(Campaign.withdraw)
@@ -199,7 +188,7 @@ class Elector:
             self._take(Campaign.woken)
 
     def _next_action(self) -> Action:
-        now_s = self._now_s()
+        now_s = self._time.monotonic_s()
         before, after = self._take(lambda campaign: campaign.heartbeat(now_s, self._heartbeat_s))
         if after.is_stalled and not before.is_stalled:
             log(Event.BEAT_STALLED, holder=self._who.holder, elapsed_ms=int(1000 * (now_s - self._heartbeat_s)))
@@ -229,7 +218,7 @@ class Elector:
             self._take(Campaign.lost)
             self._log_lost("another holds it")
             return
-        now_s = self._now_s()
+        now_s = self._time.monotonic_s()
         self._take(lambda campaign: campaign.renewed(now_s))
         log(Event.LEASE_RENEWED if outcome is Renewal.RENEWED else Event.LEASE_RESTORED, holder=self._who.holder)
 
@@ -249,14 +238,14 @@ class Elector:
         )
         every_s = campaign.renew_every_s if leading else REPORT_EVERY_S
         view = lease.report(self._who, details, dt.timedelta(seconds=3 * every_s))
-        now_s = self._now_s()
+        now_s = self._time.monotonic_s()
         before, after = self._take(lambda campaign: campaign.reported(view, self._who.holder, now_s))
         if before.role is Role.LEADING and after.role is not Role.LEADING:
             self._log_lost("another holds it")
 
     def _attempt(self, lease: Lease, client_id: int) -> None:
         """Acquire the lease if it is free or has run out, or if its holder is missing for the second time in a row."""
-        now_s, rival = self._now_s(), self._campaign.rival
+        now_s, rival = self._time.monotonic_s(), self._campaign.rival
         if rival is not None and self._campaign.leads_elsewhere(now_s):
             if lease.is_connected(rival.client_id) is not False:
                 self._take(lambda campaign: campaign.rival_is_connected(now_s))
@@ -267,7 +256,7 @@ class Elector:
         if asked.role is not Role.UNCERTAIN:
             return  # withdrawn in between
         holder = lease.acquire(self._who, asked.side, client_id, dead)
-        now_s = self._now_s()
+        now_s = self._time.monotonic_s()
         if holder is not None:
             self._take(lambda campaign: campaign.not_elected(holder, now_s))
             return
@@ -279,8 +268,6 @@ class Elector:
     def _log_lost(self, reason: str) -> None:
         log(Event.LEASE_LOST, holder=self._who.holder, side=self._campaign.side, reason=reason)
         self.wake(News.ELECTION)
-
-    # --- both threads -------------------------------------------------------------------------------------------------
 
     def _decide(self, transition: Callable[[Campaign], Campaign]) -> None:
         """A transition by the loop; the thread is woken if it changes anything."""

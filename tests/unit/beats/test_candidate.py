@@ -12,6 +12,7 @@ from cutover.beats.agenda import Agenda
 from cutover.beats.candidate import POLL_EVERY_S, Candidate
 from cutover.beats.dispatcher import Sent
 from cutover.beats.leadership import Leadership
+from cutover.clock import Clock
 from cutover.election.elector import Description, News
 from cutover.errors import LedgerUnavailable
 from cutover.types import Epoch, HolderId, Identity, Side, Term
@@ -53,6 +54,9 @@ class World:
         made, self.calls[:] = list(self.calls), []
         return made
 
+    def now(self) -> dt.datetime:
+        return dt.datetime.fromtimestamp(self.now_s, dt.UTC)
+
     def candidate(self, side: Side = Side.CODE, **parts: Any) -> Candidate:
         schedule = Schedule(self, Coming(self))
         chore = SimpleNamespace(run=lambda *_: self.note("chore"))
@@ -64,9 +68,7 @@ class World:
             Dispatching(self),
             schedule,
             [chore],
-            now_s=lambda: self.now_s,
-            now=lambda: dt.datetime.fromtimestamp(self.now_s, dt.UTC),
-            jitter=lambda: 1.0,
+            time=Clock(now=self.now, monotonic_s=lambda: self.now_s, jitter=lambda: 1.0),
             **parts,
         )
 
@@ -159,7 +161,7 @@ class Coming:
 
     def next_at(self) -> dt.datetime | None:
         in_s = self.world.due_in_s
-        return None if in_s is None else dt.datetime.fromtimestamp(self.world.now_s + in_s, dt.UTC)
+        return None if in_s is None else self.world.now() + dt.timedelta(seconds=in_s)
 
 
 @dataclass
