@@ -117,7 +117,7 @@ class WhatBecameOfIt(admin.SimpleListFilter):
     _which: ClassVar[dict[str, tuple[str, dict[str, Any]]]] = {
         "unpublished": ("claimed, not published", {"state": SlotState.CLAIMED}),
         "unstarted": ("published, not started", {"state": SlotState.PUBLISHED, "run_started_at": None}),
-        "missed": (f"missed, of the latest {SEARCHED:,}", {"state": SlotState.MISSED}),
+        "missed": ("missed", {"state": SlotState.MISSED}),
         "unmanaged": (f"sent without the lease, of the latest {SEARCHED:,}", {"sender__isnull": False}),
     }
 
@@ -128,7 +128,7 @@ class WhatBecameOfIt(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """See Django."""
         _, wanted = self._which.get(self.value() or "", ("", {}))
-        return (_latest(queryset) if self.value() in ("missed", "unmanaged") else queryset).filter(**wanted)
+        return (_latest(queryset) if self.value() == "unmanaged" else queryset).filter(**wanted)
 
 
 @admin.register(models.Slot)

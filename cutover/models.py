@@ -129,6 +129,7 @@ class Slot(models.Model):
                 condition=models.Q(state="published", run_started_at=None),
                 name="cutover_slot_unstarted",
             ),
+            models.Index(fields=["due_at"], condition=models.Q(state="missed"), name="cutover_slot_missed"),
             models.Index(fields=["sender"], condition=models.Q(sender__isnull=False), name="cutover_slot_unmanaged"),
         ]
 

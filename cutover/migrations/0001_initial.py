@@ -193,6 +193,9 @@ class Migration(migrations.Migration):
                         name="cutover_slot_unstarted",
                     ),
                     models.Index(
+                        condition=models.Q(("state", "missed")), fields=["due_at"], name="cutover_slot_missed"
+                    ),
+                    models.Index(
                         condition=models.Q(("sender__isnull", False)), fields=["sender"], name="cutover_slot_unmanaged"
                     ),
                 ],

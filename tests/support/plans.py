@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connections
 
 TABLE = "cutover_slot"
-PARTIAL = ("cutover_slot_unpublished", "cutover_slot_unstarted", "cutover_slot_unmanaged")
+PARTIAL = ("cutover_slot_unpublished", "cutover_slot_unstarted", "cutover_slot_missed", "cutover_slot_unmanaged")
 
 
 @dataclass(frozen=True)

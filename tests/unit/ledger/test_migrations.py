@@ -10,7 +10,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 
 FOLDER = Path(apps.get_app_config("cutover").path) / "migrations"
-FROZEN = {"0001_initial": "f323fb5b18049e16d2f8b6d6476f6aa3fa4fd1f4ab485b19c3ebf5dfb1aabefc"}
+FROZEN = {"0001_initial": "8c3649d2a77d0da36fe38d9204634341de6a959a1e74872464d19c2d0873b0e9"}
 
 
 @pytest.mark.parametrize("name", FROZEN)
