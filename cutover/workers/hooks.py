@@ -75,15 +75,22 @@ class _Reading:
         named = set(_named(function.__code__))
         if self._hook in named and "super" in named:
             return None if self._base.__name__ in named else True  # `super(GuardedTask, self)` passes over it
-        if self._hook in named and named & self._names:
+        if self._hook in named and self._names_a_class(function, named):
             return True
-        if self._holds(
-            (*_closure(function), *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
-        ):
+        defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+        if self._holds((*_closure(function), *defaults)):
             return True
-        is_indirect = "getattr" in named and named & {"super", *self._names}
+        is_indirect = "getattr" in named and ("super" in named or self._names_a_class(function, named))
         wraps = callable(wrapped := getattr(function, "__wrapped__", None)) and self.reaches(wrapped)
         return None if is_indirect or wraps else False
+
+    def _names_a_class(self, function: FunctionType, named: set[str]) -> bool:
+        """Whether the code names a class that has the hook; celery's ``Task`` has not, though the app's base is one."""
+        base = self._base.__name__
+        if base in named and base not in function.__globals__:
+            return True  # by its module, or imported within
+        given = (*(function.__globals__.get(name) for name in named & self._names), *_closure(function))
+        return any(isinstance(part, type) and issubclass(part, self._base) for part in given)
 
     def _holds(self, parts: tuple[Any, ...]) -> bool:
         """Whether one of these, which the code is given, calls the hook: a decorator's wrapper holds what it wraps."""

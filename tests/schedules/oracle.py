@@ -91,7 +91,7 @@ def instants(
     return sorted(found)
 
 
-def parting(
+def divergence(
     one: BaseSchedule, other: BaseSchedule, sampled: list[dt.datetime], spans: list[Fires], zone: dt.tzinfo
 ) -> Fires | None:
     """The first two fire times within one of ``spans`` that are counted from one instant and differ.

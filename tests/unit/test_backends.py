@@ -64,7 +64,7 @@ def test_a_beat_runs_under_the_lease_whatever_the_settings_say(backend, schedule
     ],
     ids=str,
 )
-def test_a_wrong_option_is_told_in_one_line(args, said):
+def test_a_wrong_option_is_said_in_one_line(args, said):
     refused(said, APP=APP, ARGS=args)
 
 
@@ -89,28 +89,28 @@ def test_another_scheduler_is_refused():
     ],
     ids=str,
 )
-def test_a_wrong_process_is_told_in_one_line(process, said):
+def test_a_wrong_process_is_said_in_one_line(process, said):
     refused(said, **process)
 
 
-def test_a_wrong_setting_of_cutover_is_told_in_one_line(settings):
+def test_a_wrong_setting_of_cutover_is_said_in_one_line(settings):
     settings.CUTOVER = {"LAESE": 1}
     refused("did you mean 'LEASE'?", APP=APP)
 
 
 def refused(said: str, **process: Any) -> None:
-    with pytest.raises(CommandError) as told:
+    with pytest.raises(CommandError) as raised:
         CeleryWorker(**process)
-    assert said in str(told.value)
-    assert "\n" not in str(told.value)
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("arguments", [["--loglevel=chatty"], ["--no-such-option"], ["--concurrency=many"]])
-def test_what_celery_refuses_is_told_in_one_line_with_its_exit_code(arguments):
-    with pytest.raises(CommandError, match=r"^celery worker: ") as told:
+def test_what_celery_refuses_is_said_in_one_line_with_its_exit_code(arguments):
+    with pytest.raises(CommandError, match=r"^celery worker: ") as raised:
         CeleryWorker(APP=APP).start_server(*arguments)
-    assert told.value.returncode == 2
-    assert "\n" not in str(told.value)
+    assert raised.value.returncode == 2
+    assert "\n" not in str(raised.value)
 
 
 def test_every_backend_is_of_each_kind_that_the_installed_prodserver_runs():

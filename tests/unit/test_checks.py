@@ -139,6 +139,6 @@ def test_both_schedulers_of_ours_are_under_the_lease(guarded: Celery, scheduler:
 
 def test_each_check_is_documented_and_no_other() -> None:
     source = (ROOT / "cutover" / "checks.py").read_text()
-    told = set(re.findall(r'"(?:cutover\.)?([EW]\d{3})"', source))
+    given = set(re.findall(r'"(?:cutover\.)?([EW]\d{3})"', source))
     documented = set(re.findall(r"^\| `cutover\.([EW]\d{3})`", (ROOT / "docs" / "checks.md").read_text(), re.MULTILINE))
-    assert told == documented
+    assert given == documented

@@ -139,18 +139,18 @@ def test_a_release_label_is_cut_to_what_the_ledger_holds(loaded, monkeypatch):
     ],
     ids=str,
 )
-def test_a_wrong_setting_is_told_in_one_line(settings, values, said):
+def test_a_wrong_setting_is_said_in_one_line(settings, values, said):
     settings.CUTOVER = values
-    with pytest.raises(ConfigurationError) as told:
+    with pytest.raises(ConfigurationError) as raised:
         conf.load()
-    assert said in str(told.value)
-    assert "\n" not in str(told.value)
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
     (error,) = check_settings()
-    assert (error.id, error.msg) == ("cutover.E001", str(told.value))
+    assert (error.id, error.msg) == ("cutover.E001", str(raised.value))
 
 
 @pytest.mark.parametrize("wrong", [None, [], "LEASE", 5])
-def test_settings_that_are_no_dictionary_are_told_in_one_line(settings, wrong):
+def test_settings_that_are_no_dictionary_are_said_in_one_line(settings, wrong):
     settings.CUTOVER = wrong
     with pytest.raises(ConfigurationError, match=r"^CUTOVER must be a dictionary"):
         conf.load()

@@ -106,7 +106,7 @@ def test_the_second_message_of_a_slot_is_dropped_and_counted_and_what_belongs_to
     assert stop(process) == 0, process.output
 
 
-def test_slots_of_a_beat_without_the_lease_that_waited_are_told_apart(room, books, worker, send):
+def test_messages_of_an_unmanaged_beat_that_waited_are_matched_to_different_slots(room, books, worker, send):
     """No beat sends a slot twice: further messages that workers see at one moment are of the slots before."""
     process = worker()
     send("demo.tasks.note", "every-second-a", celery_beat_task=True)
@@ -155,7 +155,7 @@ def test_a_redelivered_message_runs_once_the_worker_that_began_is_gone(room, boo
     first.kill()
     give_time(1.2, "the broker gives the message to another one")
     second = worker(DJANGO_SETTINGS_MODULE="tests.support.impatient")
-    wait_until(lambda: labels(room)["late"] == 2, "the run was taken over")
+    wait_until(lambda: labels(room)["late"] == 2, "the run was resumed")
     assert "cutover.run.resumed" in second.output
     told.touch()
     wait_until(lambda: books.ask("SELECT 1 FROM cutover_slot WHERE run_ended_at IS NOT NULL"), "the run has ended")
@@ -171,7 +171,7 @@ def test_a_redelivered_message_waits_while_the_worker_that_began_is_still_there(
     wait_until(lambda: labels(room)["late"] == 1, "the run has begun")
     give_time(1.2, "the broker gives the message to another one")
     second = worker(DJANGO_SETTINGS_MODULE="tests.support.impatient")
-    wait_until(lambda: "cutover.run.deferred" in second.output, "the other worker has put it off")
+    wait_until(lambda: "cutover.run.deferred" in second.output, "the other worker has deferred it")
     told.touch()
     wait_until(lambda: books.deduplicated("a"), "it was dropped in the end", DEFERRED_AT_MOST_S)
     assert labels(room) == {"late": 1}
@@ -198,12 +198,12 @@ def test_a_redelivered_message_of_a_task_that_acknowledges_early_is_dropped(room
     assert stop(second) == 0, second.output
 
 
-def test_without_a_database_a_message_is_put_off_and_runs_once_later(room, books, worker, send):
+def test_without_a_database_a_message_is_deferred_and_runs_once_later(room, books, worker, send):
     process = worker()
     books.ask("ALTER TABLE cutover_slot RENAME TO cutover_slot_away")
     send("demo.tasks.note", "of-a-slot", slot=slot("a"))
     send("demo.tasks.note", "by-hand")
-    wait_until(lambda: "cutover.run.deferred" in process.output and labels(room)["by-hand"], "it was put off")
+    wait_until(lambda: "cutover.run.deferred" in process.output and labels(room)["by-hand"], "it was deferred")
     assert labels(room) == {"by-hand": 1}
     books.ask("ALTER TABLE cutover_slot_away RENAME TO cutover_slot")
     wait_until(lambda: labels(room)["of-a-slot"], "it has run", DEFERRED_AT_MOST_S)
@@ -211,14 +211,12 @@ def test_without_a_database_a_message_is_put_off_and_runs_once_later(room, books
     assert stop(process) == 0, process.output
 
 
-def test_without_a_database_a_message_of_a_beat_without_the_lease_is_put_off_and_keeps_its_slot(
-    room, books, worker, send
-):
+def test_without_a_database_a_message_of_an_unmanaged_beat_is_deferred_and_keeps_its_slot(room, books, worker, send):
     process = worker()
     books.ask("ALTER TABLE cutover_slot RENAME TO cutover_slot_away")
     sent_at = clock.now()
     send("demo.tasks.note", "every-second-a", celery_beat_task=True)
-    wait_until(lambda: process.output.count("cutover.run.deferred") > 2, "it was put off, again and again")
+    wait_until(lambda: process.output.count("cutover.run.deferred") > 2, "it was deferred, again and again")
     assert labels(room) == {}
     books.ask("ALTER TABLE cutover_slot_away RENAME TO cutover_slot")
     wait_until(lambda: labels(room)["every-second-a"], "it has run", DEFERRED_AT_MOST_S)
@@ -229,7 +227,7 @@ def test_without_a_database_a_message_of_a_beat_without_the_lease_is_put_off_and
     assert labels(room) == {"every-second-a": 1}
 
 
-def test_the_end_of_a_run_for_a_beat_without_the_lease_is_known_so_that_nobody_takes_it_over(room, books, worker, send):
+def test_the_end_of_a_run_for_an_unmanaged_beat_is_known_so_that_nobody_resumes_it(room, books, worker, send):
     process = worker(CODE_SCHEDULE="tests.support.tasks.LATE_SCHEDULE")
     send("tests.support.tasks.at_once", "late", celery_beat_task=True, task_id="lost its acknowledgement")
     wait_until(lambda: books.ask("SELECT 1 FROM cutover_slot WHERE run_ended_at IS NOT NULL"), "its end is recorded")
@@ -256,15 +254,17 @@ def test_a_start_that_was_committed_without_an_answer_is_taken_up_again(room, bo
     one = slot("a")
     send("demo.tasks.note", "of-a-slot", slot=one)
     wait_until(lambda: labels(room)["of-a-slot"], "it has run", DEFERRED_AT_MOST_S)
-    put_off = process.output.count("cutover.run.deferred")
-    assert put_off == 1 + later, "the ledger had it as started, and it had not"
+    deferred = process.output.count("cutover.run.deferred")
+    assert deferred == 1 + later, "the ledger had it as started, and it had not"
     send("demo.tasks.note", "of-a-slot", slot=one)
     wait_until(lambda: books.deduplicated("a") == 1, "a further message is dropped")
     assert labels(room) == {"of-a-slot": 1}
     assert stop(process) == 0, process.output
 
 
-def test_a_worker_whose_standing_connection_was_cut_is_known_anew_at_its_next_run(room, books, worker, send, valkey):
+def test_a_worker_whose_standing_connection_was_cut_is_another_worker_from_its_next_run(
+    room, books, worker, send, valkey
+):
     process = worker()
     send("demo.tasks.note", "first", slot=slot("a"))
     wait_until(lambda: labels(room)["first"], "the first has run")

@@ -1,4 +1,4 @@
-"""Which slot a message of a beat without the lease stands for, on real databases; the clock is the test's."""
+"""Which slot a message of an unmanaged beat is of, on real databases; the clock is the test's."""
 
 import datetime as dt
 import itertools
@@ -47,7 +47,7 @@ def see(app, ledger, monkeypatch):
     return see
 
 
-def test_messages_that_waited_are_told_apart(see):
+def test_messages_that_waited_are_matched_to_different_slots(see):
     assert see("first", NOON) == Slot(NOON, ENTRY)
     late = NOON + 3 * MINUTE + SECOND
     found = [see(f"waited {i}", late) for i in range(3)]

@@ -53,7 +53,7 @@ def refusals_of(
     return found
 
 
-def carried(entry: ScheduleEntry, serializer: str = "json") -> RowValues:
+def imported(entry: ScheduleEntry, serializer: str = "json") -> RowValues:
     return whole(convert(entry, serializer, {})).row
 
 
@@ -78,7 +78,7 @@ def test_a_crontab_in_any_form_fires_from_its_row_when_it_fires_from_code(
     fields: dict[str, Any], zone: str, start: dt.datetime
 ) -> None:
     code = entry(crontab(**fields), zone)
-    values = carried(code)
+    values = imported(code)
     assert isinstance(values.schedule, CrontabValues)
     row = row_of(values.schedule).schedule
     assert values.schedule.timezone == zone
@@ -88,12 +88,12 @@ def test_a_crontab_in_any_form_fires_from_its_row_when_it_fires_from_code(
 
 @given(st.fixed_dictionaries({name: field_forms(*RANGES[name]) for name in CRONTAB_FIELDS}))
 def test_a_crontab_row_passes_the_checks_of_its_form_in_the_admin(fields: dict[str, Any]) -> None:
-    row_of(carried(entry(crontab(**fields))).schedule).full_clean()
+    row_of(imported(entry(crontab(**fields))).schedule).full_clean()
 
 
 @given(st.one_of(st.integers(1, 2**31 - 1), st.timedeltas(dt.timedelta(microseconds=1), dt.timedelta(seconds=2147))))
 def test_an_interval_is_carried_over_to_the_microsecond(every: int | dt.timedelta) -> None:
-    values = carried(entry(every))
+    values = imported(entry(every))
     assert isinstance(values.schedule, IntervalValues)
     exact = every if isinstance(every, dt.timedelta) else dt.timedelta(seconds=every)
     assert row_of(values.schedule).schedule.run_every == exact
@@ -113,13 +113,13 @@ def test_an_interval_is_carried_over_to_the_microsecond(every: int | dt.timedelt
     ],
 )
 def test_a_schedule_is_spelt_as_it_was_written_where_a_row_admits_that(written: Any, row: object) -> None:
-    assert carried(entry(written)).schedule == row
+    assert imported(entry(written)).schedule == row
 
 
 @given(st.decimals(-90, 90, places=6), st.decimals(-180, 180, places=6))
 def test_a_solar_event_is_carried_over_to_six_places(latitude: Decimal, longitude: Decimal) -> None:
     code = entry(solar("sunset", float(latitude), float(longitude)))
-    values = carried(code)
+    values = imported(code)
     assert isinstance(values.schedule, SolarValues)
     assert fingerprint(row_of(values.schedule).schedule) == fingerprint(code.schedule)
 
@@ -129,7 +129,7 @@ NAIVE = dt.datetime(2030, 1, 2, 3)  # noqa: DTZ001 - celery takes it for UTC
 
 @pytest.mark.parametrize("at", [dt.datetime(2030, 1, 2, 3, 4, 5, 6, tzinfo=LONDON), NAIVE])
 def test_a_clocked_entry_becomes_a_row_that_is_sent_once(at: dt.datetime) -> None:
-    values = carried(entry(clocked(at)))
+    values = imported(entry(clocked(at)))
     exact = at.astimezone(dt.UTC) if at.tzinfo else at.replace(tzinfo=dt.UTC)
     assert (values.schedule, values.one_off) == (ClockedValues(exact.isoformat()), True)
     assert row_of(values.schedule).schedule.clocked_time == exact
@@ -147,23 +147,23 @@ def once(answer: dt.datetime) -> Any:
     return iter([answer]).__next__
 
 
-def told_in(zone: str) -> Any:
+def clock_of(zone: str) -> Any:
     return lambda: dt.datetime.now(zoneinfo.ZoneInfo(zone))
 
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_a_crontab_with_a_clock_of_its_own_fires_from_its_row_when_celery_fires_it(zone: str) -> None:
-    code = entry(crontab(hour=8, minute=0, nowfun=told_in(zone)), "Asia/Kathmandu")
+    code = entry(crontab(hour=8, minute=0, nowfun=clock_of(zone)), "Asia/Kathmandu")
     start = dt.datetime(2026, 3, 20, tzinfo=dt.UTC)
     celerys, delta, _ = code.schedule.remaining_delta(start.astimezone(zoneinfo.ZoneInfo(zone)))
-    row = row_of(carried(code).schedule).schedule
+    row = row_of(imported(code).schedule).schedule
     assert timetable(row).next_after(start) == timetable(code.schedule).next_after(start)
     assert timetable(row).next_after(start) == (celerys + delta).astimezone(dt.UTC)
 
 
 def test_a_crontab_with_a_time_zone_of_its_own_keeps_it() -> None:
     code = entry(TzAwareCrontab(minute="0", hour="8", tz=zoneinfo.ZoneInfo("America/New_York")))
-    assert carried(code).schedule == CrontabValues("0", "8", "*", "*", "*", "America/New_York")
+    assert imported(code).schedule == CrontabValues("0", "8", "*", "*", "*", "America/New_York")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_crontab_with_a_time_zone_of_its_own_keeps_it() -> None:
         (solar("sunset", 51.12345678, -0.1), "six decimal places"),
         (crontab(nowfun=lambda: dt.datetime(2020, 1, 1, tzinfo=dt.UTC)), "from the time"),
         (crontab(nowfun=once(dt.datetime.now(dt.UTC))), "fails"),
-        (schedule(3600, relative=True, nowfun=told_in("Asia/Kathmandu")), "relative in another time zone"),
+        (schedule(3600, relative=True, nowfun=clock_of("Asia/Kathmandu")), "relative in another time zone"),
         (type("Odd", (crontab,), {})(), "Odd"),
         (type("Odd", (BaseSchedule,), {})(), "CONVERTERS"),
     ],
@@ -269,7 +269,7 @@ def test_an_option_that_no_column_holds_goes_into_the_overlay(
 ) -> None:
     found = whole(convert(entry(options=options), "json", {}))
     kept = restored(json.loads(json.dumps(found.options, allow_nan=False)))
-    assert found.row == replace(carried(entry()), headers="{}")
+    assert found.row == replace(imported(entry()), headers="{}")
     if given is None:
         assert kept["link"] == json.loads(json.dumps(options["link"]))
     else:
@@ -334,7 +334,7 @@ AS_THE_WORKER_RECEIVES_IT = [
 
 @pytest.mark.parametrize(("fields", "text"), AS_THE_WORKER_RECEIVES_IT)
 def test_what_json_changes_on_the_wire_anyway_may_be_changed_by_the_row(fields: dict[str, Any], text: str) -> None:
-    assert carried(entry(**fields)).args == text
+    assert imported(entry(**fields)).args == text
     [refusal] = refusals_of(entry(**fields), "pickle")
     assert refusal.field == "args"
 
@@ -358,10 +358,10 @@ def test_arguments_that_json_does_not_give_back_are_refused(fields: dict[str, An
 
 
 def test_an_instant_in_the_arguments_comes_back_as_an_instant() -> None:
-    assert loads(carried(entry(args=(NOON,)), "pickle").args) == [NOON]
+    assert loads(imported(entry(args=(NOON,)), "pickle").args) == [NOON]
 
 
-def test_every_reason_is_told_at_once() -> None:
+def test_every_reason_is_given_at_once() -> None:
     odd = entry(solar("sunset", 1.23456789, 1), args="x", options={"producer": object(), "queue": 5})
     assert _fields(refusals_of(odd)) == {"schedule", "args", "options['producer']", "options['queue']"}
 
@@ -373,7 +373,7 @@ def test_a_name_that_no_row_holds_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("when", [30, 0.5, crontab(hour=8), solar("sunset", 51.5, -0.1), clocked(NOON)])
 def test_what_was_written_is_remembered_as_plain_data(when: Any) -> None:
-    values = replace(carried(entry(when, args=("a",), options={"queue": "q"})), start_time=NOON)
+    values = replace(imported(entry(when, args=("a",), options={"queue": "q"})), start_time=NOON)
     assert recorded(json.loads(json.dumps(record(values)))) == values
 
 

@@ -61,18 +61,18 @@ def compared(chance: random.Random, zone: str) -> bool:
     kept = {
         NAME: Overlay(record(found.row), restored(changed.options), changed.relative, fingerprint(entry.schedule)),
     }
-    told = differences(app, {NAME: entry}, {NAME: row}, since, kept)
-    assert changed is not found or told == [] or celery_refuses(entry), told
+    reports = differences(app, {NAME: entry}, {NAME: row}, since, kept)
+    assert changed is not found or reports == [] or celery_refuses(entry), reports
     sent = Reader(app, kept).entry(row)
-    hold_fire_times(chance, zone, told, since, (entry.schedule, sent.schedule), changed)
-    hold_messages(app, told, since, entry, sent)
+    hold_fire_times(chance, zone, reports, since, (entry.schedule, sent.schedule), changed)
+    hold_messages(app, reports, since, entry, sent)
     return True
 
 
 def hold_fire_times(
     chance: random.Random,
     zone: str,
-    told: list[Difference],
+    reports: list[Difference],
     since: dt.datetime,
     schedules: tuple[BaseSchedule, BaseSchedule],
     changed: RowDraft,
@@ -85,20 +85,20 @@ def hold_fire_times(
     leap_day = dt.datetime(2028 if since < dt.datetime(2028, 3, 1, tzinfo=dt.UTC) else 2032, 2, 29, tzinfo=dt.UTC)
     sampled = oracle.instants(chance, zones, since, HORIZON.days, leap_day)
     spans = [(since, since + HORIZON), (leap_day - oracle.DAY, leap_day + 2 * oracle.DAY)]
-    apart = oracle.parting(one, other, sampled, spans, one.app.timezone)
-    reported = [difference for difference in told if difference.field == "fire time"]
+    apart = oracle.divergence(one, other, sampled, spans, one.app.timezone)
+    reported = [difference for difference in reports if difference.field == "fire time"]
     assert reported or apart is None, (zone, schedules, since, apart)
     for difference in reported:
         fires = instant(difference.code), instant(difference.row)
         if None not in fires:
-            assert any(alike(fires, found) for found in first_partings(schedules, since, min(fires))), (
+            assert any(alike(fires, found) for found in first_divergences(schedules, since, min(fires))), (
                 str(difference),
                 schedules,
                 since,
             )
 
 
-def first_partings(
+def first_divergences(
     schedules: tuple[BaseSchedule, BaseSchedule], since: dt.datetime, reported: dt.datetime
 ) -> Iterator[tuple[dt.datetime, dt.datetime]]:
     """The first fires that differ, as celery counts them from the start, and from shortly before what is reported."""
@@ -118,18 +118,18 @@ def alike(one: tuple[dt.datetime, dt.datetime], other: tuple[dt.datetime, dt.dat
 
 
 def hold_messages(
-    app: Celery, told: list[Difference], since: dt.datetime, entry: ScheduleEntry, sent: ScheduleEntry
+    app: Celery, reports: list[Difference], since: dt.datetime, entry: ScheduleEntry, sent: ScheduleEntry
 ) -> None:
     """A difference in messages is reported where the broker gets two, and only there."""
     entry.options = generated.as_celery_is_to_send(entry.options)
     wire = oracle.Wire(app, since)
     in_code, in_row = wire.send(entry), wire.send(sent)
-    reported = {difference.field for difference in told} - OF_THE_ROW - {"fire time"}
+    reported = {difference.field for difference in reports} - OF_THE_ROW - {"fire time"}
     if isinstance(in_code, str):
-        assert reported == {"message"}, (in_code, told)
+        assert reported == {"message"}, (in_code, reports)
     else:
         assert reported or in_code == in_row, apart_in(in_code, in_row)
-        assert not reported - UNSEEN or in_code != in_row, (told, in_code)
+        assert not reported - UNSEEN or in_code != in_row, (reports, in_code)
 
 
 def celery_refuses(entry: ScheduleEntry) -> bool:
@@ -137,11 +137,11 @@ def celery_refuses(entry: ScheduleEntry) -> bool:
     return "stamped_headers" in entry.options
 
 
-def instant(told: str) -> dt.datetime | None:
+def instant(spelt: str) -> dt.datetime | None:
     """What a difference says, once for each zone; None for never."""
-    if told == "never":
+    if spelt == "never":
         return None
-    [one] = {dt.datetime.fromisoformat(part.rpartition(" ")[0]) for part in told.split(" = ")}
+    [one] = {dt.datetime.fromisoformat(part.rpartition(" ")[0]) for part in spelt.split(" = ")}
     return one
 
 

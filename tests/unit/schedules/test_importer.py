@@ -35,7 +35,7 @@ def app() -> Celery:
     return app
 
 
-def test_what_add_periodic_task_added_is_carried_over(app: Celery, settings: Settings) -> None:
+def test_what_add_periodic_task_added_is_imported(app: Celery, settings: Settings) -> None:
     settings.CUTOVER = {}
     config = replace(conf.load(), code_schedule="")
     drafted, refusals = draft(app, config, code_entries(app, config))

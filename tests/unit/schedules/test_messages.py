@@ -109,7 +109,7 @@ def test_a_callback_is_the_same_as_a_signature_and_as_its_plain_data(app: Celery
         ({"options": {"expires": NOON.date()}}, "TypeError"),
     ],
 )
-def test_what_celery_can_not_send_is_told(app: Celery, fields: dict[str, Any], said: str) -> None:
+def test_what_celery_cannot_send_is_said(app: Celery, fields: dict[str, Any], said: str) -> None:
     with pytest.raises(Unsendable, match=said):
         Builder(app).message(entry(app, **fields))
 

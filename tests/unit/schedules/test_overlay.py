@@ -39,7 +39,7 @@ def converted(found: Nightly) -> crontab:
 CONVERTERS = {f"{__name__}.Nightly": f"{__name__}.converted"}
 
 
-def carried(when: Any = 60, **fields: Any) -> tuple[ScheduleEntry, PeriodicTask, Reader]:
+def imported(when: Any = 60, **fields: Any) -> tuple[ScheduleEntry, PeriodicTask, Reader]:
     entry = ScheduleEntry(name=NAME, task="a.task", schedule=when, app=APP, **fields)
     found = convert(entry, "json", CONVERTERS)
     assert isinstance(found, RowDraft)
@@ -48,7 +48,7 @@ def carried(when: Any = 60, **fields: Any) -> tuple[ScheduleEntry, PeriodicTask,
 
 
 def test_options_are_sent_as_long_as_the_task_is_the_same_and_the_row_goes_before_them() -> None:
-    _, row, reader = carried(options={"time_limit": 5, "priority": 999, "expires": 1.5})
+    _, row, reader = imported(options={"time_limit": 5, "priority": 999, "expires": 1.5})
     assert {"time_limit": 5, "priority": 999, "expires": 1.5}.items() <= reader.entry(row).options.items()
     row.priority, row.expire_seconds = 3, 60
     assert {"time_limit": 5, "priority": 3, "expires": 60}.items() <= reader.entry(row).options.items()
@@ -57,7 +57,7 @@ def test_options_are_sent_as_long_as_the_task_is_the_same_and_the_row_goes_befor
 
 
 def test_an_interval_is_relative_as_long_as_it_is_the_same() -> None:
-    entry, row, reader = carried(schedule(3600, relative=True))
+    entry, row, reader = imported(schedule(3600, relative=True))
     assert fingerprint(reader.entry(row).schedule) == fingerprint(entry.schedule)
     row.interval = IntervalSchedule(every=60, period="minutes")
     assert reader.entry(row).schedule.relative
@@ -66,7 +66,7 @@ def test_an_interval_is_relative_as_long_as_it_is_the_same() -> None:
 
 
 def test_a_converted_schedule_counts_as_the_codes_own_until_it_is_edited_or_to_be_proved() -> None:
-    entry, row, reader = carried(Nightly())
+    entry, row, reader = imported(Nightly())
     sent = reader.entry(row)
     assert fingerprint(sent.schedule) == fingerprint(entry.schedule)
     assert timetable(sent.schedule).next_after(sent.last_run_at).hour == 0

@@ -281,7 +281,7 @@ def test_an_interval_keeps_its_phase_across_the_moment_from_which_slots_are_owed
     assert next_due(table, standing) == utc("2026-01-01T06:10")
 
 
-def test_an_interval_is_told_from_every_other_timetable():
+def test_an_interval_is_known_from_every_other_timetable():
     assert interval(timetable(schedule(HOUR))) == HOUR
     assert interval(timetable(crontab(app=app("UTC")))) is None
     assert interval(timetable(schedule(HOUR, relative=True, app=app("UTC")))) is None

@@ -9,6 +9,7 @@ import pytest
 from celery import Celery, Task
 from celery.signals import worker_ready
 
+from cutover import guard
 from cutover.guard import GuardedTask
 from cutover.workers import coverage
 
@@ -26,6 +27,14 @@ def going_on(self: Task, task_id: str, args: Any, kwargs: Any) -> None:
 
 def naming_the_base(self: Task, task_id: str, args: Any, kwargs: Any) -> None:
     GuardedTask.before_start(self, task_id, args, kwargs)
+
+
+def naming_celerys(self: Task, task_id: str, args: Any, kwargs: Any) -> None:
+    Task.before_start(self, task_id, args, kwargs)
+
+
+def naming_by_module(self: Task, task_id: str, args: Any, kwargs: Any) -> None:
+    guard.GuardedTask.before_start(self, task_id, args, kwargs)
 
 
 def passing_over(self: Task, task_id: str, args: Any, kwargs: Any) -> None:
@@ -176,6 +185,7 @@ LOST = [
     ({"base": Replaced}, f"whether {HERE}.Replaced.before_start calls super().before_start() cannot be seen"),
     ({"before_start": audited}, f"{HERE}.audited, the task's option before_start, does not call"),
     ({"before_start": of_another}, f"{HERE}.of_another, the task's option before_start, does not call"),
+    ({"before_start": naming_celerys}, f"{HERE}.naming_celerys, the task's option before_start, does not call"),
     ({"before_start": functools.partial(audited, 1)}, f"{HERE}.audited, the task's option before_start, does not call"),
     ({"before_start": lambda *details: None}, ".<lambda>, the task's option before_start, does not call"),
     ({"before_start": None}, "the task's option before_start, does not call"),
@@ -205,6 +215,7 @@ KEPT = [
     {"base": EndingWell, "acks_late": True},
     {"before_start": going_on},
     {"before_start": naming_the_base},
+    {"before_start": naming_by_module},
     {"before_start": logged(going_on)},
     {"before_start": Proxy(going_on)},
     {"before_start": functools.partial(going_on, None)},
