@@ -131,7 +131,7 @@ def test_a_task_without_the_run_guard_is_named(context: Surroundings, schedule: 
         ({"BACKEND": "cutover.backends.CeleryWorker", "APP": "prayer_room_api"}, "dotted path"),
     ],
 )
-def test_a_process_that_can_not_be_imported_is_named(
+def test_a_process_that_cannot_be_imported_is_named(
     context: Surroundings, settings: Settings, process: dict[str, str], said: str
 ) -> None:
     settings.PRODUCTION_PROCESSES = {"worker": process}

@@ -1,4 +1,4 @@
-"""Probes: a platform is told of this host's own beat or worker, and restarts nothing that is not to blame."""
+"""Probes: a platform learns of this host's own beat or worker, and restarts nothing that is not to blame."""
 
 import datetime as dt
 import socket
@@ -107,7 +107,7 @@ def test_a_leader_that_leaves_due_entries_unsent_fails(
         assert not asked(context(), Role.LEADER)[0]
 
 
-def test_what_can_not_be_told_restarts_nothing_and_is_no_proof_either(
+def test_what_cannot_be_known_restarts_nothing_and_is_no_proof_either(
     context: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = context()
@@ -120,7 +120,7 @@ def test_what_can_not_be_told_restarts_nothing_and_is_no_proof_either(
     assert not asked(context(), Role.LEADER)[0]
 
 
-def test_lateness_is_told_by_the_latest_slot_alone(context: Surroundings) -> None:
+def test_lateness_is_seen_by_the_latest_slot_alone(context: Surroundings) -> None:
     site = context()
     _owe(site)
     [(name, due_at)] = lateness.overdue(site, Side.CODE)
