@@ -97,8 +97,8 @@ def test_the_operator_may_say_that_a_beat_is_stopped(context: Surroundings) -> N
     now = clock.now()
     UnmanagedBeat.objects.using(context().alias).create(origin="7@old-web", first_heard_at=now, last_heard_at=now)
     with pytest.raises(PhaseFailed, match=r"No beat '7@web' was heard.*7@old-web"):
-        remembered.stopped(context(), ["7@web"])
-    remembered.stopped(context(), ["7@old-web"])
+        remembered.beats_stopped(context(), ["7@web"])
+    remembered.beats_stopped(context(), ["7@old-web"])
     assert beat_gates.no_unmanaged_beat(context()).ok
 
 
