@@ -13,11 +13,13 @@ from pytest_django import Settings
 from cutover import clock
 from cutover.errors import PhaseFailed
 from cutover.models import UnmanagedBeat
+from cutover.phases import phase1
 from cutover.phases.context import Context
 from cutover.phases.evidence import silence
 from cutover.phases.gates import beats as beat_gates
 from cutover.phases.gates import broker, installation, servers
 from cutover.phases.operations import remembered
+from cutover.phases.report import Outcome
 from prayer_room_api.celery import app as celery_app
 
 pytestmark = pytest.mark.integration
@@ -144,3 +146,14 @@ def test_a_process_that_cannot_be_imported_is_named(
 def test_an_empty_code_schedule_is_no_schedule(context: Surroundings, schedule: dict[str, dict[str, Any]]) -> None:
     schedule.clear()
     assert not installation.code_schedule(context()).ok
+
+
+def test_a_code_schedule_whose_setting_is_wrong_is_a_finding_of_its_gate(
+    context: Surroundings, settings: Settings
+) -> None:
+    settings.CUTOVER = {**settings.CUTOVER, "CODE_SCHEDULE": "demo.schedule.no_such_schedule"}
+    report = phase1.run(context())
+    assert report.outcome is Outcome.REFUSED
+    [check] = [check for check in report.checks if check.name == "code schedule"]
+    assert (check.ok, check.remedy) == (False, "fix the setting")
+    assert "CODE_SCHEDULE" in check.detail
