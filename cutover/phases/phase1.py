@@ -31,13 +31,13 @@ def run(context: Context, *, no_code_beat: bool = False, stopped: Sequence[str] 
     with at_work(context.alias, NAME) as journal:
         if (phase := read(context).phase) >= 1:  # somebody else was faster
             return already(NAME, phase)
-        remembered.stopped(context, stopped)
+        remembered.beats_stopped(context, stopped)
         checks = [*first, *_checks(context, no_code_beat=no_code_beat)]
         if not all_hold(checks):
             return journal.refused(NAME, checks)
         journal.finish(NAME, 1)
         # Last, for phase 0 has no way back; where it is not reached phase 3 makes up for it.
-        remembered.workers(context, checks)
+        remembered.workers_guarded(context, checks)
     lines = ["Phase 1 is done: the code side sends under the lease."]
     if no_code_beat:
         lines = ["Phase 1 is done. No beat of the code side was asked for: so far nothing sends the code schedule."]
@@ -68,5 +68,5 @@ def _ask_workers_again(context: Context, phase: int) -> Report:
     if check.assumed:
         return already(NAME, phase)
     with at_work(context.alias, NAME):
-        remembered.workers(context, [check])
+        remembered.workers_guarded(context, [check])
     return already(NAME, phase, [check], "The workers were asked again; nothing else was changed.")

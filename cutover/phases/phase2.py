@@ -39,7 +39,7 @@ def run(context: Context, *, adopt: bool = False, plan: str = "", shadow: dt.tim
             return journal.refused(NAME, [*checks, Check("rows", False, state.in_words(), command("rollback"))])
         checks = progress.approved_plan(context, state, plan)
         if plan and all_hold(checks):
-            remembered.plan(context, plan)
+            remembered.plan_approved(context, plan)
         if shadow is not None:
             checks.append(beats.code_beat(context, optional=False))
             checks.append(beats.standby(context, Side.DATABASE, optional=False))

@@ -41,13 +41,13 @@ def run(
         return refused(NAME, [unfinished], next_command=command("rollback"))
     with at_work(context.alias, NAME) as journal:
         state = read(context)
-        remembered.stopped(context, stopped)
+        remembered.beats_stopped(context, stopped)
         resumed = bool(state.snapshot) or state.side is Side.DATABASE
         checks = _checks(context, state, plan, force=force, accept_edits=accept_edits)
         if not all_hold(checks):
             wanted = command(f"phase{min(state.phase, 2) + 1}")
             return journal.refused(NAME, checks, [state.in_words()] if resumed else [], wanted)
-        remembered.workers(context, checks)
+        remembered.workers_guarded(context, checks)
         lead = _switch(context, journal, state, alone=force and not is_seen(context, Side.DATABASE))
         journal.finish(NAME, 3)
     lines = ["An unfinished phase 3 went on where it had ended."] if resumed else []
@@ -62,7 +62,7 @@ def _checks(context: Context, state: State, plan: str, *, force: bool, accept_ed
     context.progress("comparing fire times and messages")
     approved = progress.approved_plan(context, state, plan)
     if plan and all_hold(approved):
-        remembered.plan(context, plan)
+        remembered.plan_approved(context, plan)
     checks += [*approved, *imported.same_parity(context, accept_edits=accept_edits)]
     checks.append(beats.no_unmanaged_beat(context))
     if state.fence.guarded_since is None:  # there was a rollback since phase 1, or no worker answered then

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from cutover import models
+from cutover import clock, models
 from cutover.election.lease import Presence
 from cutover.errors import CutoverError, LeaseUnavailable, LedgerUnavailable
 from cutover.ledger.database import outages
 from cutover.phases.context import Context, in_time
-from cutover.phases.evidence.lateness import overdue
+from cutover.phases.evidence.lateness import OVERDUE, overdue
 from cutover.phases.report import Outcome, Report
 from cutover.phases.wording import named, one_line
 from cutover.types import SlotState
@@ -118,8 +118,10 @@ def _leads(context: Context, leader: Presence, role: Role) -> Finding:
 
 
 def _stuck(context: Context) -> int:
+    """How many messages the broker has not taken for too long; one claimed this very moment is no evidence."""
     with outages(context.alias):
-        return models.Slot.objects.using(context.alias).filter(state=SlotState.CLAIMED).count()
+        claimed = models.Slot.objects.using(context.alias).filter(state=SlotState.CLAIMED)
+        return claimed.filter(claimed_at__lt=clock.now() - OVERDUE).count()
 
 
 def _named(beat: Presence) -> str:

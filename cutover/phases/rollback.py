@@ -31,15 +31,15 @@ def run(context: Context, *, force: bool = False, drop_edits: bool = False) -> R
             return _switch_back(context, journal, state, force=force, drop_edits=drop_edits)
         if state.snapshot:
             edited = _restore(context, journal, drop_edits=drop_edits, switched=False)
-            remembered.no_workers(context)
+            remembered.workers_unknown(context)
             journal.finish(NAME, state.phase)
             lines = [
                 "The rows that an unfinished phase 3 had enabled are as before. The code side was active all the time.",
                 *edited,
             ]
             return Report(NAME, Outcome.DONE, (), lines, command("phase3"))
-        remembered.no_plan(context)
-        remembered.no_workers(context)
+        remembered.plan_forgotten(context)
+        remembered.workers_unknown(context)
         journal.finish(NAME, 0)
     lines = ["Rolled back to before phase 1. Imported rows stay, disabled; the code side was active all the time."]
     return Report(NAME, Outcome.DONE, (), lines, command("phase1"))
@@ -69,12 +69,12 @@ def _switch_back(context: Context, journal: Journal, state: State, *, force: boo
         return journal.refused(NAME, checks)
     if state.side is Side.CODE and not state.snapshot:
         # Killed after its last step but one: the rows cannot send any more, so there is nothing to switch back to.
-        remembered.no_workers(context)
+        remembered.workers_unknown(context)
         journal.finish(NAME, 2)
         lines = ["An unfinished rollback was finished: the code side is active, the rows are as before phase 3."]
         return Report(NAME, Outcome.DONE, (), lines, command("status"), command("phase3"), {"gap_ms": None})
     lead = switchover.switch_over(context, journal, NAME, Side.CODE, alone=alone)
-    remembered.no_workers(context)
+    remembered.workers_unknown(context)
     edited = _restore(context, journal, drop_edits=drop_edits, switched=True)
     journal.finish(NAME, 2)
     led = lead.in_words() if lead else "Forced: nobody leads. Start a beat of the code side now."
@@ -93,7 +93,7 @@ def _restore(context: Context, journal: Journal, *, drop_edits: bool, switched: 
     found = edits.edits(present, switched=switched)
     with journal.step(NAME, "restore"):
         snapshot.restore(context, drop_edits=drop_edits)
-        remembered.no_plan(context)
+        remembered.plan_forgotten(context)
     if not found:
         return []
     heading = "Edited since phase 3, and kept: the code side sends as the code says, phase3 will ask about them."

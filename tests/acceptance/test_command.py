@@ -219,7 +219,7 @@ def test_a_broker_that_is_away_or_does_not_answer(sqlite_site: Site) -> None:
     assert "no answer within 5 s" in silent.out
 
 
-def test_the_second_operator_is_told_of_the_first_and_ctrl_c_says_where_things_stand(sqlite_site: Site) -> None:
+def test_the_second_operator_reads_of_the_first_and_ctrl_c_says_where_things_stand(sqlite_site: Site) -> None:
     site = sqlite_site
     assert cutover(site, "phase1", "--no-code-beat").code == 0
     assert cutover(site, "phase2").code == 0
@@ -237,9 +237,9 @@ def test_the_second_operator_is_told_of_the_first_and_ctrl_c_says_where_things_s
     assert cutover(site, "rollback", "--force").code == 0
 
 
-def test_status_is_painted_anew_until_ctrl_c(sqlite_site: Site) -> None:
+def test_status_is_shown_again_until_ctrl_c(sqlite_site: Site) -> None:
     watch = sqlite_site.start("watch", f"{sys.executable} manage.py cutover status --watch")
-    wait_until(lambda: watch.output.count("Leader    nobody") >= 2, "it was painted twice")
+    wait_until(lambda: watch.output.count("Leader    nobody") >= 2, "it was shown twice")
     watch.send(signal.SIGINT)
     assert watch.wait() == 0
     assert "Traceback" not in watch.output

@@ -9,7 +9,7 @@ import datetime as dt
 import difflib
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -54,62 +54,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """One subcommand for each phase."""
         phases = parser.add_subparsers(dest="phase", metavar="phase", required=True)
-        made = {name: phases.add_parser(name, help=said, description=said) for name, (said, _, _) in PHASES.items()}
-        for sub in made.values():
-            sub.add_argument("--json", action="store_true", help="print one JSON document")
-        made["phase1"].add_argument(
-            "--no-code-beat",
-            action="store_true",
-            help="nothing has sent the code schedule so far: ask for no beat of it",
-        )
-        made["phase2"].add_argument(
-            "--adopt", action="store_true", help="take over rows of the same names that differ or are enabled"
-        )
-        made["phase2"].add_argument(
-            "--shadow",
-            type=_duration,
-            metavar="TIME",
-            help="let a standby compute for so long (90s, 15m, 2h) what it would send, and compare",
-        )
-        for name in ("phase2", "phase3"):
-            made[name].add_argument("--plan", default="", metavar="HASH", help="refuse unless this is still the plan")
-        made["phase3"].add_argument(
-            "--accept-edits", action="store_true", help="take rows as they are that were edited since their import"
-        )
-        for name in ("phase1", "phase3"):
-            made[name].add_argument(
-                "--stopped",
-                action="append",
-                default=[],
-                metavar="ORIGIN",
-                help="an unmanaged beat that you have stopped, as status names it; may be repeated",
-            )
+        made = {name: phases.add_parser(name, help=said, description=said) for name, (said, *_) in PHASES.items()}
         edits = made["rollback"].add_mutually_exclusive_group()
         edits.add_argument("--keep-edits", action="store_true", help="keep what was edited in the rows (as without it)")
         edits.add_argument("--drop-edits", action="store_true", help="undo what was edited in the rows since phase 3")
-        for name in ("phase3", "rollback"):
-            made[name].add_argument(
-                "--force",
-                action="store_true",
-                help="switch even to a side on which no beat stands by, or one that lacks imported entries",
-            )
-        made["phase4"].add_argument(
-            "--slots", type=_positive, default=phase4.LEAST_SLOTS, help="how many slots are proof enough (10)"
-        )
-        made["phase4"].add_argument(
-            "--wait",
-            type=_seconds,
-            metavar="SECONDS",
-            default=dt.timedelta(0),
-            help="try again for so long while inconclusive",
-        )
-        made["status"].add_argument("--watch", action="store_true", help="show it again every second until Ctrl-C")
-        made["status"].add_argument("--check", action="store_true", help="exit 1 unless led and nothing overdue")
-        made["status"].add_argument(
-            "--role",
-            choices=[role.value for role in probe.Role],
-            help="with --check: judge this host's own process, in one line, for a platform's probe",
-        )
+        for flag, names, said, kind in _options():
+            for name in names.split():
+                made[name].add_argument(flag, help=said, **(kind or {"action": "store_true"}))
 
     def run_from_argv(self, argv: list[str]) -> None:
         """As Django does it; a misspelt phase is answered with the nearest one."""
@@ -149,6 +100,29 @@ class Command(BaseCommand):
 
     def _terminal(self, *, as_json: bool) -> Terminal:
         return Terminal(self.stdout, self.stderr, self.style, as_json=as_json)
+
+
+def _options() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """Each option: the subcommands that have it, its help, and what it takes, unless it is a switch."""
+    yield "--json", " ".join(PHASES), "print one JSON document", {}
+    yield "--no-code-beat", "phase1", "nothing has sent the code schedule so far: ask for no beat of it", {}
+    yield "--adopt", "phase2", "take over rows of the same names that differ or are enabled", {}
+    shadow = "let a standby compute for so long (90s, 15m, 2h) what it would send, and compare"
+    yield "--shadow", "phase2", shadow, {"type": _duration, "metavar": "TIME"}
+    yield "--plan", "phase2 phase3", "refuse unless this is still the plan", {"default": "", "metavar": "HASH"}
+    yield "--accept-edits", "phase3", "take rows as they are that were edited since their import", {}
+    stopped = "an unmanaged beat that you have stopped, as status names it; may be repeated"
+    yield "--stopped", "phase1 phase3", stopped, {"action": "append", "default": [], "metavar": "ORIGIN"}
+    force = "switch even to a side on which no beat stands by, or one that lacks imported entries"
+    yield "--force", "phase3 rollback", force, {}
+    enough = "how many slots are proof enough (10)"
+    yield "--slots", "phase4", enough, {"type": _positive, "default": phase4.LEAST_SLOTS}
+    wait = {"type": _seconds, "metavar": "SECONDS", "default": dt.timedelta(0)}
+    yield "--wait", "phase4", "try again for so long while inconclusive", wait
+    yield "--watch", "status", "show it again every second until Ctrl-C", {}
+    yield "--check", "status", "exit 1 unless led and nothing overdue", {}
+    role = "with --check: judge this host's own process, in one line, for a platform's probe"
+    yield "--role", "status", role, {"choices": [role.value for role in probe.Role]}
 
 
 def _run(context: Context, options: dict[str, Any]) -> Report:

@@ -12,18 +12,18 @@ from cutover.phases.context import Context
 from cutover.phases.report import Check
 
 
-def plan(context: Context, plan_hash: str) -> None:
+def plan_approved(context: Context, plan_hash: str) -> None:
     """The operator has approved this plan."""
     with outages(context.alias):
         Cutover.objects.using(context.alias).filter(id=1).exclude(plan_hash=plan_hash).update(plan_hash=plan_hash)
 
 
-def no_plan(context: Context) -> None:
+def plan_forgotten(context: Context) -> None:
     """After a rollback no plan is approved."""
-    plan(context, "")
+    plan_approved(context, "")
 
 
-def stopped(context: Context, origins: Iterable[str]) -> None:
+def beats_stopped(context: Context, origins: Iterable[str]) -> None:
     """The operator has stopped these unmanaged beats; one that is heard again counts again.
 
     Raises PhaseFailed for an origin that was never heard.
@@ -36,12 +36,12 @@ def stopped(context: Context, origins: Iterable[str]) -> None:
                 raise PhaseFailed(f"No beat {origin!r} was heard without the lease; heard: {known}.")
 
 
-def workers(context: Context, checks: Sequence[Check]) -> None:
+def workers_guarded(context: Context, checks: Sequence[Check]) -> None:
     """All workers are guarded, if some have answered so: from now on what seems lost may be sent to them again."""
     if any(check.name == "workers" and check.ok and not check.assumed for check in checks):
         context.ledger.fence.set_guarded(clock.now())
 
 
-def no_workers(context: Context) -> None:
+def workers_unknown(context: Context) -> None:
     """After a rollback workers without the guard may come back: nothing is sent again until a gate has asked them."""
     context.ledger.fence.set_guarded(None)

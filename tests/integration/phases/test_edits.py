@@ -1,4 +1,4 @@
-"""A carried row in a person's hands: seen before the switch, shown at the rollback, never lost by accident."""
+"""An imported row in a person's hands: seen before the switch, shown at the rollback, never lost by accident."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def test_an_edit_before_the_switch_is_asked_about(context: Surroundings, beat: B
     assert getattr(row(context(), "hourly"), field) == value
 
 
-def test_an_edit_that_still_fires_and_sends_alike_is_only_told_of(context: Surroundings, beat: Beats) -> None:
+def test_an_edit_that_still_fires_and_sends_alike_holds_nothing_back(context: Surroundings, beat: Beats) -> None:
     hours = IntervalSchedule.objects.using(context().alias).create(every=1, period="seconds")
     edit(context(), "ticking", interval=hours)
     halves = IntervalSchedule.objects.using(context().alias).create(every=500_000, period="microseconds")
@@ -70,7 +70,7 @@ def test_an_edit_that_still_fires_and_sends_alike_is_only_told_of(context: Surro
         assert phase3.run(context()).outcome is Outcome.DONE
 
 
-def test_a_row_that_was_deleted_can_not_be_taken_as_it_is(context: Surroundings, beat: Beats) -> None:
+def test_a_row_that_was_deleted_cannot_be_taken_as_it_is(context: Surroundings, beat: Beats) -> None:
     PeriodicTask.objects.using(context().alias).filter(name="hourly").delete()
     with beat(Side.CODE), beat(Side.DATABASE):
         assert {"edited rows", "parity"} <= set(crosses(phase3.run(context(), accept_edits=True)))

@@ -13,11 +13,13 @@ from pytest_django import Settings
 from cutover import clock
 from cutover.errors import PhaseFailed
 from cutover.models import UnmanagedBeat
+from cutover.phases import phase1
 from cutover.phases.context import Context
 from cutover.phases.evidence import silence
 from cutover.phases.gates import beats as beat_gates
 from cutover.phases.gates import broker, installation, servers
 from cutover.phases.operations import remembered
+from cutover.phases.report import Outcome
 from prayer_room_api.celery import app as celery_app
 
 pytestmark = pytest.mark.integration
@@ -97,8 +99,8 @@ def test_the_operator_may_say_that_a_beat_is_stopped(context: Surroundings) -> N
     now = clock.now()
     UnmanagedBeat.objects.using(context().alias).create(origin="7@old-web", first_heard_at=now, last_heard_at=now)
     with pytest.raises(PhaseFailed, match=r"No beat '7@web' was heard.*7@old-web"):
-        remembered.stopped(context(), ["7@web"])
-    remembered.stopped(context(), ["7@old-web"])
+        remembered.beats_stopped(context(), ["7@web"])
+    remembered.beats_stopped(context(), ["7@old-web"])
     assert beat_gates.no_unmanaged_beat(context()).ok
 
 
@@ -134,7 +136,7 @@ def test_a_task_without_the_run_guard_is_named(
         ({"BACKEND": "cutover.backends.CeleryWorker", "APP": "prayer_room_api"}, "dotted path"),
     ],
 )
-def test_a_process_that_can_not_be_imported_is_named(
+def test_a_process_that_cannot_be_imported_is_named(
     context: Surroundings, settings: Settings, process: dict[str, str], said: str
 ) -> None:
     settings.PRODUCTION_PROCESSES = {"worker": process}
@@ -147,3 +149,14 @@ def test_a_process_that_can_not_be_imported_is_named(
 def test_an_empty_code_schedule_is_no_schedule(context: Surroundings, schedule: dict[str, dict[str, Any]]) -> None:
     schedule.clear()
     assert not installation.code_schedule(context()).ok
+
+
+def test_a_code_schedule_whose_setting_is_wrong_is_a_finding_of_its_gate(
+    context: Surroundings, settings: Settings
+) -> None:
+    settings.CUTOVER = {**settings.CUTOVER, "CODE_SCHEDULE": "demo.schedule.no_such_schedule"}
+    report = phase1.run(context())
+    assert report.outcome is Outcome.REFUSED
+    [check] = [check for check in report.checks if check.name == "code schedule"]
+    assert (check.ok, check.remedy) == (False, "fix the setting")
+    assert "CODE_SCHEDULE" in check.detail

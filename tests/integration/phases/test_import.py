@@ -57,7 +57,7 @@ def test_the_change_is_seen_also_where_no_change_was_ever_recorded(context: Surr
     assert PeriodicTasks.last_change() is not None
 
 
-def test_a_change_in_code_is_carried_over_by_the_next_run(
+def test_a_change_in_code_is_imported_by_the_next_run(
     context: Surroundings, schedule: dict[str, dict[str, Any]]
 ) -> None:
     run(context())
@@ -98,7 +98,7 @@ def test_all_refusals_come_together_and_nothing_is_written(
     assert not ImportedEntry.objects.using(context().alias).exists()
 
 
-def test_an_entry_that_celery_itself_can_not_read_is_named(
+def test_an_entry_that_celery_itself_cannot_read_is_named(
     context: Surroundings, schedule: dict[str, dict[str, Any]]
 ) -> None:
     schedule["odd"] = {"task": "demo.tasks.note", "schedule": 5, "qeue": "slow"}
@@ -156,7 +156,7 @@ def test_a_row_that_was_deleted_is_made_again(context: Surroundings) -> None:
     assert run(context()).created == ["hourly"]
 
 
-def test_celerys_own_clean_up_is_carried_over_where_celery_adds_it(context: Surroundings, settings: Settings) -> None:
+def test_celerys_own_clean_up_is_imported_where_celery_adds_it(context: Surroundings, settings: Settings) -> None:
     settings.CELERY_RESULT_EXPIRES = 3600  # on a backend that needs help with it
     assert isinstance(context().entries[CLEANUP].schedule, crontab)
     run(context())

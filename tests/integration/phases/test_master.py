@@ -147,7 +147,7 @@ def rows(context: Context) -> list[dict[str, Any]]:
     return list(PeriodicTask.objects.using(context.alias).order_by("name").values(*columns))
 
 
-def test_an_option_beside_the_row_is_sent_until_the_task_is_another(
+def test_an_option_of_the_overlay_is_sent_until_the_task_is_another(
     context: Surroundings, beat: Beats, schedule: dict[str, dict[str, Any]], valkey: Valkey
 ) -> None:
     schedule["ticking"]["options"] = {"time_limit": 77, "queue": "kept"}

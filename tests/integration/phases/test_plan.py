@@ -1,4 +1,4 @@
-"""The plan: what it tells of entries and rows, and its hash, by which the operator's approval is held to."""
+"""The plan: what it shows of entries and rows, and its hash, to which the operator's approval is held."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,7 @@ def entry(context: Context, name: str) -> dict[str, Any]:
     return found
 
 
-def test_a_plan_tells_field_by_field_what_it_finds(context: Surroundings, schedule: Schedule) -> None:
+def test_a_plan_shows_field_by_field_what_it_finds(context: Surroundings, schedule: Schedule) -> None:
     schedule["hourly"]["options"] = {"time_limit": 5, "queue": "slow"}
     weekly = IntervalSchedule.objects.using(context().alias).create(every=7, period="days")
     PeriodicTask.objects.using(context().alias).create(name="hourly", task="other.task", interval=weekly, queue="fast")
@@ -48,7 +48,7 @@ def test_a_plan_tells_field_by_field_what_it_finds(context: Surroundings, schedu
     assert (found["row"], entry(context(), "ticking")["row"]) == ("refused", "create")
 
 
-def test_a_plan_tells_what_fires_next_and_from_which_side_and_what_is_enabled_besides(
+def test_a_plan_shows_what_fires_next_from_which_side_and_what_else_is_enabled(
     context: Surroundings, schedule: Schedule
 ) -> None:
     del schedule["ticking"]
@@ -98,7 +98,7 @@ def change_the_code(context: Context, schedule: Schedule) -> None:
     schedule["hourly"]["schedule"] = crontab(minute=1)
 
 
-def change_an_option_beside_the_row(context: Context, schedule: Schedule) -> None:
+def change_an_option_of_the_overlay(context: Context, schedule: Schedule) -> None:
     schedule["hourly"]["options"] = {"expires": 600, "time_limit": 5}
 
 
@@ -117,7 +117,7 @@ def enable_another_row(context: Context, schedule: Schedule) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [change_the_code, change_an_option_beside_the_row, edit_a_row, enable_a_row, enable_another_row],
+    [change_the_code, change_an_option_of_the_overlay, edit_a_row, enable_a_row, enable_another_row],
 )
 def test_phase_3_refuses_once_the_approved_plan_no_longer_fits(
     context: Surroundings, schedule: Schedule, change: Callable[[Context, Schedule], None]

@@ -177,7 +177,7 @@ def test_a_rollback_does_not_have_to_wait_for_a_proof(site: Site) -> None:
     assert facts.read(site.context()).phase == 2
 
 
-def test_suppressed_doubles_are_told_and_are_no_failure(site: Site) -> None:
+def test_deduplicated_messages_are_counted_and_are_no_failure(site: Site) -> None:
     site.send(*ALL)
     site.ledger.runs.count_deduplicated(site.slot(3))
     report = site.prove()

@@ -1,15 +1,17 @@
-"""Status: who leads, what is late, and what a probe is told."""
+"""Status: who leads, what is late, and what was missed."""
 
 import datetime as dt
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from django.db import connections
 
 from cutover import clock
-from cutover.models import Entry, Slot, UnmanagedBeat
-from cutover.phases import status
+from cutover.models import Cutover, Entry, Slot, UnmanagedBeat
+from cutover.phases import plan, status
 from cutover.phases.context import Context
-from cutover.phases.report import Outcome
+from cutover.phases.report import Outcome, Report
 from cutover.schedules.fingerprint import fingerprint
 from cutover.types import EntryName, HolderId, Missed, Side, Term
 from cutover.types import Slot as SlotName
@@ -42,7 +44,7 @@ def test_a_site_without_a_leader_is_not(context: Surroundings, beat: Beats) -> N
     assert status.run(context()).outcome is Outcome.DONE
 
 
-def test_what_is_late_and_what_was_missed_is_told(context: Surroundings) -> None:
+def test_what_is_late_and_what_was_missed_is_shown(context: Surroundings) -> None:
     site = context()
     entry = site.entries[EntryName("hourly")]
     began = clock.now().replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=3)
@@ -64,7 +66,7 @@ def test_what_is_late_and_what_was_missed_is_told(context: Surroundings) -> None
     assert (data["overdue"], data["unpublished"], data["deduplicated"]) == ([], 2, 6)
 
 
-def test_what_is_stuck_on_the_way_is_told(context: Surroundings) -> None:
+def test_what_is_stuck_on_the_way_is_shown(context: Surroundings) -> None:
     site, now = context(), clock.now()
     term = Term(site.ledger.fence.read().epoch, Side.CODE, HolderId("host:1:x"))
     claimed, published = (SlotName(now - dt.timedelta(minutes=m), EntryName("yearly")) for m in (4, 3))
@@ -75,18 +77,34 @@ def test_what_is_stuck_on_the_way_is_told(context: Surroundings) -> None:
     Slot.objects.using(site.alias).filter(state="published").update(published_at=now - stuck_since)
     of_the_broker = f"1 claimed slots are not published, the oldest yearly of {claimed.due_at.isoformat()}: look at the"
     of_the_workers = f"1 published slots are started by no worker, the oldest yearly of {published.due_at.isoformat()}"
-    [told] = [problem for problem in status.run(context()).data["problems"] if problem.startswith("1 ")]
-    assert told.startswith(of_the_broker)
+    [problem] = [problem for problem in status.run(context()).data["problems"] if problem.startswith("1 ")]
+    assert problem.startswith(of_the_broker)
     site.ledger.fence.set_guarded(now - 2 * stuck_since)
-    told, also = [problem for problem in status.run(context()).data["problems"] if problem.startswith("1 ")]
+    problem, also = [problem for problem in status.run(context()).data["problems"] if problem.startswith("1 ")]
     assert also.startswith(of_the_workers)
     site.ledger.fence.set_guarded(now - dt.timedelta(days=2))
     Slot.objects.using(site.alias).filter(state="published").update(published_at=now - dt.timedelta(hours=13))
-    [told] = [problem for problem in status.run(context()).data["problems"] if problem.startswith("1 ")]
-    assert told.startswith(of_the_broker), "one that lapsed, or was purged, is told of for half a day"
+    [problem] = [problem for problem in status.run(context()).data["problems"] if problem.startswith("1 ")]
+    assert problem.startswith(of_the_broker), "one that lapsed, or was purged, is shown for half a day"
 
 
 def test_a_beat_without_the_lease_is_a_problem(context: Surroundings, alias: str) -> None:
     now = clock.now()
     UnmanagedBeat.objects.using(alias).create(origin="7@old-web", first_heard_at=now, last_heard_at=now)
     assert "a beat without the lease was heard: 7@old-web" in status.run(context()).data["problems"]
+
+
+@pytest.mark.parametrize("run", [status.run, plan.run])
+def test_a_command_that_only_asks_writes_nothing(context: Surroundings, run: Callable[[Context], Report]) -> None:
+    """On a site that is migrated and has never seen another command."""
+    site, written = context(), []
+    Cutover.objects.using(site.alias).all().delete()
+
+    def watch(execute: Any, sql: str, params: Any, many: bool, wrapped: Any) -> Any:
+        if not sql.startswith(("SELECT", "EXPLAIN", "PRAGMA")):
+            written.append(sql)
+        return execute(sql, params, many, wrapped)
+
+    with connections[site.alias].execute_wrapper(watch):
+        assert run(site).data["phase"] == 0
+    assert written == []

@@ -11,11 +11,10 @@ from django.db import connections
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover import clock
-from cutover.errors import OperatorBusy, PhaseFailed
+from cutover.errors import PhaseFailed
 from cutover.models import Cutover, ImportedEntry, Transition
 from cutover.phases import facts, phase1, phase2, phase3, rollback
 from cutover.phases.context import Context
-from cutover.phases.operations.journal import at_work
 from cutover.phases.report import Outcome, Report
 from cutover.types import Side
 from cutover.workers.processes import own_name
@@ -31,7 +30,7 @@ LAST_RUN = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 
 @pytest.fixture
 def imported(context: Surroundings) -> None:
-    """Phase 2 is done; one carried row has a last run, one foreign row is enabled."""
+    """Phase 2 is done; one imported row has a last run, one foreign row is enabled."""
     Cutover.objects.using(context().alias).update(phase=1)
     assert phase2.run(context()).outcome is Outcome.DONE
     tasks = PeriodicTask.objects.using(context().alias)
@@ -276,38 +275,6 @@ def test_a_forced_rollback_that_was_killed_at_its_last_step_is_finished_and_not_
     assert facts.read(context()).in_words().startswith("The rollback has switched back and is not finished")
     assert_back(context(), rollback.run(context()), before)
     assert rollback.run(context()).outcome is Outcome.ALREADY
-
-
-@pytest.mark.usefixtures("imported")
-def test_of_two_operators_one_is_told_of_the_other(context: Surroundings) -> None:
-    with at_work(context().alias, "phase3") as first, pytest.raises(OperatorBusy) as busy:
-        phase3.run(context())
-    assert first.operator in str(busy.value)
-    assert "phase3 since" in str(busy.value)
-    assert Cutover.objects.using(context().alias).get().operator == ""
-
-
-@pytest.mark.usefixtures("imported")
-@pytest.mark.parametrize(
-    "fact",
-    [{"operator_process": ENDED}, {"operator_process": "elsewhere:7:1", "operator_seen_at": LAST_RUN}],
-)
-def test_the_lock_of_a_dead_operator_is_taken_over(context: Surroundings, fact: dict[str, Any]) -> None:
-    with at_work(context().alias, "phase3") as dead:
-        Cutover.objects.using(context().alias).update(**fact)
-        with at_work(context().alias, "rollback"):
-            pass
-        with pytest.raises(OperatorBusy, match="taken over"), dead.step("phase3", "switch"):
-            pass
-
-
-@pytest.mark.usefixtures("imported")
-def test_an_operator_in_another_container_of_the_same_host_name_is_not_taken_for_dead(context: Surroundings) -> None:
-    host, _, rest = own_name().partition("/")
-    with at_work(context().alias, "phase3"):
-        Cutover.objects.using(context().alias).update(operator_process=f"{host}/1:{2**22 - 1}:{rest}")
-        with pytest.raises(OperatorBusy):
-            rollback.run(context())
 
 
 def test_phases_out_of_order_name_the_command_to_type(context: Surroundings) -> None:

@@ -70,7 +70,7 @@ def all_are_stuck(context: Context, edited_at: dt.datetime) -> bool:
     return EDITS.keys() <= set(claims.values_list("entry", flat=True))
 
 
-def test_edits_that_can_not_be_sent_are_told_and_the_next_slot_after_they_are_mended_goes_out(
+def test_edits_that_cannot_be_sent_are_named_and_the_next_slot_after_they_are_fixed_goes_out(
     switched: Context,
 ) -> None:
     rows = {row.name: row for row in PeriodicTask.objects.using(switched.alias).filter(name__in=EDITS)}
@@ -79,9 +79,9 @@ def test_edits_that_can_not_be_sent_are_told_and_the_next_slot_after_they_are_me
         (by_update if "JSON" in name else by_form)(switched, name, **fields)
     edited_at = clock.now()
     wait_until(lambda: all_are_stuck(switched, edited_at), "the beat has read the edits", 20)
-    told = problems(switched)
-    assert told.keys() == EDITS.keys()
-    assert {name for name, (_, said) in EDITS.items() if said not in told[name]} == set(), told
+    found = problems(switched)
+    assert found.keys() == EDITS.keys()
+    assert {name for name, (_, said) in EDITS.items() if said not in found[name]} == set(), found
     for name, (_, said) in EDITS.items():
         missed = Slot.objects.using(switched.alias).filter(entry=name, state="missed", due_at__gt=edited_at)
         wait_until(lambda m=missed, s=said: m.filter(reason__contains=s).exists(), f"{name} is missed, and why", 20)
@@ -111,7 +111,7 @@ def test_a_task_that_nobody_registers_is_sent_as_celery_sends_it_and_told(switch
     assert "ticking names the task demo.tasks.gone, which this project does not register" in "\n".join(report.lines)
 
 
-def test_a_schedule_that_can_not_be_read_is_told_and_breaks_no_command_and_no_probe(
+def test_a_schedule_that_cannot_be_read_is_named_and_breaks_no_command_and_no_probe(
     switched: Context, beat: Beats
 ) -> None:
     broken = CrontabSchedule.objects.using(switched.alias).create()
