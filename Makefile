@@ -11,6 +11,9 @@ LOAD := $(VENV)/load
 # The linters load the settings, and `check --deploy` wants a key of production's length.
 LINT_ENV := SECRET_KEY=a-key-for-lint-runs-only-0123456789-abcdefghijklmnopqrstuvwxyz DEBUG=0
 
+# A run of the tests starts hundreds of interpreters: each would compile the project again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 SESSION ?= oldest newest
 .PHONY: help venv test rehearse journeys versions soak freeze mutants bench-schedules bench-burst bench-web model lint bench-guard demo services clean

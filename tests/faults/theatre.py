@@ -20,10 +20,12 @@ NO_REDIS = "redis://127.0.0.1:1/0"
 class Theatre:
     """Builds stages; when its ``with`` block ends, they are gone."""
 
-    def __init__(self, processes: Processes, directory: Path) -> None:
+    def __init__(self, processes: Processes, directory: Path, most: int = 2) -> None:
+        """``most``: so many stages stand at once; the processes of each work on even while it is not asked for."""
         self._processes = processes
         self._directory = directory
         self._closing = contextlib.ExitStack()
+        self._most = most
         self._standing: dict[tuple[object, ...], Stage] = {}
         self._built = 0
 
@@ -52,6 +54,8 @@ class Theatre:
         """The stage with this cast, well and ready; the same one each time, until it is given up."""
         key = (database, lease_s, cast)
         if key not in self._standing:
+            while len(self._standing) >= self._most:
+                self.give_up(next(iter(self._standing.values())))
             with contextlib.ExitStack() as opening:
                 stage = opening.enter_context(self.build(database, lease_s))
                 stage.engage(*cast)
