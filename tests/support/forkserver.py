@@ -54,27 +54,30 @@ class ForkServer:
         self._channel.close()
         self._server.wait()
 
-    def start(self, command: str, env: Mapping[str, str], output: BinaryIO) -> "Forked | None":
-        """Start a command line, its output in that file; None where it is no command for this server."""
-        words = None if SHELL & set(command) else _python_words(shlex.split(command), env)
-        if words is None:
+    def start(
+        self, words: Sequence[str], env: Mapping[str, str], output: BinaryIO, errors: BinaryIO | None = None
+    ) -> "Forked | None":
+        """Start a command, what it prints in these files; None where it is no command for this server."""
+        arguments = _arguments(list(words), env)
+        if arguments is None:
             return None
         reading, writing = os.pipe()
-        request = json.dumps({"words": words, "env": dict(env)}).encode()
+        request = json.dumps({"arguments": arguments, "env": dict(env)}).encode()
+        files = [output.fileno(), (errors or output).fileno(), writing]
         try:
             with self._lock:
-                socket.send_fds(self._channel, [len(request).to_bytes(4, "big")], [output.fileno(), writing])
+                socket.send_fds(self._channel, [len(request).to_bytes(4, "big")], files)
                 self._channel.sendall(request)
         finally:
             os.close(writing)
-        return Forked(command, reading)
+        return Forked(words, reading)
 
 
 class Forked(Running):
     """A forked command."""
 
-    def __init__(self, command: str, news: int) -> None:
-        self._command = command
+    def __init__(self, words: Sequence[str], news: int) -> None:
+        self._words = words
         self._news = os.fdopen(news, "rb")
         self.returncode: int | None = None
         self.pid = int(self._news.readline())
@@ -87,7 +90,7 @@ class Forked(Running):
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
             if not select.select([self._news], [], [], timeout)[0]:
-                raise subprocess.TimeoutExpired(self._command, timeout or 0)
+                raise subprocess.TimeoutExpired(self._words, timeout or 0)
             self.returncode = int(self._news.readline())
             self._news.close()
         return self.returncode
@@ -105,18 +108,21 @@ class ForkedProcesses(Processes):
         self._server = server
 
     def _run(self, line: str, env: Mapping[str, str], output: BinaryIO, fds: Sequence[int]) -> Running:
-        forked = None if fds else self._server.start(line, env, output)
+        is_plain = not fds and not SHELL & set(line)
+        forked = self._server.start(shlex.split(line), env, output) if is_plain else None
         return forked or super()._run(line, env, output, fds)
 
 
-def _python_words(words: list[str], env: Mapping[str, str]) -> list[str] | None:
-    """The arguments for the interpreter that runs this one; None where the command is not its own."""
-    own = env.get("PATH", "").split(os.pathsep)[0] == str(Path(sys.executable).parent)
-    if not own or any(name.startswith("PYTHON") and name != "PYTHONUNBUFFERED" for name in env):
+def _arguments(words: list[str], env: Mapping[str, str]) -> list[str] | None:
+    """What comes after ``python``; None where another interpreter is meant, or one with options of its own."""
+    folder = Path(sys.executable).parent
+    if env.get("PATH", "").split(os.pathsep)[0] == str(folder):
+        words = [str(folder / words[0]), *words[1:]]
+    if any(name.startswith("PYTHON") and name != "PYTHONUNBUFFERED" for name in env):
         return None
-    if words[0] == "celery":
-        return ["-m", *words]
-    if words[0] in ("python", sys.executable) and (words[1] == "-m" or not words[1].startswith("-")):
+    if words[0] == str(folder / "celery"):
+        return ["-m", "celery", *words[1:]]
+    if words[0] in (sys.executable, str(folder / "python")) and (words[1] == "-m" or words[1][0] != "-"):
         return words[1:]
     return None
 
@@ -124,7 +130,7 @@ def _python_words(words: list[str], env: Mapping[str, str]) -> list[str] | None:
 def serve(channel: socket.socket) -> dict[str, Any] | None:
     """Fork as is asked for. Returns in each command what it is to be, in the server None at the end."""
     while True:
-        head, (*fds,), _, _ = socket.recv_fds(channel, 4, 2)
+        head, (*fds,), _, _ = socket.recv_fds(channel, 4, 3)
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -138,7 +144,7 @@ def serve(channel: socket.socket) -> dict[str, Any] | None:
             os.close(fd)
 
 
-def attend(request: dict[str, Any], output: int, news: int) -> dict[str, Any]:
+def attend(request: dict[str, Any], output: int, errors: int, news: int) -> dict[str, Any]:
     """Returns in the command alone; its attendant ends here."""
     ready, go = os.pipe()
     if pid := os.fork():
@@ -149,23 +155,23 @@ def attend(request: dict[str, Any], output: int, news: int) -> dict[str, Any]:
         os._exit(0)
     os.setsid()
     os.read(ready, 1)  # from here on it can be signalled by its id
-    for number in (1, 2):
-        os.dup2(output, number)
-    for fd in (output, news, ready, go):
+    os.dup2(output, 1)
+    os.dup2(errors, 2)
+    for fd in (output, errors, news, ready, go):
         os.close(fd)
     return request
 
 
-def become(words: list[str], env: dict[str, str]) -> None:
-    """Run what the interpreter was given as arguments."""
+def become(arguments: list[str], env: dict[str, str]) -> None:
+    """Be the interpreter with these arguments."""
     os.environ.clear()
     os.environ.update(env)
-    if words[0] == "-m":
-        sys.argv = words[1:]
-        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    if arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     else:
-        sys.argv = words
-        runpy.run_path(words[0], run_name="__main__")
+        sys.argv = arguments
+        runpy.run_path(arguments[0], run_name="__main__")
 
 
 def main() -> None:
