@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 SESSION ?= oldest newest
-.PHONY: help venv test rehearse journeys versions soak freeze mutants bench-schedules bench-burst bench-web model lint bench-guard demo services clean
+.PHONY: help venv test rehearse schedules journeys versions soak freeze mutants bench-schedules bench-burst bench-web model lint bench-guard demo services clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -38,6 +38,9 @@ test: $(STAMP) ## Run the tests
 
 rehearse: $(STAMP) journeys ## Play the whole migration, release by release, on every test platform, host project and broker
 	$(BIN)/python -m tests.platform
+
+schedules: $(STAMP) ## Hold parity to celery's own judgement on ten thousand generated schedules: some ten minutes
+	$(BIN)/python -m pytest -n 4 tests/unit/schedules/test_generated.py --long
 
 journeys: $(STAMP) ## Take every host project and every part of production through phase 1 to 4 and back
 	$(BIN)/python -m pytest -n 4 tests/hosts tests/parts --long

@@ -17,10 +17,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
-def theatre(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Iterator[Theatre]:
+def theatre(
+    tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer, migrated_sqlite: Path
+) -> Iterator[Theatre]:
     """Builds stages for the tests of a module; nothing of them is left at its end."""
     directory = tmp_path_factory.mktemp("theatre")
     processes = ForkedProcesses(directory / "logs", fork_server)
-    with processes, Theatre(processes, directory, most=1) as theatre:
+    with processes, Theatre(processes, directory, most=1, migrated=migrated_sqlite) as theatre:
         yield theatre
     assert processes.survivors() == []

@@ -20,14 +20,19 @@ NO_REDIS = "redis://127.0.0.1:1/0"
 class Theatre:
     """Builds stages; when its ``with`` block ends, they are gone."""
 
-    def __init__(self, processes: Processes, directory: Path, most: int = 2) -> None:
-        """``most``: so many stages stand at once; the processes of each work on even while it is not asked for."""
+    def __init__(self, processes: Processes, directory: Path, most: int = 2, migrated: Path | None = None) -> None:
+        """``most``: so many stages stand at once; the processes of each work on even while it is not asked for.
+
+        ``migrated``: an SQLite database to copy, where there is one already.
+        """
         self._processes = processes
         self._directory = directory
         self._closing = contextlib.ExitStack()
         self._most = most
         self._standing: dict[tuple[object, ...], Stage] = {}
         self._built = 0
+        if migrated:
+            self._migrated_sqlite = migrated
 
     def __enter__(self) -> Self:
         return self
