@@ -11,9 +11,12 @@ LOAD := $(VENV)/load
 # The linters load the settings, and `check --deploy` wants a key of production's length.
 LINT_ENV := SECRET_KEY=a-key-for-lint-runs-only-0123456789-abcdefghijklmnopqrstuvwxyz DEBUG=0
 
+# A run of the tests starts hundreds of interpreters: each would compile the project again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 SESSION ?= oldest newest
-.PHONY: help venv test rehearse journeys versions soak freeze mutants bench-schedules bench-burst bench-web model lint bench-guard demo services clean
+.PHONY: help venv test rehearse schedules journeys versions soak freeze mutants bench-schedules bench-burst bench-web model lint bench-guard demo services clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -35,6 +38,9 @@ test: $(STAMP) ## Run the tests
 
 rehearse: $(STAMP) journeys ## Play the whole migration, release by release, on every test platform, host project and broker
 	$(BIN)/python -m tests.platform
+
+schedules: $(STAMP) ## Hold parity to celery's own judgement on ten thousand generated schedules: some ten minutes
+	$(BIN)/python -m pytest -n 4 tests/unit/schedules/test_generated.py --long
 
 journeys: $(STAMP) ## Take every host project and every part of production through phase 1 to 4 and back
 	$(BIN)/python -m pytest -n 4 tests/hosts tests/parts --long

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Protocol, Self
 
 import psutil
 from honcho.process import Popen
@@ -24,19 +24,29 @@ STOP_TIMEOUT_S = 30.0
 """How long a platform waits between its SIGTERM and its SIGKILL; Dokku's default."""
 
 
+class Running(Protocol):
+    """A process that was started: as much of ``subprocess.Popen`` as is used here."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, number: int) -> None: ...
+
+
 class Process:
     """One running command, its output in a file.
 
     Once it and its children are known to be gone nothing is signalled any more: the id may be another's by then.
     """
 
-    def __init__(self, name: str, command: str, env: Mapping[str, str], log: Path, fds: Sequence[int]) -> None:
+    def __init__(self, name: str, running: Running, log: Path) -> None:
         self.name = name
         self.log = log
         self._gone = False
-        with log.open("wb") as output:
-            # exec: what gets the platform's signal is the command, not a shell in front of it.
-            self._popen = Popen(f"exec {command}", env=env, cwd=ROOT, stdout=output, pass_fds=fds)
+        self._popen = running
 
     @property
     def pid(self) -> int:
@@ -124,7 +134,9 @@ class Processes:
         """Start a command line, or a list of arguments; it inherits ``fds``. Its log is named after it."""
         line = command if isinstance(command, str) else shlex.join(command)
         with _interruptions_held():
-            process = Process(name, line, env, self._log(name), fds)
+            log = self._log(name)
+            with log.open("wb") as output:
+                process = Process(name, self._run(line, env, output, fds), log)
             self._warden.watch(process.pid)
             self._started.append(process)
             self._watched.append(process)
@@ -142,6 +154,10 @@ class Processes:
     def survivors(self) -> list[Process]:
         """What is still alive of all that was ever started."""
         return [process for process in self._started if not process.is_gone()]
+
+    def _run(self, line: str, env: Mapping[str, str], output: BinaryIO, fds: Sequence[int]) -> Running:
+        # exec: what gets the platform's signal is the command, not a shell in front of it.
+        return Popen(f"exec {line}", env=env, cwd=ROOT, stdout=output, pass_fds=fds)
 
     def _forget_the_gone(self) -> None:
         for process in [process for process in self._watched if process.is_gone()]:

@@ -12,6 +12,7 @@ from django_celery_beat.models import CrontabSchedule, PeriodicTask
 from demo.processes import Processes
 from demo.services import Valkey
 from tests.servers import Postgres, running_postgres
+from tests.support.forkserver import ForkedProcesses, ForkServer
 from tests.support.site import Site
 
 SQLITE, POSTGRES = "sqlite", "postgres"
@@ -28,18 +29,25 @@ def long(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(scope="session")
-def all_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+def fork_server() -> Iterator[ForkServer]:
+    """Starts the run's Django and Celery commands."""
+    with ForkServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def all_processes(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Iterator[Processes]:
     """Keeps the servers of the whole run."""
-    processes = Processes(logs=tmp_path_factory.mktemp("servers"))
+    processes = ForkedProcesses(tmp_path_factory.mktemp("servers"), fork_server)
     with processes:
         yield processes
     assert processes.survivors() == []
 
 
 @pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
+def processes(tmp_path: Path, fork_server: ForkServer) -> Iterator[Processes]:
     """Starts processes that end with the test, however it ends."""
-    processes = Processes(logs=tmp_path / "logs")
+    processes = ForkedProcesses(tmp_path / "logs", fork_server)
     with processes:
         yield processes
     assert processes.survivors() == []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.processes import Processes
+from tests.support.forkserver import ForkedProcesses, ForkServer
 
 from .theatre import Theatre
 
@@ -16,11 +16,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.faults)
 
 
-@pytest.fixture(scope="session")
-def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
-    """Builds stages for all tests here; nothing of them is left at the end."""
+@pytest.fixture(scope="module")
+def theatre(
+    tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer, migrated_sqlite: Path
+) -> Iterator[Theatre]:
+    """Builds stages for the tests of a module; nothing of them is left at its end."""
     directory = tmp_path_factory.mktemp("theatre")
-    processes = Processes(logs=directory / "logs")
-    with processes, Theatre(processes, directory) as theatre:
+    processes = ForkedProcesses(directory / "logs", fork_server)
+    with processes, Theatre(processes, directory, most=1, migrated=migrated_sqlite) as theatre:
         yield theatre
     assert processes.survivors() == []

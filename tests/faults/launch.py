@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from demo.waiting import wait_until
+
 ORDERS = "FAULTS_ORDERS"
 """Names the file with the orders for one process: a point and an action."""
 CLOCK = "FAULTS_CLOCK"
@@ -23,7 +25,9 @@ CLOCK = "FAULTS_CLOCK"
 STEP = "FAULTS_STEP"
 """Kill the command when it has recorded this many steps."""
 SWITCH_AT = "FAULTS_SWITCH_AT"
-"""Hold the command's switch until this instant (seconds since the epoch)."""
+"""Names the file that the command's switch waits for: the instant of the switch, in seconds since the epoch."""
+AT_THE_SWITCH = "at the switch"
+"""What the command prints when it waits."""
 DEFER_S = "FAULTS_DEFER_S"
 """After how long a worker tries again what it has put off."""
 ACTIONS = {"stop": signal.SIGSTOP, "kill": signal.SIGKILL, "term": signal.SIGTERM}
@@ -107,7 +111,11 @@ def install_for_the_command() -> None:
     switch = switchover.switch
 
     def switching(*arguments: Any, **options: Any) -> Any:
-        clock.sleep(max(0.0, float(os.environ.get(SWITCH_AT, "0")) - dt.datetime.now(dt.UTC).timestamp()))
+        if SWITCH_AT in os.environ:
+            print(AT_THE_SWITCH, flush=True)
+            file = Path(os.environ[SWITCH_AT])
+            wait_until(file.exists, "the instant is known", poll_s=0.01)
+            clock.sleep(max(0.0, float(file.read_text()) - dt.datetime.now(dt.UTC).timestamp()))
         return switch(*arguments, **options)
 
     switchover.switch = switching

@@ -25,7 +25,7 @@ def test_a_stock_beat_beside_a_guarded_one_neither_doubles_nor_loses_a_slot(thea
         stage.leader()
         began = dt.datetime.now(dt.UTC)
         wait_until(lambda: dt.datetime.now(dt.UTC) > began + OVERLAP, "both have sent for a while")
-        assert stage.books.query("SELECT count(*) FROM cutover_unguardedbeat")[0][0] == 1
+        assert stage.books.query("SELECT count(*) FROM cutover_unmanagedbeat")[0][0] == 1
         assert old.stop() == 0, old.output
         ended = dt.datetime.now(dt.UTC)
         wait_until(lambda: _latest_slot_run(stage) > ended + A_WHILE, "the guarded one goes on")

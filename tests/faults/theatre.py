@@ -20,12 +20,19 @@ NO_REDIS = "redis://127.0.0.1:1/0"
 class Theatre:
     """Builds stages; when its ``with`` block ends, they are gone."""
 
-    def __init__(self, processes: Processes, directory: Path) -> None:
+    def __init__(self, processes: Processes, directory: Path, most: int = 2, migrated: Path | None = None) -> None:
+        """``most``: so many stages stand at once; the processes of each work on even while it is not asked for.
+
+        ``migrated``: an SQLite database to copy, where there is one already.
+        """
         self._processes = processes
         self._directory = directory
         self._closing = contextlib.ExitStack()
+        self._most = most
         self._standing: dict[tuple[object, ...], Stage] = {}
         self._built = 0
+        if migrated:
+            self._migrated_sqlite = migrated
 
     def __enter__(self) -> Self:
         return self
@@ -52,6 +59,8 @@ class Theatre:
         """The stage with this cast, well and ready; the same one each time, until it is given up."""
         key = (database, lease_s, cast)
         if key not in self._standing:
+            while len(self._standing) >= self._most:
+                self.give_up(next(iter(self._standing.values())))
             with contextlib.ExitStack() as opening:
                 stage = opening.enter_context(self.build(database, lease_s))
                 stage.engage(*cast)

@@ -1,17 +1,15 @@
 """People and requests for the host's tests, and its command line."""
 
 import os
+import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
 from prayer_room_api.models import PrayerPraiseRequest, UserProfile
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -51,18 +49,19 @@ def api(client, settings):
 
 
 @pytest.fixture
-def manage():
+def manage(fork_server, tmp_path):
     """Run a management command in a process of its own, with only the environment given."""
 
     def run(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "manage.py", *args],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], **environment},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        files = [tmp_path / name for name in ("stdout", "stderr")]
+        env = {"PATH": os.environ["PATH"], **environment}
+        with files[0].open("wb") as output, files[1].open("wb") as errors:
+            command = fork_server.start([sys.executable, "manage.py", *args], env, output, errors)
+        try:
+            code = command.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(command.pid, signal.SIGKILL)
+            raise
+        return subprocess.CompletedProcess(args, code, *(file.read_text() for file in files))
 
     return run

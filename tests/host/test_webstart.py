@@ -34,4 +34,4 @@ def test_a_new_worker_ends_at_once_and_the_master_after_its_time(manage, drain_s
     assert answer.returncode == 0, answer.stderr
     ended, heard_by_the_worker, after_s = json.loads(answer.stdout)
     assert (ended, heard_by_the_worker) == (True, 0)
-    assert drain_s <= after_s < drain_s + 0.5
+    assert drain_s <= after_s < drain_s + 5

@@ -24,8 +24,8 @@ from prayer_room_api.celery import app as celery_app
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 DAY = dt.timedelta(days=1)
-EVERY = dt.timedelta(minutes=11)
-"""How long each beat lives. It divides no day, so that a slot falls due at another point of each life."""
+LIFE, SHORT_LIFE = dt.timedelta(minutes=97), dt.timedelta(minutes=11)
+"""How long a beat lives, and with ``--long``. Neither divides a day: slots fall due at another point of each life."""
 
 
 class ShiftedClock:
@@ -61,8 +61,9 @@ def schedule() -> dict[str, dict[str, Any]]:
 
 
 def test_a_day_is_a_day_however_often_the_beat_is_started_anew(
-    context: Callable[[], Context], alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: Callable[[], Context], alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long: bool
 ) -> None:
+    every = SHORT_LIFE if long else LIFE
     shifted = ShiftedClock(monkeypatch)
     for phase in (phase1.run(context(), no_code_beat=True), phase2.run(context())):
         assert phase.outcome is Outcome.DONE, phase
@@ -73,12 +74,12 @@ def test_a_day_is_a_day_however_often_the_beat_is_started_anew(
         if switches and shifted.ahead > switches[0][0] * DAY:
             side = switches.pop(0)[1]
             switch(side, context)
-        shifted.ahead += EVERY
+        shifted.ahead += every
     slots = list(Slot.objects.using(alias).order_by("due_at"))
     assert [slot.state for slot in slots] == ["published"] * 3
     assert [after.due_at - before.due_at for before, after in pairwise(slots)] == [DAY] * 2
     assert dt.timedelta(0) <= slots[0].due_at - DAY - began < dt.timedelta(seconds=30)
-    assert max(slot.claimed_at - slot.due_at for slot in slots) < 2 * EVERY
+    assert max(slot.claimed_at - slot.due_at for slot in slots) < 2 * every
     assert {slot.side for slot in slots} == {"code", "database"}
     connections.close_all()
 
