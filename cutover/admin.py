@@ -3,8 +3,6 @@
 The ledger of slots grows to millions of rows, so its list asks nothing that an index does not answer.
 """
 
-from __future__ import annotations
-
 import uuid
 from contextlib import suppress
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Django's view of the app."""
 
-from __future__ import annotations
-
 from django.apps import AppConfig
 
 

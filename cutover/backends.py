@@ -3,8 +3,6 @@
 On 3.x ``server`` and ``prodserver`` run one kind of backend and ``worker`` another; these are of both kinds.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """System checks: what is missing or contradictory in the project, said before anything starts. See docs/checks.md."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 

@@ -1,7 +1,5 @@
 """The only reader of the clocks: wall time for slots, monotonic time for waiting; safety rests on neither."""
 
-from __future__ import annotations
-
 import datetime as dt
 import random
 import time

@@ -1,7 +1,5 @@
 """The only reader of Django's settings: ``CUTOVER = {...}``, checked as a whole before anything starts."""
 
-from __future__ import annotations
-
 import datetime as dt
 import difflib
 import os

@@ -1,7 +1,5 @@
 """Every error that cutover raises. Message and remedy together are one line: what is wrong, and what to do."""
 
-from __future__ import annotations
-
 
 class CutoverError(Exception):
     """Base of all errors raised by cutover. ``remedy`` is what to do, where the message does not say so itself."""

@@ -4,8 +4,6 @@ Names read ``cutover.<noun>.<past verb>``. Steady state and lost races are debug
 outages warning, fenced and missed slots error. Never a payload, a URL's password or a task's arguments.
 """
 
-from __future__ import annotations
-
 import logging
 from enum import Enum
 from typing import Any

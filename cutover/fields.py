@@ -1,7 +1,5 @@
 """Instants in the database: aware and in UTC for us, whatever the project's ``USE_TZ`` says."""
 
-from __future__ import annotations
-
 import datetime as dt
 from typing import Any
 

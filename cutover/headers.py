@@ -1,7 +1,5 @@
 """The message headers that cutover writes and reads; each name stands here alone."""
 
-from __future__ import annotations
-
 from typing import Final
 
 ENTRY: Final = "cutover_entry"

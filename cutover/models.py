@@ -3,8 +3,6 @@
 Rows are written by ``ledger`` and ``phases`` alone; the admin shows them read-only.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from django.db import models

@@ -1,7 +1,5 @@
 """Celery beat's schedulers under the lease, for ``beat_scheduler`` and ``--scheduler``; made in ``beats.scheduler``."""
 
-from __future__ import annotations
-
 from cutover.beats.scheduler import CodeScheduler, DatabaseScheduler
 
 __all__ = ["CodeScheduler", "DatabaseScheduler"]

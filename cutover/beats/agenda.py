@@ -4,8 +4,6 @@ Leaders and standbys keep it alike, so that a standby that takes over begins at 
 Nothing leaves it for being read: an entry moves on only when its slot is recorded.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Set

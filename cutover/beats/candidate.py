@@ -6,8 +6,6 @@ with the schedule. Losing leadership never ends the process: it stands by again.
     standby --elected, and the fence admits its side--> leader --fenced, or the lease is another's--> standby
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace

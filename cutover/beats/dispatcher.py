@@ -1,7 +1,5 @@
 """The dispatcher: claim, publish, confirm, in this order, for many slots at once; and the sweep of what got stuck."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final

@@ -1,7 +1,5 @@
 """Leadership as a value: what belongs to one term. It is made at election and dropped whole at step-down."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol

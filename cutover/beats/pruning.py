@@ -1,7 +1,5 @@
 """Pruning: a leader's chore of forgetting what is older than the retention, a bounded piece at a time."""
 
-from __future__ import annotations
-
 import datetime as dt
 from typing import Final
 

@@ -3,8 +3,6 @@
 A message goes its way through celery's own scheduler. What the broker does not take stays claimed, and is swept later.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final

@@ -3,8 +3,6 @@
 Every case that was ever found is a line of one table, in ``tests/unit/beats/test_reconcile.py``.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import replace

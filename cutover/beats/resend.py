@@ -4,8 +4,6 @@ A worker that is killed can take a message with it that it has not acknowledged.
 another. All of it is here: what seems lost, the record, and when to look. See docs/adr/0010.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass

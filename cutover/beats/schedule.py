@@ -1,7 +1,5 @@
 """One side's schedule in memory, with where each entry stands in the ledger; a standby keeps it as warm as a leader."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from celery.beat import ScheduleEntry

@@ -4,8 +4,6 @@ Celery opens the file for as long as beat lives, and when a second process canno
 deletes it. So a copy is read, and a new file is moved into place.
 """
 
-from __future__ import annotations
-
 import contextlib
 import datetime as dt
 import shelve

@@ -5,8 +5,6 @@ lease: they read their schedules and publish as the stock ones do, and ask befor
 one of them works wherever beat runs: ``prodserver``, ``celery beat``, ``celery worker -B``.
 """
 
-from __future__ import annotations
-
 import os
 import secrets
 import signal

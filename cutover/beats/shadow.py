@@ -5,8 +5,6 @@ sends nothing and writes nothing but ``ShadowSlot``. Of several standbys the fir
 nobody takes it over, and the operator's command fails and names it.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Final

@@ -4,8 +4,6 @@ Sentinel, TLS, credentials and unix sockets are the alias's business; what is ad
 that a half-open connection cannot hold a thread, and no silent retry, so that a lost connection is noticed.
 """
 
-from __future__ import annotations
-
 from types import TracebackType
 from typing import Any, Final, Self
 

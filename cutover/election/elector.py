@@ -5,8 +5,6 @@ still believes to lead is refused by the ledger's fence. What to do next is ``ca
 this thread writes the lease, so that releasing and renewing it cannot cross.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import threading
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What may be sent: the fence and the slots in the database, where every claim is decided by a commit."""
 
-from __future__ import annotations
-
 import datetime as dt
 
 from cutover.ledger.claims import Claims

@@ -5,8 +5,6 @@ claims are admitted at any time, and the unique (entry, due_at) admits each slot
 is NOT promised here: that a claimed slot was published (the sweep sees to that) or ran once (the run guard does).
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Cursors: where entries stand, each by a look-up of its latest slot in the index; never a scan of the slots."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice

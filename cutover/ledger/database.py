@@ -3,8 +3,6 @@
 An IntegrityError and a DataError are answers, about what was asked; they are raised as they are.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final

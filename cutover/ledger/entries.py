@@ -4,8 +4,6 @@ It has a revision, an integer on the fence's row, raised in the commit that chan
 of its last change. So whoever polls the fence knows whether there is anything to read, and reads what changed alone.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

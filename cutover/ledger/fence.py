@@ -3,8 +3,6 @@
 Whoever claims holds this row's lock and demands its own epoch, so an old leader is refused however sure it is.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from dataclasses import dataclass
 from typing import Final

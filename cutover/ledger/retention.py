@@ -4,8 +4,6 @@ A newer slot of its entry is no reason to forget one, its age is: what is younge
 latest slot stays however old it is, for its cadence is counted from there.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from typing import Final
 

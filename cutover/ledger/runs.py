@@ -3,8 +3,6 @@
 One conditional update decides which message of a slot runs; its fence is the slot's own row.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from dataclasses import dataclass
 

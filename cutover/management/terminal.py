@@ -1,7 +1,5 @@
 """What the command writes: a report on stdout, for a person or as JSON, and everything else on stderr, a line each."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """What every command works with: settings, app, lease and ledger, made when first asked for; and bounded waits."""
 
-from __future__ import annotations
-
 import datetime as dt
 import threading
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """How far the cutover has come, as the database has it."""
 
-from __future__ import annotations
-
 import datetime as dt
 from dataclasses import dataclass
 

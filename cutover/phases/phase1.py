@@ -1,7 +1,5 @@
 """Phase 1, preflight: every condition that the cutover rests on, and the code side under the lease."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from cutover.phases.context import Context

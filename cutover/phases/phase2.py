@@ -1,7 +1,5 @@
 """Phase 2: the code schedule becomes disabled rows, and they are proved to fire and send alike."""
 
-from __future__ import annotations
-
 import datetime as dt
 
 from cutover.ledger.database import outages

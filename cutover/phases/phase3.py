@@ -4,8 +4,6 @@ Every step is recorded before it is taken, decides by what the database says, an
 before: the command may be killed anywhere and run again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from cutover.errors import LeaseUnavailable, PhaseFailed

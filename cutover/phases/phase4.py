@@ -1,7 +1,5 @@
 """Phase 4: the ledger's proof that every slot since the switch was sent and run once; then the cutover is closed."""
 
-from __future__ import annotations
-
 import datetime as dt
 
 from cutover import clock

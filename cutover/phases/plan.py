@@ -1,7 +1,5 @@
 """What each phase would do, entry by entry. Changes nothing."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections import Counter
 from collections.abc import Mapping

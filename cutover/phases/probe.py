@@ -6,8 +6,6 @@ its epoch, and one that was restarted could not. So ``any``, for liveness, fails
 readiness, and ``leader`` want proof.
 """
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future

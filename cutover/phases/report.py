@@ -1,7 +1,5 @@
 """What a command returns: its checks, lines for a person, data for a program, the next command and the way back."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The way back, from every phase: the code side sends again, the rows are as they were."""
 
-from __future__ import annotations
-
 from cutover.phases.context import Context
 from cutover.phases.evidence import edits
 from cutover.phases.evidence.presence import is_seen

@@ -1,7 +1,5 @@
 """How a site is doing: what there is to see of it, judged and put into lines."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Final
 

@@ -1,7 +1,5 @@
 """How instants, spans of time, errors and long lists are put into words: the same in every message."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import Final

@@ -3,8 +3,6 @@
 It does NOT approximate: a schedule that no row holds exactly is unfit, with a reason and a remedy.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import decimal
 import zoneinfo

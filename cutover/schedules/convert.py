@@ -3,8 +3,6 @@
 It does NOT approximate. An entry that cannot be imported whole is refused, field by field, with a remedy.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ Other crontabs are compared minute by minute as bits while no clock changes, and
 which one does; whatever else there is, slot by slot.
 """
 
-from __future__ import annotations
-
 import calendar
 import datetime as dt
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Pure: which slots of an entry are due, and what becomes of each: sent, missed, or passed over with a missed one."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Pure: what a schedule means, as text: by it the ledger knows that an entry has another schedule now."""
 
-from __future__ import annotations
-
 import datetime as dt
 from typing import Any
 

@@ -3,8 +3,6 @@
 It does NOT write over what somebody else wrote into a row, unless it is to adopt it; and it never enables one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 

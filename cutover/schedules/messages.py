@@ -5,8 +5,6 @@ raised, no result backend is asked, and a task's own ``apply_async`` is not call
 in the copy, so that two messages built one after the other can be compared.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Mapping
 from contextlib import nullcontext

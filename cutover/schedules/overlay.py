@@ -5,8 +5,6 @@ applied as long as the row still is what was imported: options while its task is
 is. What a person wrote into the row wins. A row that is renamed is another entry and has no overlay.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Code entries against the rows that are to send them: every difference in when they fire and what they send."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What the project supplies: its Celery app, its tasks, and the code schedule with all its entries."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Why something of the code schedule cannot be imported: a value, a field, entries; each with its remedy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from cutover.errors import EntryRefused

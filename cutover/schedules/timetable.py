@@ -4,8 +4,6 @@ The fields mean what celery means by them. An interval's slots are whole multipl
 cadence never drifts and never starts over; a crontab's, solar's or clocked entry's slots are those of the calendar.
 """
 
-from __future__ import annotations
-
 import copy
 import datetime as dt
 from typing import Final, Protocol

@@ -1,7 +1,5 @@
 """Pure: values as plain data, and whether what comes back from JSON is what went in."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any

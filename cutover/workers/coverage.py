@@ -3,8 +3,6 @@
 Found by the system check, by the gate of phase 1, and here, for ``prodserver`` skips system checks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 

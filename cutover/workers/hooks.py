@@ -5,8 +5,6 @@ task's decorator, by ``task_annotations``, or on the task itself. An override th
 and nothing says so. Its code is read, never run: a call that a condition skips is NOT seen.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial, partialmethod
 from types import CodeType, FunctionType, MethodType

@@ -4,8 +4,6 @@ A process that is slow, stopped or swapped out keeps its connection; one that wa
 A process whose connection was cut is another worker from its next run on.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import secrets

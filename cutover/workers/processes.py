@@ -4,8 +4,6 @@ A name is the host, the process number and when that process began, in ticks sin
 again, in a container within minutes.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 from pathlib import Path

@@ -5,8 +5,6 @@ hook that can refuse a run; Celery swallows what signal handlers raise. A task t
 look-ups. NOT promised: that a run that began also did its work; a task that dies half-way is the task's own concern.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import random
 from collections.abc import Iterator, Mapping

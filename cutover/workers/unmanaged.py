@@ -5,8 +5,6 @@ are marked as a beat's; below that only tasks listed in ``CUTOVER['SENT_BY_BEAT_
 stray message and a ``.delay()`` look the same. A message that is not recognised for certain is never taken for a slot.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The code does not change while the process lives. Celery's schedule file is read
 leader stops, for a beat that knows no ledger; it is never held open, so any number of beats may share it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 

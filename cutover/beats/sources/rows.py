@@ -3,8 +3,6 @@
 A change that goes past ``save()`` leaves no trace in ``PeriodicTasks``; so the columns themselves are compared.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

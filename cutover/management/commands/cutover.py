@@ -3,8 +3,6 @@
 Exit codes: 0 done, 1 failed, 2 usage, 3 a gate refused, 130 interrupted.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import difflib
 import sys

@@ -1,7 +1,5 @@
 """The two records of a shadow run: what a standby would have sent, and what the code side claimed."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field

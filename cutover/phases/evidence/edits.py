@@ -1,7 +1,5 @@
 """The imported rows as they are now, and what somebody has edited in them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What should have been sent or run by now and was not; cheap enough for a probe."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Collection
 from contextlib import suppress

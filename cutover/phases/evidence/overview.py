@@ -1,7 +1,5 @@
 """Everything there is to see of a site, as plain JSON; each part as far as Redis and the database give an answer."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Sequence
 from typing import Any, Final

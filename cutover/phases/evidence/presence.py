@@ -1,7 +1,5 @@
 """Which beats report, which of them could lead, and which one has led since a switch."""
 
-from __future__ import annotations
-
 import datetime as dt
 
 from cutover.election.lease import Presence

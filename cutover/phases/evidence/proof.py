@@ -4,8 +4,6 @@ That a slot was claimed once and run once is the table's own doing (unique slot,
 what is absent, stuck, missed, or not of the schedule.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import heapq
 from collections import defaultdict

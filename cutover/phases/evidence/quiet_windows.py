@@ -1,7 +1,5 @@
 """Quiet windows: the longest stretches of time ahead in which nothing falls due. Pure."""
 
-from __future__ import annotations
-
 import datetime as dt
 from bisect import bisect_left
 from collections.abc import Iterable

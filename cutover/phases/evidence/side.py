@@ -1,7 +1,5 @@
 """What each side sends, by its own schedule."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 

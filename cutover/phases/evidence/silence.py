@@ -1,7 +1,5 @@
 """Unmanaged beats, which send without the lease: which of those that were heard may still be running."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterable, Iterator
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The code schedule, the rows that there are, and how the one would become the other."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """Which entries of the active side cannot be sent as they are, and why; for claims the leader has noted it."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 
 from cutover import models

@@ -1,7 +1,5 @@
 """Gates on the beats: one leads, one stands by, and none sends without the lease."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from cutover.election.lease import Presence

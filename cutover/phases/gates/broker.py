@@ -1,7 +1,5 @@
 """Gates on the broker, and on the workers that are asked through it."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future

@@ -1,7 +1,5 @@
 """Gates on the imported rows: they fire and send as the code does, and nobody has edited them unseen."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 
 from cutover import clock

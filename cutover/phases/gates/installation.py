@@ -1,7 +1,5 @@
 """Gates on the installation: the code schedule, processes, tasks and versions of this very release."""
 
-from __future__ import annotations
-
 import importlib.metadata
 from typing import Any, Final
 

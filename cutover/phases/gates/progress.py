@@ -1,7 +1,5 @@
 """Gates on the state of the cutover: its phase, its active side, and the plan that the operator approved."""
 
-from __future__ import annotations
-
 from cutover.phases.context import Context
 from cutover.phases.evidence import survey
 from cutover.phases.facts import State

@@ -1,7 +1,5 @@
 """Gates on the servers: database, Redis, and the clocks of both."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Sequence
 from typing import Any, Final

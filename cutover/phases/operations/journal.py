@@ -1,7 +1,5 @@
 """The journal: which step of which phase was begun, and how it ended."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final

@@ -5,8 +5,6 @@ fifteen seconds. That compares the clocks of two hosts; phase 1 lets them differ
 lost its lock stops before its next step.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import getpass
 import os

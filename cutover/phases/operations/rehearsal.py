@@ -1,7 +1,5 @@
 """A shadow run: a standby is asked to compute what it would send, is watched, and compared with the code side."""
 
-from __future__ import annotations
-
 import datetime as dt
 from typing import Final
 

@@ -1,7 +1,5 @@
 """What is remembered for the commands to come: the approved plan, beats that were stopped, workers that are guarded."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from cutover import clock

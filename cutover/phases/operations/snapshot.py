@@ -4,8 +4,6 @@ Each function is one transaction, does nothing where it was done before, and tou
 bulk: ``save()`` clears the last run of a disabled row, and runs the signals of every single one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Final
 

@@ -1,7 +1,5 @@
 """The switchover: the switch of side, and the wait for its leader; the same in both directions."""
 
-from __future__ import annotations
-
 import datetime as dt
 from dataclasses import dataclass
 
