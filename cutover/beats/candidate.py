@@ -14,7 +14,7 @@ from typing import Final
 from cutover.backoff import Backoff
 from cutover.beats.agenda import MISFIRE_GRACE
 from cutover.beats.dispatcher import Dispatcher
-from cutover.beats.leadership import Chore, Leadership, run_all
+from cutover.beats.leadership import Chore, Leadership
 from cutover.beats.schedule import Schedule
 from cutover.beats.shadow import Shadow
 from cutover.clock import SYSTEM, Clock
@@ -135,7 +135,8 @@ class Candidate:
             return self._step_down(leadership, "the lease is another's")
         if leadership.has_ticked and self._is_poll_due():
             fence = self._ledger.fence.read()
-            if fence.epoch != term.epoch or not run_all(self._chores, term, fence, self._schedule.agenda):
+            agenda = self._schedule.agenda
+            if fence.epoch != term.epoch or not all(chore.run(term, fence, agenda) for chore in self._chores):
                 return self._step_down(leadership, "fenced")
             self._refresh()
         if leadership.settled_load != self._schedule.loads:

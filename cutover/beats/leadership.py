@@ -1,6 +1,5 @@
 """Leadership as a value: what belongs to one term. It is made at election and dropped whole at step-down."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,8 +26,3 @@ class Chore(Protocol):
 
     def run(self, term: Term, fence: FenceView, agenda: Agenda) -> bool:
         """Do what is due; False when ``term`` is fenced. Raises LedgerUnavailable."""
-
-
-def run_all(chores: Sequence[Chore], term: Term, fence: FenceView, agenda: Agenda) -> bool:
-    """Run each of ``chores`` that is due; False once one finds the term fenced."""
-    return all(chore.run(term, fence, agenda) for chore in chores)

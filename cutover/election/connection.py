@@ -4,8 +4,7 @@ Sentinel, TLS, credentials and unix sockets are the alias's business; what is ad
 that a half-open connection cannot hold a thread, and no silent retry, so that a lost connection is noticed.
 """
 
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import redis
 from django.core.exceptions import ImproperlyConfigured
@@ -103,9 +102,3 @@ class Link:
                 owner.close()
             except (redis.RedisError, OSError):
                 continue  # closing what is broken already
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()

@@ -8,7 +8,7 @@ this thread writes the lease, so that releasing and renewing it cannot cross.
 import datetime as dt
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -143,7 +143,7 @@ class Elector:
         backoff = RECONNECT
         while not self._is_stopping:
             try:
-                with Link(self._client, self._lease.channel) as link:
+                with closing(Link(self._client, self._lease.channel)) as link:
                     self._connection = _Connection.UP
                     if backoff.failures:
                         log(Event.REDIS_FOUND, holder=self._who.holder)

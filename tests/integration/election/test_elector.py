@@ -4,7 +4,7 @@ import datetime as dt
 import random
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from types import TracebackType
 from typing import Self
 
@@ -229,7 +229,7 @@ def test_a_loop_that_does_not_come_back_takes_no_lease(start, lease, identity):
 
 def test_a_dead_leader_is_replaced_long_before_its_lease_ends(start, lease, redis_client, identity):
     gone = identity("gone")
-    with Link(redis_client, lease.channel) as link:
+    with closing(Link(redis_client, lease.channel)) as link:
         lease.acquire(gone, Side.CODE, link.client_id)
         standby = start()
         wait_until(lease.beats, "a standby waits")
@@ -242,7 +242,7 @@ def test_a_dead_leader_is_replaced_long_before_its_lease_ends(start, lease, redi
 def test_a_slow_leader_keeps_its_lease_to_the_end_and_no_longer(start, redis_client, identity):
     ttl = dt.timedelta(seconds=3)
     lease = Lease(redis_client, "tests", ttl)
-    with Link(redis_client, lease.channel) as link:
+    with closing(Link(redis_client, lease.channel)) as link:
         standby = start(ttl=ttl)
         wait_until(lambda: standby.leads, "it leads")
         standby.elector.withdraw()
@@ -371,7 +371,7 @@ def test_stopping_at_any_moment_leaves_neither_thread_nor_key(redis_client, iden
 
 
 def test_a_standby_costs_the_server_two_commands_a_second_at_most(start, lease, redis_client, identity):
-    with Link(redis_client, lease.channel) as link:
+    with closing(Link(redis_client, lease.channel)) as link:
         holder = identity("holder")
         lease.acquire(holder, Side.CODE, link.client_id)
         start("standby")
