@@ -89,8 +89,9 @@ class Leased(Scheduler):
         lease = Lease(client, config.namespace, config.lease)
         ledger = Ledger(config.database, config.namespace, config.retention)
         _forget_inherited_connections()
-        # A connection made for every turn would cost more than the turn.
-        connections[config.database].settings_dict["CONN_MAX_AGE"] = None
+        database = connections[config.database].settings_dict
+        if not database.get("OPTIONS", {}).get("pool"):  # Django's own pool keeps connections, and takes no other age
+            database["CONN_MAX_AGE"] = None  # a connection made for every turn would cost more than the turn
         elector = Elector(client, lease, who, self.side, config.lease, config.renew_every)
         faults = (*self.connection.connection_errors, *self.connection.channel_errors)
         send = send_twice_where_refused(self._send)

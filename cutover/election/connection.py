@@ -41,11 +41,12 @@ def _bounded(pool: redis.ConnectionPool) -> redis.ConnectionPool:
         **pool.connection_kwargs,
         "socket_timeout": ANSWER_TIMEOUT_S,
         "socket_connect_timeout": ANSWER_TIMEOUT_S,
-        "socket_keepalive": True,
         "retry": Retry(NoBackoff(), 0),
         "retry_on_timeout": False,
         "decode_responses": True,
     }
+    if not issubclass(pool.connection_class, redis.UnixDomainSocketConnection):
+        own["socket_keepalive"] = True  # no argument of a unix socket's connection
     if isinstance(pool, SentinelConnectionPool):
         own.pop("connection_pool", None)
         return SentinelConnectionPool(
