@@ -60,12 +60,12 @@ class Pair:
     def heard(self) -> int:
         """How many beats without a lease the new release's workers have heard."""
         with contextlib.closing(sqlite3.connect(self._database, timeout=20)) as connection:
-            return connection.execute("SELECT count(*) FROM cutover_unguardedbeat").fetchone()[0]
+            return connection.execute("SELECT count(*) FROM cutover_unmanagedbeat").fetchone()[0]
 
     def forget_the_old_beat(self) -> None:
         """Two minutes pass until a beat that was heard is taken to be gone; not here."""
         with contextlib.closing(sqlite3.connect(self._database, timeout=20)) as connection, connection:
-            connection.execute("UPDATE cutover_unguardedbeat SET last_heard_at = '2000-01-01 00:00:00'")
+            connection.execute("UPDATE cutover_unmanagedbeat SET last_heard_at = '2000-01-01 00:00:00'")
 
     def cut_over_and_back(self) -> Process:
         """Phase 1 to 4 and rollback; the beat of the database side, which then stands by."""

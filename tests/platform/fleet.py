@@ -150,7 +150,9 @@ class Fleet:
             "WEB_BIND": f"fd://{door}",
             "GUNICORN_CMD_ARGS": "" if "prodserver" in release.commands["web"] else f"--bind fd://{door}",
         }
-        process = self._site.processes.start(f"{release.name}-{kind}", command, env, fds=[door])
+        process = self._site.processes.start(
+            f"{release.name}-{kind}", command, env, fds=[door] if kind == "web" else []
+        )
         container = Container(kind, release, process)
         self.containers.append(container)
         return container

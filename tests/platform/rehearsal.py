@@ -28,7 +28,8 @@ from .verdict import Verdict, judge
 
 HERE = Path(__file__).parent
 A = "A-stock"
-RATE = 25.0
+RATE, SHORT_RATE = 25.0, 8.0
+"""Requests a second, and where not all is played."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Rehearsal:
             self._monitor = stack.enter_context(Monitor(HOST, self._valkey.port))
             absences = stack.enter_context(pulse())
             self._deploy(self._a)
-            load = stack.enter_context(Load(*self._fleet.address, rate=RATE))
+            load = stack.enter_context(Load(*self._fleet.address, rate=RATE if whole else SHORT_RATE))
             began = self._watch(2.0)
             b_began, b_ended, ended = self._play(whole)
             load.stop()
