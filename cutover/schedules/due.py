@@ -66,7 +66,7 @@ def _between(table: Timetable, first: dt.datetime, end: dt.datetime) -> Iterator
 def within(limits: Limits, cursor: Cursor, table: Timetable) -> Cursor:
     """Where an entry stands within its limits.
 
-    Nothing is owed from before ``not_before``; an interval that never ran begins exactly then.
+    Nothing that fell due before ``not_before`` is owed; an interval that never ran begins exactly then.
     """
     if limits.not_before is None or cursor.eligible_since >= limits.not_before:
         return cursor

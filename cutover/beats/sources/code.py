@@ -67,7 +67,7 @@ class CodeSource:
             schedule_file.write(self._filename, self._data, self._app)
 
     def _adopt_last_slots(self) -> None:
-        """Take over what others sent while this beat stood by: the next one to read the file would send it again.
+        """Take over what others sent while this beat was a standby: the next one to read the file would send it again.
 
         A run that the file had already, later than any slot, stays: a stock beat sent that, between two of ours.
         """
