@@ -48,10 +48,8 @@ class Publisher:
         heartbeat: Callable[[], None],
         faults: tuple[type[BaseException], ...] = (),
     ) -> None:
-        self._ledger = ledger
-        self._send = send
-        self._namespace = namespace
-        self._heartbeat = heartbeat
+        self._ledger, self._send = ledger, send
+        self._namespace, self._heartbeat = namespace, heartbeat
         self._brokers_faults = (*BROKERS_FAULTS, *faults)
         self._unconfirmed: list[Slot] = []
 
@@ -84,13 +82,8 @@ class Publisher:
 
     def _not_published(self, slot: Slot, epoch: Epoch, exc: Exception) -> bool:
         """Log it, and note an entry's own fault on its claim; whether it is the broker's fault."""
-        log(
-            Event.SLOT_PUBLISH_FAILED,
-            entry=slot.entry,
-            due_at=slot.due_at.isoformat(),
-            epoch=epoch,
-            reason=str(exc),
-        )
+        due_at = slot.due_at.isoformat()
+        log(Event.SLOT_PUBLISH_FAILED, entry=slot.entry, due_at=due_at, epoch=epoch, reason=str(exc))
         if self._is_brokers_fault(exc):
             return True
         self._ledger.claims.note_fault(slot, str(exc))

@@ -34,9 +34,7 @@ class Resend:
     """A leader's chore, four times in ``after``, which is how long a message may wait for a worker."""
 
     def __init__(self, ledger: Ledger, dispatcher: Dispatcher, after: dt.timedelta) -> None:
-        self._ledger = ledger
-        self._dispatcher = dispatcher
-        self._after = after
+        self._ledger, self._dispatcher, self._after = ledger, dispatcher, after
         self._due_at_s = 0.0
 
     def run(self, term: Term, fence: FenceView, agenda: Agenda) -> bool:

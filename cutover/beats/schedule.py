@@ -20,9 +20,7 @@ class Schedule:
     """
 
     def __init__(self, side: Side, source: Source, ledger: Ledger) -> None:
-        self._side = side
-        self._source = source
-        self._ledger = ledger
+        self._side, self._source, self._ledger = side, source, ledger
         self.agenda = Agenda()
         self.loads = 0
         self.version = ""

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from celery import Celery, __version__
 from celery.beat import ScheduleEntry
@@ -56,21 +56,13 @@ def write(filename: str | None, entries: Mapping[str, ScheduleEntry], app: Celer
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             made = Path(folder) / target.name
             with shelve.open(str(made), flag="n") as store:  # noqa: S301 - beat's own file
-                store.update(_content(entries, app))
+                store.update(entries=dict(entries), __version__=__version__)
+                store.update(tz=app.conf.timezone, utc_enabled=app.conf.enable_utc)
             Path(filename + PENDING).unlink(missing_ok=True)  # a crash left it; SQLite would put it into the new file
             for file in _files(str(made)):
                 file.replace(target.parent / file.name)
     except Exception as exc:  # a full disk, or an entry that cannot be pickled; the ledger is the record
         log(Event.ENTRY_FAILED, reason=f"the schedule file {filename} cannot be written: {exc}")
-
-
-def _content(entries: Mapping[str, ScheduleEntry], app: Celery) -> dict[str, Any]:
-    return {
-        "entries": dict(entries),
-        "__version__": __version__,
-        "tz": app.conf.timezone,
-        "utc_enabled": app.conf.enable_utc,
-    }
 
 
 def _copy(filename: str, folder: str) -> None:

@@ -143,15 +143,8 @@ class CodeScheduler(Leased, PersistentScheduler):
         self.install_default_entries(self.data)
         self._code = CodeSource(self.app, self.data, self.schedule_filename)
 
-    def get_schedule(self) -> dict[str, ScheduleEntry]:
-        """The entries by name."""
-        return self.data
-
-    def set_schedule(self, schedule: dict[str, ScheduleEntry]) -> None:
-        """Replace the entries."""
-        self.data = schedule
-
-    schedule = property(get_schedule, set_schedule)
+    # The entries in memory, as `Scheduler` has them: those of `PersistentScheduler` are the open file's.
+    schedule = property(Scheduler.get_schedule, Scheduler.set_schedule)
 
     def close(self) -> None:
         """Step down, then leave the schedule file as it should be. (The stock ``close`` wants the file open.)"""

@@ -30,10 +30,8 @@ class Shadow:
     """One standby's part in shadow runs."""
 
     def __init__(self, alias: str, holder: HolderId, load: Load) -> None:
-        self._database = Database(alias)
-        self._alias = alias
-        self._holder = holder
-        self._load = load
+        self._database, self._alias = Database(alias), alias
+        self._holder, self._load = holder, load
         self._agenda = Agenda()
         self._run: ShadowRun | None = None
 

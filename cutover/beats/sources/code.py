@@ -23,9 +23,7 @@ class CodeSource:
     """The entries of ``data``, which is the scheduler's own dictionary of them; their last runs are kept in there."""
 
     def __init__(self, app: Celery, data: dict[str, ScheduleEntry], filename: str | None) -> None:
-        self._app = app
-        self._data = data
-        self._filename = filename
+        self._app, self._data, self._filename = app, data, filename
         self._last_runs = schedule_file.read(filename)
         self._is_loaded = False
         self._has_sent = False

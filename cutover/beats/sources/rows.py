@@ -56,8 +56,7 @@ class RowSource:
     """The enabled rows. ``schedule`` has celery's entries by name, as loaded last."""
 
     def __init__(self, app: Celery, ledger: Ledger) -> None:
-        self._app = app
-        self._ledger = ledger
+        self._app, self._ledger = app, ledger
         self._seen: Seen | None = None
         self.schedule: dict[str, ScheduleEntry] = {}
 
