@@ -1,6 +1,6 @@
 """System checks: what is missing or contradictory in the project, said before anything starts. See docs/checks.md."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from celery import Celery
@@ -27,11 +27,10 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         config = conf.load()
     except ConfigurationError as exc:
         return [_error("E001", str(exc), "See docs/settings.md.")]
-    apart: tuple[Callable[[Config], Found], ...] = (_apps, _ledger, _lease, _celery)
-    return [message for check in apart for message in check(config)]
+    return [*_apps(), *_ledger(config), *_lease(config), *_celery(config)]
 
 
-def _apps(_: Config) -> Found:
+def _apps() -> Found:
     """E002, E003: the apps that this one works with."""
     if not apps.is_installed("django_celery_beat"):
         yield _error("E002", "django_celery_beat is not in INSTALLED_APPS.", "Add it: its rows are the database side.")

@@ -36,6 +36,7 @@ class Claims:
 
     def __init__(self, alias: str, fence: Fence, namespace: str, retention: dt.timedelta) -> None:
         self._alias, self._fence = alias, fence
+        self._slots = models.Slot.objects.using(alias)
         self._namespace, self._retention = namespace, retention
 
     def claim(self, term: Term, slots: Sequence[Slot], missed: Sequence[Missed] = ()) -> dict[Slot, Claim]:
@@ -53,7 +54,7 @@ class Claims:
             recorded = self._recorded(rows)
             fresh = {slot: row for slot, row in rows.items() if slot not in recorded}
             # A worker, which records without the fence, may be first with one of them between the two statements.
-            self._slots().bulk_create(fresh.values(), ignore_conflicts=True)
+            self._slots.bulk_create(fresh.values(), ignore_conflicts=True)
             claimed = self._recorded(fresh, state=SlotState.CLAIMED)
         return outcomes | dict.fromkeys(claimed, Claim.CLAIMED)
 
@@ -61,17 +62,14 @@ class Claims:
         """Record that these claimed slots' messages were published. True whoever leads by now."""
         wanted = list(slots)
         with outages(self._alias):
-            rows = self._slots().filter(
-                due_at__in={s.due_at for s in wanted},
-                task_id__in=[s.task_id(self._namespace) for s in wanted],
-                state=SlotState.CLAIMED,
-            )
+            ids = [s.task_id(self._namespace) for s in wanted]
+            rows = self._slots.filter(due_at__in={s.due_at for s in wanted}, task_id__in=ids, state=SlotState.CLAIMED)
             rows.update(state=SlotState.PUBLISHED, published_at=clock.now(), reason="")
 
     def confirm_started(self) -> None:
         """Confirm claims whose run has started: their messages were published, whatever the publisher heard of it."""
         with outages(self._alias):
-            rows = self._slots().filter(state=SlotState.CLAIMED, run_started_at__isnull=False)
+            rows = self._slots.filter(state=SlotState.CLAIMED, run_started_at__isnull=False)
             rows.update(state=SlotState.PUBLISHED, published_at=F("run_started_at"), reason="")
 
     def note_fault(self, slot: Slot, fault: str) -> None:
@@ -91,22 +89,19 @@ class Claims:
     def unpublished(self) -> list[Unpublished]:
         """Claims without confirmation, oldest first."""
         with outages(self._alias):
-            claims = self._slots().filter(state=SlotState.CLAIMED)
+            claims = self._slots.filter(state=SlotState.CLAIMED)
             rows = list(claims.annotate(superseded=superseded(claims.db)).order_by("due_at", "entry"))
         return [Unpublished(Slot(r.due_at, EntryName(r.entry)), Epoch(r.epoch), r.superseded, r.reason) for r in rows]
 
     def sent_since(self, since: Mapping[EntryName, dt.datetime]) -> set[EntryName]:
         """Of these entries, those of which a slot was published that was claimed at that instant or later."""
         with outages(self._alias):
-            sent = self._slots().filter(entry__in=list(since), state=SlotState.PUBLISHED)
+            sent = self._slots.filter(entry__in=list(since), state=SlotState.PUBLISHED)
             found = list(sent.values_list("entry").annotate(Max("claimed_at")))
         return {EntryName(entry) for entry, claimed_at in found if claimed_at >= since[EntryName(entry)]}
 
-    def _slots(self) -> QuerySet[models.Slot]:
-        return models.Slot.objects.using(self._alias)
-
     def _claimed(self, slot: Slot) -> QuerySet[models.Slot]:
-        return self._slots().filter(entry=slot.entry, due_at=slot.due_at, state=SlotState.CLAIMED)
+        return self._slots.filter(entry=slot.entry, due_at=slot.due_at, state=SlotState.CLAIMED)
 
     def _row(self, term: Term, slot: Slot, state: SlotState, reason: str = "", passed_over: int = 0) -> models.Slot:
         return models.Slot(
@@ -123,6 +118,6 @@ class Claims:
 
     def _recorded(self, slots: Collection[Slot], **state: SlotState) -> set[Slot]:
         """Those of ``slots`` that are in the ledger; the fence is held, so nobody else claims any meanwhile."""
-        rows = self._slots().filter(entry__in={s.entry for s in slots}, due_at__in={s.due_at for s in slots}, **state)
+        rows = self._slots.filter(entry__in={s.entry for s in slots}, due_at__in={s.due_at for s in slots}, **state)
         found = {Slot(due_at, EntryName(entry)) for entry, due_at in rows.values_list("entry", "due_at")}
         return found.intersection(slots)

@@ -25,10 +25,11 @@ class Cursors:
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
+        self._slots = models.Slot.objects.using(alias)
 
     def read(self, until: dt.datetime | None = None) -> dict[EntryName, Cursor]:
         """Where every entry stands that the ledger knows as active; ``until``: as of the slots due by then."""
-        slots = models.Slot.objects.using(self._alias)
+        slots = self._slots
         due = slots if until is None else slots.filter(due_at__lte=until)
         with outages(self._alias):
             rows = list(self._known(due).filter(active=True).values_list("name", "last", "eligible_since"))
@@ -40,12 +41,12 @@ class Cursors:
         found: dict[EntryName, dt.datetime | None] = {}
         with outages(self._alias):
             if len(wanted) > _BATCH:
-                known = self._known(models.Slot.objects.using(self._alias)).values_list("name", "last")
+                known = self._known(self._slots).values_list("name", "last")
                 found = {EntryName(name): last for name, last in known}
             unknown = list(wanted - found.keys())
             for start in range(0, len(unknown), _BATCH):
                 batch = unknown[start : start + _BATCH]
-                rows = models.Slot.objects.using(self._alias).raw(" UNION ALL ".join([_LATEST] * len(batch)), batch)
+                rows = self._slots.raw(" UNION ALL ".join([_LATEST] * len(batch)), batch)
                 found.update({EntryName(row.entry): row.due_at for row in rows})
         return {name: last for name, last in found.items() if last is not None and name in wanted}
 
@@ -54,7 +55,7 @@ class Cursors:
 
         ``wholly``: entries of which older slots count too. From 0 on nothing but these is read.
         """
-        slots, last = models.Slot.objects.using(self._alias), dict[EntryName, dt.datetime]()
+        slots, last = self._slots, dict[EntryName, dt.datetime]()
         with outages(self._alias):
             if not key:
                 key = slots.aggregate(newest=Max("pk"))["newest"] or 0

@@ -41,11 +41,12 @@ class Fence:
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
+        self._fences, self._terms = models.Fence.objects.using(alias), models.Term.objects.using(alias)
 
     def read(self) -> FenceView:
         """The fence, read without a lock: good for deciding whether to campaign, never for deciding what to send."""
         with outages(self._alias):
-            return _view(models.Fence.objects.using(self._alias).get())
+            return _view(self._fences.get())
 
     def admits(self, term: Term) -> bool:
         """Whether ``term`` may claim; holds the fence until the surrounding transaction ends."""
@@ -63,20 +64,18 @@ class Fence:
             if fence.side != side:
                 return None
             epoch = self._raise_epoch(fence, "succeeded")
-            models.Term.objects.using(self._alias).create(epoch=epoch, side=side, started_at=clock.now(), **asdict(who))
+            self._terms.create(epoch=epoch, side=side, started_at=clock.now(), **asdict(who))
         return Term(epoch, side, who.holder)
 
     def first_tick(self, term: Term) -> None:
         """Record that the leader of ``term`` has completed its first tick."""
         with outages(self._alias):
-            rows = models.Term.objects.using(self._alias).filter(epoch=term.epoch, first_tick_at=None)
-            rows.update(first_tick_at=clock.now())
+            self._terms.filter(epoch=term.epoch, first_tick_at=None).update(first_tick_at=clock.now())
 
     def end_term(self, term: Term, reason: str) -> None:
         """Record why a leadership ended; the first reason stays."""
         with outages(self._alias):
-            rows = models.Term.objects.using(self._alias).filter(epoch=term.epoch, ended_at=None)
-            rows.update(ended_at=clock.now(), end_reason=reason)
+            self._terms.filter(epoch=term.epoch, ended_at=None).update(ended_at=clock.now(), end_reason=reason)
 
     def switch(self, to: Side) -> Epoch:
         """Make ``to`` the active side and raise the epoch, in one commit, which ends the other side's claims.
@@ -92,23 +91,23 @@ class Fence:
     def set_guarded(self, since: dt.datetime | None) -> None:
         """Record since when every worker that answers has the run guard; None: that cannot be said."""
         with outages(self._alias):
-            models.Fence.objects.using(self._alias).update(guarded_since=since)
+            self._fences.update(guarded_since=since)
 
     def term_since(self, epoch: Epoch) -> models.Term | None:
         """The newest term whose epoch is at least ``epoch``; None when nobody has led since."""
         with outages(self._alias):
-            return models.Term.objects.using(self._alias).filter(epoch__gte=epoch).order_by("-epoch").first()
+            return self._terms.filter(epoch__gte=epoch).order_by("-epoch").first()
 
     def _raise_epoch(self, fence: FenceView, reason: str, **changes: Any) -> Epoch:
         """End the term that was led under ``fence``, which is held, and what else changes with it."""
         epoch = Epoch(fence.epoch + 1)
-        models.Fence.objects.using(self._alias).update(epoch=epoch, **changes)
-        models.Term.objects.using(self._alias).filter(ended_at=None).update(ended_at=clock.now(), end_reason=reason)
+        self._fences.update(epoch=epoch, **changes)
+        self._terms.filter(ended_at=None).update(ended_at=clock.now(), end_reason=reason)
         return epoch
 
     def _locked(self) -> FenceView:
         """The fence row, locked until the transaction ends."""
-        fences = models.Fence.objects.using(self._alias)
+        fences = self._fences.all()
         if not connections[self._alias].features.has_select_for_update:
             # SQLite locks the whole file at the first write; without one, two readers could both go on to write.
             fences.update(epoch=F("epoch"))

@@ -31,6 +31,7 @@ class Runs:
 
     def __init__(self, alias: str, fence: Fence, namespace: str, retention: dt.timedelta) -> None:
         self._alias, self._fence = alias, fence
+        self._slots = models.Slot.objects.using(alias)
         self._namespace, self._retention = namespace, retention
 
     def start(self, slot: Slot, epoch: Epoch, worker: str, sender: Sender | None = None) -> Start:
@@ -49,7 +50,7 @@ class Runs:
             fresh = [] if is_known else [self._unclaimed(slot, epoch, sender)]
         with transaction(self._alias):
             # Asked once more: a claim, or another worker's record, may have been committed since.
-            models.Slot.objects.using(self._alias).bulk_create(fresh, ignore_conflicts=True)
+            self._slots.bulk_create(fresh, ignore_conflicts=True)
             return Start.STARTED if self._begin(slot, worker, sender) else Start.ALREADY_STARTED
 
     def end(self, slot: Slot, process: str) -> None:
@@ -84,7 +85,7 @@ class Runs:
     def started_by(self, sender: Sender, entry: EntryName) -> Slot | None:
         """The slot of ``entry`` whose run this very message has started; None for none."""
         with outages(self._alias):
-            rows = models.Slot.objects.using(self._alias).filter(sender=_named(sender), entry=entry)
+            rows = self._slots.filter(sender=_named(sender), entry=entry)
             return next((Slot(due_at, entry) for due_at in rows.values_list("due_at", flat=True)[:1]), None)
 
     def count_deduplicated(self, slot: Slot) -> None:
@@ -101,7 +102,7 @@ class Runs:
             )
 
     def _rows(self, slot: Slot) -> QuerySet[models.Slot]:
-        return models.Slot.objects.using(self._alias).filter(entry=slot.entry, due_at=slot.due_at)
+        return self._slots.filter(entry=slot.entry, due_at=slot.due_at)
 
     def _unclaimed(self, slot: Slot, epoch: Epoch, sender: Sender | None) -> models.Slot:
         now = clock.now()

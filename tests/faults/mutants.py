@@ -49,7 +49,7 @@ MUTANTS = (
         (
             (
                 "cutover/models.py",
-                'models.UniqueConstraint(fields=["entry", "due_at"], name="cutover_slot_once"),',
+                'models.UniqueConstraint(fields=["entry", "due_at"], name="cutover_slot_once")',
                 "",
             ),
             (
