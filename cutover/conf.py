@@ -19,18 +19,13 @@ RELEASE_LENGTH: Final = 100
 """How much of a release label the ledger keeps."""
 
 POLL_EVERY: Final = dt.timedelta(seconds=2)
-"""How often a beat's loop looks at fence and schedule, and sends its heartbeat, when nothing wakes it.
-
-Longer, and a change that nobody announces is seen later; a lease and a switch must outlast it.
-"""
+"""How often a beat's loop polls fence and schedule, and sends its heartbeat. Longer, and changes are seen later."""
 ANSWER_TIMEOUT: Final = dt.timedelta(seconds=2)
 """How long one answer of Redis is waited for. Shorter, and a failover's hiccup is taken for an outage."""
 
 LEAST_LEASE: Final = max(1.5 * ANSWER_TIMEOUT, POLL_EVERY + dt.timedelta(seconds=1))
-"""A lease outlasts the time between two renewals, a third of it, and one answer that never comes.
-
-It outlasts a poll too, which may be a second late on a busy machine: the loop sends one heartbeat in each, and an idle
-leader would give up a shorter lease again and again.
+"""A lease outlasts the time between two renewals, a third of it, and one answer that never comes; and a poll, which may
+be a second late and sends the one heartbeat of an idle leader, who would lose a shorter lease again and again.
 """
 LEAST_RESEND_AFTER: Final = POLL_EVERY
 """What waits for a worker is looked for once in a poll."""

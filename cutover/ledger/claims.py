@@ -20,10 +20,7 @@ from cutover.types import Claim, EntryName, Epoch, Missed, Slot, SlotState, Term
 
 @dataclass(frozen=True, slots=True)
 class Unpublished:
-    """A claim without confirmation; ``superseded`` when a newer slot of the same entry stands in the ledger.
-
-    ``fault``: why its message cannot be sent, where that is the entry's own doing.
-    """
+    """A claim without confirmation. ``superseded``: by a newer slot of its entry; ``fault``: why it cannot be sent."""
 
     slot: Slot
     epoch: Epoch

@@ -29,8 +29,7 @@ class Cursors:
 
     def read(self, until: dt.datetime | None = None) -> dict[EntryName, Cursor]:
         """Where every entry stands that the ledger knows as active; ``until``: as of the slots due by then."""
-        slots = self._slots
-        due = slots if until is None else slots.filter(due_at__lte=until)
+        due = self._slots if until is None else self._slots.filter(due_at__lte=until)
         with outages(self._alias):
             rows = list(self._known(due).filter(active=True).values_list("name", "last", "eligible_since"))
         return {EntryName(name): Cursor(last, eligible_since) for name, last, eligible_since in rows}
@@ -41,8 +40,7 @@ class Cursors:
         found: dict[EntryName, dt.datetime | None] = {}
         with outages(self._alias):
             if len(wanted) > _BATCH:
-                known = self._known(self._slots).values_list("name", "last")
-                found = {EntryName(name): last for name, last in known}
+                found = {EntryName(n): last for n, last in self._known(self._slots).values_list("name", "last")}
             unknown = list(wanted - found.keys())
             for start in range(0, len(unknown), _BATCH):
                 batch = unknown[start : start + _BATCH]

@@ -6,7 +6,7 @@ of its last change. So whoever polls the fence knows whether there is anything t
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from cutover import models
@@ -92,7 +92,6 @@ def _row(name: EntryName, known: KnownEntry, revision: int) -> models.Entry:
         fingerprint=known.fingerprint,
         active=known.is_active,
         eligible_since=known.eligible_since,
-        not_before=known.limits.not_before,
-        not_after=known.limits.not_after,
+        **asdict(known.limits),
         revision=revision,
     )

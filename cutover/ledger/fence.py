@@ -24,10 +24,7 @@ _PATIENCE: Final = Func(
 
 @dataclass(frozen=True, slots=True)
 class FenceView:
-    """The fence as it was read: epoch and active side, since when that side is active and all workers are guarded.
-
-    ``schedule_revision`` rises with every change of what the ledger knows of entries.
-    """
+    """The fence as it was read; the fields are those of ``models.Fence``."""
 
     epoch: Epoch
     side: Side
