@@ -112,14 +112,6 @@ def _latest(slots: QuerySet[Any]) -> QuerySet[Any]:
     return slots.filter(due_at__gte=oldest[0]) if oldest else slots
 
 
-@admin.register(models.ShadowSlot)
-class ShadowSlotAdmin(LargeTableAdmin):
-    """What a standby would have sent in a shadow run."""
-
-    list_display = ("due_at", "entry", "seen_at", "run")
-    ordering = ("-pk",)
-
-
 def _register(model: type[Model], columns: str, filters: str = "", searched: str = "") -> None:
     """A small table, by the names of its fields."""
     options = {"list_display": columns.split(), "list_filter": filters.split(), "search_fields": searched.split()}
@@ -144,3 +136,6 @@ _register(
 )
 _register(models.UnmanagedBeat, "origin first_heard_at last_heard_at", searched="origin")
 _register(models.ShadowRun, "asked_at seconds holder began_at ended_at")
+admin.site.register(
+    models.ShadowSlot, LargeTableAdmin, list_display=("due_at", "entry", "seen_at", "run"), ordering=("-pk",)
+)

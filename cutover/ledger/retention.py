@@ -5,16 +5,12 @@ latest slot stays however old it is, for its cadence is counted from there.
 """
 
 import datetime as dt
-from typing import Final
 
 from django.db.models import Max, Model, QuerySet
 
 from cutover import clock, models
 from cutover.ledger.cursors import superseded
 from cutover.ledger.database import transaction
-
-_TERMS_KEPT: Final = 2
-"""The latest terms stay: how long the last takeover took is read from them."""
 
 
 class Retention:
@@ -29,7 +25,8 @@ class Retention:
         slots = models.Slot.objects.using(self._alias).filter(superseded(self._alias), due_at__lt=before)
         terms, steps = models.Term.objects.using(self._alias), models.Transition.objects.using(self._alias)
         with transaction(self._alias):
-            oldest_kept = min(terms.order_by("-epoch").values_list("pk", flat=True)[:_TERMS_KEPT], default=0)
+            # The latest two terms stay: how long the last takeover took is read from them.
+            oldest_kept = min(terms.order_by("-epoch").values_list("pk", flat=True)[:2], default=0)
             _delete(terms.filter(ended_at__lt=before, pk__lt=oldest_kept).order_by("epoch"), most)
             # Of the journal: never an open step, nor anything from the last phase that was finished on.
             last_finish = steps.filter(step=models.FINISH, outcome="done").aggregate(pk=Max("pk"))["pk"] or 0

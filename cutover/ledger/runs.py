@@ -54,10 +54,7 @@ class Runs:
             return Start.STARTED if self._begin(slot, worker, sender) else Start.ALREADY_STARTED
 
     def end(self, slot: Slot, process: str) -> None:
-        """Record that the run that a worker process (the end of its mark) started has ended, well or badly.
-
-        An empty ``process`` stands for any.
-        """
+        """Record that the run of a worker process (the end of its mark; empty: any) has ended, well or badly."""
         with outages(self._alias):
             self._rows(slot).filter(run_by__endswith=process).update(run_ended_at=clock.now())
 
