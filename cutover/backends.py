@@ -3,7 +3,6 @@
 On 3.x ``server`` and ``prodserver`` run one kind of backend and ``worker`` another; these are of both kinds.
 """
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -18,9 +17,7 @@ from cutover import conf
 from cutover.errors import ConfigurationError
 from cutover.schedules import project
 
-_KINDS: tuple[type, ...] = tuple(
-    dict.fromkeys((base.BaseServerBackend, getattr(base, "BaseWorkerBackend", base.BaseServerBackend)))
-)
+_KINDS = dict.fromkeys((base.BaseServerBackend, getattr(base, "BaseWorkerBackend", base.BaseServerBackend)))
 
 
 class CeleryProcess(*_KINDS):  # type: ignore[misc]
@@ -40,7 +37,7 @@ class CeleryProcess(*_KINDS):  # type: ignore[misc]
         except ConfigurationError as exc:
             raise CommandError(str(exc)) from exc
         self.app_path = ":".join(process["APP"].rsplit(".", 1))  # as celery spells it
-        self.args = [*self._options(process.get("ARGS", {})), *(f"--{k}={v}" for k, v in self.fixed.items())]
+        self.args = self._options(process.get("ARGS", {}))
 
     def start_server(self, *args: str) -> None:
         """Run the command in this process until it ends; its exit code is kept, its usage errors are one line."""
@@ -65,18 +62,14 @@ class CeleryProcess(*_KINDS):  # type: ignore[misc]
             raise CommandError("ARGS must be a dictionary of celery options, such as {'loglevel': 'info'}.")
         known = {o.lstrip("-"): p for p in self.command.params for o in (*p.opts, *p.secondary_opts) if o[:2] == "--"}
         rendered: list[str] = []
-        for name, value in args.items():
+        for name, value in {**args, **self.fixed}.items():
             if name not in known:
-                raise CommandError(
-                    f"ARGS has {name!r}, but celery {self.command.name} has no option --{name}{_near(name, known)}."
-                )
-            if name in self.fixed and value != self.fixed[name]:
-                raise CommandError(
-                    f"ARGS has {name!r}: {value!r}, but {type(self).__name__} runs under the lease with "
-                    f"{self.fixed[name]!r}; leave {name!r} out."
-                )
-            if name not in self.fixed:
-                rendered += _render(name, value, is_flag=getattr(known[name], "is_flag", False))
+                near = conf.near(str(name), known)
+                raise CommandError(f"ARGS has {name!r}, but celery {self.command.name} has no option --{name}{near}.")
+            if args.get(name, value) != value:
+                whose = f"{type(self).__name__} runs under the lease with {value!r}; leave {name!r} out"
+                raise CommandError(f"ARGS has {name!r}: {args[name]!r}, but {whose}.")
+            rendered += _render(name, value, is_flag=getattr(known[name], "is_flag", False))
         return rendered
 
 
@@ -109,8 +102,3 @@ def _render(name: str, value: Any, *, is_flag: bool) -> list[str]:
         raise CommandError(f"ARGS has {name!r}: {value!r}, but --{name} takes a value.")
     values = value if isinstance(value, list | tuple) else [value]
     return [f"--{name}={v}" for v in values]
-
-
-def _near(name: Any, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(str(name), known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

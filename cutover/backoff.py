@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
-
-_DOUBLINGS: Final = 30
-"""More make no difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,5 +25,6 @@ class Backoff:
         """How long to wait now, from half of it (``jitter`` 0) to the whole (``jitter`` 1); 0 where nothing failed."""
         if not self.failures:
             return 0.0
-        whole_s = min(self.first_s * 2.0 ** min(self.failures - 1, _DOUBLINGS), self.most_s)
+        doublings = min(self.failures - 1, 30)  # more make no difference, and a thousand are too many for a float
+        whole_s = min(self.first_s * 2.0**doublings, self.most_s)
         return whole_s * (0.5 + 0.5 * jitter)

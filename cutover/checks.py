@@ -1,6 +1,6 @@
 """System checks: what is missing or contradictory in the project, said before anything starts. See docs/checks.md."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from celery import Celery
@@ -17,8 +17,6 @@ from cutover.schedules import project
 
 SCHEDULERS: Final = ("cutover.schedulers:CodeScheduler", "cutover.schedulers:DatabaseScheduler")
 
-Found = Iterator[CheckMessage]
-
 
 @register("cutover")
 def check_settings(**_: Any) -> list[CheckMessage]:
@@ -27,11 +25,10 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         config = conf.load()
     except ConfigurationError as exc:
         return [_error("E001", str(exc), "See docs/settings.md.")]
-    apart: tuple[Callable[[Config], Found], ...] = (_apps, _ledger, _lease, _celery)
-    return [message for check in apart for message in check(config)]
+    return [*_apps(), *_ledger(config), *_lease(config), *_celery(config)]
 
 
-def _apps(_: Config) -> Found:
+def _apps() -> Iterator[CheckMessage]:
     """E002, E003: the apps that this one works with."""
     if not apps.is_installed("django_celery_beat"):
         yield _error("E002", "django_celery_beat is not in INSTALLED_APPS.", "Add it: its rows are the database side.")
@@ -40,7 +37,7 @@ def _apps(_: Config) -> Found:
         yield _error("E003", "PRODUCTION_PROCESSES is set, but django_prodserver is not in INSTALLED_APPS.", hint)
 
 
-def _ledger(config: Config) -> Found:
+def _ledger(config: Config) -> Iterator[CheckMessage]:
     """E004, E005: the ledger's database."""
     if config.database not in settings.DATABASES:
         hint = f"Name one of DATABASES: {', '.join(sorted(settings.DATABASES))}."
@@ -61,7 +58,7 @@ def _ledger(config: Config) -> Found:
         yield _error("E005", f"DATABASE_ROUTERS keep the ledger's tables out of {config.database!r}.", hint)
 
 
-def _lease(config: Config) -> Found:
+def _lease(config: Config) -> Iterator[CheckMessage]:
     """E006: the Redis alias."""
     try:
         connection.redis_client(config)
@@ -74,7 +71,7 @@ def _lease(config: Config) -> Found:
         return  # a server that is away is no mistake in the settings
 
 
-def _celery(config: Config) -> Found:
+def _celery(config: Config) -> Iterator[CheckMessage]:
     """E007, E008, W001 to W004: the Celery app."""
     try:
         app = project.celery_app(config)
@@ -92,7 +89,7 @@ def _celery(config: Config) -> Found:
         yield Warning(message, hint=hint, id="cutover.W002")
 
 
-def _schedule(app: Celery, config: Config) -> Found:
+def _schedule(app: Celery, config: Config) -> Iterator[CheckMessage]:
     try:
         schedule = project.code_schedule(app, config)
     except ConfigurationError as exc:
@@ -104,7 +101,7 @@ def _schedule(app: Celery, config: Config) -> Found:
         yield Warning(message, hint="Right where it is the name of a row; else fix the name.", id="cutover.W003")
 
 
-def _guard(app: Celery) -> Found:
+def _guard(app: Celery) -> Iterator[CheckMessage]:
     from cutover.workers import coverage
     from cutover.workers.run_guard import GuardedTask
 

@@ -13,14 +13,10 @@ def now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def monotonic_s() -> float:
-    """Seconds on a clock that never goes back; only differences mean anything."""
-    return time.monotonic()
-
-
-def sleep(seconds: float) -> None:
-    """Give up the processor for ``seconds`` (>= 0)."""
-    time.sleep(seconds)
+monotonic_s = time.monotonic
+"""Seconds on a clock that never goes back; only differences mean anything."""
+sleep = time.sleep
+"""Give up the processor for so many seconds (>= 0)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The only caller of structlog. Every event that cutover tells stands here, by name and level.
+"""The only caller of structlog. Every event that cutover logs is here, by name and level.
 
 Names read ``cutover.<noun>.<past verb>``. Steady state and lost races are debug, transitions info, lost leases and
 outages warning, fenced and missed slots error. Never a payload, a URL's password or a task's arguments.

@@ -3,9 +3,8 @@
 Rows are written by ``ledger`` and ``phases`` alone; the admin shows them read-only.
 """
 
-from typing import ClassVar
-
 from django.db import models
+from django.db.models import Q
 
 from cutover.fields import InstantField
 from cutover.types import Limits, Side, SlotState
@@ -34,7 +33,7 @@ class Fence(models.Model):
     schedule_revision = models.BigIntegerField(default=0)
 
     class Meta:
-        constraints: ClassVar = [models.CheckConstraint(condition=models.Q(id=1), name="cutover_fence_single")]
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="cutover_fence_single")]
 
     def __str__(self) -> str:
         return f"epoch {self.epoch}, side {self.side}"
@@ -55,7 +54,7 @@ class Term(models.Model):
     end_reason = models.CharField(max_length=100, blank=True)
 
     class Meta:
-        ordering: ClassVar = ["-epoch"]
+        ordering = ["-epoch"]
 
     def __str__(self) -> str:
         return f"epoch {self.epoch}: {self.side} {self.host}:{self.pid}"
@@ -78,7 +77,7 @@ class Entry(models.Model):
 
     class Meta:
         verbose_name_plural = "entries"
-        ordering: ClassVar = ["name"]
+        ordering = ["name"]
 
     def __str__(self) -> str:
         return self.name
@@ -114,21 +113,15 @@ class Slot(models.Model):
     reason = models.CharField(max_length=REASON_LENGTH, blank=True)
 
     class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["entry", "due_at"], name="cutover_slot_once"),
-        ]
-        indexes: ClassVar = [
+        constraints = [models.UniqueConstraint(fields=["entry", "due_at"], name="cutover_slot_once")]
+        indexes = [
             models.Index(fields=["due_at"], name="cutover_slot_due"),
+            models.Index(fields=["due_at", "entry"], condition=Q(state="claimed"), name="cutover_slot_unpublished"),
             models.Index(
-                fields=["due_at", "entry"], condition=models.Q(state="claimed"), name="cutover_slot_unpublished"
+                fields=["due_at"], condition=Q(state="published", run_started_at=None), name="cutover_slot_unstarted"
             ),
-            models.Index(
-                fields=["due_at"],
-                condition=models.Q(state="published", run_started_at=None),
-                name="cutover_slot_unstarted",
-            ),
-            models.Index(fields=["due_at"], condition=models.Q(state="missed"), name="cutover_slot_missed"),
-            models.Index(fields=["sender"], condition=models.Q(sender__isnull=False), name="cutover_slot_unmanaged"),
+            models.Index(fields=["due_at"], condition=Q(state="missed"), name="cutover_slot_missed"),
+            models.Index(fields=["sender"], condition=Q(sender__isnull=False), name="cutover_slot_unmanaged"),
         ]
 
     def __str__(self) -> str:
@@ -151,7 +144,7 @@ class Cutover(models.Model):
     operator_seen_at = InstantField(null=True)
 
     class Meta:
-        constraints: ClassVar = [models.CheckConstraint(condition=models.Q(id=1), name="cutover_cutover_single")]
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="cutover_cutover_single")]
 
     def __str__(self) -> str:
         return f"phase {self.phase}"
@@ -173,7 +166,7 @@ class Transition(models.Model):
     ended_at = InstantField(null=True)
 
     class Meta:
-        ordering: ClassVar = ["-id"]
+        ordering = ["-id"]
 
     def __str__(self) -> str:
         return f"{self.phase} {self.step} {self.outcome}"
@@ -187,7 +180,7 @@ class UnmanagedBeat(models.Model):
     last_heard_at = InstantField()
 
     class Meta:
-        ordering: ClassVar = ["-last_heard_at"]
+        ordering = ["-last_heard_at"]
 
     def __str__(self) -> str:
         return self.origin
@@ -212,7 +205,7 @@ class ImportedEntry(models.Model):
 
     class Meta:
         verbose_name_plural = "imported entries"
-        ordering: ClassVar = ["name"]
+        ordering = ["name"]
 
     def __str__(self) -> str:
         return self.name
@@ -228,7 +221,7 @@ class ShadowRun(models.Model):
     ended_at = InstantField(null=True)
 
     class Meta:
-        ordering: ClassVar = ["-id"]
+        ordering = ["-id"]
 
     def __str__(self) -> str:
         return f"{self.seconds} s asked for at {self.asked_at:%Y-%m-%dT%H:%M:%S%z}"
@@ -243,9 +236,7 @@ class ShadowSlot(models.Model):
     seen_at = InstantField()
 
     class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["run", "entry", "due_at"], name="cutover_shadow_slot_once"),
-        ]
+        constraints = [models.UniqueConstraint(fields=["run", "entry", "due_at"], name="cutover_shadow_slot_once")]
 
     def __str__(self) -> str:
         return f"{self.entry} {self.due_at:%Y-%m-%dT%H:%M:%S%z}"

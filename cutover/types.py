@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NewType
 
-_INSTANT: Final = dt.timedelta(microseconds=1)
-
 Epoch = NewType("Epoch", int)
 """Fencing token: rises with every leadership and with every switch of side. The first one is 1."""
 
@@ -143,7 +141,7 @@ class Limits:
 
     def eligible_since(self, instant: dt.datetime) -> dt.datetime:
         """Since when slots are owed within these limits that without them are owed since ``instant``."""
-        return instant if self.not_before is None else max(instant, self.not_before - _INSTANT)
+        return instant if self.not_before is None else max(instant, self.not_before - dt.timedelta.resolution)
 
 
 UNLIMITED: Final = Limits()

@@ -16,6 +16,7 @@ from cutover.beats.agenda import Agenda
 from cutover.beats.dispatcher import CHUNK, Dispatcher
 from cutover.events import Event, log
 from cutover.ledger import Ledger
+from cutover.ledger.database import outages, transaction
 from cutover.ledger.fence import FenceView
 from cutover.schedules.messages import WAITS
 from cutover.types import EntryName, Slot, SlotState, Term
@@ -93,9 +94,9 @@ def unstarted(ledger: Ledger, since: dt.datetime, until: dt.datetime, due_after:
     has been recorded since ``since``, so its workers have the run guard. ``due_after`` bounds what is read: one old
     slot that nobody ever started would have all that came after it read, at every poll.
     """
-    slots = models.Slot.objects.using(ledger.database.alias).filter(published_at__gt=since)
+    slots = models.Slot.objects.using(ledger.alias).filter(published_at__gt=since)
     started = slots.filter(run_started_at__isnull=False)
-    with ledger.database.asked():
+    with outages(ledger.alias):
         waiting = slots.filter(
             state=SlotState.PUBLISHED, run_started_at=None, published_at__lt=until, due_at__gt=due_after
         )
@@ -114,8 +115,8 @@ def unstarted(ledger: Ledger, since: dt.datetime, until: dt.datetime, due_after:
 
 def _record(ledger: Ledger, term: Term, slots: Iterable[Slot]) -> bool:
     """Record that these published slots' messages are to be sent once more; False when fenced."""
-    rows = models.Slot.objects.using(ledger.database.alias).filter(run_started_at=None)
-    with ledger.database.transaction():
+    rows = models.Slot.objects.using(ledger.alias).filter(run_started_at=None)
+    with transaction(ledger.alias):
         if not ledger.fence.admits(term):
             return False
         for slot in slots:

@@ -16,7 +16,7 @@ from cutover.beats.agenda import MISFIRE_GRACE, Agenda
 from cutover.beats.sources import ScheduledEntry
 from cutover.ledger import bulk
 from cutover.ledger.cursors import Cursors
-from cutover.ledger.database import Database
+from cutover.ledger.database import outages, transaction
 from cutover.models import ShadowRun, ShadowSlot
 from cutover.types import EntryName, HolderId
 
@@ -30,14 +30,13 @@ class Shadow:
     """One standby's part in shadow runs."""
 
     def __init__(self, alias: str, holder: HolderId, load: Load) -> None:
-        self._database, self._alias = Database(alias), alias
-        self._holder, self._load = holder, load
+        self._alias, self._holder, self._load = alias, holder, load
         self._agenda = Agenda()
         self._run: ShadowRun | None = None
 
     def turn(self, polls: bool) -> float | None:
         """Record what falls due; seconds until the next slot, or None outside a run. Raises LedgerUnavailable."""
-        with self._database.asked():
+        with outages(self._alias):
             if self._run is None and polls:
                 self._run = self._begin()
             if self._run is None:
@@ -63,7 +62,7 @@ class Shadow:
         self._agenda = Agenda()
         self._agenda.load(self._load(), clock.now())
         began_at = clock.now()
-        stands = Cursors(self._database).read()
+        stands = Cursors(self._alias).read()
         last = {name: cursor.last for name, cursor in stands.items() if cursor.last is not None}
         self._agenda.settle(last, {name: cursor.eligible_since for name, cursor in stands.items()})
         wishes.filter(pk=wish.pk).update(began_at=began_at)
@@ -87,7 +86,7 @@ class Shadow:
             if d.owed.send
             for at in (*d.owed.missed, d.owed.send)
         ]
-        with self._database.transaction():
+        with transaction(self._alias):
             bulk.insert(self._alias, seen)
         for d in due:
             if d.settled is not None:

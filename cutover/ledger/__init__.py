@@ -4,7 +4,6 @@ import datetime as dt
 
 from cutover.ledger.claims import Claims
 from cutover.ledger.cursors import Cursors
-from cutover.ledger.database import Database
 from cutover.ledger.entries import Entries
 from cutover.ledger.fence import Fence
 from cutover.ledger.retention import Retention
@@ -18,10 +17,10 @@ class Ledger:
     """
 
     def __init__(self, alias: str, namespace: str, retention: dt.timedelta) -> None:
-        self.database = Database(alias)
-        self.fence = Fence(self.database)
-        self.claims = Claims(self.database, self.fence, namespace, retention)
-        self.runs = Runs(self.database, self.fence, namespace, retention)
-        self.entries = Entries(self.database, self.fence)
-        self.cursors = Cursors(self.database)
-        self.retention = Retention(self.database, retention)
+        self.alias = alias
+        self.fence = Fence(alias)
+        self.claims = Claims(alias, self.fence, namespace, retention)
+        self.runs = Runs(alias, self.fence, namespace, retention)
+        self.entries = Entries(alias, self.fence)
+        self.cursors = Cursors(alias)
+        self.retention = Retention(alias, retention)

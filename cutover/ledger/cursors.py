@@ -1,52 +1,51 @@
 """Cursors: where entries stand, each by a look-up of its latest slot in the index; never a scan of the slots."""
 
 import datetime as dt
-from collections.abc import Collection, Iterator, Sequence
-from itertools import islice
+from collections.abc import Collection
 from typing import Any, Final
 
-from django.db import connections
 from django.db.models import Exists, Max, OuterRef, QuerySet, Subquery
 
 from cutover import models
-from cutover.ledger.database import Database
+from cutover.ledger.database import outages
 from cutover.types import Cursor, EntryName
 
 _OVERLAP: Final = 1_000
 """How many slots before the last known one are read again: transactions may commit out of the order of their keys."""
 _BATCH: Final = 200
 """How many look-ups one statement makes; SQLite takes 500 at most."""
+_LATEST: Final = (
+    "SELECT * FROM (SELECT id, entry, due_at FROM cutover_slot WHERE entry = %s ORDER BY due_at DESC LIMIT 1) AS latest"
+)
+"""One look-up: grouping would read all slots of all entries."""
 
 
 class Cursors:
     """The cursors in one database. Every method raises LedgerUnavailable."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._alias = database.alias
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        self._slots = models.Slot.objects.using(alias)
 
     def read(self, until: dt.datetime | None = None) -> dict[EntryName, Cursor]:
         """Where every entry stands that the ledger knows as active; ``until``: as of the slots due by then."""
-        slots = models.Slot.objects.using(self._alias)
-        due = slots if until is None else slots.filter(due_at__lte=until)
-        with self._database.asked():
+        due = self._slots if until is None else self._slots.filter(due_at__lte=until)
+        with outages(self._alias):
             rows = list(self._known(due).filter(active=True).values_list("name", "last", "eligible_since"))
         return {EntryName(name): Cursor(last, eligible_since) for name, last, eligible_since in rows}
-
-    def latest(self, entry: EntryName) -> dt.datetime | None:
-        """The entry's latest slot; None before the first."""
-        return self.latest_of([entry]).get(entry)
 
     def latest_of(self, entries: Collection[EntryName]) -> dict[EntryName, dt.datetime]:
         """The latest slot of each of these entries that has any, whether the ledger knows the entry or not."""
         wanted = set(entries)
         found: dict[EntryName, dt.datetime | None] = {}
-        with self._database.asked():
+        with outages(self._alias):
             if len(wanted) > _BATCH:
-                known = self._known(models.Slot.objects.using(self._alias)).values_list("name", "last")
-                found = {EntryName(name): last for name, last in known}
-            for batch in _batches(wanted - found.keys()):
-                found.update({EntryName(row.entry): row.due_at for row in self._one_by_one(batch)})
+                found = {EntryName(n): last for n, last in self._known(self._slots).values_list("name", "last")}
+            unknown = list(wanted - found.keys())
+            for start in range(0, len(unknown), _BATCH):
+                batch = unknown[start : start + _BATCH]
+                rows = self._slots.raw(" UNION ALL ".join([_LATEST] * len(batch)), batch)
+                found.update({EntryName(row.entry): row.due_at for row in rows})
         return {name: last for name, last in found.items() if last is not None and name in wanted}
 
     def follow(self, key: int, wholly: Collection[EntryName] = ()) -> tuple[dict[EntryName, dt.datetime], int]:
@@ -54,8 +53,8 @@ class Cursors:
 
         ``wholly``: entries of which older slots count too. From 0 on nothing but these is read.
         """
-        slots, last = models.Slot.objects.using(self._alias), dict[EntryName, dt.datetime]()
-        with self._database.asked():
+        slots, last = self._slots, dict[EntryName, dt.datetime]()
+        with outages(self._alias):
             if not key:
                 key = slots.aggregate(newest=Max("pk"))["newest"] or 0
             else:
@@ -71,25 +70,8 @@ class Cursors:
         latest = slots.filter(entry=OuterRef("name")).order_by("-due_at").values("due_at")[:1]
         return models.Entry.objects.using(self._alias).order_by().annotate(last=Subquery(latest))
 
-    def _one_by_one(self, entries: Sequence[EntryName]) -> Iterator[models.Slot]:
-        """The latest slot of each entry; a sub-select each, for grouping would read all slots of all of them."""
-        quote = connections[self._alias].ops.quote_name
-        columns = ", ".join(quote(name) for name in ("id", "entry", "due_at"))
-        one = (
-            f"SELECT {columns} FROM {quote(models.Slot._meta.db_table)} "  # noqa: S608 - names only
-            f"WHERE {quote('entry')} = %s ORDER BY {quote('due_at')} DESC LIMIT 1"
-        )
-        each = (f"SELECT * FROM ({one}) {quote(f's{number}')}" for number in range(len(entries)))  # noqa: S608
-        return iter(models.Slot.objects.using(self._alias).raw(" UNION ALL ".join(each), list(entries)))
-
 
 def superseded(alias: str) -> Exists:
     """Whether a newer slot of the same entry stands in the ledger: one look-up in the index for each row."""
     slots = models.Slot.objects.using(alias)
     return Exists(slots.filter(entry=OuterRef("entry"), due_at__gt=OuterRef("due_at")))
-
-
-def _batches(entries: Collection[EntryName]) -> Iterator[list[EntryName]]:
-    left = iter(entries)
-    while batch := list(islice(left, _BATCH)):
-        yield batch

@@ -6,18 +6,15 @@ of its last change. So whoever polls the fence knows whether there is anything t
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from cutover import models
 from cutover.ledger import bulk
-from cutover.ledger.database import Database
+from cutover.ledger.database import outages, transaction
 from cutover.ledger.fence import Fence
 from cutover.types import UNLIMITED, EntryName, Limits, Term
 
-NONE: Final[Mapping[EntryName, dt.datetime]] = MappingProxyType({})
-NO_LIMITS: Final[Mapping[EntryName, Limits]] = MappingProxyType({})
 _UNREAD: Final = -1
 """The revision of one who has read nothing yet."""
 _WRITTEN: Final = ("fingerprint", "active", "eligible_since", "not_before", "not_after", "revision")
@@ -42,24 +39,18 @@ Known = Mapping[EntryName, KnownEntry]
 class Entries:
     """The entries in one database. Every method raises LedgerUnavailable."""
 
-    def __init__(self, database: Database, fence: Fence) -> None:
-        self._database = database
-        self._alias = database.alias
-        self._fence = fence
-        self._known: Known = {}
+    def __init__(self, alias: str, fence: Fence) -> None:
+        self._alias, self._fence = alias, fence
         self._revision = _UNREAD
-
-    @property
-    def known(self) -> Known:
+        self.known: Known = {}
         """Every entry as it was read last."""
-        return self._known
 
     def refresh(self, revision: int | None = None) -> int:
         """Read what has changed since the last time; returns the revision that is known then.
 
         ``revision``: the fence's, where that has just been read; costs no query when it is the known one.
         """
-        with self._database.asked():
+        with outages(self._alias):
             self._read(self._fence.read().schedule_revision if revision is None else revision)
         return self._revision
 
@@ -68,35 +59,31 @@ class Entries:
 
         ``decide`` is given everything known and returns the entries that are to be known otherwise.
         """
-        with self._database.transaction():
+        with transaction(self._alias):
             fence = self._fence.held_for(term)
             if fence is None:
                 return None
             self._read(fence.schedule_revision)
-            before, revision = self._known, self._revision
+            before, revision = self.known, self._revision
             changes = {name: known for name, known in decide(before).items() if before.get(name) != known}
             if changes:
-                revision = self._fence.raise_revision()
+                revision += 1
+                models.Fence.objects.using(self._alias).update(schedule_revision=revision)
                 rows = [_row(name, known, revision) for name, known in changes.items()]
                 bulk.insert(self._alias, [row for row in rows if row.name not in before])
                 bulk.update(self._alias, [row for row in rows if row.name in before], _WRITTEN)
         # Only what was committed is known.
-        self._known, self._revision = {**before, **changes}, revision
-        return self._known
+        self.known, self._revision = {**before, **changes}, revision
+        return self.known
 
     def _read(self, revision: int) -> None:
         """Bring what is known to ``revision``; one that went back is that of a restored backup: all is read again."""
         if revision == self._revision:
             return
-        is_behind = revision > self._revision != _UNREAD
-        rows = models.Entry.objects.using(self._alias).order_by()
-        changed = rows.filter(revision__gt=self._revision) if is_behind else rows
-        columns = ("name", "fingerprint", "eligible_since", "active", "not_before", "not_after")
-        found = {
-            EntryName(name): KnownEntry(fingerprint, eligible_since, Limits(*limits), active)
-            for name, fingerprint, eligible_since, active, *limits in changed.values_list(*columns)
-        }
-        self._known, self._revision = {**(self._known if is_behind else {}), **found}, revision
+        known, since = (self.known, self._revision) if revision > self._revision else ({}, _UNREAD)
+        rows = models.Entry.objects.using(self._alias).filter(revision__gt=since).order_by()
+        found = {EntryName(e.name): KnownEntry(e.fingerprint, e.eligible_since, e.limits, e.active) for e in rows}
+        self.known, self._revision = {**known, **found}, revision
 
 
 def _row(name: EntryName, known: KnownEntry, revision: int) -> models.Entry:
@@ -105,7 +92,6 @@ def _row(name: EntryName, known: KnownEntry, revision: int) -> models.Entry:
         fingerprint=known.fingerprint,
         active=known.is_active,
         eligible_since=known.eligible_since,
-        not_before=known.limits.not_before,
-        not_after=known.limits.not_after,
+        **asdict(known.limits),
         revision=revision,
     )

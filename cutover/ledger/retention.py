@@ -5,46 +5,33 @@ latest slot stays however old it is, for its cadence is counted from there.
 """
 
 import datetime as dt
-from typing import Final
 
-from django.db.models import Model, QuerySet
+from django.db.models import Max, Model, QuerySet
 
 from cutover import clock, models
 from cutover.ledger.cursors import superseded
-from cutover.ledger.database import Database
-
-_TERMS_KEPT: Final = 2
-"""The latest terms stay: how long the last takeover took is read from them."""
+from cutover.ledger.database import transaction
 
 
 class Retention:
     """The age of one ledger's rows. Every method raises LedgerUnavailable."""
 
-    def __init__(self, database: Database, keep: dt.timedelta) -> None:
-        self._database = database
-        self._alias = database.alias
-        self._keep = keep
+    def __init__(self, alias: str, keep: dt.timedelta) -> None:
+        self._alias, self._keep = alias, keep
 
     def prune(self, most: int) -> int:
         """Forget what is older than the retention, up to ``most`` rows a table; returns how many slots."""
         before = clock.now() - self._keep
-        with self._database.transaction():
-            self._prune_terms(before, most)
-            self._prune_transitions(before, most)
-            old = models.Slot.objects.using(self._alias).filter(due_at__lt=before)
-            return _delete(old.filter(superseded(self._alias)).order_by("due_at"), most)
-
-    def _prune_terms(self, before: dt.datetime, most: int) -> None:
-        terms = models.Term.objects.using(self._alias).order_by("-epoch")
-        kept = list(terms.values_list("pk", flat=True)[:_TERMS_KEPT])
-        _delete(terms.filter(ended_at__lt=before, pk__lt=min(kept, default=0)).order_by("epoch"), most)
-
-    def _prune_transitions(self, before: dt.datetime, most: int) -> None:
-        """Of the journal: never an open step, nor anything from the last phase that was finished on."""
-        steps = models.Transition.objects.using(self._alias).order_by("-pk")
-        finished = steps.filter(step=models.FINISH, outcome="done").values_list("pk", flat=True)[:1]
-        kept = next(iter(finished), 0)
-        _delete(steps.filter(ended_at__lt=before, pk__lt=kept).order_by("pk"), most)
+        slots = models.Slot.objects.using(self._alias).filter(superseded(self._alias), due_at__lt=before)
+        terms, steps = models.Term.objects.using(self._alias), models.Transition.objects.using(self._alias)
+        with transaction(self._alias):
+            # The latest two terms stay: how long the last takeover took is read from them.
+            oldest_kept = min(terms.order_by("-epoch").values_list("pk", flat=True)[:2], default=0)
+            _delete(terms.filter(ended_at__lt=before, pk__lt=oldest_kept).order_by("epoch"), most)
+            # Of the journal: never an open step, nor anything from the last phase that was finished on.
+            last_finish = steps.filter(step=models.FINISH, outcome="done").aggregate(pk=Max("pk"))["pk"] or 0
+            _delete(steps.filter(ended_at__lt=before, pk__lt=last_finish).order_by("pk"), most)
+            return _delete(slots.order_by("due_at"), most)
 
 
 def _delete(rows: QuerySet[Model], most: int) -> int:

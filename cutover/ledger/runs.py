@@ -6,11 +6,10 @@ One conditional update decides which message of a slot runs; its fence is the sl
 import datetime as dt
 from dataclasses import dataclass
 
-from django.db import IntegrityError
 from django.db.models import F, QuerySet
 
 from cutover import clock, models
-from cutover.ledger.database import Database
+from cutover.ledger.database import outages, transaction
 from cutover.ledger.fence import Fence
 from cutover.types import EntryName, Epoch, Sender, Slot, SlotState, Start
 
@@ -30,12 +29,10 @@ class RunView:
 class Runs:
     """The runs in one database. Every method raises LedgerUnavailable."""
 
-    def __init__(self, database: Database, fence: Fence, namespace: str, retention: dt.timedelta) -> None:
-        self._database = database
-        self._alias = database.alias
-        self._fence = fence
-        self._namespace = namespace
-        self._retention = retention
+    def __init__(self, alias: str, fence: Fence, namespace: str, retention: dt.timedelta) -> None:
+        self._alias, self._fence = alias, fence
+        self._slots = models.Slot.objects.using(alias)
+        self._namespace, self._retention = namespace, retention
 
     def start(self, slot: Slot, epoch: Epoch, worker: str, sender: Sender | None = None) -> Start:
         """Mark a slot's run as started by ``worker``, in one conditional update; its only winner runs.
@@ -44,16 +41,70 @@ class Runs:
         beat without the lease (``sender``), or the ledger was put back from an older copy. TOO_OLD: the ledger may have
         forgotten it.
         """
-        now = clock.now()
-        if self._begin(slot, worker, sender):
-            return Start.STARTED
-        if self._is_known(slot):
-            # Asked once more: its claim may have been committed between the two questions.
+        with outages(self._alias):
+            if self._begin(slot, worker, sender):
+                return Start.STARTED
+            is_known = self._rows(slot).exists()
+            if not is_known and slot.due_at < clock.now() - self._retention:
+                return Start.TOO_OLD
+            fresh = [] if is_known else [self._unclaimed(slot, epoch, sender)]
+        with transaction(self._alias):
+            # Asked once more: a claim, or another worker's record, may have been committed since.
+            self._slots.bulk_create(fresh, ignore_conflicts=True)
             return Start.STARTED if self._begin(slot, worker, sender) else Start.ALREADY_STARTED
-        if slot.due_at < now - self._retention:
-            return Start.TOO_OLD
+
+    def end(self, slot: Slot, process: str) -> None:
+        """Record that the run of a worker process (the end of its mark; empty: any) has ended, well or badly."""
+        with outages(self._alias):
+            self._rows(slot).filter(run_by__endswith=process).update(run_ended_at=clock.now())
+
+    def read(self, slot: Slot) -> RunView:
+        """Who started a slot's run, and whether it is known to have ended."""
+        with outages(self._alias):
+            found = self._rows(slot).values_list("run_by", "run_ended_at", "sender")
+            worker, ended_at, sender = next(iter(found), ("", None, None))
+        return RunView(worker, ended_at is not None, sender or "")
+
+    def resume(self, slot: Slot, dead: str, worker: str) -> bool:
+        """Make a slot's run that of ``worker``; False when somebody else was first.
+
+        ``dead``: the mark of a run whose worker is gone, or of a start that got no answer, after which nothing ran.
+        """
+        with outages(self._alias):
+            rows = self._rows(slot).filter(run_by=dead, run_ended_at=None)
+            return bool(rows.update(run_started_at=clock.now(), run_by=worker))
+
+    def was_started_for(self, slot: Slot, origin: str) -> bool:
+        """Whether a message of ``origin``, a beat without the lease, has started the slot's run."""
+        with outages(self._alias):
+            return self._rows(slot).filter(sender__startswith=f"{origin} ").exists()
+
+    def started_by(self, sender: Sender, entry: EntryName) -> Slot | None:
+        """The slot of ``entry`` whose run this very message has started; None for none."""
+        with outages(self._alias):
+            rows = self._slots.filter(sender=_named(sender), entry=entry)
+            return next((Slot(due_at, entry) for due_at in rows.values_list("due_at", flat=True)[:1]), None)
+
+    def count_deduplicated(self, slot: Slot) -> None:
+        """Count a further message of a slot that was not run."""
+        with outages(self._alias):
+            self._rows(slot).update(deduplicated=F("deduplicated") + 1)
+
+    def heard(self, origin: str) -> None:
+        """Remember that a beat without the lease was heard."""
+        now = clock.now()
+        with outages(self._alias):
+            models.UnmanagedBeat.objects.using(self._alias).update_or_create(
+                {"last_heard_at": now}, {"first_heard_at": now, "last_heard_at": now}, origin=origin
+            )
+
+    def _rows(self, slot: Slot) -> QuerySet[models.Slot]:
+        return self._slots.filter(entry=slot.entry, due_at=slot.due_at)
+
+    def _unclaimed(self, slot: Slot, epoch: Epoch, sender: Sender | None) -> models.Slot:
+        now = clock.now()
         reason = f"sent without the lease by {sender.origin}" if sender else "recorded by its run"
-        row = models.Slot(
+        return models.Slot(
             entry=slot.entry,
             due_at=slot.due_at,
             epoch=epoch,
@@ -62,79 +113,12 @@ class Runs:
             task_id=slot.task_id(self._namespace),
             claimed_at=now,
             published_at=now,
-            run_started_at=now,
-            run_by=worker,
-            sender=_named(sender),
             reason=reason[: models.REASON_LENGTH],
         )
-        try:
-            with self._database.transaction():
-                row.save(using=self._alias, force_insert=True)
-        except IntegrityError:
-            return Start.STARTED if self._begin(slot, worker, sender) else Start.ALREADY_STARTED
-        return Start.STARTED
-
-    def end(self, slot: Slot, process: str) -> None:
-        """Record that the run that a worker process (the end of its mark) started has ended, well or badly.
-
-        An empty ``process`` stands for any.
-        """
-        with self._database.asked():
-            self._rows(slot).filter(run_by__endswith=process).update(run_ended_at=clock.now())
-
-    def read(self, slot: Slot) -> RunView:
-        """Who started a slot's run, and whether it is known to have ended."""
-        with self._database.asked():
-            found = list(self._rows(slot).values_list("run_by", "run_ended_at", "sender"))
-        return RunView(found[0][0], found[0][1] is not None, found[0][2] or "") if found else RunView("", False, "")
-
-    def resume(self, slot: Slot, dead: str, worker: str) -> bool:
-        """Make a slot's run that of ``worker``; False when somebody else was first.
-
-        ``dead``: the mark of a run whose worker is gone, or of a start that got no answer, after which nothing ran.
-        """
-        with self._database.asked():
-            rows = self._rows(slot).filter(run_by=dead, run_ended_at=None)
-            return bool(rows.update(run_started_at=clock.now(), run_by=worker))
-
-    def was_started_for(self, slot: Slot, origin: str) -> bool:
-        """Whether a message of ``origin``, a beat without the lease, has started the slot's run."""
-        with self._database.asked():
-            return self._rows(slot).filter(sender__startswith=f"{origin} ").exists()
-
-    def started_by(self, sender: Sender, entry: EntryName) -> Slot | None:
-        """The slot of ``entry`` whose run this very message has started; None for none."""
-        with self._database.asked():
-            rows = models.Slot.objects.using(self._alias).filter(sender=_named(sender), entry=entry)
-            found = list(rows.values_list("due_at", flat=True)[:1])
-        return Slot(found[0], entry) if found else None
-
-    def count_deduplicated(self, slot: Slot) -> None:
-        """Count a further message of a slot that was not run."""
-        with self._database.asked():
-            self._rows(slot).update(deduplicated=F("deduplicated") + 1)
-
-    def heard(self, origin: str) -> None:
-        """Remember that a beat without the lease was heard."""
-        now = clock.now()
-        with self._database.asked():
-            models.UnmanagedBeat.objects.using(self._alias).update_or_create(
-                origin=origin,
-                defaults={"last_heard_at": now},
-                create_defaults={"first_heard_at": now, "last_heard_at": now},
-            )
-
-    def _rows(self, slot: Slot) -> QuerySet[models.Slot]:
-        return models.Slot.objects.using(self._alias).filter(entry=slot.entry, due_at=slot.due_at)
 
     def _begin(self, slot: Slot, worker: str, sender: Sender | None) -> bool:
-        with self._database.asked():
-            rows = self._rows(slot).filter(run_started_at=None)
-            return bool(rows.update(run_started_at=clock.now(), run_by=worker, sender=_named(sender)))
-
-    def _is_known(self, slot: Slot) -> bool:
-        with self._database.asked():
-            return self._rows(slot).exists()
+        rows = self._rows(slot).filter(run_started_at=None)
+        return bool(rows.update(run_started_at=clock.now(), run_by=worker, sender=_named(sender)))
 
 
 def _named(sender: Sender | None) -> str | None:

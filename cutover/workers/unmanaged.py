@@ -16,7 +16,7 @@ from django_celery_beat.models import PeriodicTask
 
 from cutover.conf import Config
 from cutover.ledger import Ledger
-from cutover.ledger.database import Database
+from cutover.ledger.database import outages
 from cutover.schedules import project, timetable
 from cutover.types import EntryName, Sender, Slot
 
@@ -56,7 +56,7 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
     if started := ledger.runs.started_by(message.sender, name):
         yield started
         return
-    table, last = timetable.timetable(schedule), ledger.cursors.latest(name)
+    table, last = timetable.timetable(schedule), ledger.cursors.latest_of([name]).get(name)
     every = _step(schedule, table, last)
     due_at = _due_at(table, every, last, message.seen_at)
     for _ in range(WAITING):
@@ -69,7 +69,7 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
 def _entries(message: Message, app: Celery, config: Config) -> Iterator[tuple[EntryName, BaseSchedule]]:
     """Every entry that sends such a message, of the side that it came from."""
     if message.row:
-        with Database(config.database).asked():
+        with outages(config.database):
             rows = PeriodicTask.objects.using(config.database).filter(name=message.row)
             found = list(rows.select_related("interval", "crontab", "solar", "clocked"))
         yield from ((EntryName(row.name), row.schedule) for row in found)

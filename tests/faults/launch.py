@@ -78,7 +78,7 @@ def install() -> None:
         return outcomes
 
     Claims.claim = claiming
-    around(Claims, "_insert", before="claiming")
+    around(Claims, "_recorded", before="claiming")
     around(Claims, "confirm", before="published", after="confirmed")
     around(Fence, "open_term", before="elected", after="opened")
 

@@ -35,8 +35,8 @@ MUTANTS = (
         (
             (
                 "cutover/ledger/fence.py",
-                "return fence.epoch == term.epoch and fence.side == term.side",
-                "return fence is not None",
+                "return fence if (fence.epoch, fence.side) == (term.epoch, term.side) else None",
+                "return fence",
             ),
         ),
         (
@@ -49,7 +49,7 @@ MUTANTS = (
         (
             (
                 "cutover/models.py",
-                'models.UniqueConstraint(fields=["entry", "due_at"], name="cutover_slot_once"),',
+                'models.UniqueConstraint(fields=["entry", "due_at"], name="cutover_slot_once")',
                 "",
             ),
             (

@@ -46,7 +46,7 @@ def test_the_command_line_is_understood_by_the_command_itself(backend):
 )
 def test_a_beat_runs_under_the_lease_whatever_the_settings_say(backend, scheduler):
     assert line(backend) == [f"--scheduler={scheduler}"]
-    assert line(backend, scheduler=scheduler, loglevel="info") == ["--loglevel=info", f"--scheduler={scheduler}"]
+    assert line(backend, scheduler=scheduler, loglevel="info") == [f"--scheduler={scheduler}", "--loglevel=info"]
 
 
 @pytest.mark.parametrize(

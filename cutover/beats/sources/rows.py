@@ -19,7 +19,7 @@ from cutover.beats.sources import Loaded, ScheduledEntry, catch_up_rule
 from cutover.events import Event, log
 from cutover.fields import instant, stored
 from cutover.ledger import Ledger
-from cutover.ledger.database import Database
+from cutover.ledger.database import outages
 from cutover.models import ImportedEntry
 from cutover.schedules import columns, overlay
 from cutover.schedules.rows import with_schedules
@@ -63,7 +63,7 @@ class RowSource:
     def load(self, *, full: bool = True) -> Loaded | None:
         """See ``Source``. The version is ``PeriodicTasks.last_update`` in ISO 8601."""
         seen, now = self._seen, clock.now()
-        with Database(PeriodicTask.objects.db).asked():
+        with outages(PeriodicTask.objects.db):
             last_change = PeriodicTasks.last_change()
             version = last_change.isoformat() if last_change else ""
             if not full and seen is not None and version == seen.version:
@@ -86,14 +86,14 @@ class RowSource:
         """
         if not entries:
             return ()
-        with Database(PeriodicTask.objects.db).asked():
+        with outages(PeriodicTask.objects.db):
             sent = PeriodicTask.objects.filter(pk__in=[e.model.pk for e in entries], enabled=True)
             sent.update(last_run_at=stored(clock.now()), total_run_count=F("total_run_count") + 1)
             return _end([e.model for e in entries if e.model.one_off])
 
     def recover(self) -> Collection[EntryName]:
         """See ``Source``: one-off rows that were sent, and are still enabled."""
-        with Database(PeriodicTask.objects.db).asked():
+        with outages(PeriodicTask.objects.db):
             once = {EntryName(row.name): row for row in PeriodicTask.objects.enabled().filter(one_off=True)}
             since = {name: instant(row.date_changed) for name, row in once.items()}
             return _end([once[name] for name in self._ledger.claims.sent_since(since)]) if since else ()
@@ -136,7 +136,7 @@ def clocked(rows: Iterable[PeriodicTask], seen: Seen | None) -> dict[EntryName, 
 
 def imported(app: Celery) -> dict[EntryName, ScheduledEntry]:
     """The imported rows, enabled or not."""
-    with Database(PeriodicTask.objects.db).asked():
+    with outages(PeriodicTask.objects.db):
         names = set(ImportedEntry.objects.using(conf.load().database).values_list("name", flat=True))
         rows = [row for row in with_schedules(PeriodicTask.objects.all()) if row.name in names]
         return entries(app, rows, {})

@@ -145,8 +145,6 @@ def test_it_is_looked_for_four_times_in_the_time_that_a_message_may_wait(ledger,
     assert len(broker.messages()) == 1
     with broker.server.client() as client:
         client.flushall()
-    models.Slot.objects.using(ledger.fence._alias).filter(run_started_at=None).update(
-        published_at=clock.now() - 30 * AFTER
-    )
+    models.Slot.objects.using(ledger.alias).filter(run_started_at=None).update(published_at=clock.now() - 30 * AFTER)
     assert looking.run(term, view, lost)
     assert broker.messages() == [], "it is not yet time to look again"

@@ -8,6 +8,7 @@ from django.db import connections
 from cutover import clock, models
 from cutover.beats.resend import unstarted
 from cutover.errors import LedgerUnavailable
+from cutover.ledger.database import transaction
 from cutover.types import Claim, Missed, Sender, Side, SlotState, Start, Term
 from tests.support.ledger import DAY, HOUR, NOW, SECOND, give_past, name, slot
 from tests.support.plans import assert_by_index, plans
@@ -135,7 +136,7 @@ def test_a_leader_frozen_in_the_middle_of_a_claim_does_not_stop_its_successor(le
 
     def freeze() -> None:
         try:
-            with pytest.raises(LedgerUnavailable), ledger.database.transaction():
+            with pytest.raises(LedgerUnavailable), transaction(ledger.alias):
                 assert ledger.fence.admits(term)
                 locked.set()
                 thaw.wait(60)
@@ -243,10 +244,10 @@ def test_the_claim_loses_a_slot_that_a_worker_records_in_its_midst_and_no_other(
     with connections[alias].execute_wrapper(record):
         outcome = ledger.claims.claim(term, wanted, [Missed(slot("late", HOUR), "late")])
     first, second, third = wanted
-    assert recorded == [first, second], "before each of the claim's two tries"
-    assert outcome == {first: Claim.ALREADY_CLAIMED, second: Claim.ALREADY_CLAIMED, third: Claim.CLAIMED}
+    assert recorded == [first]
+    assert outcome == {first: Claim.ALREADY_CLAIMED, second: Claim.CLAIMED, third: Claim.CLAIMED}
     assert {key[0]: row.state for key, row in rows().items()} == {
-        **{"0": "published", "1": "published", "2": "claimed", "late": "missed"}
+        **{"0": "published", "1": "claimed", "2": "claimed", "late": "missed"}
     }
 
 

@@ -23,8 +23,6 @@ def test_the_latest_slot_counts_whatever_became_of_it(ledger, lead):
         name("a"): newest.due_at,
         name("b"): slot("b").due_at,
     }
-    assert ledger.cursors.latest(name("a")) == newest.due_at
-    assert ledger.cursors.latest(name("z")) is None
     assert ledger.cursors.latest_of([]) == {}
 
 
@@ -95,7 +93,7 @@ def test_no_cursor_is_read_by_a_scan_of_the_slots_however_many_there_are(past, a
     reads: dict[str, tuple[Callable[[], object], int]] = {
         "read": (past.cursors.read, CROWD),
         "as of": (lambda: past.cursors.read(NOW - HOUR), CROWD),
-        "latest": (lambda: past.cursors.latest(known[7]), 1),
+        "latest of one": (lambda: past.cursors.latest_of(known[7:8]), 1),
         "latest of few": (lambda: past.cursors.latest_of(known[:150]), 150),
         "latest of all": (lambda: past.cursors.latest_of([*known, *unknown]), CROWD),
         "begin": (lambda: past.cursors.follow(0, wholly=known), CROWD),

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from django.db import DataError, IntegrityError, connections, transaction
+from django.db import DataError, IntegrityError, connections
+from django.db.transaction import atomic
 from django_celery_beat.models import PeriodicTask
 
 from cutover import models
 from cutover.beats.resend import unstarted
 from cutover.errors import LedgerNotMigrated, LedgerUnavailable
-from cutover.ledger.database import outages
+from cutover.ledger.database import outages, transaction
 from cutover.types import Claim, Epoch, Identity, Side
 from tests.support.ledger import NOW, name, slot
 from tests.support.rooms import in_threads
@@ -30,7 +31,7 @@ METHODS = {
     "give_up": lambda ledger, term: ledger.claims.give_up(term, {slot(): "r"}),
     "unpublished": lambda ledger, term: ledger.claims.unpublished(),
     "cursors": lambda ledger, term: ledger.cursors.read(),
-    "latest": lambda ledger, term: ledger.cursors.latest(name("a")),
+    "latest_of": lambda ledger, term: ledger.cursors.latest_of([name("a")]),
     "follow": lambda ledger, term: ledger.cursors.follow(0),
     "revise": lambda ledger, term: ledger.entries.revise(term, lambda known: {}),
     "refresh": lambda ledger, term: ledger.entries.refresh(),
@@ -153,26 +154,26 @@ def test_what_violates_the_tables_rules_is_an_answer_and_not_an_outage(ledger, l
     ledger.claims.claim(lead(), [slot()])
     row = models.Slot.objects.using(alias).get()
     row.pk = None
-    for guard in (lambda: outages(alias), ledger.database.asked, ledger.database.transaction):
-        with pytest.raises(IntegrityError), guard():
+    for guard in (outages, transaction):
+        with pytest.raises(IntegrityError), guard(alias):
             row.save(using=alias, force_insert=True)
     if connections[alias].vendor == "postgresql":  # SQLite has no lengths
-        with pytest.raises(DataError), ledger.database.transaction():
+        with pytest.raises(DataError), transaction(alias):
             models.Slot.objects.using(alias).update(entry="e" * 201)
-    with transaction.atomic(using=alias):
+    with atomic(using=alias):
         models.Slot.objects.using(alias).update(reason="written")
-        with pytest.raises(IntegrityError), ledger.database.transaction():
+        with pytest.raises(IntegrityError), transaction(alias):
             row.save(using=alias, force_insert=True)
     assert models.Slot.objects.using(alias).get().reason == "written"
 
 
 def test_an_outage_within_a_callers_transaction_leaves_its_connection_to_the_caller(ledger, lead, alias):
     connection = connections[alias]
-    with pytest.raises(LedgerUnavailable), transaction.atomic(using=alias):
+    with pytest.raises(LedgerUnavailable), atomic(using=alias):
         ledger.fence.read()
         opened = connection.connection
         try:
-            with ledger.database.asked(), connection.cursor() as cursor:
+            with outages(alias), connection.cursor() as cursor:
                 cursor.execute("SELECT nothing FROM cutover_fence")
         finally:
             assert connection.connection is opened
