@@ -52,13 +52,16 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
     entries = list(_entries(message, app, config))
     if len(entries) != 1:
         return
-    (name, schedule) = entries[0]
+    [(name, schedule)] = entries
     if started := ledger.runs.started_by(message.sender, name):
         yield started
         return
     table, last = timetable.timetable(schedule), ledger.cursors.latest(name)
     every = _step(schedule, table, last)
-    due_at = _due_at(table, every, last, message.seen_at)
+    if every is None:
+        due_at = _latest(table, message.seen_at + EARLY)
+    else:  # without any slot yet its cadence begins here: the guarded beat goes on from the old one's last run
+        due_at = last + round((message.seen_at - last) / every) * every if last else message.seen_at
     for _ in range(WAITING):
         if due_at is None:
             return
@@ -89,18 +92,6 @@ def _step(schedule: BaseSchedule, table: timetable.Timetable, last: dt.datetime 
         return None
     following = table.next_after(last) if last is not None and schedule.relative else None
     return following - last if following is not None and last is not None else schedule.run_every
-
-
-def _due_at(
-    table: timetable.Timetable, every: dt.timedelta | None, last: dt.datetime | None, now: dt.datetime
-) -> dt.datetime | None:
-    """The slot nearest to ``now``: of an interval's cadence, or the latest of a calendar.
-
-    An interval without any slot yet begins its cadence here: the guarded beat goes on from the old one's last run.
-    """
-    if every is None:
-        return _latest(table, now + EARLY)
-    return last + round((now - last) / every) * every if last else now
 
 
 def _latest(table: timetable.Timetable, until: dt.datetime) -> dt.datetime | None:
