@@ -6,7 +6,7 @@ It does NOT approximate: a schedule that no row holds exactly is unfit, with a r
 import datetime as dt
 import decimal
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
@@ -84,9 +84,8 @@ def values_of(found: Any) -> Values:
     """The columns that hold ``found`` exactly; of a relative interval, its length. Raises Unfit."""
     kind = type(found)
     if kind not in (crontab, TzAwareCrontab, schedule, solar, clocked):
-        name = f"{kind.__module__}.{kind.__qualname__}"
         raise Unfit(
-            f"is a {name}, which no row holds",
+            f"is a {kind.__module__}.{kind.__qualname__}, which no row holds",
             "name a converter for it in CUTOVER['CONVERTERS'], or write it as a crontab, a timedelta or seconds",
         )
     _require_true_clock(found)
@@ -102,27 +101,14 @@ def values_of(found: Any) -> Values:
 
 def values_of_row(row: Model) -> Values:
     """The columns of a schedule row, as ``values_of`` spells them."""
-    if isinstance(row, CrontabSchedule):
-        columns = {name: getattr(row, name) for name in CRONTAB_FIELDS}
-        return CrontabValues(**columns, timezone=str(row.timezone))
-    if isinstance(row, IntervalSchedule):
-        return IntervalValues(row.every, row.period)
-    if isinstance(row, SolarSchedule):
-        return SolarValues(row.event, _six_places(row.latitude), _six_places(row.longitude))
-    return ClockedValues(instant(row.clocked_time).isoformat())  # type: ignore[attr-defined]
+    kind = next(kind for kind, (_, model) in MODELS.items() if isinstance(row, model))
+    return kind(**{name: _SPELT.get(name, _AS_IT_IS)[0](getattr(row, name)) for name in kind.__dataclass_fields__})
 
 
 def row_of(values: Values) -> Any:
     """The schedule row that holds ``values``, not saved."""
     _, model = MODELS[type(values)]
-    columns: dict[str, Any] = asdict(values)
-    if isinstance(values, CrontabValues):
-        columns["timezone"] = zoneinfo.ZoneInfo(values.timezone)
-    if isinstance(values, SolarValues):
-        columns |= {name: decimal.Decimal(columns[name]) for name in ("latitude", "longitude")}
-    if isinstance(values, ClockedValues):
-        columns = {"clocked_time": stored(dt.datetime.fromisoformat(values.clocked_time))}
-    return model(**columns)
+    return model(**{name: _SPELT.get(name, _AS_IT_IS)[1](value) for name, value in asdict(values).items()})
 
 
 def recorded(columns: Mapping[str, Any]) -> Values:
@@ -175,15 +161,15 @@ def _zone_name(tz: dt.tzinfo) -> str:
     return name
 
 
+def _six_places(value: decimal.Decimal) -> str:
+    return str(decimal.Decimal(value).quantize(_DEGREE) + 0)  # + 0: no negative zero
+
+
 def _degrees(field: str, value: Any) -> str:
     exact = decimal.Decimal(str(value))
     if exact != exact.quantize(_DEGREE):
         raise Unfit(f"has a {field} of {value}, and a row holds six decimal places", "round it: they are 11 cm")
     return _six_places(exact)
-
-
-def _six_places(value: decimal.Decimal) -> str:
-    return str(decimal.Decimal(value).quantize(_DEGREE) + 0)  # + 0: no negative zero
 
 
 def _interval(found: schedule) -> IntervalValues:
@@ -196,3 +182,13 @@ def _interval(found: schedule) -> IntervalValues:
     if microseconds <= MOST:
         return IntervalValues(microseconds, IntervalSchedule.MICROSECONDS)
     raise Unfit(f"of {found.run_every} is too long for a row to hold it exactly", "round it to whole seconds")
+
+
+_AS_IT_IS: Final[tuple[Callable[[Any], Any], Callable[[Any], Any]]] = (lambda value: value, lambda value: value)
+_SPELT: Final[Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {
+    "timezone": (str, zoneinfo.ZoneInfo),
+    "latitude": (_six_places, decimal.Decimal),
+    "longitude": (_six_places, decimal.Decimal),
+    "clocked_time": (lambda at: instant(at).isoformat(), lambda text: stored(dt.datetime.fromisoformat(text))),
+}
+"""How a column's value is spelt, and how it is read again, where it is no text or number of itself."""
