@@ -1,14 +1,14 @@
 """Pure: which slots of an entry are due, and what becomes of each: sent, missed, or passed over with a missed one."""
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from cutover.schedules.timetable import ENUMERATED, Timetable, interval
+from cutover.schedules.timetable import ENUMERATED, Timetable, each, interval
 from cutover.types import CatchUp, Cursor, Limits
 
+_INSTANT: Final = dt.timedelta(microseconds=1)
 LISTED: Final = 100
 """How many missed slots of one gap get a record of their own; the oldest of these counts the others."""
 
@@ -48,19 +48,11 @@ def owed(
     if first is None or first > now:
         return Owed(None)
     latest = table.latest(first, now) or first
-    older = list(islice(_between(table, first, latest), ENUMERATED)) if latest > first else []
-    allowed = window if policy is CatchUp.LATEST else misfire_grace
-    if now - latest <= allowed:
-        return Owed(latest, tuple(older[-LISTED:]), max(0, len(older) - LISTED))
-    older.append(latest)
-    return Owed(None, tuple(older[-LISTED:]), max(0, len(older) - LISTED))
-
-
-def _between(table: Timetable, first: dt.datetime, end: dt.datetime) -> Iterator[dt.datetime]:
-    found: dt.datetime | None = first
-    while found is not None and found < end:
-        yield found
-        found = table.next_after(found)
+    missed = list(islice(each(table, first, latest - _INSTANT), ENUMERATED))
+    is_sent = now - latest <= (window if policy is CatchUp.LATEST else misfire_grace)
+    if not is_sent:
+        missed.append(latest)
+    return Owed(latest if is_sent else None, tuple(missed[-LISTED:]), max(0, len(missed) - LISTED))
 
 
 def within(limits: Limits, cursor: Cursor, table: Timetable) -> Cursor:

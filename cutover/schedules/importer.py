@@ -39,8 +39,7 @@ class Import:
 
 def serializer_of(app: Celery, entry: ScheduleEntry) -> str:
     """The serializer that the entry's message is written with."""
-    task = app.tasks.get(entry.task)
-    own = entry.options.get("serializer") or getattr(task, "serializer", None)
+    own = entry.options.get("serializer") or getattr(app.tasks.get(entry.task), "serializer", None)
     return str(own or app.conf.task_serializer)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from celery import Celery
 from celery.beat import ScheduleEntry
-from celery.schedules import BaseSchedule, crontab
+from celery.schedules import crontab
 from django_celery_beat.models import PeriodicTask
 
 from cutover.schedules import messages, overlay, rows
@@ -79,23 +79,17 @@ class _Comparison:
             return [Difference(name, "entry", "readable", why)]
         if broken := rows.unreadable(row):
             return [Difference(name, "entry", "readable", broken)]
-        once = row.clocked is not None
-        found = [
-            Difference(name, column, "unset", getattr(row, column))
-            for column, unset in (("start_time", None), ("expires", None), ("one_off", once))
-            if getattr(row, column) != unset
-        ]
-        apart = self._divergence(entry.schedule, sent.schedule)
-        if apart is not None:
-            zones = [_zone(self._app, found) for found in (entry.schedule, sent.schedule)]
+        unset = {"start_time": None, "expires": None, "one_off": row.clocked is not None}
+        held = {column: getattr(row, column) for column in unset}
+        found = [Difference(name, column, "unset", held[column]) for column in unset if held[column] != unset[column]]
+        schedules = entry.schedule, sent.schedule
+        pair = fingerprint(entry.schedule), fingerprint(sent.schedule)
+        if pair not in self._divergences:
+            self._divergences[pair] = first_divergence(*schedules, self._since, self._horizon)
+        if (apart := self._divergences[pair]) is not None:
+            zones = [zone_of(one) if isinstance(one, crontab) else self._app.timezone for one in schedules]
             found.append(Difference(name, "fire time", *(_spelt(at, zones) for at in apart)))
         return found + self._messages(name, entry, sent)
-
-    def _divergence(self, one: BaseSchedule, other: BaseSchedule) -> Divergence | None:
-        pair = fingerprint(one), fingerprint(other)
-        if pair not in self._divergences:
-            self._divergences[pair] = first_divergence(one, other, self._since, self._horizon)
-        return self._divergences[pair]
 
     def _messages(self, name: EntryName, entry: ScheduleEntry, sent: ScheduleEntry) -> list[Difference]:
         try:
@@ -106,13 +100,7 @@ class _Comparison:
             in_row = self._builder.message(sent)
         except messages.Unsendable as exc:
             return [Difference(name, "message", "sent", f"not to be sent ({exc})")]
-        differing = messages.differing(in_code, in_row)
-        return [Difference(name, field, *values) for field, values in differing.items()]
-
-
-def _zone(app: Celery, found: BaseSchedule) -> dt.tzinfo:
-    zone: dt.tzinfo = zone_of(found) if isinstance(found, crontab) else app.timezone
-    return zone
+        return [Difference(name, field, *both) for field, both in messages.differing(in_code, in_row).items()]
 
 
 def _spelt(at: dt.datetime | None, zones: list[dt.tzinfo]) -> str:

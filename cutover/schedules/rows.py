@@ -6,7 +6,7 @@ Writes bypass ``save()`` and its signals: ``save()`` clears ``last_run_at`` of a
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, Final
 
 from django.db.models import QuerySet
@@ -23,16 +23,8 @@ from cutover.schedules.fingerprint import fingerprint
 from cutover.types import EntryName
 
 _JSON_KINDS: Final = {"args": (list, "list"), "kwargs": (dict, "object"), "headers": (dict, "object")}
-_JSON_FIELDS: Final = tuple(_JSON_KINDS)
-_PLAIN_FIELDS: Final = (
-    *("task", "queue", "exchange", "routing_key", "priority", "expire_seconds"),
-    *("start_time", "expires", "one_off"),
-)
+_PLAIN: Final = tuple(one.name for one in fields(RowValues) if one.name not in ("name", "schedule", *_JSON_KINDS))
 _INSTANTS: Final = ("start_time", "expires")
-_WRITTEN: Final = (
-    *(*_PLAIN_FIELDS, *_JSON_FIELDS, "enabled", "date_changed"),
-    *(column for column, _ in columns.MODELS.values()),
-)
 _FEW: Final = 500
 """Up to how many names or keys are asked for one by one; more are picked from all rows."""
 
@@ -88,9 +80,9 @@ def same_schedule(values: Values, row: PeriodicTask) -> bool:
 
 def differing(values: RowValues, row: PeriodicTask) -> dict[str, tuple[Any, Any]]:
     """Where ``row`` differs from ``values``: field to (held, wanted). Whether it is enabled does not count."""
-    plain = {name: (_held(row, name), getattr(values, name)) for name in _PLAIN_FIELDS}
+    plain = {name: (_held(row, name), getattr(values, name)) for name in _PLAIN}
     found = {name: (held, wanted) for name, (held, wanted) in plain.items() if held != wanted}
-    for name in _JSON_FIELDS:
+    for name in _JSON_KINDS:
         held, wanted = getattr(row, name), getattr(values, name)
         if held != wanted and (_loaded(held) or None) != (_loaded(wanted) or None):
             found[name] = (held, wanted)
@@ -101,8 +93,8 @@ def differing(values: RowValues, row: PeriodicTask) -> dict[str, tuple[Any, Any]
 
 def values_of(row: PeriodicTask) -> RowValues:
     """What the row holds; raises AttributeError for a row without a schedule."""
-    plain = {name: _held(row, name) for name in _PLAIN_FIELDS}
-    plain |= {name: getattr(row, name) or ("[]" if name == "args" else "{}") for name in _JSON_FIELDS}
+    plain = {name: _held(row, name) for name in _PLAIN}
+    plain |= {name: getattr(row, name) or ("[]" if name == "args" else "{}") for name in _JSON_KINDS}
     return RowValues(name=EntryName(row.name), schedule=columns.values_of_row(row.scheduler), **plain)
 
 
@@ -136,14 +128,16 @@ def write(alias: str, fresh: Iterable[RowValues], changed: Iterable[tuple[Period
         standing.bulk_create(missing.values())
         schedules |= missing
     for row, values in wanted:
-        for name in (*_PLAIN_FIELDS, *_JSON_FIELDS):
+        for name in (*_PLAIN, *_JSON_KINDS):
             value = getattr(values, name)
             setattr(row, name, stored(value) if isinstance(value, dt.datetime) else value)
         for kind, (column, _) in columns.MODELS.items():
             setattr(row, column, schedules[values.schedule] if isinstance(values.schedule, kind) else None)
         row.enabled, row.date_changed = False, stored(clock.now())
     bulk.insert(alias, [row for row, _ in created])
-    bulk.update(alias, [row for row, _ in overwritten], _WRITTEN)
+    kinds = [column for column, _ in columns.MODELS.values()]
+    names = [*_PLAIN, *_JSON_KINDS, *kinds, "enabled", "date_changed"]
+    bulk.update(alias, [row for row, _ in overwritten], names)
 
 
 def _held(row: PeriodicTask, name: str) -> Any:

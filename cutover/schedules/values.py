@@ -19,8 +19,7 @@ def json_of(kinds: tuple[type, ...], json_follows: bool, given: Any) -> str:
     """
     if not isinstance(given, kinds):
         raise Unfit(f"is a {type(given).__name__}", f"give a {kinds[0].__name__.lower()}")
-    value: Any = given
-    plain: Any = dict(value) if isinstance(value, Mapping) else list(value)
+    plain = dict(given) if isinstance(given, Mapping) else list(given)  # type: ignore[call-overload]
     _require_present(plain)
     if any(isinstance(part, Promise) for part in _parts(plain)):
         raise Unfit("is translated again at each send (a lazy text)", "give the text itself")

@@ -97,8 +97,6 @@ def _step(schedule: BaseSchedule, table: timetable.Timetable, last: dt.datetime 
 def _latest(table: timetable.Timetable, until: dt.datetime) -> dt.datetime | None:
     """The latest slot, sought in ever longer spans: some timetables walk through every slot of one."""
     span = EARLY
-    while True:
-        found = table.latest(until - span, until)
-        if found is not None or span >= LOOK_BACK:
-            return found
+    while (found := table.latest(until - span, until)) is None and span < LOOK_BACK:
         span = min(4 * span, LOOK_BACK)
+    return found
