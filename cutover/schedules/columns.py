@@ -1,7 +1,4 @@
-"""Pure: a celery schedule as the columns of django-celery-beat's schedule rows, and back.
-
-It does NOT approximate: a schedule that no row holds exactly is unfit, with a reason and a remedy.
-"""
+"""Pure: a celery schedule as the columns of django-celery-beat's schedule rows, exactly or not at all, and back."""
 
 import datetime as dt
 import decimal
@@ -27,9 +24,6 @@ from cutover.schedules.timetable import zone_of
 MOST: Final = 2**31 - 1
 """The greatest number that a row's integer columns hold."""
 CRONTAB_FIELDS: Final = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
-_MICROSECOND: Final = dt.timedelta(microseconds=1)
-_CLOCKS_APART: Final = dt.timedelta(seconds=5)
-"""How far a schedule's own clock may be from the time before it counts as another clock."""
 _DEGREE: Final = decimal.Decimal("0.000001")
 
 
@@ -127,7 +121,7 @@ def _require_true_clock(found: BaseSchedule) -> None:
         apart = abs(now - clock.now())
     except Exception as exc:  # the project's own function
         raise Unfit(f"has a clock of its own that fails ({exc})", remedy) from exc
-    if apart > _CLOCKS_APART:
+    if apart > dt.timedelta(seconds=5):
         raise Unfit(f"has a clock of its own (nowfun) that is {apart} from the time", remedy)
     if isinstance(found, schedule) and found.relative and now.utcoffset() != now.astimezone(found.tz).utcoffset():
         raise Unfit("is relative in another time zone (nowfun) than the app's", "give the schedule no nowfun")
@@ -173,7 +167,7 @@ def _degrees(field: str, value: Any) -> str:
 
 
 def _interval(found: schedule) -> IntervalValues:
-    microseconds = found.run_every // _MICROSECOND
+    microseconds = found.run_every // dt.timedelta(microseconds=1)
     if microseconds < 1:
         raise Unfit("is no positive interval", "give it at least a microsecond")
     seconds, rest = divmod(microseconds, 1_000_000)

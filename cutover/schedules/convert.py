@@ -6,7 +6,7 @@ It does NOT approximate. An entry that cannot be imported whole is refused, fiel
 import datetime as dt
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from celery.beat import ScheduleEntry
@@ -15,7 +15,7 @@ from celery.schedules import schedule as interval
 from django.utils.module_loading import import_string
 from django_celery_beat.models import PeriodicTask
 
-from cutover import headers
+from cutover.headers import ADDED_BY_BEATS
 from cutover.schedules.columns import MOST, ClockedValues, Values, values_of
 from cutover.schedules.refusals import Refusal, Unfit
 from cutover.schedules.values import data_of, json_of, require_storable
@@ -47,8 +47,8 @@ class RowDraft:
     """What one entry becomes: its row, and the overlay on it, as plain data for a JSON column."""
 
     row: RowValues
-    options: Mapping[str, Any] = field(default_factory=dict)
-    relative: bool = False
+    options: Mapping[str, Any]
+    relative: bool
 
 
 def convert(entry: ScheduleEntry, serializer: str, converters: Mapping[str, str]) -> RowDraft | list[Refusal]:
@@ -80,7 +80,9 @@ def convert(entry: ScheduleEntry, serializer: str, converters: Mapping[str, str]
             if option != "headers":
                 overlay[option] = None  # celery takes it for a word against the task's own default
         elif option == "headers":
-            fill(values, option, said, _headers, value)
+            if isinstance(value, Mapping):
+                value = {key: part for key, part in value.items() if key not in ADDED_BY_BEATS}
+            fill(values, option, said, json_of, (Mapping,), False, value)
         elif held := _held(option, value):
             values |= held
         else:
@@ -114,12 +116,6 @@ def _text(column: str, value: Any) -> str:
         raise Unfit(f"has {len(value)} characters; a row holds {most}", "shorten it")
     require_storable(value)
     return value
-
-
-def _headers(value: Any) -> str:
-    if isinstance(value, Mapping):
-        value = {key: item for key, item in value.items() if key not in headers.ADDED_BY_BEATS}
-    return json_of((Mapping,), False, value)
 
 
 def _held(option: str, value: Any) -> dict[str, Any]:

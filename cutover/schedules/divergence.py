@@ -9,7 +9,7 @@ import calendar
 import datetime as dt
 from collections.abc import Iterator
 from functools import cache
-from itertools import islice, zip_longest
+from itertools import count, islice, zip_longest
 from typing import Final, TypeAlias
 
 from celery.schedules import BaseSchedule, crontab, schedule, solar
@@ -29,8 +29,6 @@ Divergence: TypeAlias = tuple[dt.datetime | None, dt.datetime | None]
 _Span: TypeAlias = tuple[dt.datetime, dt.datetime]
 
 _MINUTE: Final = dt.timedelta(minutes=1)
-_DAY: Final = dt.timedelta(days=1)
-_INSTANT: Final = dt.timedelta(microseconds=1)
 
 
 def first_divergence(
@@ -49,7 +47,7 @@ def first_divergence(
     if any(intervals) and (_is_calendar(one) or _is_calendar(other)):
         # An interval counts from its last slot: it fires with a calendar by chance only.
         return _next(left, right, since)
-    return next(filter(None, _compared(one, other, since, since + horizon)), None)
+    return next(filter(None, _compared(one, other, (since, since + horizon))), None)
 
 
 @cache
@@ -58,7 +56,7 @@ def transitions(zone: dt.tzinfo, since: dt.datetime, end: dt.datetime) -> tuple[
     found = []
     at, offset = since, _offset(zone, since)
     while at < end:
-        low, high = at, min(at + _DAY, end)
+        low, high = at, min(at + dt.timedelta(days=1), end)
         at = high
         if _offset(zone, high) != offset:
             while high - low > dt.timedelta(seconds=1):
@@ -69,10 +67,9 @@ def transitions(zone: dt.tzinfo, since: dt.datetime, end: dt.datetime) -> tuple[
     return tuple(found)
 
 
-def _compared(
-    one: BaseSchedule, other: BaseSchedule, since: dt.datetime, end: dt.datetime
-) -> Iterator[Divergence | None]:
-    """How they differ, if they do, within one span after the other."""
+def _compared(one: BaseSchedule, other: BaseSchedule, span: _Span) -> Iterator[Divergence | None]:
+    """How they differ, if they do, within one part of the span after the other, and on leap day."""
+    since, end = span
     left, right = timetable(one), timetable(other)
     zones = {zone_of(found) for found in (one, other) if isinstance(found, crontab)}
     changes = sorted(
@@ -80,9 +77,9 @@ def _compared(
     )
     leap_day = _leap_day(since)
     if not (isinstance(one, crontab) and isinstance(other, crontab)):
-        yield _walk(left, right, (since, end), ENUMERATED)
-        for span in [*changes, leap_day]:
-            yield _walk(left, right, span)
+        yield _walk(left, right, span, ENUMERATED)
+        for part in [*changes, leap_day]:
+            yield _walk(left, right, part)
         return
     rules = {(_offset(zone, since), transitions(zone, since, max(end, leap_day[1]))) for zone in zones}
     if fields_of(one) == fields_of(other) and len(rules) == 1:
@@ -103,7 +100,8 @@ def _bits_diverge(one: crontab, other: crontab, span: _Span) -> Divergence | Non
     apart = (_bits(one, base, minutes) ^ _bits(other, base, minutes)) & ((1 << minutes) - 1)
     if not apart:
         return None
-    return _next(timetable(one), timetable(other), base + _MINUTE * ((apart & -apart).bit_length() - 1) - _INSTANT)
+    minute = base + _MINUTE * ((apart & -apart).bit_length() - 1)
+    return _next(timetable(one), timetable(other), minute - dt.timedelta(microseconds=1))
 
 
 def _bits(found: crontab, base: dt.datetime, minutes: int) -> int:
@@ -112,14 +110,13 @@ def _bits(found: crontab, base: dt.datetime, minutes: int) -> int:
     within = local.hour * 60 + local.minute
     days = (within + minutes) // 1440 + 1
     day = sum(1 << (hour * 60 + minute) for hour in found.hour for minute in found.minute).to_bytes(180, "little")
-    none = bytes(180)
     dates = (local.date() + dt.timedelta(days=n) for n in range(days))
     bits = b"".join(
         day
         if date.day in found.day_of_month
         and date.month in found.month_of_year
         and date.isoweekday() % 7 in found.day_of_week
-        else none
+        else bytes(180)
         for date in dates
     )
     return int.from_bytes(bits, "little") >> within
@@ -138,9 +135,7 @@ def _next(left: Timetable, right: Timetable, after: dt.datetime) -> Divergence:
 
 def _leap_day(since: dt.datetime) -> _Span:
     """The next 29 February with the days around it; in UTC."""
-    year = since.year
-    while not (calendar.isleap(year) and dt.datetime(year, 3, 2, tzinfo=dt.UTC) > since):
-        year += 1
+    year = next(y for y in count(since.year) if calendar.isleap(y) and dt.datetime(y, 3, 2, tzinfo=dt.UTC) > since)
     return dt.datetime(year, 2, 28, tzinfo=dt.UTC), dt.datetime(year, 3, 2, tzinfo=dt.UTC)
 
 

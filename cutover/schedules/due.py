@@ -8,7 +8,6 @@ from typing import Final
 from cutover.schedules.timetable import ENUMERATED, Timetable, each, interval
 from cutover.types import CatchUp, Cursor, Limits
 
-_INSTANT: Final = dt.timedelta(microseconds=1)
 LISTED: Final = 100
 """How many missed slots of one gap get a record of their own; the oldest of these counts the others."""
 
@@ -48,7 +47,7 @@ def owed(
     if first is None or first > now:
         return Owed(None)
     latest = table.latest(first, now) or first
-    missed = list(islice(each(table, first, latest - _INSTANT), ENUMERATED))
+    missed = list(islice(each(table, first, latest - dt.timedelta(microseconds=1)), ENUMERATED))
     is_sent = now - latest <= (window if policy is CatchUp.LATEST else misfire_grace)
     if not is_sent:
         missed.append(latest)
@@ -56,10 +55,7 @@ def owed(
 
 
 def within(limits: Limits, cursor: Cursor, table: Timetable) -> Cursor:
-    """Where an entry stands within its limits.
-
-    Nothing is owed from before ``not_before``; an interval that never ran begins exactly then.
-    """
+    """The cursor within the limits: nothing is owed from before ``not_before``, when a new interval begins exactly."""
     if limits.not_before is None or cursor.eligible_since >= limits.not_before:
         return cursor
     eligible_since = limits.eligible_since(cursor.eligible_since)

@@ -89,52 +89,41 @@ def import_entries(
             refusals += objections(values, standing[values.name], imported.get(values.name))
         if refusals:
             raise EntriesRefused(refusals)
-        return _apply(alias, drafted, standing, imported, entries, progress)
+        done = Import(forgotten=sorted(imported.keys() - {one.row.name for one in drafted}))
+        fresh, changed, remembered, corrected = [], [], [], []
+        for one in drafted:
+            name, row, known = one.row.name, standing.get(one.row.name), imported.get(one.row.name)
+            facts = {
+                "fingerprint": fingerprint(entries[name].schedule),
+                "row": rows.record(one.row),
+                "options": one.options,
+                "relative": one.relative,
+            }
+            is_as_known = known is not None and all(getattr(known, field) == value for field, value in facts.items())
+            if row is None:
+                done.created.append(name)
+                fresh.append(one.row)
+            elif row.enabled or rows.differing(one.row, row):
+                (done.updated if not row.enabled and _is_ours(known, row) else done.adopted).append(name)
+                changed.append((row, one.row))
+            else:  # where anything else has changed it is the overlay
+                (done.unchanged if known is None or is_as_known else done.updated).append(name)
+            if known is None:
+                remembered.append(ImportedEntry(name=name, created=row is None, **facts))
+            elif not is_as_known:
+                for field, value in facts.items():
+                    setattr(known, field, value)
+                corrected.append(known)
+        progress(f"writing {done.changed} rows")
+        rows.write(alias, fresh, changed)
+        bulk.insert(alias, remembered)
+        bulk.update(alias, corrected, ("fingerprint", "row", "options", "relative"))
+        ImportedEntry.objects.using(alias).filter(name__in=done.forgotten).delete()
+        if done.changed or not PeriodicTasks.objects.using(alias).exists():
+            PeriodicTasks.update_changed()
+    return done
 
 
 def _is_ours(imported: ImportedEntry | None, row: PeriodicTask) -> bool:
     """Whether the row still holds what an import wrote: then only the code has moved on."""
     return imported is not None and not rows.differing(rows.recorded(imported.row), row)
-
-
-def _apply(
-    alias: str,
-    drafted: list[RowDraft],
-    standing: Mapping[EntryName, PeriodicTask],
-    imported: Mapping[EntryName, ImportedEntry],
-    entries: Mapping[EntryName, ScheduleEntry],
-    progress: Callable[[str], None],
-) -> Import:
-    done = Import(forgotten=sorted(imported.keys() - {one.row.name for one in drafted}))
-    fresh, changed, remembered, corrected = [], [], [], []
-    for one in drafted:
-        name, row, known = one.row.name, standing.get(one.row.name), imported.get(one.row.name)
-        facts = {
-            "fingerprint": fingerprint(entries[name].schedule),
-            "row": rows.record(one.row),
-            "options": one.options,
-            "relative": one.relative,
-        }
-        is_as_known = known is not None and all(getattr(known, field) == value for field, value in facts.items())
-        if row is None:
-            done.created.append(name)
-            fresh.append(one.row)
-        elif row.enabled or rows.differing(one.row, row):
-            (done.updated if not row.enabled and _is_ours(known, row) else done.adopted).append(name)
-            changed.append((row, one.row))
-        else:  # where anything else has changed it is the overlay
-            (done.unchanged if known is None or is_as_known else done.updated).append(name)
-        if known is None:
-            remembered.append(ImportedEntry(name=name, created=row is None, **facts))
-        elif not is_as_known:
-            for field, value in facts.items():
-                setattr(known, field, value)
-            corrected.append(known)
-    progress(f"writing {done.changed} rows")
-    rows.write(alias, fresh, changed)
-    bulk.insert(alias, remembered)
-    bulk.update(alias, corrected, ("fingerprint", "row", "options", "relative"))
-    ImportedEntry.objects.using(alias).filter(name__in=done.forgotten).delete()
-    if done.changed or not PeriodicTasks.objects.using(alias).exists():
-        PeriodicTasks.update_changed()
-    return done

@@ -25,8 +25,6 @@ DELAYS: Final = frozenset({"countdown", "eta"})
 WAITS: Final = DELAYS | {"expires", "expiration"}
 """Options by which a message waits, or lapses; the last one is the broker's own (AMQP)."""
 _TASK_ID: Final = "00000000-0000-0000-0000-000000000000"
-_RENDERED: Final = frozenset({"argsrepr", "kwargsrepr"})
-"""Headers that show the arguments to a person; the arguments themselves are compared."""
 
 
 class Unsendable(Exception):
@@ -116,7 +114,8 @@ def _fields(app: Celery, name: str, message: Any, rest: dict[str, Any]) -> dict[
     else:
         fields["body"] = received
     own = {**message_headers, **(rest.pop("headers", None) or {})}
-    left_out = headers.ADDED_BY_BEATS | headers.SLOT | _RENDERED
+    # The last two show the arguments to a person; the arguments themselves are compared.
+    left_out = headers.ADDED_BY_BEATS | headers.SLOT | {"argsrepr", "kwargsrepr"}
     fields |= {f"header {key}": value for key, value in own.items() if key not in left_out}
     fields |= {f"property {key}": value for key, value in properties.items()}
     if (seconds := rest.get("expiration")) is not None:

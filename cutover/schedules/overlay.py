@@ -55,9 +55,8 @@ class Reader:
     def entry(self, row: PeriodicTask, *, as_proved: bool = True) -> ModelEntry:
         """The entry by which the row is sent. Raises what the schedule does where it cannot be read.
 
-        One whose columns hold no message keeps its slots: each fails to be sent, and says why.
-        ``as_proved``: a converted schedule counts as the code's own one, for the ledger; False while that is to be
-        proved.
+        One whose columns hold no message keeps its slots: each fails to be sent, and says why. ``as_proved``: a
+        converted schedule counts as the code's own one, for the ledger; False while that is to be proved.
         """
         given = {"schedule": self.schedule(row, as_proved=as_proved)}
         if why := rows.unreadable(row):

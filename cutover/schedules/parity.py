@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from celery import Celery
 from celery.beat import ScheduleEntry
@@ -16,9 +16,6 @@ from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.overlay import NOTHING, Overlay
 from cutover.schedules.timetable import zone_of
 from cutover.types import EntryName
-
-PROGRESS_EVERY: Final = 1_000
-"""After how many entries progress is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ def differences(
     found: list[Difference] = []
     comparison = _Comparison(app, overlay.Reader(app, overlays), since, horizon)
     for number, name in enumerate(sorted(code.keys() | standing.keys())):
-        if number and number % PROGRESS_EVERY == 0:
+        if number and number % 1_000 == 0:
             progress(f"comparing fire times and messages: {number} of {len(code)} entries")
         if name not in standing:
             found.append(Difference(name, "entry", "present", "missing"))
@@ -92,14 +89,13 @@ class _Comparison:
         return found + self._messages(name, entry, sent)
 
     def _messages(self, name: EntryName, entry: ScheduleEntry, sent: ScheduleEntry) -> list[Difference]:
+        in_code = None
         try:
             in_code = self._builder.message(entry)
-        except messages.Unsendable as exc:
-            return [Difference(name, "message", f"not to be sent ({exc})", "not compared")]
-        try:
             in_row = self._builder.message(sent)
         except messages.Unsendable as exc:
-            return [Difference(name, "message", "sent", f"not to be sent ({exc})")]
+            why = f"not to be sent ({exc})"
+            return [Difference(name, "message", *(("sent", why) if in_code else (why, "not compared")))]
         return [Difference(name, field, *both) for field, both in messages.differing(in_code, in_row).items()]
 
 
@@ -107,5 +103,4 @@ def _spelt(at: dt.datetime | None, zones: list[dt.tzinfo]) -> str:
     """An instant in both sides' zones; once where they have one name."""
     if at is None:
         return "never"
-    named = {str(zone): f"{at.astimezone(zone).isoformat(sep=' ')} {zone}" for zone in zones}
-    return " = ".join(named.values())
+    return " = ".join(dict.fromkeys(f"{at.astimezone(zone).isoformat(sep=' ')} {zone}" for zone in zones))

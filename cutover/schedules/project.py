@@ -16,10 +16,7 @@ from cutover.types import EntryName
 
 
 def import_app(path: Any, setting: str) -> Celery:
-    """The Celery app at ``path`` (such as ``prayer_room_api.celery.app``).
-
-    Raises ConfigurationError, naming ``setting``, when there is no such thing or it is no Celery app.
-    """
+    """The Celery app at ``path``. Raises ConfigurationError, naming ``setting``, where there is none."""
     hint = f"{setting} must be the dotted path of the Celery app, such as 'your_project.celery.app'"
     if not path or not isinstance(path, str):
         raise ConfigurationError(f"{hint}; it is {repr(path) if path else 'missing'}.")
@@ -34,12 +31,9 @@ def import_app(path: Any, setting: str) -> Celery:
 
 def celery_app(config: Config) -> Celery:
     """The app named by ``CUTOVER['APP']``, else Celery's current app where the project has set one."""
-    if config.app:
-        return import_app(config.app, "CUTOVER['APP']")
     app = current_app._get_current_object()
-    if app.main in (None, "default"):
-        missing = "CUTOVER['APP'] is missing: the dotted path of the Celery app, such as 'your_project.celery.app'."
-        raise ConfigurationError(missing)
+    if config.app or app.main in (None, "default"):
+        return import_app(config.app, "CUTOVER['APP']")
     return app
 
 
@@ -69,10 +63,7 @@ def load_tasks(app: Celery) -> bool:
 
 
 def code_schedule(app: Celery, config: Config) -> Mapping[str, Mapping[str, Any]]:
-    """The code side's schedule: the mapping at ``CUTOVER['CODE_SCHEDULE']`` over what ``app.conf.beat_schedule`` holds.
-
-    Raises ConfigurationError when the path does not lead to a mapping.
-    """
+    """What is at ``CUTOVER['CODE_SCHEDULE']`` over ``app.conf.beat_schedule``. Raises ConfigurationError."""
     schedule = dict(app.conf.beat_schedule or {})
     if not config.code_schedule:
         return schedule
@@ -88,11 +79,7 @@ def code_schedule(app: Celery, config: Config) -> Mapping[str, Mapping[str, Any]
 
 
 def code_entries(app: Celery, config: Config) -> dict[EntryName, ScheduleEntry]:
-    """The effective code schedule, by name: what celery's own beat would send.
-
-    Raises ConfigurationError when a module with tasks cannot be imported, EntriesRefused for entries that celery
-    itself cannot read.
-    """
+    """What celery's own beat would send, by name. Raises as ``load_tasks``; EntriesRefused for what is no entry."""
     load_tasks(app)
     raw = dict(code_schedule(app, config))
     if app.conf.result_expires and not app.backend.supports_autoexpire and CLEANUP not in raw:

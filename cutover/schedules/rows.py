@@ -42,8 +42,6 @@ def with_schedules(query: QuerySet[PeriodicTask]) -> list[PeriodicTask]:
     found = list(query)
     for column, model in columns.MODELS.values():
         keys = {getattr(row, f"{column}_id") for row in found} - {None}
-        if not keys:
-            continue
         schedules = model._default_manager.using(query.db)
         shared = {one.pk: one for one in (schedules.filter(pk__in=keys) if len(keys) <= _FEW else schedules.all())}
         for row in found:
@@ -111,10 +109,7 @@ def recorded(data: Mapping[str, Any]) -> RowValues:
 
 
 def write(alias: str, fresh: Iterable[RowValues], changed: Iterable[tuple[PeriodicTask, RowValues]]) -> None:
-    """Create rows, and give existing ones these values; all are disabled, and have no schedule of another kind.
-
-    Of equal schedule rows the oldest is used; missing ones are created, in one go for each kind.
-    """
+    """Create rows, give existing ones these values, and disable all. Of equal schedule rows the oldest is used."""
     created, overwritten = [(PeriodicTask(name=values.name), values) for values in fresh], list(changed)
     wanted = [*created, *overwritten]
     if not wanted:
@@ -135,8 +130,7 @@ def write(alias: str, fresh: Iterable[RowValues], changed: Iterable[tuple[Period
             setattr(row, column, schedules[values.schedule] if isinstance(values.schedule, kind) else None)
         row.enabled, row.date_changed = False, stored(clock.now())
     bulk.insert(alias, [row for row, _ in created])
-    kinds = [column for column, _ in columns.MODELS.values()]
-    names = [*_PLAIN, *_JSON_KINDS, *kinds, "enabled", "date_changed"]
+    names = [*_PLAIN, *_JSON_KINDS, *(column for column, _ in columns.MODELS.values()), "enabled", "date_changed"]
     bulk.update(alias, [row for row, _ in overwritten], names)
 
 

@@ -75,12 +75,10 @@ class _Calendar:
     def __init__(self, schedule: schedules.BaseSchedule) -> None:
         self._schedule = copy.copy(schedule)
         self._schedule.app = schedule.app  # celery's own schedules leave it behind, and the time zone with it
-        self._solar = isinstance(schedule, schedules.solar)
-        self._relative = isinstance(schedule, schedules.schedule)
 
     def next_after(self, instant: dt.datetime) -> dt.datetime | None:
         found = self._after(instant)
-        if self._solar and found - instant < _MINUTE:
+        if isinstance(self._schedule, schedules.solar) and found - instant < _MINUTE:
             # Sought from the event itself ephem may give the same one again, off by a fraction of a second; no event
             # recurs within an hour.
             found = self._after(instant + 60 * _MINUTE)
@@ -97,7 +95,7 @@ class _Calendar:
         first = self.next_after(after)
         if first is None or first > until:
             return None
-        if self._relative and (following := self.next_after(first)) is not None:
+        if isinstance(self._schedule, schedules.schedule) and (following := self.next_after(first)) is not None:
             # Rounded as it is, it goes on in steps; a long gap has too many of them to be walked through.
             step = following - first
             first += max(0, (until - first) // step - ENUMERATED) * step
@@ -139,12 +137,9 @@ def each(table: Timetable, first: dt.datetime | None, until: dt.datetime) -> Ite
 
 
 def zone_of(schedule: schedules.crontab) -> dt.tzinfo:
-    """The zone in which the fields are read: the schedule's, else the app's.
-
-    Up to which celery release a clock of the schedule's own (nowfun) decides that is celery's affair: it is asked.
-    """
+    """The zone in which the fields are read: the schedule's, else the app's."""
     zone: dt.tzinfo = schedule.tz
-    if schedule.nowfun is not None:
+    if schedule.nowfun is not None:  # up to some release of celery this decides
         zone = schedule.remaining_delta(schedule.maybe_make_aware(schedule.now()))[0].tzinfo
     return zone
 

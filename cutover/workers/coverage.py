@@ -1,7 +1,4 @@
-"""Which tasks run without the guard though it looks as if they had it, and why; logged by each worker as it starts.
-
-Found by the system check, by the gate of phase 1, and here, for ``prodserver`` skips system checks.
-"""
+"""Which tasks run without the guard though they seem to have it, and why: for a check, a gate, and the worker's log."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -54,5 +51,6 @@ def spelt(found: Mapping[str, Collection[str]]) -> str:
 
 @worker_ready.connect(weak=False, dispatch_uid="cutover.workers.coverage")  # type: ignore[untyped-decorator]
 def _log_gaps(sender: Any, **_: Any) -> None:
+    """Logged by each worker as it starts, for ``prodserver`` skips system checks."""
     if found := gaps(sender.app):
         log(Event.GUARD_LOST, tasks=sum(map(len, found.values())), reason=f"{spelt(found)}; {REMEDY}")

@@ -75,8 +75,7 @@ def _calls(function: FunctionType, held: list[Any], base: type, hook: str) -> bo
     named = set(_named(function.__code__))
     if hook in named and "super" in named:
         return None if base.__name__ in named else True  # `super(GuardedTask, self)` passes over it
-    by_module = {base.__name__: base}
-    classes = [function.__globals__.get(name, by_module.get(name)) for name in named] + held
+    classes = [function.__globals__.get(name, base if name == base.__name__ else None) for name in named] + held
     if hook in named and any(isinstance(kind, type) and issubclass(kind, base) for kind in classes):
         return True
     return None if "getattr" in named or hasattr(function, "__wrapped__") else False

@@ -58,17 +58,13 @@ class Worker:
             self._link.close()
 
     def is_gone(self, mark: str) -> bool:
-        """Whether the process of ``mark`` is seen to have ended; False where that cannot be seen.
-
-        On this host the process itself is looked for. Elsewhere the server is asked for its connection; the number of
-        that means nothing to another server, or to the same one restarted.
-        """
+        """Whether the process of ``mark`` is seen to have ended; False where that cannot be seen."""
         connection, _, name = mark.partition(" ")
         client_id, _, server = connection.partition("#")[0].partition("@")
         if (ended := processes.has_ended(name)) is not None:
             return ended
         if self._lease is None or server != self._server or client_id == "0":
-            return False
+            return False  # a connection's number means nothing to another server, or to the same one restarted
         with suppress(LeaseUnavailable):
             return self._lease.is_connected(int(client_id)) is False
         return False

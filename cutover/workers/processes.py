@@ -56,7 +56,6 @@ def _began(pid: int) -> str | None:
 
 
 def _read(file: str) -> str | None:
-    try:
+    with suppress(OSError):
         return Path(file).read_text()
-    except OSError:
-        return None
+    return None

@@ -29,6 +29,7 @@ DEFER_S: Final = 5.0
 """After how long a deferred message is tried again (half as much to twice as much)."""
 HEARD_EVERY_S: Final = 10.0
 """An unmanaged beat is recorded at most this often by each worker process."""
+_heard_at_s: dict[str, float] = {}
 
 
 class GuardedTask(Task):
@@ -79,6 +80,9 @@ class _Delivery:
         self._kwargs = kwargs
         self._request = task.request
         self._runs = _ledger().runs
+        delivery = self._request.delivery_info or {}
+        self._is_redelivered = bool(delivery.get("redelivered") or self._request.get(headers.REDELIVERED))
+        self._attempts: list[str] = (self._request.get(headers.ATTEMPT) or "").splitlines()
 
     def admit(self, slots: Iterable[Slot], sender: Sender | None = None) -> Slot:
         """The slot that the message may run: the first, or the next where ``sender`` has sent that one."""
@@ -107,8 +111,9 @@ class _Delivery:
         request, seen_at = self._request, self._request.get(headers.SEEN_AT)
         if request.parent_id and not seen_at:
             return
+        origin = request.get(headers.ORIGIN) or request.origin or "unknown"
         message = unmanaged.Message(
-            Sender(request.get(headers.ORIGIN) or request.origin or "unknown", request.id),
+            Sender(origin, request.id),
             self._task.name,
             self._args,
             self._kwargs,
@@ -119,25 +124,18 @@ class _Delivery:
         try:
             slots = unmanaged.slots_of(message, self._task.app, _config(), _ledger())
             first = next(slots, None)
-            _record_heard(message.sender.origin)
+            if (now_s := clock.monotonic_s()) - _heard_at_s.get(origin, -HEARD_EVERY_S) >= HEARD_EVERY_S:
+                self._runs.heard(origin)
+                _heard_at_s[origin] = now_s
         except LedgerUnavailable as exc:
             if _config().run_without_database:
                 return
-            marks = {headers.SEEN_AT: message.seen_at.isoformat(), headers.ORIGIN: message.sender.origin}
+            marks = {headers.SEEN_AT: message.seen_at.isoformat(), headers.ORIGIN: origin}
             raise self._defer(marks, str(exc)) from exc
         if first is not None:
             slot = self.admit(chain([first], slots), message.sender)
             # From here on it counts as a message of that slot: so do its retries, and its end is recorded.
             request.update(_headers(slot), headers={**(request.headers or {}), **_headers(slot)})
-
-    @property
-    def _is_redelivered(self) -> bool:
-        delivery = self._request.delivery_info or {}
-        return bool(delivery.get("redelivered") or self._request.get(headers.REDELIVERED))
-
-    @property
-    def _attempts(self) -> list[str]:
-        return (self._request.get(headers.ATTEMPT) or "").splitlines()
 
     def _resume(self, slot: Slot, mark: str, sender: Sender | None) -> bool:
         """Whether a run that was started before goes on here; deferred while that cannot be said yet."""
@@ -173,16 +171,6 @@ def _slot(task: Task) -> Slot:
 
 def _headers(slot: Slot) -> dict[str, str]:
     return {headers.ENTRY: slot.entry, headers.DUE_AT: slot.due_at.isoformat()}
-
-
-_heard_at_s: dict[str, float] = {}
-
-
-def _record_heard(origin: str) -> None:
-    now_s = clock.monotonic_s()
-    if now_s - _heard_at_s.get(origin, -HEARD_EVERY_S) >= HEARD_EVERY_S:
-        _ledger().runs.heard(origin)
-        _heard_at_s[origin] = now_s
 
 
 @cache

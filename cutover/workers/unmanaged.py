@@ -24,7 +24,6 @@ EARLY: Final = dt.timedelta(seconds=1)
 """Stock beat sends some milliseconds before the time, and clocks differ."""
 WAITING: Final = 10
 """How many messages of an entry may have waited and are still matched to different slots."""
-_INSTANT: Final = dt.timedelta(microseconds=1)
 LOOK_BACK: Final = dt.timedelta(days=400)
 
 
@@ -57,7 +56,9 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
         yield started
         return
     table, last = timetable.timetable(schedule), ledger.cursors.latest(name)
-    every = _step(schedule, table, last)
+    every = schedule.run_every if isinstance(schedule, schedules.schedule) else None
+    if every is not None and schedule.relative and last and (following := table.next_after(last)):
+        every = following - last  # shorter where it is no whole unit: 90 minutes, rounded, come every hour
     if every is None:
         due_at = _latest(table, message.seen_at + EARLY)
     else:  # without any slot yet its cadence begins here: the guarded beat goes on from the old one's last run
@@ -66,7 +67,7 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
         if due_at is None:
             return
         yield Slot(due_at, name)
-        due_at = _latest(table, due_at - _INSTANT) if every is None else due_at - every
+        due_at = _latest(table, due_at - dt.timedelta(microseconds=1)) if every is None else due_at - every
 
 
 def _entries(message: Message, app: Celery, config: Config) -> Iterator[tuple[EntryName, BaseSchedule]]:
@@ -81,17 +82,6 @@ def _entries(message: Message, app: Celery, config: Config) -> Iterator[tuple[En
         arguments = list(entry.get("args") or ()), dict(entry.get("kwargs") or {})
         if entry["task"] == message.task and arguments == (list(message.args), message.kwargs):
             yield EntryName(name), maybe_schedule(entry["schedule"], entry.get("relative", False), app=app)
-
-
-def _step(schedule: BaseSchedule, table: timetable.Timetable, last: dt.datetime | None) -> dt.timedelta | None:
-    """The steps in which an interval goes on from its last slot; None for a calendar.
-
-    A relative one's are shorter than the interval where that is no whole unit: 90 minutes, rounded, come every hour.
-    """
-    if not isinstance(schedule, schedules.schedule):
-        return None
-    following = table.next_after(last) if last is not None and schedule.relative else None
-    return following - last if following is not None and last is not None else schedule.run_every
 
 
 def _latest(table: timetable.Timetable, until: dt.datetime) -> dt.datetime | None:
