@@ -55,7 +55,7 @@ def owed(
 
 
 def within(limits: Limits, cursor: Cursor, table: Timetable) -> Cursor:
-    """The cursor within the limits: nothing is owed from before ``not_before``, when a new interval begins exactly."""
+    """The cursor within the limits: nothing is owed before ``not_before``, when a new interval begins exactly."""
     if limits.not_before is None or cursor.eligible_since >= limits.not_before:
         return cursor
     eligible_since = limits.eligible_since(cursor.eligible_since)
