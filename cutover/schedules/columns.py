@@ -1,12 +1,9 @@
-"""Pure: a celery schedule as the columns of django-celery-beat's schedule rows, and back.
-
-It does NOT approximate: a schedule that no row holds exactly is unfit, with a reason and a remedy.
-"""
+"""Pure: a celery schedule as the columns of django-celery-beat's schedule rows, exactly or not at all, and back."""
 
 import datetime as dt
 import decimal
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
@@ -27,9 +24,6 @@ from cutover.schedules.timetable import zone_of
 MOST: Final = 2**31 - 1
 """The greatest number that a row's integer columns hold."""
 CRONTAB_FIELDS: Final = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
-_MICROSECOND: Final = dt.timedelta(microseconds=1)
-_CLOCKS_APART: Final = dt.timedelta(seconds=5)
-"""How far a schedule's own clock may be from the time before it counts as another clock."""
 _DEGREE: Final = decimal.Decimal("0.000001")
 
 
@@ -84,9 +78,8 @@ def values_of(found: Any) -> Values:
     """The columns that hold ``found`` exactly; of a relative interval, its length. Raises Unfit."""
     kind = type(found)
     if kind not in (crontab, TzAwareCrontab, schedule, solar, clocked):
-        name = f"{kind.__module__}.{kind.__qualname__}"
         raise Unfit(
-            f"is a {name}, which no row holds",
+            f"is a {kind.__module__}.{kind.__qualname__}, which no row holds",
             "name a converter for it in CUTOVER['CONVERTERS'], or write it as a crontab, a timedelta or seconds",
         )
     _require_true_clock(found)
@@ -102,27 +95,14 @@ def values_of(found: Any) -> Values:
 
 def values_of_row(row: Model) -> Values:
     """The columns of a schedule row, as ``values_of`` spells them."""
-    if isinstance(row, CrontabSchedule):
-        columns = {name: getattr(row, name) for name in CRONTAB_FIELDS}
-        return CrontabValues(**columns, timezone=str(row.timezone))
-    if isinstance(row, IntervalSchedule):
-        return IntervalValues(row.every, row.period)
-    if isinstance(row, SolarSchedule):
-        return SolarValues(row.event, _six_places(row.latitude), _six_places(row.longitude))
-    return ClockedValues(instant(row.clocked_time).isoformat())  # type: ignore[attr-defined]
+    kind = next(kind for kind, (_, model) in MODELS.items() if isinstance(row, model))
+    return kind(**{name: _SPELT.get(name, _AS_IT_IS)[0](getattr(row, name)) for name in kind.__dataclass_fields__})
 
 
 def row_of(values: Values) -> Any:
     """The schedule row that holds ``values``, not saved."""
     _, model = MODELS[type(values)]
-    columns: dict[str, Any] = asdict(values)
-    if isinstance(values, CrontabValues):
-        columns["timezone"] = zoneinfo.ZoneInfo(values.timezone)
-    if isinstance(values, SolarValues):
-        columns |= {name: decimal.Decimal(columns[name]) for name in ("latitude", "longitude")}
-    if isinstance(values, ClockedValues):
-        columns = {"clocked_time": stored(dt.datetime.fromisoformat(values.clocked_time))}
-    return model(**columns)
+    return model(**{name: _SPELT.get(name, _AS_IT_IS)[1](value) for name, value in asdict(values).items()})
 
 
 def recorded(columns: Mapping[str, Any]) -> Values:
@@ -141,7 +121,7 @@ def _require_true_clock(found: BaseSchedule) -> None:
         apart = abs(now - clock.now())
     except Exception as exc:  # the project's own function
         raise Unfit(f"has a clock of its own that fails ({exc})", remedy) from exc
-    if apart > _CLOCKS_APART:
+    if apart > dt.timedelta(seconds=5):
         raise Unfit(f"has a clock of its own (nowfun) that is {apart} from the time", remedy)
     if isinstance(found, schedule) and found.relative and now.utcoffset() != now.astimezone(found.tz).utcoffset():
         raise Unfit("is relative in another time zone (nowfun) than the app's", "give the schedule no nowfun")
@@ -175,6 +155,10 @@ def _zone_name(tz: dt.tzinfo) -> str:
     return name
 
 
+def _six_places(value: decimal.Decimal) -> str:
+    return str(decimal.Decimal(value).quantize(_DEGREE) + 0)  # + 0: no negative zero
+
+
 def _degrees(field: str, value: Any) -> str:
     exact = decimal.Decimal(str(value))
     if exact != exact.quantize(_DEGREE):
@@ -182,12 +166,8 @@ def _degrees(field: str, value: Any) -> str:
     return _six_places(exact)
 
 
-def _six_places(value: decimal.Decimal) -> str:
-    return str(decimal.Decimal(value).quantize(_DEGREE) + 0)  # + 0: no negative zero
-
-
 def _interval(found: schedule) -> IntervalValues:
-    microseconds = found.run_every // _MICROSECOND
+    microseconds = found.run_every // dt.timedelta(microseconds=1)
     if microseconds < 1:
         raise Unfit("is no positive interval", "give it at least a microsecond")
     seconds, rest = divmod(microseconds, 1_000_000)
@@ -196,3 +176,13 @@ def _interval(found: schedule) -> IntervalValues:
     if microseconds <= MOST:
         return IntervalValues(microseconds, IntervalSchedule.MICROSECONDS)
     raise Unfit(f"of {found.run_every} is too long for a row to hold it exactly", "round it to whole seconds")
+
+
+_AS_IT_IS: Final[tuple[Callable[[Any], Any], Callable[[Any], Any]]] = (lambda value: value, lambda value: value)
+_SPELT: Final[Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {
+    "timezone": (str, zoneinfo.ZoneInfo),
+    "latitude": (_six_places, decimal.Decimal),
+    "longitude": (_six_places, decimal.Decimal),
+    "clocked_time": (lambda at: instant(at).isoformat(), lambda text: stored(dt.datetime.fromisoformat(text))),
+}
+"""How a column's value is spelt, and how it is read again, where it is no text or number of itself."""

@@ -5,19 +5,18 @@ It does NOT approximate. An entry that cannot be imported whole is refused, fiel
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Final
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
 from celery.beat import ScheduleEntry
 from celery.schedules import BaseSchedule, maybe_schedule
 from celery.schedules import schedule as interval
 from django.utils.module_loading import import_string
-from django_celery_beat.clockedschedule import clocked
 from django_celery_beat.models import PeriodicTask
 
-from cutover import headers
-from cutover.schedules.columns import MOST, Values, values_of
+from cutover.headers import ADDED_BY_BEATS
+from cutover.schedules.columns import MOST, ClockedValues, Values, values_of
 from cutover.schedules.refusals import Refusal, Unfit
 from cutover.schedules.values import data_of, json_of, require_storable
 from cutover.types import EntryName
@@ -48,8 +47,8 @@ class RowDraft:
     """What one entry becomes: its row, and the overlay on it, as plain data for a JSON column."""
 
     row: RowValues
-    options: Mapping[str, Any] = field(default_factory=dict)
-    relative: bool = False
+    options: Mapping[str, Any]
+    relative: bool
 
 
 def convert(entry: ScheduleEntry, serializer: str, converters: Mapping[str, str]) -> RowDraft | list[Refusal]:
@@ -63,39 +62,39 @@ def convert(entry: ScheduleEntry, serializer: str, converters: Mapping[str, str]
     overlay: dict[str, Any] = {}
     refusals: list[Refusal] = []
 
-    def fill(found: dict[str, Any], key: str, said: str, make: Callable[[Any], Any], value: Any) -> None:
+    def fill(found: dict[str, Any], key: str, said: str, make: Callable[..., Any], *given: Any) -> None:
         try:
-            found[key] = make(value)
+            found[key] = make(*given)
         except Unfit as unfit:
-            reason, remedy = unfit.args
-            refusals.append(Refusal(name, said, reason, remedy))
+            refusals.append(Refusal(name, said, *unfit.args))
 
     json_follows = serializer == "json"
-    fill(values, "name", "name", partial(_text, "name"), entry.name)
-    fill(values, "task", "task", partial(_text, "task"), entry.task)
-    fill(values, "schedule", "schedule", partial(_schedule, entry, converters), entry.schedule)
-    fill(values, "args", "args", partial(json_of, (list, tuple), json_follows), entry.args or ())
-    fill(values, "kwargs", "kwargs", partial(json_of, (Mapping,), json_follows), entry.kwargs or {})
+    fill(values, "name", "name", _text, "name", entry.name)
+    fill(values, "task", "task", _text, "task", entry.task)
+    fill(values, "schedule", "schedule", _schedule, entry, converters)
+    fill(values, "args", "args", json_of, (list, tuple), json_follows, entry.args or ())
+    fill(values, "kwargs", "kwargs", json_of, (Mapping,), json_follows, entry.kwargs or {})
     for option, value in entry.options.items():
         said = f"options[{option!r}]"
         if value is None:
             if option != "headers":
                 overlay[option] = None  # celery takes it for a word against the task's own default
         elif option == "headers":
-            fill(values, option, said, _headers, value)
-        elif option in _COLUMNS and _fits(option, value):
-            column, make = _COLUMNS[option]
-            values[column] = make(value)
+            if isinstance(value, Mapping):
+                value = {key: part for key, part in value.items() if key not in ADDED_BY_BEATS}
+            fill(values, option, said, json_of, (Mapping,), False, value)
+        elif held := _held(option, value):
+            values |= held
         else:
-            fill(overlay, option, said, partial(_overlaid, option), value)
+            fill(overlay, option, said, _overlaid, option, value)
     if refusals:
         return refusals
-    once = isinstance(entry.schedule, clocked) or "clocked_time" in values["schedule"].__dataclass_fields__
     relative = isinstance(entry.schedule, interval) and entry.schedule.relative
-    return RowDraft(RowValues(**values, one_off=once), overlay, relative)
+    return RowDraft(RowValues(**values, one_off=isinstance(values["schedule"], ClockedValues)), overlay, relative)
 
 
-def _schedule(entry: ScheduleEntry, converters: Mapping[str, str], found: Any) -> Values:
+def _schedule(entry: ScheduleEntry, converters: Mapping[str, str]) -> Values:
+    found = entry.schedule
     kind = f"{type(found).__module__}.{type(found).__qualname__}"
     if kind not in converters:
         return values_of(found)
@@ -119,64 +118,27 @@ def _text(column: str, value: Any) -> str:
     return value
 
 
-def _option_text(option: str, value: Any) -> str | None:
-    if value == "":
-        return None
-    return _text(option, value)
-
-
-def _priority(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= 255:
-        raise Unfit(f"is {value!r}", "give a whole number from 0 to 255")
-    return value
-
-
-def _expire_seconds(value: Any) -> int:
-    seconds = value.total_seconds() if isinstance(value, dt.timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise Unfit(f"is a {type(value).__name__}", "give seconds")
-    if not 1 <= seconds <= MOST or seconds != int(seconds):
-        raise Unfit(f"is {value}", "give whole seconds")
-    return int(seconds)
-
-
-def _headers(value: Any) -> str:
-    if isinstance(value, Mapping):
-        value = {key: item for key, item in value.items() if key not in headers.ADDED_BY_BEATS}
-    return json_of((Mapping,), False, value)
-
-
-def _fits(option: str, value: Any) -> bool:
-    try:
-        _COLUMNS[option][1](value)
-    except Unfit:
-        return False
-    return True
+def _held(option: str, value: Any) -> dict[str, Any]:
+    """The column that holds an option as it is, with its value there; empty where none does."""
+    if option in ("queue", "exchange", "routing_key"):
+        with suppress(Unfit):
+            return {option: None if value == "" else _text(option, value)}
+    if option == "priority" and type(value) is int and 0 <= value <= 255:
+        return {option: value}
+    if option == "expires":
+        seconds = value.total_seconds() if isinstance(value, dt.timedelta) else value
+        is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if is_number and 1 <= seconds <= MOST and seconds == int(seconds):
+            return {"expire_seconds": int(seconds)}
+    return {}
 
 
 def _overlaid(option: str, value: Any) -> Any:
     """An option that no column holds, as plain data."""
-    if option == "expires":
-        value = _expires(value)
+    if option == "expires" and isinstance(value, dt.timedelta):
+        value = value.total_seconds()
+    if option == "expires" and isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        raise Unfit("is a date, which celery itself cannot send", "give seconds, or a datetime")
     if option in ("queue", "exchange") and not isinstance(value, str):
         raise Unfit(f"is a {type(value).__name__}; a row holds its name only", "give the name as a string")
     return data_of(value)
-
-
-def _expires(value: Any) -> Any:
-    """A message's expiry, as celery takes it: seconds, an instant, or its ISO 8601 text."""
-    if isinstance(value, dt.timedelta):
-        return value.total_seconds()
-    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
-        raise Unfit("is a date, which celery itself cannot send", "give seconds, or a datetime")
-    return value
-
-
-_COLUMNS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
-    "queue": ("queue", partial(_option_text, "queue")),
-    "exchange": ("exchange", partial(_option_text, "exchange")),
-    "routing_key": ("routing_key", partial(_option_text, "routing_key")),
-    "priority": ("priority", _priority),
-    "expires": ("expire_seconds", _expire_seconds),
-}
-"""The options of a code entry that a row has a column for: its name, and what makes its value."""

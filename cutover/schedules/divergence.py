@@ -9,14 +9,14 @@ import calendar
 import datetime as dt
 from collections.abc import Iterator
 from functools import cache
-from itertools import islice
+from itertools import count, islice, zip_longest
 from typing import Final, TypeAlias
 
 from celery.schedules import BaseSchedule, crontab, schedule, solar
 from django_celery_beat.clockedschedule import clocked
 
-from cutover.schedules.fingerprint import fingerprint
-from cutover.schedules.timetable import Timetable, timetable, zone_of
+from cutover.schedules.fingerprint import fields_of, fingerprint
+from cutover.schedules.timetable import Timetable, each, timetable, zone_of
 
 HORIZON: Final = dt.timedelta(days=400)
 """More than a year: every month, and both changes of a daylight-saving zone. The next leap day is compared too."""
@@ -29,8 +29,6 @@ Divergence: TypeAlias = tuple[dt.datetime | None, dt.datetime | None]
 _Span: TypeAlias = tuple[dt.datetime, dt.datetime]
 
 _MINUTE: Final = dt.timedelta(minutes=1)
-_DAY: Final = dt.timedelta(days=1)
-_INSTANT: Final = dt.timedelta(microseconds=1)
 
 
 def first_divergence(
@@ -41,28 +39,15 @@ def first_divergence(
     An interval and a calendar diverge at once, even where the two first instants happen to be the same.
     """
     left, right = timetable(one), timetable(other)
-    if _is_interval(one) and _is_interval(other):
+    intervals = [_is_interval(one), _is_interval(other)]
+    if all(intervals):
         return None if one.run_every == other.run_every else _next(left, right, since)
     if fingerprint(one) == fingerprint(other):
         return None
-    if (_is_interval(one) and _is_calendar(other)) or (_is_calendar(one) and _is_interval(other)):
+    if any(intervals) and (_is_calendar(one) or _is_calendar(other)):
         # An interval counts from its last slot: it fires with a calendar by chance only.
         return _next(left, right, since)
-    end = since + horizon
-    if isinstance(one, crontab) and isinstance(other, crontab):
-        return _crontabs_diverge(one, other, since, end)
-    divergence = _walk(left, right, (since, end), ENUMERATED)
-    zones = {zone_of(found) for found in (one, other) if isinstance(found, crontab)}
-    for span in sorted(_around(at, since, end) for zone in zones for at, _ in transitions(zone, since, end)):
-        divergence = divergence or _walk(left, right, span)
-    return divergence or _walk(left, right, _leap_day(since))
-
-
-def same_rules(one: dt.tzinfo, other: dt.tzinfo, since: dt.datetime, end: dt.datetime) -> bool:
-    """Whether two zones have the same offset from UTC at every instant of a span."""
-    return one.utcoffset(since.astimezone(one)) == other.utcoffset(since.astimezone(other)) and transitions(
-        one, since, end
-    ) == transitions(other, since, end)
+    return next(filter(None, _compared(one, other, (since, since + horizon))), None)
 
 
 @cache
@@ -71,51 +56,52 @@ def transitions(zone: dt.tzinfo, since: dt.datetime, end: dt.datetime) -> tuple[
     found = []
     at, offset = since, _offset(zone, since)
     while at < end:
-        after = min(at + _DAY, end)
-        if _offset(zone, after) != offset:
-            low, high = at, after
+        low, high = at, min(at + dt.timedelta(days=1), end)
+        at = high
+        if _offset(zone, high) != offset:
             while high - low > dt.timedelta(seconds=1):
                 middle = low + (high - low) / 2
                 low, high = (middle, high) if _offset(zone, middle) == offset else (low, middle)
             at, offset = high, _offset(zone, high)
             found.append((high.replace(microsecond=0), offset))
-        else:
-            at = after
     return tuple(found)
 
 
-def _crontabs_diverge(one: crontab, other: crontab, since: dt.datetime, end: dt.datetime) -> Divergence | None:
-    zones = zone_of(one), zone_of(other)
-    leap_day = _leap_day(since)
-    if _fields(one) == _fields(other) and same_rules(*zones, since, max(end, leap_day[1])):
-        return None
+def _compared(one: BaseSchedule, other: BaseSchedule, span: _Span) -> Iterator[Divergence | None]:
+    """How they differ, if they do, within one part of the span after the other, and on leap day."""
+    since, end = span
     left, right = timetable(one), timetable(other)
-    changes = sorted(_around(at, since, end) for zone in zones for at, _ in transitions(zone, since, end))
+    zones = {zone_of(found) for found in (one, other) if isinstance(found, crontab)}
+    changes = sorted(
+        (max(since, at - AROUND), min(end, at + AROUND)) for zone in zones for at, _ in transitions(zone, since, end)
+    )
+    leap_day = _leap_day(since)
+    if not (isinstance(one, crontab) and isinstance(other, crontab)):
+        yield _walk(left, right, span, ENUMERATED)
+        for part in [*changes, leap_day]:
+            yield _walk(left, right, part)
+        return
+    rules = {(_offset(zone, since), transitions(zone, since, max(end, leap_day[1]))) for zone in zones}
+    if fields_of(one) == fields_of(other) and len(rules) == 1:
+        return
     at = since
     for start, stop in [*changes, (end, end)]:
-        if start > at:
-            divergence = _bits_diverge(one, other, (at, start))
-            if divergence is not None:
-                return _next(left, right, divergence - _INSTANT)
-            at = start
-        if stop > at:
-            found = _walk(left, right, (at, stop))
-            if found is not None:
-                return found
-            at = stop
-    divergence = _bits_diverge(one, other, (max(end, leap_day[0]), leap_day[1]))
-    return _next(left, right, divergence - _INSTANT) if divergence is not None else None
+        yield _bits_diverge(one, other, (at, start))
+        yield _walk(left, right, (max(at, start), stop))
+        at = max(at, stop)
+    yield _bits_diverge(one, other, (max(end, leap_day[0]), leap_day[1]))
 
 
-def _bits_diverge(one: crontab, other: crontab, span: _Span) -> dt.datetime | None:
-    """The first minute in ``(start, end]`` of a span without a change of clock that only one of them has."""
+def _bits_diverge(one: crontab, other: crontab, span: _Span) -> Divergence | None:
+    """By the first minute in ``(start, end]``, a span without a change of clock, that only one of them has."""
     start, end = span
     base = start.replace(second=0, microsecond=0) + _MINUTE
-    minutes = (end - base) // _MINUTE + 1
-    if minutes <= 0:
-        return None
+    minutes = max(0, (end - base) // _MINUTE + 1)
     apart = (_bits(one, base, minutes) ^ _bits(other, base, minutes)) & ((1 << minutes) - 1)
-    return base + _MINUTE * ((apart & -apart).bit_length() - 1) if apart else None
+    if not apart:
+        return None
+    minute = base + _MINUTE * ((apart & -apart).bit_length() - 1)
+    return _next(timetable(one), timetable(other), minute - dt.timedelta(microseconds=1))
 
 
 def _bits(found: crontab, base: dt.datetime, minutes: int) -> int:
@@ -124,14 +110,13 @@ def _bits(found: crontab, base: dt.datetime, minutes: int) -> int:
     within = local.hour * 60 + local.minute
     days = (within + minutes) // 1440 + 1
     day = sum(1 << (hour * 60 + minute) for hour in found.hour for minute in found.minute).to_bytes(180, "little")
-    none = bytes(180)
     dates = (local.date() + dt.timedelta(days=n) for n in range(days))
     bits = b"".join(
         day
         if date.day in found.day_of_month
         and date.month in found.month_of_year
         and date.isoweekday() % 7 in found.day_of_week
-        else none
+        else bytes(180)
         for date in dates
     )
     return int.from_bytes(bits, "little") >> within
@@ -140,51 +125,22 @@ def _bits(found: crontab, base: dt.datetime, minutes: int) -> int:
 def _walk(left: Timetable, right: Timetable, span: _Span, most: int | None = None) -> Divergence | None:
     """Compare slot by slot within ``(start, end]``."""
     start, end = span
-    for pair in islice(zip(_until(left, start, end), _until(right, start, end), strict=False), most):
-        if pair[0] != pair[1]:
-            return pair
-        if pair[0] is None:
-            break
-    return None
-
-
-def _until(table: Timetable, since: dt.datetime, end: dt.datetime) -> Iterator[dt.datetime | None]:
-    """Every fire time in ``(since, end]``, then None without end."""
-    at: dt.datetime | None = since
-    while at is not None:
-        at = table.next_after(at)
-        if at is None or at > end:
-            break
-        yield at
-    while True:
-        yield None
+    pairs = zip_longest(each(left, left.next_after(start), end), each(right, right.next_after(start), end))
+    return next(((one, other) for one, other in islice(pairs, most) if one != other), None)
 
 
 def _next(left: Timetable, right: Timetable, after: dt.datetime) -> Divergence:
     return left.next_after(after), right.next_after(after)
 
 
-def _around(at: dt.datetime, since: dt.datetime, end: dt.datetime) -> _Span:
-    return max(since, at - AROUND), min(end, at + AROUND)
-
-
 def _leap_day(since: dt.datetime) -> _Span:
     """The next 29 February with the days around it; in UTC."""
-    year = since.year
-    while not (calendar.isleap(year) and dt.datetime(year, 3, 2, tzinfo=dt.UTC) > since):
-        year += 1
+    year = next(y for y in count(since.year) if calendar.isleap(y) and dt.datetime(y, 3, 2, tzinfo=dt.UTC) > since)
     return dt.datetime(year, 2, 28, tzinfo=dt.UTC), dt.datetime(year, 3, 2, tzinfo=dt.UTC)
 
 
 def _offset(zone: dt.tzinfo, at: dt.datetime) -> dt.timedelta:
     return at.astimezone(zone).utcoffset() or dt.timedelta(0)
-
-
-def _fields(found: crontab) -> tuple[frozenset[int], ...]:
-    return tuple(
-        frozenset(numbers)
-        for numbers in (found.minute, found.hour, found.day_of_month, found.month_of_year, found.day_of_week)
-    )
 
 
 def _is_interval(found: BaseSchedule) -> bool:

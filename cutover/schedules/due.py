@@ -1,12 +1,11 @@
 """Pure: which slots of an entry are due, and what becomes of each: sent, missed, or passed over with a missed one."""
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from cutover.schedules.timetable import ENUMERATED, Timetable, interval
+from cutover.schedules.timetable import ENUMERATED, Timetable, each, interval
 from cutover.types import CatchUp, Cursor, Limits
 
 LISTED: Final = 100
@@ -48,26 +47,15 @@ def owed(
     if first is None or first > now:
         return Owed(None)
     latest = table.latest(first, now) or first
-    older = list(islice(_between(table, first, latest), ENUMERATED)) if latest > first else []
-    allowed = window if policy is CatchUp.LATEST else misfire_grace
-    if now - latest <= allowed:
-        return Owed(latest, tuple(older[-LISTED:]), max(0, len(older) - LISTED))
-    older.append(latest)
-    return Owed(None, tuple(older[-LISTED:]), max(0, len(older) - LISTED))
-
-
-def _between(table: Timetable, first: dt.datetime, end: dt.datetime) -> Iterator[dt.datetime]:
-    found: dt.datetime | None = first
-    while found is not None and found < end:
-        yield found
-        found = table.next_after(found)
+    missed = list(islice(each(table, first, latest - dt.timedelta(microseconds=1)), ENUMERATED))
+    is_sent = now - latest <= (window if policy is CatchUp.LATEST else misfire_grace)
+    if not is_sent:
+        missed.append(latest)
+    return Owed(latest if is_sent else None, tuple(missed[-LISTED:]), max(0, len(missed) - LISTED))
 
 
 def within(limits: Limits, cursor: Cursor, table: Timetable) -> Cursor:
-    """Where an entry stands within its limits.
-
-    Nothing that fell due before ``not_before`` is owed; an interval that never ran begins exactly then.
-    """
+    """The cursor within the limits: nothing is owed before ``not_before``, when a new interval begins exactly."""
     if limits.not_before is None or cursor.eligible_since >= limits.not_before:
         return cursor
     eligible_since = limits.eligible_since(cursor.eligible_since)

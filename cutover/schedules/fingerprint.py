@@ -1,7 +1,6 @@
 """Pure: what a schedule means, as text: by it the ledger knows that an entry has another schedule now."""
 
 import datetime as dt
-from typing import Any
 
 from celery import schedules
 from django_celery_beat.clockedschedule import clocked
@@ -20,14 +19,7 @@ def fingerprint(schedule: schedules.BaseSchedule) -> str:
     if (other := getattr(schedule, "cutover_fingerprint", None)) is not None:
         return str(other)
     if isinstance(schedule, schedules.crontab):
-        fields = (
-            _field(schedule.minute, 60),
-            _field(schedule.hour, 24),
-            _field(schedule.day_of_month, 31),
-            _field(schedule.month_of_year, 12),
-            _field(schedule.day_of_week, 7),
-        )
-        return f"crontab {' '.join(fields)} {zone_of(schedule)}"
+        return f"crontab {fields_of(schedule)} {zone_of(schedule)}"
     if isinstance(schedule, schedules.schedule):
         relative = " relative" if schedule.relative else ""
         return f"every {schedule.run_every.total_seconds():.15g}s{relative}"
@@ -38,6 +30,11 @@ def fingerprint(schedule: schedules.BaseSchedule) -> str:
     return f"{type(schedule).__module__}.{type(schedule).__qualname__} {schedule!r}"
 
 
-def _field(values: Any, size: int) -> str:
-    chosen = sorted(int(v) for v in values)
-    return "*" if len(chosen) == size else ",".join(map(str, chosen))
+def fields_of(schedule: schedules.crontab) -> str:
+    """What the fields of a crontab mean, in whatever spelling."""
+    sizes = {"minute": 60, "hour": 24, "day_of_month": 31, "month_of_year": 12, "day_of_week": 7}
+    fields = []
+    for name, size in sizes.items():
+        chosen = sorted(map(int, getattr(schedule, name)))
+        fields.append("*" if len(chosen) == size else ",".join(map(str, chosen)))
+    return " ".join(fields)

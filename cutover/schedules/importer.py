@@ -39,8 +39,7 @@ class Import:
 
 def serializer_of(app: Celery, entry: ScheduleEntry) -> str:
     """The serializer that the entry's message is written with."""
-    task = app.tasks.get(entry.task)
-    own = entry.options.get("serializer") or getattr(task, "serializer", None)
+    own = entry.options.get("serializer") or getattr(app.tasks.get(entry.task), "serializer", None)
     return str(own or app.conf.task_serializer)
 
 
@@ -48,15 +47,9 @@ def draft(
     app: Celery, config: Config, entries: Mapping[EntryName, ScheduleEntry]
 ) -> tuple[list[RowDraft], list[Refusal]]:
     """What ``entries`` become, and the refusals of those that cannot be imported."""
-    drafted: list[RowDraft] = []
-    refusals: list[Refusal] = []
-    for entry in entries.values():
-        found = convert(entry, serializer_of(app, entry), config.converters)
-        if isinstance(found, RowDraft):
-            drafted.append(found)
-        else:
-            refusals += found
-    return drafted, refusals
+    found = [convert(entry, serializer_of(app, entry), config.converters) for entry in entries.values()]
+    drafted = [one for one in found if isinstance(one, RowDraft)]
+    return drafted, [refusal for one in found if not isinstance(one, RowDraft) for refusal in one]
 
 
 def objections(values: RowValues, row: PeriodicTask, imported: ImportedEntry | None) -> list[Refusal]:
@@ -92,16 +85,40 @@ def import_entries(
         progress("comparing with the rows that there are")
         standing = rows.periodic_tasks(alias, entries.keys())
         imported = {EntryName(known.name): known for known in ImportedEntry.objects.using(alias).select_for_update()}
-        if not adopt:
-            for one in drafted:
-                if (row := standing.get(one.row.name)) is not None:
-                    refusals += objections(one.row, row, imported.get(one.row.name))
+        for values in (one.row for one in drafted if not adopt and one.row.name in standing):
+            refusals += objections(values, standing[values.name], imported.get(values.name))
         if refusals:
             raise EntriesRefused(refusals)
-        done = _sort(drafted, standing, imported)
+        done = Import(forgotten=sorted(imported.keys() - {one.row.name for one in drafted}))
+        fresh, changed, remembered, corrected = [], [], [], []
+        for one in drafted:
+            name, row, known = one.row.name, standing.get(one.row.name), imported.get(one.row.name)
+            facts = {
+                "fingerprint": fingerprint(entries[name].schedule),
+                "row": rows.record(one.row),
+                "options": one.options,
+                "relative": one.relative,
+            }
+            is_as_known = known is not None and all(getattr(known, field) == value for field, value in facts.items())
+            if row is None:
+                done.created.append(name)
+                fresh.append(one.row)
+            elif row.enabled or rows.differing(one.row, row):
+                (done.updated if not row.enabled and _is_ours(known, row) else done.adopted).append(name)
+                changed.append((row, one.row))
+            else:  # where anything else has changed it is the overlay
+                (done.unchanged if known is None or is_as_known else done.updated).append(name)
+            if known is None:
+                remembered.append(ImportedEntry(name=name, created=row is None, **facts))
+            elif not is_as_known:
+                for field, value in facts.items():
+                    setattr(known, field, value)
+                corrected.append(known)
         progress(f"writing {done.changed} rows")
-        _write(alias, drafted, standing, done)
-        _remember(alias, drafted, imported, done, entries)
+        rows.write(alias, fresh, changed)
+        bulk.insert(alias, remembered)
+        bulk.update(alias, corrected, ("fingerprint", "row", "options", "relative"))
+        ImportedEntry.objects.using(alias).filter(name__in=done.forgotten).delete()
         if done.changed or not PeriodicTasks.objects.using(alias).exists():
             PeriodicTasks.update_changed()
     return done
@@ -110,65 +127,3 @@ def import_entries(
 def _is_ours(imported: ImportedEntry | None, row: PeriodicTask) -> bool:
     """Whether the row still holds what an import wrote: then only the code has moved on."""
     return imported is not None and not rows.differing(rows.recorded(imported.row), row)
-
-
-def _sort(
-    drafted: list[RowDraft], standing: Mapping[EntryName, PeriodicTask], imported: Mapping[EntryName, ImportedEntry]
-) -> Import:
-    done = Import()
-    for values in (one.row for one in drafted):
-        row = standing.get(values.name)
-        if row is None:
-            done.created.append(values.name)
-        elif not row.enabled and not rows.differing(values, row):
-            done.unchanged.append(values.name)
-        elif not row.enabled and _is_ours(imported.get(values.name), row):
-            done.updated.append(values.name)
-        else:
-            done.adopted.append(values.name)
-    done.forgotten.extend(sorted(imported.keys() - {one.row.name for one in drafted}))
-    return done
-
-
-def _write(alias: str, drafted: list[RowDraft], standing: Mapping[EntryName, PeriodicTask], done: Import) -> None:
-    created, overwritten = set(done.created), {*done.updated, *done.adopted}
-    fresh = [one.row for one in drafted if one.row.name in created]
-    changed = [(standing[one.row.name], one.row) for one in drafted if one.row.name in overwritten]
-    if not fresh and not changed:
-        return
-    schedules = rows.ScheduleRows(alias)
-    schedules.provide(values.schedule for values in [*fresh, *(values for _, values in changed)])
-    rows.create(alias, fresh, schedules)
-    rows.overwrite(alias, changed, schedules)
-
-
-def _remember(
-    alias: str,
-    drafted: list[RowDraft],
-    imported: Mapping[EntryName, ImportedEntry],
-    done: Import,
-    entries: Mapping[EntryName, ScheduleEntry],
-) -> None:
-    created = set(done.created)
-    fresh, changed = [], []
-    for one in drafted:
-        name = one.row.name
-        present = {
-            "fingerprint": fingerprint(entries[name].schedule),
-            "row": rows.record(one.row),
-            "options": one.options,
-            "relative": one.relative,
-        }
-        known = imported.get(name)
-        if known is None:
-            fresh.append(ImportedEntry(name=name, created=name in created, **present))
-        elif any(getattr(known, field) != value for field, value in present.items()):
-            for field, value in present.items():
-                setattr(known, field, value)
-            changed.append(known)
-    moved = {known.name for known in changed} & set(done.unchanged)  # the overlay has changed, not the row
-    done.unchanged[:] = [name for name in done.unchanged if name not in moved]
-    done.updated.extend(one.row.name for one in drafted if one.row.name in moved)
-    bulk.insert(alias, fresh)
-    bulk.update(alias, changed, ("fingerprint", "row", "options", "relative"))
-    ImportedEntry.objects.using(alias).filter(name__in=done.forgotten).delete()

@@ -25,8 +25,6 @@ DELAYS: Final = frozenset({"countdown", "eta"})
 WAITS: Final = DELAYS | {"expires", "expiration"}
 """Options by which a message waits, or lapses; the last one is the broker's own (AMQP)."""
 _TASK_ID: Final = "00000000-0000-0000-0000-000000000000"
-_RENDERED: Final = frozenset({"argsrepr", "kwargsrepr"})
-"""Headers that show the arguments to a person; the arguments themselves are compared."""
 
 
 class Unsendable(Exception):
@@ -42,24 +40,22 @@ class Builder:
         app.finalize()  # or the copy would do it too, and register every task a second time
         now = clock.now().astimezone(app.timezone)
         self._app = _copied(app, now=lambda: now, _conf=_NeverEager(app.conf))
-        amqp = _copied(app.amqp, app=self._app, send_task_message=self._take, create_task_message=None)
-        build = {1: amqp.as_task_v1, 2: amqp.as_task_v2}[app.conf.task_protocol]
-        amqp.__dict__["create_task_message"] = build
-        self._app.__dict__["amqp"] = amqp
+        amqp = self._app.__dict__["amqp"] = _copied(app.amqp, app=self._app, send_task_message=self._take)
+        amqp.__dict__["create_task_message"] = {1: amqp.as_task_v1, 2: amqp.as_task_v2}[app.conf.task_protocol]
 
     def message(self, entry: ScheduleEntry) -> dict[str, Any]:
         """What the entry would hand to the broker, field by field. Raises Unsendable."""
-        options = {key: _plain_expiry(value) if key == "expires" else value for key, value in entry.options.items()}
-        options["headers"] = dict(options.get("headers") or {})
-        options["task_id"] = _TASK_ID
+        options = {**entry.options, "headers": dict(entry.options.get("headers") or {}), "task_id": _TASK_ID}
+        if isinstance(expires := options.get("expires"), dt.timedelta):
+            options["expires"] = expires.total_seconds()  # celery says that it takes "seconds in the future" so, too
         args, kwargs = list(entry.args or ()), dict(entry.kwargs or {})
         if any(isinstance(value, BeatLazyFunc) for value in (*args, *kwargs.values())):
             raise Unsendable("its arguments are computed again at each send (BeatLazyFunc)")
         self._taken.clear()
         try:
             with denied_join_result():  # keeps the result backends from subscribing
-                if (task := self._task(entry.task)) is not None:
-                    Task.apply_async(task, args, kwargs, producer=_PRODUCER, **options)
+                if entry.task in self._app.tasks:
+                    Task.apply_async(self._task(entry.task), args, kwargs, producer=_PRODUCER, **options)
                 else:
                     self._app.send_task(entry.task, args, kwargs, producer=_PRODUCER, **options)
             [(name, message, rest)] = self._taken
@@ -67,12 +63,10 @@ class Builder:
         except Exception as exc:  # whatever celery, a router or a serializer raises
             raise Unsendable(f"{type(exc).__name__}: {exc}") from exc
 
-    def _task(self, name: str) -> Task | None:
+    def _task(self, name: str) -> Task:
         """A copy of the task that belongs to the copied app."""
-        task = self._app.tasks.get(name)
-        if task is None:
-            return None
         if name not in self._tasks:
+            task = self._app.tasks[name]
             kind = type(type(task).__name__, (type(task),), {"_app": self._app, "__module__": type(task).__module__})
             self._tasks[name] = _copied(task, kind)
         return self._tasks[name]
@@ -83,12 +77,9 @@ class Builder:
 
 def differing(code: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Where two messages differ: field to both values."""
-    absent = object()
-    return {
-        key: (code.get(key), row.get(key))
-        for key in sorted(code.keys() | row.keys())
-        if not alike(code.get(key, absent), row.get(key, absent))
-    }
+    keys = sorted(code.keys() | row.keys())
+    apart = [key for key in keys if (key in code) != (key in row) or not alike(code.get(key), row.get(key))]
+    return {key: (code.get(key), row.get(key)) for key in apart}
 
 
 class _NeverEager:
@@ -115,9 +106,16 @@ def _fields(app: Celery, name: str, message: Any, rest: dict[str, Any]) -> dict[
     serializer = rest.get("serializer") or app.conf.task_serializer
     content_type, encoding, payload = serialization.dumps(body, serializer)
     received = serialization.loads(payload, content_type, encoding, accept={content_type})
-    fields = {"task": name, **_body(received)}
+    fields: dict[str, Any] = {"task": name}
+    if isinstance(received, list | tuple) and len(received) == 3:
+        args, kwargs, embed = received
+        # A serializer that keeps signatures gives the worker what it makes of their plain data itself.
+        fields |= {"args": args, "kwargs": kwargs} | {f"embedded {key}": listed(value) for key, value in embed.items()}
+    else:
+        fields["body"] = received
     own = {**message_headers, **(rest.pop("headers", None) or {})}
-    left_out = headers.ADDED_BY_BEATS | headers.SLOT | _RENDERED
+    # The last two show the arguments to a person; the arguments themselves are compared.
+    left_out = headers.ADDED_BY_BEATS | headers.SLOT | {"argsrepr", "kwargsrepr"}
     fields |= {f"header {key}": value for key, value in own.items() if key not in left_out}
     fields |= {f"property {key}": value for key, value in properties.items()}
     if (seconds := rest.get("expiration")) is not None:
@@ -125,23 +123,8 @@ def _fields(app: Celery, name: str, message: Any, rest: dict[str, Any]) -> dict[
     return fields | {f"option {key}": value for key, value in rest.items()}
 
 
-def _body(body: Any) -> dict[str, Any]:
-    """Arguments and callbacks by name, for a readable difference."""
-    if not isinstance(body, list | tuple) or len(body) != 3:
-        return {"body": body}
-    args, kwargs, embed = body
-    # A serializer that keeps signatures gives the worker what it makes of their plain data itself.
-    return {"args": args, "kwargs": kwargs} | {f"embedded {key}": listed(value) for key, value in embed.items()}
-
-
-def _plain_expiry(value: Any) -> Any:
-    """Celery takes no timedelta here, though it says "seconds in the future": then the code's own message is built."""
-    return value.total_seconds() if isinstance(value, dt.timedelta) else value
-
-
 def _copied(thing: _T, kind: type | None = None, **changed: Any) -> _T:
     """A shallow copy with some attributes changed, without the constructor and whatever else it would set off."""
     made: _T = object.__new__(kind or type(thing))
-    made.__dict__.update(vars(thing))
-    made.__dict__.update(changed)
+    made.__dict__.update(vars(thing), **changed)
     return made

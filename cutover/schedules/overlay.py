@@ -33,16 +33,13 @@ class Overlay:
 
 
 NOTHING: Final[Mapping[EntryName, Overlay]] = {}
-_HELD: Final = ("crontab ", "every ", "solar ", "clocked ")
-"""How the fingerprints of the schedules begin that a row holds by itself; any other was converted."""
 
 
 def load(alias: str) -> dict[EntryName, Overlay]:
     """The overlays that there are, by entry."""
-    held = Q()
-    for beginning in _HELD:
-        held |= Q(fingerprint__startswith=beginning)
-    query = ImportedEntry.objects.using(alias).filter(~Q(options={}) | Q(relative=True) | ~held)
+    # A schedule that a row does not hold by itself was converted: its fingerprint begins otherwise.
+    converted = ~Q(fingerprint__regex="^(crontab|every|solar|clocked) ")
+    query = ImportedEntry.objects.using(alias).filter(~Q(options={}) | Q(relative=True) | converted)
     found = query.values_list("name", "row", "options", "relative", "fingerprint")
     return {EntryName(name): Overlay(row, restored(o), relative, f) for name, row, o, relative, f in found}
 
@@ -58,17 +55,15 @@ class Reader:
     def entry(self, row: PeriodicTask, *, as_proved: bool = True) -> ModelEntry:
         """The entry by which the row is sent. Raises what the schedule does where it cannot be read.
 
-        One whose columns hold no message keeps its slots: each fails to be sent, and says why.
-        ``as_proved``: a converted schedule counts as the code's own one, for the ledger; False while that is to be
-        proved.
+        One whose columns hold no message keeps its slots: each fails to be sent, and says why. ``as_proved``: a
+        converted schedule counts as the code's own one, for the ledger; False while that is to be proved.
         """
-        schedule = self.schedule(row, as_proved=as_proved)
-        made: ModelEntry
+        given = {"schedule": self.schedule(row, as_proved=as_proved)}
         if why := rows.unreadable(row):
-            made = _Unreadable(_Given(row, schedule=schedule, args="", kwargs="", headers=""), app=self._app)
+            made = _Unreadable(_Given(row, **given, args="", kwargs="", headers=""), app=self._app)
             made.why = why
         else:
-            made = ModelEntry(_Given(row, schedule=schedule), app=self._app)
+            made = ModelEntry(_Given(row, **given), app=self._app)
         made.model = row
         overlay = self._overlays.get(EntryName(row.name))
         if overlay is not None and row.task == overlay.row["task"]:

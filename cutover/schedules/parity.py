@@ -3,11 +3,11 @@
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from celery import Celery
 from celery.beat import ScheduleEntry
-from celery.schedules import BaseSchedule, crontab
+from celery.schedules import crontab
 from django_celery_beat.models import PeriodicTask
 
 from cutover.schedules import messages, overlay, rows
@@ -16,9 +16,6 @@ from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.overlay import NOTHING, Overlay
 from cutover.schedules.timetable import zone_of
 from cutover.types import EntryName
-
-PROGRESS_EVERY: Final = 1_000
-"""After how many entries progress is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ def differences(
     found: list[Difference] = []
     comparison = _Comparison(app, overlay.Reader(app, overlays), since, horizon)
     for number, name in enumerate(sorted(code.keys() | standing.keys())):
-        if number and number % PROGRESS_EVERY == 0:
+        if number and number % 1_000 == 0:
             progress(f"comparing fire times and messages: {number} of {len(code)} entries")
         if name not in standing:
             found.append(Difference(name, "entry", "present", "missing"))
@@ -79,45 +76,31 @@ class _Comparison:
             return [Difference(name, "entry", "readable", why)]
         if broken := rows.unreadable(row):
             return [Difference(name, "entry", "readable", broken)]
-        once = row.clocked is not None
-        found = [
-            Difference(name, column, "unset", getattr(row, column))
-            for column, unset in (("start_time", None), ("expires", None), ("one_off", once))
-            if getattr(row, column) != unset
-        ]
-        apart = self._divergence(entry.schedule, sent.schedule)
-        if apart is not None:
-            zones = [_zone(self._app, found) for found in (entry.schedule, sent.schedule)]
+        unset = {"start_time": None, "expires": None, "one_off": row.clocked is not None}
+        held = {column: getattr(row, column) for column in unset}
+        found = [Difference(name, column, "unset", held[column]) for column in unset if held[column] != unset[column]]
+        schedules = entry.schedule, sent.schedule
+        pair = fingerprint(entry.schedule), fingerprint(sent.schedule)
+        if pair not in self._divergences:
+            self._divergences[pair] = first_divergence(*schedules, self._since, self._horizon)
+        if (apart := self._divergences[pair]) is not None:
+            zones = [zone_of(one) if isinstance(one, crontab) else self._app.timezone for one in schedules]
             found.append(Difference(name, "fire time", *(_spelt(at, zones) for at in apart)))
         return found + self._messages(name, entry, sent)
 
-    def _divergence(self, one: BaseSchedule, other: BaseSchedule) -> Divergence | None:
-        pair = fingerprint(one), fingerprint(other)
-        if pair not in self._divergences:
-            self._divergences[pair] = first_divergence(one, other, self._since, self._horizon)
-        return self._divergences[pair]
-
     def _messages(self, name: EntryName, entry: ScheduleEntry, sent: ScheduleEntry) -> list[Difference]:
+        in_code = None
         try:
             in_code = self._builder.message(entry)
-        except messages.Unsendable as exc:
-            return [Difference(name, "message", f"not to be sent ({exc})", "not compared")]
-        try:
             in_row = self._builder.message(sent)
         except messages.Unsendable as exc:
-            return [Difference(name, "message", "sent", f"not to be sent ({exc})")]
-        differing = messages.differing(in_code, in_row)
-        return [Difference(name, field, *values) for field, values in differing.items()]
-
-
-def _zone(app: Celery, found: BaseSchedule) -> dt.tzinfo:
-    zone: dt.tzinfo = zone_of(found) if isinstance(found, crontab) else app.timezone
-    return zone
+            why = f"not to be sent ({exc})"
+            return [Difference(name, "message", *(("sent", why) if in_code else (why, "not compared")))]
+        return [Difference(name, field, *both) for field, both in messages.differing(in_code, in_row).items()]
 
 
 def _spelt(at: dt.datetime | None, zones: list[dt.tzinfo]) -> str:
     """An instant in both sides' zones; once where they have one name."""
     if at is None:
         return "never"
-    named = {str(zone): f"{at.astimezone(zone).isoformat(sep=' ')} {zone}" for zone in zones}
-    return " = ".join(named.values())
+    return " = ".join(dict.fromkeys(f"{at.astimezone(zone).isoformat(sep=' ')} {zone}" for zone in zones))

@@ -16,15 +16,10 @@ from cutover.types import EntryName
 
 
 def import_app(path: Any, setting: str) -> Celery:
-    """The Celery app at ``path`` (such as ``prayer_room_api.celery.app``).
-
-    Raises ConfigurationError, naming ``setting``, when there is no such thing or it is no Celery app.
-    """
+    """The Celery app at ``path``. Raises ConfigurationError, naming ``setting``, where there is none."""
     hint = f"{setting} must be the dotted path of the Celery app, such as 'your_project.celery.app'"
-    if not path:
-        raise ConfigurationError(f"{hint}; it is missing.")
-    if not isinstance(path, str):
-        raise ConfigurationError(f"{hint}; it is {path!r}.")
+    if not path or not isinstance(path, str):
+        raise ConfigurationError(f"{hint}; it is {repr(path) if path else 'missing'}.")
     try:
         app = import_string(path)
     except ImportError as exc:
@@ -36,13 +31,9 @@ def import_app(path: Any, setting: str) -> Celery:
 
 def celery_app(config: Config) -> Celery:
     """The app named by ``CUTOVER['APP']``, else Celery's current app where the project has set one."""
-    if config.app:
-        return import_app(config.app, "CUTOVER['APP']")
     app = current_app._get_current_object()
-    if app.main in (None, "default"):
-        raise ConfigurationError(
-            "CUTOVER['APP'] is missing: the dotted path of the Celery app, such as 'your_project.celery.app'."
-        )
+    if config.app or app.main in (None, "default"):
+        return import_app(config.app, "CUTOVER['APP']")
     return app
 
 
@@ -72,33 +63,25 @@ def load_tasks(app: Celery) -> bool:
 
 
 def code_schedule(app: Celery, config: Config) -> Mapping[str, Mapping[str, Any]]:
-    """The code side's schedule: the mapping at ``CUTOVER['CODE_SCHEDULE']`` over what ``app.conf.beat_schedule`` holds.
-
-    Raises ConfigurationError when the path does not lead to a mapping.
-    """
+    """What is at ``CUTOVER['CODE_SCHEDULE']`` over ``app.conf.beat_schedule``. Raises ConfigurationError."""
     schedule = dict(app.conf.beat_schedule or {})
-    if config.code_schedule:
-        try:
-            found = import_string(config.code_schedule)
-        except ImportError as exc:
-            raise ConfigurationError(
-                f"CUTOVER['CODE_SCHEDULE'] = {config.code_schedule!r} cannot be imported: {exc}. "
-                "Remove the setting once the retired code schedule is gone."
-            ) from exc
-        if not isinstance(found, Mapping):
-            raise ConfigurationError(f"CUTOVER['CODE_SCHEDULE'] = {config.code_schedule!r} is no mapping of entries.")
-        schedule.update(found)
-    return schedule
+    if not config.code_schedule:
+        return schedule
+    setting = f"CUTOVER['CODE_SCHEDULE'] = {config.code_schedule!r}"
+    try:
+        found = import_string(config.code_schedule)
+    except ImportError as exc:
+        remedy = "Remove the setting once the retired code schedule is gone."
+        raise ConfigurationError(f"{setting} cannot be imported: {exc}. {remedy}") from exc
+    if not isinstance(found, Mapping):
+        raise ConfigurationError(f"{setting} is no mapping of entries.")
+    return {**schedule, **found}
 
 
 def code_entries(app: Celery, config: Config) -> dict[EntryName, ScheduleEntry]:
-    """The effective code schedule, by name: what celery's own beat would send.
-
-    Raises ConfigurationError when a module with tasks cannot be imported, EntriesRefused for entries that celery
-    itself cannot read.
-    """
+    """What celery's own beat would send, by name. Raises as ``load_tasks``; EntriesRefused for what is no entry."""
     load_tasks(app)
-    raw: dict[str, Any] = dict(code_schedule(app, config))
+    raw = dict(code_schedule(app, config))
     if app.conf.result_expires and not app.backend.supports_autoexpire and CLEANUP not in raw:
         raw[CLEANUP] = {"task": CLEANUP, "schedule": crontab("0", "4", "*"), "options": {"expires": 12 * 3600}}
     entries: dict[EntryName, ScheduleEntry] = {}
@@ -107,10 +90,9 @@ def code_entries(app: Celery, config: Config) -> dict[EntryName, ScheduleEntry]:
         try:
             entry = ScheduleEntry(**{**dict(fields), "name": name, "app": app})
             entry.options = dict(entry.options)
+            entries[EntryName(name)] = entry
         except Exception as exc:  # a schedule's own clock may raise anything
             refusals.append(Refusal(EntryName(str(name)), "entry", f"is not what celery reads ({exc})", "fix it"))
-        else:
-            entries[EntryName(name)] = entry
     if refusals:
         raise EntriesRefused(refusals)
     return entries

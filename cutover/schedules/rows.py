@@ -4,8 +4,6 @@ Writes bypass ``save()`` and its signals: ``save()`` clears ``last_run_at`` of a
 ``PeriodicTasks`` at every row. The caller touches it once.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, fields
@@ -25,33 +23,18 @@ from cutover.schedules.fingerprint import fingerprint
 from cutover.types import EntryName
 
 _JSON_KINDS: Final = {"args": (list, "list"), "kwargs": (dict, "object"), "headers": (dict, "object")}
-JSON_FIELDS: Final = tuple(_JSON_KINDS)
-_PLAIN_FIELDS: Final = (
-    *("task", "queue", "exchange", "routing_key", "priority", "expire_seconds"),
-    *("start_time", "expires", "one_off"),
-)
+_PLAIN: Final = tuple(one.name for one in fields(RowValues) if one.name not in ("name", "schedule", *_JSON_KINDS))
 _INSTANTS: Final = ("start_time", "expires")
-_KINDS: Final = tuple(column for column, _ in columns.MODELS.values())
-_WRITTEN: Final = (*_PLAIN_FIELDS, *JSON_FIELDS, *_KINDS, "enabled", "date_changed")
 _FEW: Final = 500
 """Up to how many names or keys are asked for one by one; more are picked from all rows."""
 
 
-def periodic_tasks(alias: str, names: Collection[str]) -> dict[EntryName, PeriodicTask]:
-    """The rows of these names that there are, with their schedules."""
-    return {EntryName(row.name): row for row in _chosen(alias, "name", names)}
-
-
-def of_keys(alias: str, keys: Collection[int]) -> list[PeriodicTask]:
-    """The rows of these primary keys that there are, with their schedules."""
-    return _chosen(alias, "pk", keys)
-
-
-def _chosen(alias: str, column: str, values: Collection[Any]) -> list[PeriodicTask]:
+def periodic_tasks(alias: str, values: Collection[Any], by: str = "name") -> dict[Any, PeriodicTask]:
+    """The rows of these names, or values of another unique column, that there are, with their schedules."""
     query = PeriodicTask.objects.using(alias)
     if len(values) <= _FEW:
-        query = query.filter(**{f"{column}__in": values})
-    return [row for row in with_schedules(query) if getattr(row, column) in values]
+        query = query.filter(**{f"{by}__in": values})
+    return {getattr(row, by): row for row in with_schedules(query) if getattr(row, by) in values}
 
 
 def with_schedules(query: QuerySet[PeriodicTask]) -> list[PeriodicTask]:
@@ -59,8 +42,6 @@ def with_schedules(query: QuerySet[PeriodicTask]) -> list[PeriodicTask]:
     found = list(query)
     for column, model in columns.MODELS.values():
         keys = {getattr(row, f"{column}_id") for row in found} - {None}
-        if not keys:
-            continue
         schedules = model._default_manager.using(query.db)
         shared = {one.pk: one for one in (schedules.filter(pk__in=keys) if len(keys) <= _FEW else schedules.all())}
         for row in found:
@@ -84,7 +65,7 @@ def unreadable(row: PeriodicTask) -> str:
     return ", ".join(
         f"{column} is no JSON {noun}"
         for column, (kind, noun) in _JSON_KINDS.items()
-        if not _holds(getattr(row, column), kind)
+        if (text := getattr(row, column)) and not isinstance(_loaded(text), kind)
     )
 
 
@@ -97,14 +78,11 @@ def same_schedule(values: Values, row: PeriodicTask) -> bool:
 
 def differing(values: RowValues, row: PeriodicTask) -> dict[str, tuple[Any, Any]]:
     """Where ``row`` differs from ``values``: field to (held, wanted). Whether it is enabled does not count."""
-    found: dict[str, tuple[Any, Any]] = {}
-    for name in _PLAIN_FIELDS:
-        held, wanted = _held(row, name), getattr(values, name)
-        if held != wanted:
-            found[name] = (held, wanted)
-    for name in JSON_FIELDS:
+    plain = {name: (_held(row, name), getattr(values, name)) for name in _PLAIN}
+    found = {name: (held, wanted) for name, (held, wanted) in plain.items() if held != wanted}
+    for name in _JSON_KINDS:
         held, wanted = getattr(row, name), getattr(values, name)
-        if held != wanted and _loaded(held) != _loaded(wanted):
+        if held != wanted and (_loaded(held) or None) != (_loaded(wanted) or None):
             found[name] = (held, wanted)
     if not same_schedule(values.schedule, row):
         found["schedule"] = (schedule_of(row), fingerprint(columns.row_of(values.schedule).schedule))
@@ -113,76 +91,47 @@ def differing(values: RowValues, row: PeriodicTask) -> dict[str, tuple[Any, Any]
 
 def values_of(row: PeriodicTask) -> RowValues:
     """What the row holds; raises AttributeError for a row without a schedule."""
-    plain = {name: _held(row, name) for name in _PLAIN_FIELDS}
-    plain |= {name: getattr(row, name) or ("[]" if name == "args" else "{}") for name in JSON_FIELDS}
+    plain = {name: _held(row, name) for name in _PLAIN}
+    plain |= {name: getattr(row, name) or ("[]" if name == "args" else "{}") for name in _JSON_KINDS}
     return RowValues(name=EntryName(row.name), schedule=columns.values_of_row(row.scheduler), **plain)
 
 
 def record(values: RowValues) -> dict[str, Any]:
     """``values`` as plain data, for a JSON field."""
-    plain = {column.name: getattr(values, column.name) for column in fields(values)} | {
-        name: at.isoformat() if (at := getattr(values, name)) is not None else None for name in _INSTANTS
-    }
-    return plain | {"schedule": asdict(values.schedule)}
+    plain = asdict(values)
+    return plain | {name: plain[name] and plain[name].isoformat() for name in _INSTANTS}
 
 
 def recorded(data: Mapping[str, Any]) -> RowValues:
     """What ``record`` was given."""
-    instants = {name: dt.datetime.fromisoformat(data[name]) if data[name] else None for name in _INSTANTS}
+    instants = {name: data[name] and dt.datetime.fromisoformat(data[name]) for name in _INSTANTS}
     return RowValues(**{**data, **instants, "schedule": columns.recorded(data["schedule"])})
 
 
-def create(alias: str, wanted: Iterable[RowValues], schedules: ScheduleRows) -> None:
-    """Create disabled rows."""
-    fresh = []
-    for values in wanted:
-        row = PeriodicTask(name=values.name)
-        _fill(row, values, schedules)
-        fresh.append(row)
-    bulk.insert(alias, fresh)
-
-
-def overwrite(alias: str, wanted: Iterable[tuple[PeriodicTask, RowValues]], schedules: ScheduleRows) -> None:
-    """Give existing rows these values and disable them; the schedule kinds that they do not have are unset."""
-    changed = []
+def write(alias: str, fresh: Iterable[RowValues], changed: Iterable[tuple[PeriodicTask, RowValues]]) -> None:
+    """Create rows, give existing ones these values, and disable all. Of equal schedule rows the oldest is used."""
+    created, overwritten = [(PeriodicTask(name=values.name), values) for values in fresh], list(changed)
+    wanted = [*created, *overwritten]
+    if not wanted:
+        return
+    schedules: dict[Values, Any] = {}
+    for kind, (_, model) in columns.MODELS.items():
+        standing = model._default_manager.using(alias)
+        schedules |= {columns.values_of_row(row): row for row in standing.order_by("-pk")}
+        needed = {values.schedule for _, values in wanted if isinstance(values.schedule, kind)}
+        missing = {values: columns.row_of(values) for values in needed - schedules.keys()}
+        standing.bulk_create(missing.values())
+        schedules |= missing
     for row, values in wanted:
-        _fill(row, values, schedules)
-        row.date_changed = stored(clock.now())
-        changed.append(row)
-    bulk.update(alias, changed, _WRITTEN)
-
-
-class ScheduleRows:
-    """The schedule rows of one database: the oldest of equal ones is used, missing ones are created."""
-
-    def __init__(self, alias: str) -> None:
-        self._alias = alias
-        self._known: dict[Values, Any] = {}
-        for _, model in columns.MODELS.values():
-            for row in model._default_manager.using(alias).order_by("-pk"):
-                self._known[columns.values_of_row(row)] = row
-
-    def provide(self, wanted: Iterable[Values]) -> None:
-        """Create what is missing, in one go for each kind."""
-        missing = {values: columns.row_of(values) for values in wanted if values not in self._known}
-        for _, model in columns.MODELS.values():
-            fresh = {values: row for values, row in missing.items() if isinstance(row, model)}
-            model._default_manager.using(self._alias).bulk_create(fresh.values())
-            self._known.update(fresh)
-
-    def row(self, values: Values) -> Any:
-        """The saved schedule row that holds ``values``; it is there, or was provided."""
-        return self._known[values]
-
-
-def _fill(row: PeriodicTask, values: RowValues, schedules: ScheduleRows) -> None:
-    for name in (*_PLAIN_FIELDS, *JSON_FIELDS):
-        value = getattr(values, name)
-        setattr(row, name, stored(value) if isinstance(value, dt.datetime) else value)
-    row.enabled = False
-    column, _ = columns.MODELS[type(values.schedule)]
-    for kind in _KINDS:
-        setattr(row, kind, schedules.row(values.schedule) if kind == column else None)
+        for name in (*_PLAIN, *_JSON_KINDS):
+            value = getattr(values, name)
+            setattr(row, name, stored(value) if isinstance(value, dt.datetime) else value)
+        for kind, (column, _) in columns.MODELS.items():
+            setattr(row, column, schedules[values.schedule] if isinstance(values.schedule, kind) else None)
+        row.enabled, row.date_changed = False, stored(clock.now())
+    bulk.insert(alias, [row for row, _ in created])
+    names = [*_PLAIN, *_JSON_KINDS, *(column for column, _ in columns.MODELS.values()), "enabled", "date_changed"]
+    bulk.update(alias, [row for row, _ in overwritten], names)
 
 
 def _held(row: PeriodicTask, name: str) -> Any:
@@ -193,15 +142,8 @@ def _held(row: PeriodicTask, name: str) -> Any:
     return None if value == "" else value
 
 
-def _holds(text: str | None, kind: type) -> bool:
-    try:
-        return not text or isinstance(loads(text), kind)
-    except ValueError:
-        return False
-
-
 def _loaded(text: str | None) -> Any:
     try:
-        return (loads(text) if text else None) or None
+        return loads(text) if text else None
     except ValueError:
         return text

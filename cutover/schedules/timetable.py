@@ -6,15 +6,14 @@ cadence never drifts and never starts over; a crontab's, solar's or clocked entr
 
 import copy
 import datetime as dt
+from collections import deque
+from collections.abc import Iterator
 from typing import Final, Protocol
 
 from celery import schedules
 from django_celery_beat.clockedschedule import clocked
 
 _MINUTE: Final = dt.timedelta(minutes=1)
-_SOLAR_REST: Final = dt.timedelta(hours=1)
-"""No solar event recurs within an hour."""
-
 ENUMERATED: Final = 10_000
 """How many slots of one gap are gone through one by one."""
 
@@ -63,14 +62,11 @@ class _Crontab:
     def latest(self, after: dt.datetime, until: dt.datetime) -> dt.datetime | None:
         # Back off from `until` in doubling steps: an hourly entry is found in six steps, a yearly one in nineteen.
         step = _MINUTE
-        while True:
-            start = max(after, until - step)
-            first = self.next_after(start)
-            if first <= until:
-                return _last(self, first, until)
-            if start == after:
+        while (first := self.next_after(max(after, until - step))) > until:
+            if until - step <= after:
                 return None
             step *= 2
+        return _last(self, first, until)
 
 
 class _Calendar:
@@ -79,14 +75,13 @@ class _Calendar:
     def __init__(self, schedule: schedules.BaseSchedule) -> None:
         self._schedule = copy.copy(schedule)
         self._schedule.app = schedule.app  # celery's own schedules leave it behind, and the time zone with it
-        self._solar = isinstance(schedule, schedules.solar)
-        self._relative = isinstance(schedule, schedules.schedule)
 
     def next_after(self, instant: dt.datetime) -> dt.datetime | None:
         found = self._after(instant)
-        if self._solar and found - instant < _MINUTE:
-            # Sought from the event itself ephem may give the same one again, off by a fraction of a second.
-            found = self._after(instant + _SOLAR_REST)
+        if isinstance(self._schedule, schedules.solar) and found - instant < _MINUTE:
+            # Sought from the event itself ephem may give the same one again, off by a fraction of a second; no event
+            # recurs within an hour.
+            found = self._after(instant + 60 * _MINUTE)
         return found if found > instant else None
 
     def _after(self, start: dt.datetime) -> dt.datetime:
@@ -100,7 +95,7 @@ class _Calendar:
         first = self.next_after(after)
         if first is None or first > until:
             return None
-        if self._relative and (following := self.next_after(first)) is not None:
+        if isinstance(self._schedule, schedules.schedule) and (following := self.next_after(first)) is not None:
             # Rounded as it is, it goes on in steps; a long gap has too many of them to be walked through.
             step = following - first
             first += max(0, (until - first) // step - ENUMERATED) * step
@@ -134,20 +129,20 @@ def interval(table: Timetable) -> dt.timedelta | None:
     return table.every if isinstance(table, _Interval) else None
 
 
-def zone_of(schedule: schedules.crontab) -> dt.tzinfo:
-    """The zone in which the fields are read: the schedule's, else the app's.
+def each(table: Timetable, first: dt.datetime | None, until: dt.datetime) -> Iterator[dt.datetime]:
+    """Every instant from ``first`` on, which is one, up to and including ``until``."""
+    while first is not None and first <= until:
+        yield first
+        first = table.next_after(first)
 
-    Up to which celery release a clock of the schedule's own (nowfun) decides that is celery's affair: it is asked.
-    """
-    if schedule.nowfun is None:
-        zone: dt.tzinfo = schedule.tz
-    else:
+
+def zone_of(schedule: schedules.crontab) -> dt.tzinfo:
+    """The zone in which the fields are read: the schedule's, else the app's."""
+    zone: dt.tzinfo = schedule.tz
+    if schedule.nowfun is not None:  # up to some release of celery this decides
         zone = schedule.remaining_delta(schedule.maybe_make_aware(schedule.now()))[0].tzinfo
     return zone
 
 
 def _last(table: Timetable, first: dt.datetime, until: dt.datetime) -> dt.datetime:
-    following = table.next_after(first)
-    while following is not None and following <= until:
-        first, following = following, table.next_after(following)
-    return first
+    return deque(each(table, first, until), maxlen=1).pop()

@@ -12,15 +12,10 @@ from cutover.schedules.refusals import Unfit
 
 
 def json_of(kinds: tuple[type, ...], json_follows: bool, given: Any) -> str:
-    """``given``, which is of one of ``kinds``, as the JSON of a row's column. Raises Unfit.
-
-    ``json_follows``: the message is JSON too, so that a value may come back from the row as what the worker receives
-    from code.
-    """
+    """``given``, of one of ``kinds``, as a column's JSON; ``json_follows``: the message is JSON too. Raises Unfit."""
     if not isinstance(given, kinds):
         raise Unfit(f"is a {type(given).__name__}", f"give a {kinds[0].__name__.lower()}")
-    value: Any = given
-    plain: Any = dict(value) if isinstance(value, Mapping) else list(value)
+    plain = dict(given) if isinstance(given, Mapping) else list(given)  # type: ignore[call-overload]
     _require_present(plain)
     if any(isinstance(part, Promise) for part in _parts(plain)):
         raise Unfit("is translated again at each send (a lazy text)", "give the text itself")
@@ -98,9 +93,6 @@ def _require_present(value: Any) -> None:
 
 def _parts(value: Any) -> Iterable[Any]:
     yield value
-    if isinstance(value, Mapping):
-        value = value.values()
-    elif not isinstance(value, list | tuple):
-        return
-    for part in value:
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    for part in parts:
         yield from _parts(part)

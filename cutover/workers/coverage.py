@@ -1,7 +1,4 @@
-"""Which tasks run without the guard though it looks as if they had it, and why; logged by each worker as it starts.
-
-Found by the system check, by the gate of phase 1, and here, for ``prodserver`` skips system checks.
-"""
+"""Which tasks run without the guard though they seem to have it, and why: for a check, a gate, and the worker's log."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -44,19 +41,16 @@ def gaps(app: Celery, names: Collection[str] | None = None) -> dict[str, list[st
 
 
 def spelt(found: Mapping[str, Collection[str]]) -> str:
-    """Those tasks and reasons in one line."""
-    return "; ".join(f"{_some(sorted(names))}: {reason}" for reason, names in found.items())
+    """Those tasks and reasons in one line; of many tasks the first ones."""
+    said = []
+    for reason, names in found.items():
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        said.append(f"{', '.join(sorted(names)[:SHOWN])}{more}: {reason}")
+    return "; ".join(said)
 
 
-def _some(names: Collection[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join([*names][:SHOWN]) + more
-
-
+@worker_ready.connect(weak=False, dispatch_uid="cutover.workers.coverage")  # type: ignore[untyped-decorator]
 def _log_gaps(sender: Any, **_: Any) -> None:
-    """Log what a worker that has just started runs without the guard."""
+    """Logged by each worker as it starts, for ``prodserver`` skips system checks."""
     if found := gaps(sender.app):
         log(Event.GUARD_LOST, tasks=sum(map(len, found.values())), reason=f"{spelt(found)}; {REMEDY}")
-
-
-worker_ready.connect(_log_gaps, weak=False, dispatch_uid="cutover.workers.coverage")

@@ -24,10 +24,7 @@ AGAIN_S: Final = 30.0
 
 
 class Worker:
-    """One worker process and its standing connection.
-
-    ``process`` is its name and a random part, which stay when the connection is made again.
-    """
+    """One worker process and its standing connection; ``process``, its name, stays when that is made again."""
 
     def __init__(self, name: str) -> None:
         self.process = name
@@ -46,14 +43,11 @@ class Worker:
         self._runs = itertools.count(1)
 
     def sign(self) -> str:
-        """A mark for one run, never given twice: which connection, server and process it belongs to, for others."""
+        """A mark for one run, never given twice: its connection, server and process."""
         return f"{self._client_id}@{self._server}#{next(self._runs)} {self.process}"
 
     def is_cut(self) -> bool:
-        """Whether the standing connection has been closed, or could not be made a while ago.
-
-        By its mark this process is then taken for gone, or never seen to be.
-        """
+        """Whether the standing connection was closed, or could not be made a while ago; others then misjudge it."""
         if self._link is None or not self._client_id:
             return clock.monotonic_s() >= self._again_at_s
         return self._link.is_cut()
@@ -64,21 +58,16 @@ class Worker:
             self._link.close()
 
     def is_gone(self, mark: str) -> bool:
-        """Whether the process of ``mark`` is seen to have ended; False where that cannot be seen.
-
-        On this host the process itself is looked for. Elsewhere the server is asked for its connection; the number of
-        that means nothing to another server, or to the same one restarted.
-        """
+        """Whether the process of ``mark`` is seen to have ended; False where that cannot be seen."""
         connection, _, name = mark.partition(" ")
         client_id, _, server = connection.partition("#")[0].partition("@")
         if (ended := processes.has_ended(name)) is not None:
             return ended
         if self._lease is None or server != self._server or client_id == "0":
-            return False
-        try:
+            return False  # a connection's number means nothing to another server, or to the same one restarted
+        with suppress(LeaseUnavailable):
             return self._lease.is_connected(int(client_id)) is False
-        except LeaseUnavailable:
-            return False
+        return False
 
 
 _of_process: dict[int, Worker] = {}

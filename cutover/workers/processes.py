@@ -6,6 +6,7 @@ again, in a container within minutes.
 
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -24,8 +25,12 @@ def has_ended(name: str) -> bool | None:
     host, pid, began, *_ = [*name.split(":"), "", "", ""]
     if host != _host() or not pid.isdigit():
         return None
-    if not _is_running(int(pid)):
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
         return True
+    except PermissionError:
+        pass  # another user's runs
     now = _began(int(pid))
     if now is None:
         return None if began else False  # hidden from this user; or not known here, and the number has to do
@@ -35,21 +40,10 @@ def has_ended(name: str) -> bool | None:
 def _host() -> str:
     """This host, since which boot, and which of its process number spaces: machines and containers may share a name."""
     boot = _read("/proc/sys/kernel/random/boot_id") or ""
-    try:
+    space = ""
+    with suppress(OSError):  # no Linux, no containers
         space = str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        space = ""  # no Linux, no containers
     return f"{socket.gethostname()}/{boot[:8]}/{''.join(c for c in space if c.isdigit())}"
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _began(pid: int) -> str | None:
@@ -62,7 +56,6 @@ def _began(pid: int) -> str | None:
 
 
 def _read(file: str) -> str | None:
-    try:
+    with suppress(OSError):
         return Path(file).read_text()
-    except OSError:
-        return None
+    return None

@@ -7,7 +7,7 @@ look-ups. NOT promised: that a run that began also did its work; a task that die
 
 import datetime as dt
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from itertools import chain
@@ -29,6 +29,7 @@ DEFER_S: Final = 5.0
 """After how long a deferred message is tried again (half as much to twice as much)."""
 HEARD_EVERY_S: Final = 10.0
 """An unmanaged beat is recorded at most this often by each worker process."""
+_heard_at_s: dict[str, float] = {}
 
 
 class GuardedTask(Task):
@@ -44,8 +45,10 @@ class GuardedTask(Task):
     def before_start(self, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Let the run begin, or raise Ignore: the message is acknowledged, the task does not run."""
         request = self.request
-        if request.get(headers.DUE_AT) is not None:
-            _Delivery(self, args, kwargs).admit(iter([_slot(self)]))
+        if request.retries or request.called_directly:
+            pass  # a retry of a run that was admitted, or a call without any message
+        elif request.get(headers.DUE_AT) is not None:
+            _Delivery(self, args, kwargs).admit([_slot(self)])
         elif request.get(headers.BEAT) or self.name in _config().sent_by_beat_alone:
             _Delivery(self, args, kwargs).admit_unmanaged()
         super().before_start(task_id, args, kwargs)
@@ -77,21 +80,20 @@ class _Delivery:
         self._kwargs = kwargs
         self._request = task.request
         self._runs = _ledger().runs
+        delivery = self._request.delivery_info or {}
+        self._is_redelivered = bool(delivery.get("redelivered") or self._request.get(headers.REDELIVERED))
+        self._attempts: list[str] = (self._request.get(headers.ATTEMPT) or "").splitlines()
 
-    def admit(self, slots: Iterator[Slot], sender: Sender | None = None) -> Slot:
+    def admit(self, slots: Iterable[Slot], sender: Sender | None = None) -> Slot:
         """The slot that the message may run: the first, or the next where ``sender`` has sent that one."""
-        slot = next(slots)
-        if self._is_admitted:
-            return slot
-        mark = liveness.this().sign()
+        epoch, mark = Epoch(self._request.get(headers.EPOCH) or 0), liveness.this().sign()
         try:
-            outcome = self._start(slot, mark, sender)
-            while outcome is Start.ALREADY_STARTED and sender and self._runs.was_started_for(slot, sender.origin):
-                if (before := next(slots, None)) is None:
+            for slot in slots:
+                outcome = self._runs.start(slot, epoch, mark, sender)
+                was_started = outcome is Start.ALREADY_STARTED
+                if not (was_started and sender and self._runs.was_started_for(slot, sender.origin)):
                     break
-                slot = before
-                outcome = self._start(slot, mark, sender)
-            if outcome is Start.STARTED or (outcome is Start.ALREADY_STARTED and self._resume(slot, mark, sender)):
+            if outcome is Start.STARTED or (was_started and self._resume(slot, mark, sender)):
                 return slot
         except LedgerUnavailable as exc:
             if _config().run_without_database:
@@ -107,10 +109,11 @@ class _Delivery:
     def admit_unmanaged(self) -> None:
         """Find the slot of an unmanaged beat's message, so that it runs once all the same; anything else may run."""
         request, seen_at = self._request, self._request.get(headers.SEEN_AT)
-        if self._is_admitted or (request.parent_id and not seen_at):
+        if request.parent_id and not seen_at:
             return
+        origin = request.get(headers.ORIGIN) or request.origin or "unknown"
         message = unmanaged.Message(
-            Sender(request.get(headers.ORIGIN) or request.origin or "unknown", request.id),
+            Sender(origin, request.id),
             self._task.name,
             self._args,
             self._kwargs,
@@ -121,33 +124,18 @@ class _Delivery:
         try:
             slots = unmanaged.slots_of(message, self._task.app, _config(), _ledger())
             first = next(slots, None)
-            _record_heard(message.sender.origin)
+            if (now_s := clock.monotonic_s()) - _heard_at_s.get(origin, -HEARD_EVERY_S) >= HEARD_EVERY_S:
+                self._runs.heard(origin)
+                _heard_at_s[origin] = now_s
         except LedgerUnavailable as exc:
             if _config().run_without_database:
                 return
-            marks = {headers.SEEN_AT: message.seen_at.isoformat(), headers.ORIGIN: message.sender.origin}
+            marks = {headers.SEEN_AT: message.seen_at.isoformat(), headers.ORIGIN: origin}
             raise self._defer(marks, str(exc)) from exc
         if first is not None:
             slot = self.admit(chain([first], slots), message.sender)
             # From here on it counts as a message of that slot: so do its retries, and its end is recorded.
             request.update(_headers(slot), headers={**(request.headers or {}), **_headers(slot)})
-
-    @property
-    def _is_admitted(self) -> bool:
-        """Whether this is a retry of a run that was admitted, or a call without any message."""
-        return bool(self._request.retries or self._request.called_directly)
-
-    @property
-    def _is_redelivered(self) -> bool:
-        delivery = self._request.delivery_info or {}
-        return bool(delivery.get("redelivered") or self._request.get(headers.REDELIVERED))
-
-    @property
-    def _attempts(self) -> list[str]:
-        return (self._request.get(headers.ATTEMPT) or "").splitlines()
-
-    def _start(self, slot: Slot, mark: str, sender: Sender | None) -> Start:
-        return self._runs.start(slot, Epoch(self._request.get(headers.EPOCH) or 0), mark, sender)
 
     def _resume(self, slot: Slot, mark: str, sender: Sender | None) -> bool:
         """Whether a run that was started before goes on here; deferred while that cannot be said yet."""
@@ -168,13 +156,9 @@ class _Delivery:
     def _defer(self, marks: Mapping[str, str], reason: str) -> Ignore:
         """Send the same message again for later, with the same id and count of retries; returns what to raise."""
         request = self._request
-        again = self._task.signature_from_request(
-            request,
-            self._args,
-            self._kwargs,
-            countdown=DEFER_S * random.uniform(0.5, 2.0),  # noqa: S311 - jitter, not secrecy
-            retries=request.retries,
-        )
+        countdown = DEFER_S * random.uniform(0.5, 2.0)  # noqa: S311 - jitter, not secrecy
+        given = request, self._args, self._kwargs
+        again = self._task.signature_from_request(*given, countdown=countdown, retries=request.retries)
         again.apply_async(headers={**(request.headers or {}), headers.REDELIVERED: self._is_redelivered, **marks})
         entry, due_at = marks.get(headers.ENTRY, ""), marks.get(headers.DUE_AT, "")
         log(Event.RUN_DEFERRED, entry=entry, due_at=due_at, reason=reason)
@@ -186,19 +170,7 @@ def _slot(task: Task) -> Slot:
 
 
 def _headers(slot: Slot) -> dict[str, str]:
-    """What makes a message one of that slot."""
     return {headers.ENTRY: slot.entry, headers.DUE_AT: slot.due_at.isoformat()}
-
-
-_heard_at_s: dict[str, float] = {}
-
-
-def _record_heard(origin: str) -> None:
-    """Record that an unmanaged beat was heard."""
-    now_s = clock.monotonic_s()
-    if now_s - _heard_at_s.get(origin, -HEARD_EVERY_S) >= HEARD_EVERY_S:
-        _ledger().runs.heard(origin)
-        _heard_at_s[origin] = now_s
 
 
 @cache

@@ -24,7 +24,6 @@ EARLY: Final = dt.timedelta(seconds=1)
 """Stock beat sends some milliseconds before the time, and clocks differ."""
 WAITING: Final = 10
 """How many messages of an entry may have waited and are still matched to different slots."""
-_INSTANT: Final = dt.timedelta(microseconds=1)
 LOOK_BACK: Final = dt.timedelta(days=400)
 
 
@@ -52,18 +51,23 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
     entries = list(_entries(message, app, config))
     if len(entries) != 1:
         return
-    (name, schedule) = entries[0]
+    [(name, schedule)] = entries
     if started := ledger.runs.started_by(message.sender, name):
         yield started
         return
     table, last = timetable.timetable(schedule), ledger.cursors.latest_of([name]).get(name)
-    every = _step(schedule, table, last)
-    due_at = _due_at(table, every, last, message.seen_at)
+    every = schedule.run_every if isinstance(schedule, schedules.schedule) else None
+    if every is not None and schedule.relative and last and (following := table.next_after(last)):
+        every = following - last  # shorter where it is no whole unit: 90 minutes, rounded, come every hour
+    if every is None:
+        due_at = _latest(table, message.seen_at + EARLY)
+    else:  # without any slot yet its cadence begins here: the guarded beat goes on from the old one's last run
+        due_at = last + round((message.seen_at - last) / every) * every if last else message.seen_at
     for _ in range(WAITING):
         if due_at is None:
             return
         yield Slot(due_at, name)
-        due_at = _latest(table, due_at - _INSTANT) if every is None else due_at - every
+        due_at = _latest(table, due_at - dt.timedelta(microseconds=1)) if every is None else due_at - every
 
 
 def _entries(message: Message, app: Celery, config: Config) -> Iterator[tuple[EntryName, BaseSchedule]]:
@@ -80,34 +84,9 @@ def _entries(message: Message, app: Celery, config: Config) -> Iterator[tuple[En
             yield EntryName(name), maybe_schedule(entry["schedule"], entry.get("relative", False), app=app)
 
 
-def _step(schedule: BaseSchedule, table: timetable.Timetable, last: dt.datetime | None) -> dt.timedelta | None:
-    """The steps in which an interval goes on from its last slot; None for a calendar.
-
-    A relative one's are shorter than the interval where that is no whole unit: 90 minutes, rounded, come every hour.
-    """
-    if not isinstance(schedule, schedules.schedule):
-        return None
-    following = table.next_after(last) if last is not None and schedule.relative else None
-    return following - last if following is not None and last is not None else schedule.run_every
-
-
-def _due_at(
-    table: timetable.Timetable, every: dt.timedelta | None, last: dt.datetime | None, now: dt.datetime
-) -> dt.datetime | None:
-    """The slot nearest to ``now``: of an interval's cadence, or the latest of a calendar.
-
-    An interval without any slot yet begins its cadence here: the guarded beat goes on from the old one's last run.
-    """
-    if every is None:
-        return _latest(table, now + EARLY)
-    return last + round((now - last) / every) * every if last else now
-
-
 def _latest(table: timetable.Timetable, until: dt.datetime) -> dt.datetime | None:
     """The latest slot, sought in ever longer spans: some timetables walk through every slot of one."""
     span = EARLY
-    while True:
-        found = table.latest(until - span, until)
-        if found is not None or span >= LOOK_BACK:
-            return found
+    while (found := table.latest(until - span, until)) is None and span < LOOK_BACK:
         span = min(4 * span, LOOK_BACK)
+    return found

@@ -51,7 +51,7 @@ def present(alias: str, entries: list[ImportedEntry]) -> Present:
     named = rows.periodic_tasks(alias, {EntryName(entry.name) for entry in entries})
     keys = {entry.key_before: EntryName(entry.name) for entry in entries if entry.key_before is not None}
     lost = keys.keys() - {row.pk for row in named.values()}
-    return Present(entries, named, {keys[row.pk]: row for row in rows.of_keys(alias, lost)})
+    return Present(entries, named, {keys[pk]: row for pk, row in rows.periodic_tasks(alias, lost, by="pk").items()})
 
 
 def edits(present: Present, *, switched: bool = False) -> list[Edit]:

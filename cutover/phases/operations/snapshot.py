@@ -92,7 +92,4 @@ def _drop_edits(alias: str, kept: Mapping[EntryName, ImportedEntry], present: ed
     wanted = {name: edits.expected(entry) for name, entry in kept.items()}
     edited = [(row, wanted[name]) for name, row in there.items() if rows.differing(wanted[name], row)]
     deleted = [wanted[name] for name in kept if name not in there]
-    schedules = rows.ScheduleRows(alias)
-    schedules.provide(values.schedule for values in [*deleted, *(values for _, values in edited)])
-    rows.create(alias, deleted, schedules)
-    rows.overwrite(alias, edited, schedules)
+    rows.write(alias, deleted, edited)
