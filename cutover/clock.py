@@ -23,9 +23,9 @@ sleep = time.sleep
 class Clock:
     """Time and chance, as a state machine is given them; ``jitter``: a number from 0 to 1, to spread retries."""
 
-    now: Callable[[], dt.datetime] = now
-    monotonic_s: Callable[[], float] = monotonic_s
-    sleep: Callable[[float], None] = sleep
+    now: Callable[[], dt.datetime] = lambda: now()
+    monotonic_s: Callable[[], float] = lambda: monotonic_s()
+    sleep: Callable[[float], None] = lambda seconds: sleep(seconds)
     jitter: Callable[[], float] = random.random
 
 

@@ -4,6 +4,7 @@ from prayer_room_api.settings import *  # noqa: F403
 from prayer_room_api.settings import CACHES, CELERY_BROKER_TRANSPORT_OPTIONS, CUTOVER, env
 
 CUTOVER["LEASE"] = env.float("CUTOVER_LEASE", 15.0)
+CUTOVER["TAKEOVER_TIMEOUT"] = env.float("CUTOVER_TAKEOVER_TIMEOUT", 10.0)
 CUTOVER["RESEND_AFTER"] = env.float("CUTOVER_RESEND_AFTER", 300.0)
 # A worker that is killed with messages in hand: after how long the broker gives them to another.
 CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"] = env.float("VISIBILITY_TIMEOUT", 3600.0)

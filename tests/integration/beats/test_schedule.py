@@ -63,7 +63,7 @@ def test_a_standby_foresees_since_when_entries_are_eligible_and_no_other(ledger,
     leader.refresh()
     assert leader.settle(term)
     standby.refresh()
-    standby.foresee()
+    standby.foresee(ledger.fence.read().schedule_revision)
     assert standby.agenda.next_at() == leader.agenda.next_at()
 
 
