@@ -11,7 +11,7 @@ from typing import Any, Final
 from django.core.management.base import OutputWrapper
 from django.core.management.color import Style
 
-from cutover.phases.report import Report
+from cutover.phases.report import Report, plain
 
 MARKS: Final = {True: "\N{CHECK MARK}", False: "\N{BALLOT X}"}
 ASCII_MARKS: Final = {True: "ok", False: "NO"}
@@ -52,7 +52,8 @@ class Terminal:
         self._note(f"cutover: {' '.join(line.split())}")
 
     def _render(self, report: Report) -> None:
-        marks = MARKS if _can_write(self._stdout, "".join(MARKS.values())) else ASCII_MARKS
+        wanted = "".join(MARKS.values())
+        marks = MARKS if self._writable(wanted) == wanted else ASCII_MARKS
         for check in report.checks:
             style = self._style.SUCCESS if check.ok else self._style.ERROR
             self._line(f"{style(marks[check.ok])} {check.name}: {check.detail}")
@@ -66,8 +67,11 @@ class Terminal:
             self._line(f"Undo: {report.undo}")
 
     def _line(self, line: str) -> None:
+        self._stdout.write(self._writable(line))
+
+    def _writable(self, text: str) -> str:
         encoding = getattr(self._stdout, "encoding", None) or "utf-8"
-        self._stdout.write(line.encode(encoding, "replace").decode(encoding))
+        return text.encode(encoding, "replace").decode(encoding)
 
     def _note(self, line: str, style: Callable[[str], str] | None = None) -> None:
         """Write to stderr. A phase does not stop half-way because nobody reads that any more."""
@@ -84,7 +88,7 @@ def document(report: Report) -> dict[str, Any]:
         "command": report.phase,
         "outcome": report.outcome.value,
         "exit_code": report.outcome.exit_code,
-        "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail, "remedy": c.remedy} for c in report.checks],
+        "checks": [plain(check, "name ok detail remedy") for check in report.checks],
         "lines": list(report.lines),
         "next": report.next_command,
         "undo": report.undo,
@@ -113,11 +117,3 @@ def stdout_kept_free(verbosity: int) -> Iterator[None]:
 def _redirect_to_nowhere(stream: Any) -> None:
     """A stream that nobody reads would be an error again when the interpreter ends and flushes it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _can_write(stream: Any, text: str) -> bool:
-    try:
-        text.encode(getattr(stream, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

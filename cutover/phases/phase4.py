@@ -4,11 +4,11 @@ import datetime as dt
 
 from cutover import clock
 from cutover.phases.context import Context
-from cutover.phases.evidence.proof import Evidence, Finding, gather
+from cutover.phases.evidence.proof import Evidence, gather
 from cutover.phases.facts import State, read
 from cutover.phases.gates import progress
 from cutover.phases.operations.journal import at_work
-from cutover.phases.report import Outcome, Report, all_hold, command
+from cutover.phases.report import Outcome, Report, all_hold, command, plain
 from cutover.phases.wording import instant, listed, span
 from cutover.types import EntryName, Side
 
@@ -52,22 +52,14 @@ def run(
 def _conclusive(context: Context, slots: int, grace: dt.timedelta) -> bool | None:
     """True once the proof would say more than that it is too early; else None."""
     state = read(context)
-    if state.phase != 3 or state.side is not Side.DATABASE:
-        return True
-    return _prove(context, state, slots, grace).outcome is not Outcome.INCONCLUSIVE or None
+    over = state.phase != 3 or state.side is not Side.DATABASE
+    return over or _prove(context, state, slots, grace).outcome is not Outcome.INCONCLUSIVE or None
 
 
 def _prove(context: Context, state: State, slots: int, grace: dt.timedelta) -> Report:
-    return _verdict(context, gather(context, _since(context, state), clock.now() - grace), slots)
-
-
-def _since(context: Context, state: State) -> dt.datetime:
-    """The switch; or, when that is longer ago, what the ledger surely still remembers."""
+    # Since the switch; or, when that is longer ago, as far back as the ledger surely still remembers.
     remembered = clock.now() - context.config.retention + _PRUNED
-    return max(state.switched_at or remembered, remembered)
-
-
-def _verdict(context: Context, evidence: Evidence, slots: int) -> Report:
+    evidence = gather(context, max(state.switched_at or remembered, remembered), clock.now() - grace)
     lines = [
         f"{evidence.proven} slots of {evidence.entries} entries were claimed, published and run once; "
         f"{evidence.deduplicated} further messages were deduplicated."
@@ -75,20 +67,24 @@ def _verdict(context: Context, evidence: Evidence, slots: int) -> Report:
     if evidence.unproven:
         lines += ["Not yet proven, for nothing of theirs fell due since the switch:"]
         lines += listed([_next_due(context, evidence, name) for name in evidence.unproven])
-    if evidence.failures:
-        lines += [f"{len(evidence.failures)} slots were not sent and run once:"]
-        lines += listed(evidence.failures)
-        return Report(NAME, Outcome.FAILED, (), lines, command("status"), command("rollback"), _data(evidence))
     short = slots - evidence.proven
-    if evidence.pending or short > 0:
+    outcome, following = Outcome.DONE, "status"
+    if evidence.failures:
+        outcome = Outcome.FAILED
+        lines += [f"{len(evidence.failures)} slots were not sent and run once:", *listed(evidence.failures)]
+    elif evidence.pending or short > 0:
+        outcome, following = Outcome.INCONCLUSIVE, NAME
         lines += [*listed(evidence.pending), _wait(context, evidence, slots, short)]
-        return Report(NAME, Outcome.INCONCLUSIVE, (), lines, command(NAME), command("rollback"), _data(evidence))
-    lines += [
-        "Phase 4 is done: the cutover is closed.",
-        "The retired code schedule, CUTOVER['CODE_SCHEDULE'] and the process `legacy-beat` may now be removed; "
-        "with them goes the way back by rollback.",
-    ]
-    return Report(NAME, Outcome.DONE, (), lines, command("status"), command("rollback"), _data(evidence))
+    else:
+        lines += [
+            "Phase 4 is done: the cutover is closed.",
+            "The retired code schedule, CUTOVER['CODE_SCHEDULE'] and the process `legacy-beat` may now be removed; "
+            "with them goes the way back by rollback.",
+        ]
+    data = plain(evidence, "proven entries deduplicated unproven")
+    for kind in ("failures", "pending"):
+        data[kind] = [plain(finding, "entry due_at reason") for finding in getattr(evidence, kind)]
+    return Report(NAME, outcome, (), lines, command(following), command("rollback"), data)
 
 
 def _wait(context: Context, evidence: Evidence, slots: int, short: int) -> str:
@@ -108,18 +104,3 @@ def _next_due(context: Context, evidence: Evidence, name: EntryName) -> str:
     if (found := evidence.upcoming.get(name)) is None:
         return f"{name}, read again by the leader soon"
     return f"{name}, next due at {instant(found[1], context.app.timezone)}"
-
-
-def _data(evidence: Evidence) -> dict[str, object]:
-    return {
-        "proven": evidence.proven,
-        "entries": evidence.entries,
-        "deduplicated": evidence.deduplicated,
-        "failures": [_finding(f) for f in evidence.failures],
-        "pending": [_finding(f) for f in evidence.pending],
-        "unproven": list(evidence.unproven),
-    }
-
-
-def _finding(finding: Finding) -> dict[str, str]:
-    return {"entry": finding.entry, "due_at": finding.due_at.isoformat(), "reason": finding.reason}

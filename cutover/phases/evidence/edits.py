@@ -59,21 +59,21 @@ def edits(present: Present, *, switched: bool = False) -> list[Edit]:
 
     ``switched``: the database side has sent the rows, so that each one that is disabled was disabled by somebody.
     """
-    return [edit for entry in present.entries for edit in _edits(entry, present, switched=switched)]
-
-
-def _edits(entry: ImportedEntry, present: Present, *, switched: bool) -> list[Edit]:
-    name = EntryName(entry.name)
-    renamed = present.renamed.get(name)
-    row = present.rows.get(name, renamed)
-    if row is None:
-        return [Edit(name, "row", "deleted", "present")]
-    found = [Edit(name, "row", f"renamed to {renamed.name}", "present")] if renamed is not None else []
-    found += [Edit(name, field, *values) for field, values in rows.differing(expected(entry), row).items()]
-    if switched and not row.enabled and not row.one_off:  # one that is sent once is disabled by that
-        found.append(Edit(name, "enabled", False, True))
-    if row.enabled and entry.enabled_before is None:
-        found.append(Edit(name, "enabled", True, False))
+    found = []
+    for entry in present.entries:
+        name = EntryName(entry.name)
+        renamed = present.renamed.get(name)
+        row = present.rows.get(name, renamed)
+        if row is None:
+            found.append(Edit(name, "row", "deleted", "present"))
+            continue
+        if renamed is not None:
+            found.append(Edit(name, "row", f"renamed to {renamed.name}", "present"))
+        found += [Edit(name, field, *values) for field, values in rows.differing(expected(entry), row).items()]
+        if switched and not row.enabled and not row.one_off:  # one that is sent once is disabled by that
+            found.append(Edit(name, "enabled", False, True))
+        if row.enabled and entry.enabled_before is None:
+            found.append(Edit(name, "enabled", True, False))
     return found
 
 

@@ -1,9 +1,10 @@
 """Gates on the broker, and on the workers that are asked through it."""
 
 import contextlib
+import operator
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from kombu.connection import Connection
 from kombu.entity import Queue
@@ -38,7 +39,7 @@ def broker(context: Context) -> Check:
 def _queues(context: Context) -> list[Queue]:
     """The queues to which messages of the code schedule go."""
     named = context.app.amqp.queues
-    queues = list(named.values())
+    queues = [*named.values()]
     with contextlib.suppress(CutoverError, LookupError):  # the gates on the schedule say so
         wanted = {entry.options.get("queue") for entry in context.entries.values()} - {None, *named}
         queues += [queue if isinstance(queue, Queue) else named[queue] for queue in wanted]
@@ -53,22 +54,15 @@ def _refused(connection: Connection, queues: Sequence[Queue]) -> str:
     if connection.transport.driver_type != "amqp":
         return ""
     for queue in queues:
-        for part in ("exchange", "queue"):
+        for part, method in (("exchange", "exchange.declare"), ("queue", "queue_declare")):
+            declare = operator.attrgetter(method)
             with contextlib.suppress(*connection.channel_errors):
-                _declare(queue, part, connection.channel(), passive=True)
+                declare(queue(connection.channel()))(passive=True)
                 try:
-                    _declare(queue, part, connection.channel(), passive=False)
+                    declare(queue(connection.channel()))(passive=False)
                 except connection.channel_errors as exc:
                     return f"refuses the {part} of {queue.name!r}: {one_line(exc)}"
     return ""
-
-
-def _declare(queue: Queue, part: str, channel: Any, *, passive: bool) -> None:
-    bound = queue(channel)
-    if part == "queue":
-        bound.queue_declare(passive=passive)
-    else:
-        bound.exchange.declare(passive=passive)
 
 
 @gate("workers")
@@ -98,13 +92,9 @@ def _registered(context: Context, connection: Connection) -> list[tuple[str, lis
 
     Not by `inspect`: of two workers of one name, an old one and its successor, it keeps one answer.
     """
-    replies = context.app.control.broadcast(
-        "registered",
-        arguments={"taskinfoitems": ("run_guard",)},
-        connection=connection,
-        reply=True,
-        timeout=WORKERS_TIMEOUT_S,
-    )
+    details = {"taskinfoitems": ("run_guard",)}
+    asked = {"arguments": details, "connection": connection, "reply": True, "timeout": WORKERS_TIMEOUT_S}
+    replies = context.app.control.broadcast("registered", **asked)
     return [answer for reply in replies or () for answer in reply.items()]
 
 

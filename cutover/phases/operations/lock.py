@@ -10,13 +10,14 @@ import getpass
 import os
 import socket
 import threading
+from contextlib import suppress
 from typing import Final
 
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import connections
 from django.db.models import QuerySet
 
 from cutover import clock
-from cutover.errors import OperatorBusy
+from cutover.errors import LedgerUnavailable, OperatorBusy
 from cutover.ledger.database import outages
 from cutover.models import Cutover
 from cutover.phases.facts import operator_of
@@ -32,7 +33,11 @@ class OperatorLock:
     def __init__(self, alias: str, command: str) -> None:
         self._alias = alias
         self._process = processes.own_name()
-        self.operator = f"{_user()}@{socket.gethostname()}"
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # a container's user without a name
+            user = str(os.getuid())
+        self.operator = f"{user}@{socket.gethostname()}"
         since = f"{clock.now():%Y-%m-%d %H:%M:%S.%f} UTC"
         self._mark = f"{self.operator[:180]} with {command} since {since}"  # unique, and what another operator reads
         self._stop = threading.Event()
@@ -44,7 +49,8 @@ class OperatorLock:
         rows = Cutover.objects.using(self._alias)
         with outages(self._alias):
             held, _ = rows.get_or_create(id=1)
-            if held.operator and not _is_gone(held):
+            unseen = held.operator_seen_at is None or clock.now() - held.operator_seen_at > STALE_AFTER
+            if held.operator and not unseen and not processes.has_ended(held.operator_process):
                 raise OperatorBusy(f"{operator_of(held)} is at work; wait for it to end.")
             free = rows.filter(id=1, operator=held.operator, operator_seen_at=held.operator_seen_at)
             if not free.update(operator=self._mark, operator_process=self._process, operator_seen_at=clock.now()):
@@ -62,33 +68,15 @@ class OperatorLock:
         """Stop renewing and give the lock back; without the database it goes stale by itself."""
         self._stop.set()
         self._thread.join()
-        try:
+        with suppress(LedgerUnavailable), outages(self._alias):
             self._mine().update(operator="", operator_process="", operator_seen_at=None)
-        except (DatabaseError, InterfaceError):
-            connections[self._alias].close()
 
     def _renew(self) -> None:
-        while not self._stop.wait(RENEW_S):
-            try:
+        while not self._stop.wait(RENEW_S) and not self._lost.is_set():
+            with suppress(LedgerUnavailable), outages(self._alias):  # the next turn may reach it again
                 if not self._mine().update(operator_seen_at=clock.now()):
                     self._lost.set()
-                    break
-            except (DatabaseError, InterfaceError):
-                connections[self._alias].close()  # the next turn may reach it again
         connections[self._alias].close()
 
     def _mine(self) -> QuerySet[Cutover]:
         return Cutover.objects.using(self._alias).filter(id=1, operator=self._mark)
-
-
-def _is_gone(held: Cutover) -> bool:
-    if held.operator_seen_at is None or clock.now() - held.operator_seen_at > STALE_AFTER:
-        return True
-    return processes.has_ended(held.operator_process) is True
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return str(os.getuid())

@@ -11,14 +11,9 @@ from cutover.phases.report import Check
 
 
 def plan_approved(context: Context, plan_hash: str) -> None:
-    """The operator has approved this plan."""
+    """The operator has approved this plan; empty for none."""
     with outages(context.alias):
         Cutover.objects.using(context.alias).filter(id=1).exclude(plan_hash=plan_hash).update(plan_hash=plan_hash)
-
-
-def plan_forgotten(context: Context) -> None:
-    """After a rollback no plan is approved."""
-    plan_approved(context, "")
 
 
 def beats_stopped(context: Context, origins: Iterable[str]) -> None:
@@ -40,6 +35,10 @@ def workers_guarded(context: Context, checks: Sequence[Check]) -> None:
         context.ledger.fence.set_guarded(clock.now())
 
 
-def workers_unknown(context: Context) -> None:
-    """After a rollback workers without the guard may come back: nothing is sent again until a gate has asked them."""
+def nothing(context: Context) -> None:
+    """After a rollback no plan is approved, and workers without the guard may come back.
+
+    So nothing is sent again until a gate has asked them.
+    """
     context.ledger.fence.set_guarded(None)
+    plan_approved(context, "")

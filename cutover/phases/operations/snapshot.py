@@ -84,11 +84,11 @@ def restore(context: Context, *, drop_edits: bool = False) -> int:
 
 
 def _drop_edits(alias: str, kept: Mapping[EntryName, ImportedEntry], present: edits.Present) -> None:
-    back = {name: row for name, row in present.renamed.items() if name not in present.rows}
-    for name, row in back.items():
+    there = {**present.renamed, **present.rows}
+    back = [row for name, row in there.items() if row.name != name]
+    for name, row in there.items():
         row.name = name
-    bulk.update(alias, list(back.values()), ("name",))
-    there = {**present.rows, **back}
+    bulk.update(alias, back, ("name",))
     wanted = {name: edits.expected(entry) for name, entry in kept.items()}
     edited = [(row, wanted[name]) for name, row in there.items() if rows.differing(wanted[name], row)]
     deleted = [wanted[name] for name in kept if name not in there]
