@@ -90,5 +90,5 @@ def _switch(context: Context, journal: Journal, state: State, *, alone: bool) ->
         return switchover.switch_over(context, journal, NAME, Side.DATABASE, alone=alone)
     except PhaseFailed as exc:
         with journal.step(NAME, "restore"):
-            snapshot.restore(context)
+            snapshot.restore(context, drop_edits=False)
         raise PhaseFailed(f"{exc} The rows are as before.") from exc

@@ -17,18 +17,15 @@ LEAST_SLOTS = 10
 GRACE = dt.timedelta(seconds=5)
 """How old a slot must be to be judged: the message of a younger one may be under way."""
 _PRUNED = dt.timedelta(hours=1)
-_POLL_S = 1.0
 
 
-def run(
-    context: Context, *, slots: int = LEAST_SLOTS, grace: dt.timedelta = GRACE, wait: dt.timedelta = dt.timedelta(0)
-) -> Report:
+def run(context: Context, *, slots: int = LEAST_SLOTS, wait: dt.timedelta = dt.timedelta(0)) -> Report:
     """Prove and close. Fewer than ``slots`` (>= 1) proven slots are no proof: then the outcome is inconclusive.
 
     ``wait``: for how long to try again while it is. Nothing is held meanwhile: a rollback need not wait for a proof.
     """
     if wait:
-        context.wait_for(lambda: _conclusive(context, slots, grace), wait, "enough slots", _POLL_S)
+        context.wait_for(lambda: _conclusive(context, slots), wait, "enough slots", every_s=1.0)
     state = read(context)
     if state.phase >= 4:
         lines = ["Phase 4 is done already: the cutover is closed. Nothing was changed."]
@@ -41,7 +38,7 @@ def run(
         if not all_hold(checks):
             return journal.refused(NAME, checks, next_command=command(f"phase{min(state.phase, 2) + 1}"))
         context.progress("reading the ledger")
-        report = _prove(context, state, slots, grace)
+        report = _prove(context, state, slots)
         if report.outcome is Outcome.DONE:
             journal.finish(NAME, 4)
         else:
@@ -49,17 +46,17 @@ def run(
     return report
 
 
-def _conclusive(context: Context, slots: int, grace: dt.timedelta) -> bool | None:
+def _conclusive(context: Context, slots: int) -> bool | None:
     """True once the proof would say more than that it is too early; else None."""
     state = read(context)
     over = state.phase != 3 or state.side is not Side.DATABASE
-    return over or _prove(context, state, slots, grace).outcome is not Outcome.INCONCLUSIVE or None
+    return over or _prove(context, state, slots).outcome is not Outcome.INCONCLUSIVE or None
 
 
-def _prove(context: Context, state: State, slots: int, grace: dt.timedelta) -> Report:
+def _prove(context: Context, state: State, slots: int) -> Report:
     # Since the switch; or, when that is longer ago, as far back as the ledger surely still remembers.
     remembered = clock.now() - context.config.retention + _PRUNED
-    evidence = gather(context, max(state.switched_at or remembered, remembered), clock.now() - grace)
+    evidence = gather(context, max(state.switched_at or remembered, remembered), clock.now() - GRACE)
     lines = [
         f"{evidence.proven} slots of {evidence.entries} entries were claimed, published and run once; "
         f"{evidence.deduplicated} further messages were deduplicated."

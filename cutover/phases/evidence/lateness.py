@@ -23,10 +23,7 @@ UNSTARTED: Final = dt.timedelta(minutes=2)
 
 
 def overdue(context: Context, side: Side) -> list[tuple[EntryName, dt.datetime]]:
-    """Every entry of ``side`` that has been due for longer than ``OVERDUE``, and since when.
-
-    Raises LedgerUnavailable; for the code side ConfigurationError or EntriesRefused too.
-    """
+    """Every entry of ``side`` that is due for longer than ``OVERDUE``, and since when. Raises as ``side.schedules``."""
     schedules = sides.schedules(context, side)
     limited = sides.limits(context) if side is Side.DATABASE else {}  # whether those are late the proof of phase 4 says
     late = clock.now() - OVERDUE
@@ -42,10 +39,9 @@ def overdue(context: Context, side: Side) -> list[tuple[EntryName, dt.datetime]]
 
 
 def stuck(context: Context, side: Side, unsendable: Collection[str]) -> list[dict[str, Any]]:
-    """What is claimed and not published, and published and not started, for longer than it should be: the oldest slot.
+    """The oldest slot that is claimed and not published for too long, and the oldest not started. As JSON.
 
-    As JSON, with ``state`` and ``count``. Without the claims of ``unsendable`` entries, which do not wait for the
-    broker, and without the messages that a worker is to start later.
+    Without the claims of ``unsendable`` entries, which do not wait for the broker, and messages to be started later.
     """
     now = clock.now()
     with outages(context.alias):

@@ -1,7 +1,6 @@
 """What the ledger proves since the switch: each slot that was due was claimed, published and run, once.
 
-That a slot was claimed once and run once is the table's own doing (unique slot, one conditional start); found here is
-what is absent, stuck, missed, or not of the schedule.
+Once is the table's own doing (unique slot, one conditional start); found is what is absent, stuck, missed or too much.
 """
 
 import datetime as dt
@@ -45,10 +44,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Evidence:
-    """All findings on slots up to ``until``; ``upcoming``: the timetable and next slot of each entry that has one.
-
-    ``options``: by entry, what its overlay holds, such as how long its messages are to wait.
-    """
+    """All findings up to ``until``; ``upcoming``: timetable and next slot by entry; ``options``: its overlay."""
 
     until: dt.datetime
     options: Mapping[EntryName, Mapping[str, Any]]

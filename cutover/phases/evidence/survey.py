@@ -25,7 +25,7 @@ from cutover.types import EntryName
 
 @dataclass(frozen=True)
 class Survey:
-    """The code's entries, what they become, what is in the way, and the rows; by entry name.
+    """The code's entries, what they become, what is in the way, and the rows, by entry name.
 
     ``others``: enabled rows that the code has no entry for. The database side will send them too.
     """
@@ -39,10 +39,7 @@ class Survey:
 
     @cached_property
     def hash(self) -> str:
-        """Equal as long as phase 2 and 3 would come to the same: what is to be sent when, and what is in the way.
-
-        Whether phase 2 has been run yet makes no difference to it.
-        """
+        """Equal as long as phases 2 and 3 would come to the same, whether or not phase 2 has been run yet."""
         config = self.config
         matters = {
             "entries": {name: self._entry(name) for name in self.entries},

@@ -101,8 +101,7 @@ def _registered(context: Context, connection: Connection) -> list[tuple[str, lis
 def _asked(context: Context, question: Callable[[Connection], _T], timeout_s: float) -> _T:
     """What ``question`` makes of a connection to the broker; raises what it raises, and TimeoutError.
 
-    The answer is there before the connection is closed: kombu 5.4 can hang as it closes one to Redis on which it has
-    waited for answers.
+    The answer is there before the connection is closed: closing one to Redis that has waited can hang in kombu 5.4.
     """
 
     def ask(answer: Future[_T]) -> None:

@@ -21,8 +21,7 @@ def importable(refusals: Sequence[Refusal]) -> list[Check]:
 def same_parity(context: Context, *, accept_edits: bool = False) -> list[Check]:
     """The rows fire and send as the code does, and nobody has edited one since its import.
 
-    An edited row that fires and sends alike holds nothing back; ``accept_edits`` takes every other one as it is, if it
-    is still there.
+    An edited row that fires and sends alike is fine; ``accept_edits`` takes any other that is still there as it is.
     """
     present = evidence.read(context)
     found, edits = differences(context, present), evidence.edits(present)

@@ -25,10 +25,7 @@ class Journal:
 
     @contextmanager
     def step(self, phase: str, name: str) -> Iterator[None]:
-        """Record a step before it is taken, and its outcome after: done, failed or refused.
-
-        Raises OperatorBusy when another operator has taken over in between.
-        """
+        """Record a step, then its outcome: done, failed or refused. Raises OperatorBusy when another has taken over."""
         self._lock.check()
         self.begun = True
         with outages(self._alias):

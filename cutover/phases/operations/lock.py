@@ -32,7 +32,6 @@ class OperatorLock:
 
     def __init__(self, alias: str, command: str) -> None:
         self._alias = alias
-        self._process = processes.own_name()
         try:
             user = getpass.getuser()
         except (KeyError, OSError):  # a container's user without a name
@@ -41,7 +40,6 @@ class OperatorLock:
         since = f"{clock.now():%Y-%m-%d %H:%M:%S.%f} UTC"
         self._mark = f"{self.operator[:180]} with {command} since {since}"  # unique, and what another operator reads
         self._stop = threading.Event()
-        self._lost = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="cutover-operator", daemon=True)
 
     def acquire(self) -> None:
@@ -53,7 +51,8 @@ class OperatorLock:
             if held.operator and not unseen and not processes.has_ended(held.operator_process):
                 raise OperatorBusy(f"{operator_of(held)} is at work; wait for it to end.")
             free = rows.filter(id=1, operator=held.operator, operator_seen_at=held.operator_seen_at)
-            if not free.update(operator=self._mark, operator_process=self._process, operator_seen_at=clock.now()):
+            mine = {"operator": self._mark, "operator_process": processes.own_name(), "operator_seen_at": clock.now()}
+            if not free.update(**mine):
                 raise OperatorBusy(f"{operator_of(rows.get(id=1))} was first; wait for it to end.")
         self._thread.start()
 
@@ -61,7 +60,7 @@ class OperatorLock:
         """Raises OperatorBusy when another operator has taken over, LedgerUnavailable when that cannot be seen."""
         with outages(self._alias):
             row = Cutover.objects.using(self._alias).get(id=1)
-        if self._lost.is_set() or row.operator != self._mark:
+        if row.operator != self._mark:
             raise OperatorBusy(f"The lock was taken over by {row.operator or 'nobody'}: this command has stopped.")
 
     def release(self) -> None:
@@ -72,10 +71,9 @@ class OperatorLock:
             self._mine().update(operator="", operator_process="", operator_seen_at=None)
 
     def _renew(self) -> None:
-        while not self._stop.wait(RENEW_S) and not self._lost.is_set():
+        while not self._stop.wait(RENEW_S):
             with suppress(LedgerUnavailable), outages(self._alias):  # the next turn may reach it again
-                if not self._mine().update(operator_seen_at=clock.now()):
-                    self._lost.set()
+                self._mine().update(operator_seen_at=clock.now())
         connections[self._alias].close()
 
     def _mine(self) -> QuerySet[Cutover]:

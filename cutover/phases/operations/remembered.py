@@ -17,10 +17,7 @@ def plan_approved(context: Context, plan_hash: str) -> None:
 
 
 def beats_stopped(context: Context, origins: Iterable[str]) -> None:
-    """The operator has stopped these unmanaged beats; one that is heard again counts again.
-
-    Raises PhaseFailed for an origin that was never heard.
-    """
+    """The operator has stopped these beats, until they are heard again. Raises PhaseFailed for one never heard."""
     with outages(context.alias):
         rows = UnmanagedBeat.objects.using(context.alias)
         for origin in origins:
@@ -36,9 +33,6 @@ def workers_guarded(context: Context, checks: Sequence[Check]) -> None:
 
 
 def nothing(context: Context) -> None:
-    """After a rollback no plan is approved, and workers without the guard may come back.
-
-    So nothing is sent again until a gate has asked them.
-    """
+    """After a rollback no plan is approved, and nothing is sent again until a gate has asked the workers."""
     context.ledger.fence.set_guarded(None)
     plan_approved(context, "")

@@ -75,10 +75,7 @@ def switch_over(context: Context, journal: Journal, phase: str, to: Side, *, alo
 
 
 def wait_until_loaded(context: Context) -> None:
-    """Wait until a warm beat of the database side has loaded the rows as they are now, or as they are later.
-
-    Raises PhaseFailed when none has within the takeover timeout.
-    """
+    """Return once a warm beat has the rows of now. Raises PhaseFailed when none has within the takeover timeout."""
     with outages(context.alias):
         wanted = PeriodicTasks.objects.using(context.alias).values_list("last_update", flat=True).get()
 
