@@ -16,7 +16,6 @@ from cutover.phases.report import Report, plain
 
 MARKS: Final = {True: "\N{CHECK MARK}", False: "\N{BALLOT X}"}
 ASCII_MARKS: Final = {True: "ok", False: "NO"}
-CLEAR: Final = "\x1b[H\x1b[2J"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +30,9 @@ class Terminal:
     def report(self, report: Report, *, clear: bool = False) -> bool:
         """Write the report, on a cleared screen if asked for; False when nobody reads it."""
         try:
-            if self.as_json:
-                self.stdout.write(json.dumps(document(report)))
-            else:
-                if clear and self.stdout.isatty():
-                    self.stdout.write(CLEAR, ending="")
-                self.stdout.write(self._rendered(report))
+            if clear and not self.as_json and self.stdout.isatty():
+                self.stdout.write("\x1b[H\x1b[2J", ending="")
+            self.stdout.write(_document(report) if self.as_json else self._in_lines(report))
             self.stdout.flush()
         except BrokenPipeError:
             _redirect_to_nowhere(self.stdout)
@@ -52,7 +48,7 @@ class Terminal:
         """Write one line in the command's name."""
         self._note(f"cutover: {' '.join(line.split())}")
 
-    def _rendered(self, report: Report) -> str:
+    def _in_lines(self, report: Report) -> str:
         encoding = getattr(self.stdout, "encoding", None) or "utf-8"
         marks = MARKS
         try:
@@ -77,9 +73,9 @@ class Terminal:
             _redirect_to_nowhere(self.stderr)
 
 
-def document(report: Report) -> dict[str, Any]:
-    """The JSON document: the same keys for every command, and the command's own data."""
-    return {
+def _document(report: Report) -> str:
+    """The same keys for every command, and the command's own data."""
+    whole = {
         "command": report.phase,
         "outcome": report.outcome.value,
         "exit_code": report.outcome.exit_code,
@@ -88,8 +84,8 @@ def document(report: Report) -> dict[str, Any]:
         "next": report.next_command,
         "undo": report.undo,
         "error": None,
-        **report.data,
     }
+    return json.dumps(whole | report.data)
 
 
 @contextlib.contextmanager

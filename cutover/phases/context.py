@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cached_property
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import redis
 from celery import Celery
@@ -21,9 +21,6 @@ from cutover.schedules import project
 from cutover.types import EntryName, Side
 
 _T = TypeVar("_T")
-_PROGRESS_S: Final = 2.0
-_PROGRESS_LINES: Final = 30
-"""How many lines one long wait may report at most: somebody reads them afterwards."""
 
 
 class Context:
@@ -70,17 +67,14 @@ class Context:
             now = clock.monotonic_s()
             if found is not None or now - started >= within_s:
                 return found
-            if now - reported >= max(_PROGRESS_S, within_s / _PROGRESS_LINES):
+            if now - reported >= max(2.0, within_s / 30):  # thirty lines at most: somebody reads them afterwards
                 reported = now
                 self.progress(f"waiting for {what}: {now - started:.0f} of {within_s:g} s")
             clock.sleep(every_s)
 
 
 def in_time(ask: Callable[[Future[_T]], None], within_s: float) -> _T:
-    """The result that ``ask`` sets; raises what it raises, and TimeoutError when there is none in time.
-
-    In a thread, because a driver's own limits do not end every hang.
-    """
+    """The result that ``ask`` sets; raises what it does, or TimeoutError, for no driver ends every hang by itself."""
     answer: Future[_T] = Future()
 
     def run() -> None:

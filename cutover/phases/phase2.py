@@ -1,7 +1,7 @@
 """Phase 2: the code schedule becomes disabled rows, and they are proved to fire and send alike."""
 
 import datetime as dt
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 
 from cutover.ledger.database import outages
@@ -12,8 +12,8 @@ from cutover.phases.gates import beats, imported, progress
 from cutover.phases.operations import remembered
 from cutover.phases.operations.journal import Journal, at_work
 from cutover.phases.operations.rehearsal import rehearse
-from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, failed, refused
-from cutover.schedules.importer import Import, import_entries
+from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, refused
+from cutover.schedules.importer import import_entries
 from cutover.schedules.refusals import EntriesRefused
 from cutover.types import Side
 
@@ -57,12 +57,17 @@ def _import(context: Context, journal: Journal, phase: int, shadow: dt.timedelta
         return refused(NAME, imported.importable(exc.refusals), lines)
     context.progress("comparing fire times and messages")
     proved = imported.same_parity(context)
-    lines, data = _lines(done), asdict(done)
+    lines = [f"0 rows changed; {len(done.unchanged)} are as the code has them, disabled."]
+    if done.changed:
+        changed = f"{len(done.created)} rows created, {len(done.updated)} updated, {len(done.adopted)} adopted"
+        lines = [f"{changed}, {len(done.unchanged)} unchanged; all disabled."]
+    if done.forgotten:
+        lines.append(f"No longer in code, their rows left disabled: {', '.join(done.forgotten)}.")
+    data = asdict(done)
     data["no_longer_in_code"] = data.pop("forgotten")
     report = partial(Report, NAME, checks=proved, undo=command("rollback"), data=data)
     if not all_hold(proved):
-        journal.not_done(NAME, failed(proved))
-        return report(Outcome.REFUSED, lines=lines, next_command=command(NAME))
+        return replace(journal.refused(NAME, proved), lines=lines, undo=command("rollback"), data=data)
     if shadow is not None:
         with journal.step(NAME, "shadow"):
             seen = rehearse(context, shadow)
@@ -76,13 +81,3 @@ def _import(context: Context, journal: Journal, phase: int, shadow: dt.timedelta
         return report(Outcome.ALREADY, lines=["Phase 2 is done already.", *lines], next_command=command("phase3"))
     journal.finish(NAME, 2)
     return report(Outcome.DONE, lines=lines, next_command=command("phase3"))
-
-
-def _lines(done: Import) -> list[str]:
-    lines = [f"0 rows changed; {len(done.unchanged)} are as the code has them, disabled."]
-    if done.changed:
-        changed = f"{len(done.created)} rows created, {len(done.updated)} updated, {len(done.adopted)} adopted"
-        lines = [f"{changed}, {len(done.unchanged)} unchanged; all disabled."]
-    if done.forgotten:
-        lines.append(f"No longer in code, their rows left disabled: {', '.join(done.forgotten)}.")
-    return lines

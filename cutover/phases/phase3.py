@@ -26,9 +26,8 @@ def run(
 
     ``accept_edits`` takes rows as they are that somebody has edited since their import. ``plan`` is the hash of the
     plan that the operator approved; without it the one that phase 2 was given holds. ``stopped``: origins of
-    unmanaged beats that the operator has ended.
-
-    Raises PhaseFailed, with everything put back, when no beat of the new side has loaded the rows or leads in time.
+    unmanaged beats that the operator has ended. Raises PhaseFailed, with everything put back, when no beat of the new
+    side has loaded the rows or leads in time.
     """
     state = read(context)
     if state.is_switched:

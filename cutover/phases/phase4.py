@@ -10,13 +10,12 @@ from cutover.phases.gates import progress
 from cutover.phases.operations.journal import at_work
 from cutover.phases.report import Outcome, Report, all_hold, command, plain
 from cutover.phases.wording import instant, listed, span
-from cutover.types import EntryName, Side
+from cutover.types import Side
 
 NAME = "phase4"
 LEAST_SLOTS = 10
 GRACE = dt.timedelta(seconds=5)
 """How old a slot must be to be judged: the message of a younger one may be under way."""
-_PRUNED = dt.timedelta(hours=1)
 
 
 def run(context: Context, *, slots: int = LEAST_SLOTS, wait: dt.timedelta = dt.timedelta(0)) -> Report:
@@ -55,7 +54,7 @@ def _conclusive(context: Context, slots: int) -> bool | None:
 
 def _prove(context: Context, state: State, slots: int) -> Report:
     # Since the switch; or, when that is longer ago, as far back as the ledger surely still remembers.
-    remembered = clock.now() - context.config.retention + _PRUNED
+    remembered = clock.now() - context.config.retention + dt.timedelta(hours=1)
     evidence = gather(context, max(state.switched_at or remembered, remembered), clock.now() - GRACE)
     lines = [
         f"{evidence.proven} slots of {evidence.entries} entries were claimed, published and run once; "
@@ -63,7 +62,9 @@ def _prove(context: Context, state: State, slots: int) -> Report:
     ]
     if evidence.unproven:
         lines += ["Not yet proven, for nothing of theirs fell due since the switch:"]
-        lines += listed([_next_due(context, evidence, name) for name in evidence.unproven])
+        zone = context.app.timezone
+        ahead = {name: f"next due at {instant(at, zone)}" for name, (_, at) in evidence.upcoming.items()}
+        lines += listed([f"{name}, {ahead.get(name, 'read again by the leader soon')}" for name in evidence.unproven])
     short = slots - evidence.proven
     outcome, following = Outcome.DONE, "status"
     if evidence.failures:
@@ -95,9 +96,3 @@ def _wait(context: Context, evidence: Evidence, slots: int, short: int) -> str:
         f"Inconclusive: {slots} slots are asked for, {short} are missing. The last of them is due at "
         f"{instant(at, context.app.timezone)}, in {span(wait)}. Run phase4 again then, or ask for fewer with --slots."
     )
-
-
-def _next_due(context: Context, evidence: Evidence, name: EntryName) -> str:
-    if (found := evidence.upcoming.get(name)) is None:
-        return f"{name}, read again by the leader soon"
-    return f"{name}, next due at {instant(found[1], context.app.timezone)}"

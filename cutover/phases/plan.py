@@ -4,7 +4,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule
 
@@ -26,8 +26,6 @@ from cutover.schedules.timetable import Timetable, timetable
 from cutover.types import Cursor, EntryName, Side
 
 NAME = "plan"
-NEXT: Final = 5
-"""How many of the slots that come next are shown."""
 
 
 def run(context: Context) -> Report:
@@ -47,18 +45,16 @@ def run(context: Context) -> Report:
         table = shared.setdefault(mark, timetable(schedule))
         ahead[name] = mark, table, stands.get(name, Cursor(None, now))
     due = {name: at for name, (_, table, cursor) in ahead.items() if (at := next_due(table, cursor)) is not None}
-    soonest = sorted((at, name) for name, at in due.items())[:NEXT]
+    soonest = sorted((at, name) for name, at in due.items())[:5]
     quiet = quiet_windows.windows(ahead.values(), now, now + quiet_windows.AHEAD)
     entries = [_entry(found, name, due.get(name)) for name in found.entries]
+    others = [row for _, row in sorted(found.others.items())]
     data: dict[str, Any] = {
         "phase": state.phase,
         "side": state.side.value,
         "hash": found.hash,
         "entries": entries,
-        "other_rows": [
-            {"name": name, "task": row.task, "schedule": rows.schedule_of(row)}
-            for name, row in sorted(found.others.items())
-        ],
+        "other_rows": [{**plain(row, "name task"), "schedule": rows.schedule_of(row)} for row in others],
         "next_slots": [{"entry": name, "due_at": at.isoformat(), "side": state.side.value} for at, name in soonest],
         "quiet_windows": quiet_windows.data(quiet),
     }
@@ -88,9 +84,7 @@ def _entry(found: Survey, name: EntryName, due_at: dt.datetime | None) -> dict[s
         "next_due_at": due_at.isoformat() if due_at is not None else None,
         "row": "refused" if refusals else "create" if row is None else "update" if differing else "equal",
         "enabled": row.enabled if row is not None else None,
-        "differences": [
-            {"field": field, "row": str(held), "code": str(wanted)} for field, (held, wanted) in differing.items()
-        ],
+        "differences": [{"field": field, "row": str(a), "code": str(b)} for field, (a, b) in differing.items()],
         "overlay": overlay,
         "refusals": [plain(refusal, "entry field reason remedy") for refusal in refusals],
     }

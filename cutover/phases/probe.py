@@ -9,7 +9,7 @@ readiness, and ``leader`` want proof.
 import socket
 from concurrent.futures import Future
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final
 
 from cutover import clock, models
 from cutover.election.lease import Presence
@@ -25,9 +25,6 @@ WITHIN_S: Final = 8.0
 """How long a probe takes at most, once Django has started; give the platform's own time limit more."""
 PING_S: Final = 3.0
 """How long a worker's answer is waited for."""
-
-Finding: TypeAlias = tuple[bool, str]
-"""The verdict and its reason, in one line."""
 
 
 class Role(StrEnum):
@@ -46,7 +43,7 @@ def run(context: Context, role: Role) -> Report:
     wedged. ``worker``: answers. With several beats on one host, all of them have to be well.
     """
 
-    def judge(answer: Future[Finding]) -> None:
+    def judge(answer: Future[tuple[bool, str]]) -> None:
         answer.set_result(_worker(context) if role is Role.WORKER else _beats(context, role))
 
     try:
@@ -63,7 +60,7 @@ def run(context: Context, role: Role) -> Report:
     return Report("status", Outcome.DONE if ok else Outcome.FAILED, (), [line], data=data)
 
 
-def _beats(context: Context, role: Role) -> Finding:
+def _beats(context: Context, role: Role) -> tuple[bool, str]:
     mine = [beat for beat in context.lease.beats() if beat.host == socket.gethostname()]
     if not mine:
         return False, "no beat of this host has reported lately"
@@ -99,7 +96,7 @@ def _named(beat: Presence) -> str:
     return f"{beat.side} beat {beat.pid}"
 
 
-def _worker(context: Context) -> Finding:
+def _worker(context: Context) -> tuple[bool, str]:
     """Ask the worker itself, by way of the broker: the process that answers is the one that takes messages."""
     pattern = f"*@{socket.gethostname()}"
     with context.app.connection_for_write(connect_timeout=PING_S) as connection:

@@ -30,10 +30,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One gate's finding; ``remedy`` says what to do where it does not hold.
-
-    ``assumed``: it holds only because nothing speaks against it; nobody could be asked.
-    """
+    """One gate's finding; ``remedy``: what to do where it fails; ``assumed``: it holds, as nobody could be asked."""
 
     name: str
     ok: bool
@@ -91,15 +88,9 @@ def already(phase: str, now: int, checks: Sequence[Check] = (), what: str = "Not
 
 def refused(phase: str, checks: Sequence[Check], lines: Sequence[str] = (), next_command: str = "") -> Report:
     """A gate does not hold, and nothing was changed."""
-    again = next_command or command(phase)
-    return Report(phase, Outcome.REFUSED, checks, [*lines, "Nothing was changed."], again)
+    return Report(phase, Outcome.REFUSED, checks, [*lines, "Nothing was changed."], next_command or command(phase))
 
 
 def all_hold(checks: Sequence[Check]) -> bool:
     """Whether every gate holds."""
     return all(check.ok for check in checks)
-
-
-def failed(checks: Sequence[Check]) -> str:
-    """The names of the gates that do not hold; what they found may hold a task's arguments, which no log is to have."""
-    return "; ".join(check.name for check in checks if not check.ok)

@@ -70,7 +70,7 @@ def _switch_back(context: Context, journal: Journal, state: State, *, force: boo
 def _restore(context: Context, journal: Journal, *, drop_edits: bool, switched: bool) -> list[str]:
     """Put the rows back; returns what to say about edits since phase 3."""
     remembered.nothing(context)
-    present = edits.read(context)
+    present = edits.read(context.alias)
     found = edits.edits(present, switched=switched)
     with journal.step(NAME, "restore"):
         snapshot.restore(context, drop_edits=drop_edits)

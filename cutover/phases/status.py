@@ -9,7 +9,6 @@ from cutover.phases.report import Outcome, Report, command
 from cutover.phases.wording import listed
 from cutover.types import SlotState
 
-NAME = "status"
 STUCK: Final = {
     SlotState.CLAIMED: "{} claimed slots are not published, the oldest {} of {}: look at the broker",
     SlotState.PUBLISHED: "{} published slots are started by no worker, the oldest {} of {}: look at the workers",
@@ -29,7 +28,7 @@ def run(context: Context, *, check: bool = False) -> Report:
         shown.append("Healthy: the active side is led and nothing is overdue.")
     outcome = Outcome.FAILED if check and not data["healthy"] else Outcome.DONE
     following = command(f"phase{phase + 1}") if (phase := data.get("phase", 4)) < 4 else ""
-    return Report(NAME, outcome, (), shown, following, "", data)
+    return Report("status", outcome, (), shown, following, "", data)
 
 
 def problems(seen: Seen) -> list[str]:

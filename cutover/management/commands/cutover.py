@@ -5,7 +5,7 @@ import difflib
 import re
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -50,12 +50,32 @@ class Command(BaseCommand):
         """One subcommand for each phase."""
         phases = parser.add_subparsers(dest="phase", metavar="phase", required=True)
         made = {name: phases.add_parser(name, help=said, description=said) for name, (said, *_) in PHASES.items()}
+
+        def add(flag: str, names: str, said: str, **kind: Any) -> None:
+            for name in names.split():
+                made[name].add_argument(flag, help=said, **(kind or {"action": "store_true"}))
+
         edits = made["rollback"].add_mutually_exclusive_group()
         edits.add_argument("--keep-edits", action="store_true", help="keep what was edited in the rows (as without it)")
         edits.add_argument("--drop-edits", action="store_true", help="undo what was edited in the rows since phase 3")
-        for flag, names, said, kind in _options():
-            for name in names.split():
-                made[name].add_argument(flag, help=said, **(kind or {"action": "store_true"}))
+        add("--json", " ".join(PHASES), "print one JSON document")
+        add("--no-code-beat", "phase1", "nothing has sent the code schedule so far: ask for no beat of it")
+        add("--adopt", "phase2", "take over rows of the same names that differ or are enabled")
+        shadow = "let a standby compute for so long (90s, 15m, 2h) what it would send, and compare"
+        add("--shadow", "phase2", shadow, type=_duration, metavar="TIME")
+        add("--plan", "phase2 phase3", "refuse unless this is still the plan", default="", metavar="HASH")
+        add("--accept-edits", "phase3", "take rows as they are that were edited since their import")
+        stopped = "an unmanaged beat that you have stopped, as status names it; may be repeated"
+        add("--stopped", "phase1 phase3", stopped, action="append", default=[], metavar="ORIGIN")
+        force = "switch even to a side on which no beat stands by, or one that lacks imported entries"
+        add("--force", "phase3 rollback", force)
+        add("--slots", "phase4", "how many slots are proof enough (10)", type=_positive, default=phase4.LEAST_SLOTS)
+        seconds = {"type": lambda text: dt.timedelta(seconds=_positive(text)), "metavar": "SECONDS"}
+        add("--wait", "phase4", "try again for so long while inconclusive", default=dt.timedelta(0), **seconds)
+        add("--watch", "status", "show it again every second until Ctrl-C")
+        add("--check", "status", "exit 1 unless led and nothing overdue")
+        role = "with --check: judge this host's own process, in one line, for a platform's probe"
+        add("--role", "status", role, choices=[role.value for role in probe.Role])
 
     def run_from_argv(self, argv: list[str]) -> None:
         """As Django does it; a misspelt phase is answered with the nearest one."""
@@ -97,29 +117,6 @@ class Command(BaseCommand):
 
     def _terminal(self, *, as_json: bool) -> Terminal:
         return Terminal(self.stdout, self.stderr, self.style, as_json=as_json)
-
-
-def _options() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-    """Each option: the subcommands that have it, its help, and what it takes, unless it is a switch."""
-    yield "--json", " ".join(PHASES), "print one JSON document", {}
-    yield "--no-code-beat", "phase1", "nothing has sent the code schedule so far: ask for no beat of it", {}
-    yield "--adopt", "phase2", "take over rows of the same names that differ or are enabled", {}
-    shadow = "let a standby compute for so long (90s, 15m, 2h) what it would send, and compare"
-    yield "--shadow", "phase2", shadow, {"type": _duration, "metavar": "TIME"}
-    yield "--plan", "phase2 phase3", "refuse unless this is still the plan", {"default": "", "metavar": "HASH"}
-    yield "--accept-edits", "phase3", "take rows as they are that were edited since their import", {}
-    stopped = "an unmanaged beat that you have stopped, as status names it; may be repeated"
-    yield "--stopped", "phase1 phase3", stopped, {"action": "append", "default": [], "metavar": "ORIGIN"}
-    force = "switch even to a side on which no beat stands by, or one that lacks imported entries"
-    yield "--force", "phase3 rollback", force, {}
-    enough = "how many slots are proof enough (10)"
-    yield "--slots", "phase4", enough, {"type": _positive, "default": phase4.LEAST_SLOTS}
-    seconds = {"type": lambda text: dt.timedelta(seconds=_positive(text)), "metavar": "SECONDS"}
-    yield "--wait", "phase4", "try again for so long while inconclusive", {**seconds, "default": dt.timedelta(0)}
-    yield "--watch", "status", "show it again every second until Ctrl-C", {}
-    yield "--check", "status", "exit 1 unless led and nothing overdue", {}
-    role = "with --check: judge this host's own process, in one line, for a platform's probe"
-    yield "--role", "status", role, {"choices": [role.value for role in probe.Role]}
 
 
 def _summary(context: Context | None) -> str:

@@ -8,7 +8,6 @@ from django_celery_beat.models import PeriodicTask
 
 from cutover.ledger.database import outages
 from cutover.models import ImportedEntry
-from cutover.phases.context import Context
 from cutover.schedules import rows
 from cutover.schedules.convert import RowValues
 from cutover.types import EntryName
@@ -40,18 +39,14 @@ class Present:
     renamed: Mapping[EntryName, PeriodicTask]
 
 
-def read(context: Context) -> Present:
-    """What is imported, as it is now."""
-    with outages(context.alias):
-        return present(context.alias, list(ImportedEntry.objects.using(context.alias)))
-
-
-def present(alias: str, entries: list[ImportedEntry]) -> Present:
-    """The rows of these entries, as they are now."""
-    named = rows.periodic_tasks(alias, {EntryName(entry.name) for entry in entries})
-    keys = {entry.key_before: EntryName(entry.name) for entry in entries if entry.key_before is not None}
-    lost = keys.keys() - {row.pk for row in named.values()}
-    return Present(entries, named, {keys[row.pk]: row for row in rows.of_keys(alias, lost)})
+def read(alias: str, imported: list[ImportedEntry] | None = None) -> Present:
+    """These imported entries, or all, as they are now."""
+    with outages(alias):
+        entries = imported if imported is not None else list(ImportedEntry.objects.using(alias))
+        named = rows.periodic_tasks(alias, {EntryName(entry.name) for entry in entries})
+        keys = {entry.key_before: EntryName(entry.name) for entry in entries if entry.key_before is not None}
+        lost = keys.keys() - {row.pk for row in named.values()}
+        return Present(entries, named, {keys[row.pk]: row for row in rows.of_keys(alias, lost)})
 
 
 def edits(present: Present, *, switched: bool = False) -> list[Edit]:

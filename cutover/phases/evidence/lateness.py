@@ -29,12 +29,10 @@ def overdue(context: Context, side: Side) -> list[tuple[EntryName, dt.datetime]]
     late = clock.now() - OVERDUE
     found = []
     for name, stands in context.ledger.cursors.read().items():
-        due_at = None
-        with suppress(Exception):  # a schedule of the project's own making; the leader logs what it raises
-            if name in schedules and name not in limited:
-                due_at = next_due(timetable(schedules[name]), stands)
-        if due_at is not None and due_at < late:
-            found.append((name, due_at))
+        if name in schedules and name not in limited:
+            with suppress(Exception):  # a schedule of the project's own making; the leader logs what it raises
+                if (due_at := next_due(timetable(schedules[name]), stands)) is not None and due_at < late:
+                    found.append((name, due_at))
     return found
 
 

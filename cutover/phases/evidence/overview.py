@@ -22,7 +22,6 @@ from cutover.types import Side, SlotState
 RECENT: Final = 10
 """How many of the latest slots are read; and ten times as many of the missed."""
 BEAT: Final = "holder side host pid release role warm entries"
-TERM: Final = "epoch side holder started_at first_tick_at ended_at end_reason"
 SLOT: Final = "entry due_at epoch side state published_at run_started_at run_by deduplicated passed_over reason"
 
 Data = dict[str, Any]
@@ -52,7 +51,7 @@ def _cutover(context: Context, data: Data) -> None:
     }
     with outages(context.alias):
         terms = list(models.Term.objects.using(context.alias).order_by("-epoch")[:2])
-    data["term"] = plain(terms[0], TERM) if terms else None
+    data["term"] = plain(terms[0], "epoch side holder started_at first_tick_at ended_at end_reason") if terms else None
     data["last_gap_ms"] = None
     if len(terms) == 2 and terms[0].first_tick_at and terms[1].ended_at:
         gap: dt.timedelta = terms[0].first_tick_at - terms[1].ended_at

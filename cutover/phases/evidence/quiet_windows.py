@@ -48,7 +48,9 @@ def windows(
                 break
             begin, until = free[index]
             if due <= begin:
-                due = _next(table, due, begin)
+                # The first slot after `begin`, without asking for every one in between.
+                every = interval(table)
+                due = table.next_after(begin) if every is None else due + ((begin - due) // every + 1) * every
                 continue
             free[index : index + 1] = [(a, b) for a, b in ((begin, due), (due, until)) if b - a >= SHORTEST]
             due = table.next_after(due)
@@ -73,11 +75,3 @@ def _distinct(
             step = second - first if first is not None and second is not None else dt.timedelta.max
             found[name, phase] = table, first, step
     return [(table, first) for table, first, _ in sorted(found.values(), key=lambda one: one[2]) if first is not None]
-
-
-def _next(table: Timetable, due: dt.datetime, start: dt.datetime) -> dt.datetime | None:
-    """The first slot after ``start``, without asking for every one in between."""
-    every = interval(table)
-    if every is not None:
-        return due + max(1, (start - due) // every + 1) * every
-    return table.next_after(max(due, start))

@@ -17,9 +17,7 @@ from cutover.schedules.refusals import EntriesRefused
 from cutover.types import Side
 
 LEAST: Final = dt.timedelta(minutes=2)
-"""How long a beat is taken to be alive after its last message, at least."""
 LATE: Final = dt.timedelta(minutes=1)
-"""How late its next message may be seen: it waits for a worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class Heard:
 def alive(context: Context) -> list[Heard]:
     """Every unmanaged beat that was heard and has not been silent for long enough since.
 
-    Long enough is two minutes, and until a minute after the next slot that it would have sent.
+    Long enough is two minutes, and a minute after its next slot, whose message may have to wait for a worker.
     """
     with outages(context.alias):
         heard = dict(UnmanagedBeat.objects.using(context.alias).values_list("origin", "last_heard_at"))

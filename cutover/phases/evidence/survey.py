@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from celery.beat import ScheduleEntry
 from django_celery_beat.models import PeriodicTask
@@ -41,19 +40,18 @@ class Survey:
     def hash(self) -> str:
         """Equal as long as phases 2 and 3 would come to the same, whether or not phase 2 has been run yet."""
         config = self.config
+        entries = {}
+        for name, entry in self.entries.items():
+            drafted = self.drafted.get(name)
+            whole = [rows.record(drafted.row), drafted.options, drafted.relative] if drafted is not None else []
+            entries[name] = [fingerprint(entry.schedule), *whole, [str(one) for one in self.refusals.get(name, ())]]
         matters = {
-            "entries": {name: self._entry(name) for name in self.entries},
+            "entries": entries,
             "others": {name: rows.record(rows.values_of(row)) for name, row in self.others.items() if row.scheduler},
             "settings": [config.namespace, config.catch_up.value, str(config.catch_up_window), repr(config.entries)],
         }
         text = json.dumps(matters, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def _entry(self, name: EntryName) -> list[Any]:
-        drafted = self.drafted.get(name)
-        whole = [rows.record(drafted.row), drafted.options, drafted.relative] if drafted is not None else []
-        in_the_way = [str(refusal) for refusal in self.refusals.get(name, ())]
-        return [fingerprint(self.entries[name].schedule), *whole, in_the_way]
 
 
 def take(context: Context) -> Survey:

@@ -18,7 +18,6 @@ _T = TypeVar("_T")
 
 BROKER_TIMEOUT_S: Final = 5.0
 WORKERS_TIMEOUT_S: Final = 2.0
-ANSWERS_TIMEOUT_S: Final = BROKER_TIMEOUT_S + WORKERS_TIMEOUT_S
 
 
 @gate("broker")
@@ -68,8 +67,15 @@ def _refused(connection: Connection, queues: Sequence[Queue]) -> str:
 @gate("workers")
 def workers(context: Context) -> Check:
     """No worker that answers runs a task of the code schedule without the run guard."""
+
+    def ask(connection: Connection) -> list[tuple[str, list[str]]]:
+        # Not by `inspect`: of two workers of one name, an old one and its successor, it keeps one answer.
+        asked = {"arguments": {"taskinfoitems": ("run_guard",)}, "reply": True, "timeout": WORKERS_TIMEOUT_S}
+        replies = context.app.control.broadcast("registered", connection=connection, **asked)
+        return [answer for reply in replies or () for answer in reply.items()]
+
     try:
-        answers = _asked(context, lambda connection: _registered(context, connection), ANSWERS_TIMEOUT_S)
+        answers = _asked(context, ask, BROKER_TIMEOUT_S + WORKERS_TIMEOUT_S)
     except Exception as exc:  # whatever the transport raises
         return Check("workers", False, f"cannot be asked: {named(exc)}", "see the gate on the broker")
     wanted = {str(entry.task) for entry in context.entries.values()}
@@ -85,17 +91,6 @@ def workers(context: Context) -> Check:
     if not answers:
         return Check("workers", True, "none answers: nothing runs what is sent, as far as can be seen", assumed=True)
     return Check("workers", True, f"{len(answers)} answer, all guarded")
-
-
-def _registered(context: Context, connection: Connection) -> list[tuple[str, list[str]]]:
-    """What each worker that answers has registered: a line for each task.
-
-    Not by `inspect`: of two workers of one name, an old one and its successor, it keeps one answer.
-    """
-    details = {"taskinfoitems": ("run_guard",)}
-    asked = {"arguments": details, "connection": connection, "reply": True, "timeout": WORKERS_TIMEOUT_S}
-    replies = context.app.control.broadcast("registered", **asked)
-    return [answer for reply in replies or () for answer in reply.items()]
 
 
 def _asked(context: Context, question: Callable[[Connection], _T], timeout_s: float) -> _T:

@@ -23,7 +23,7 @@ def same_parity(context: Context, *, accept_edits: bool = False) -> list[Check]:
 
     An edited row that fires and sends alike is fine; ``accept_edits`` takes any other that is still there as it is.
     """
-    present = evidence.read(context)
+    present = evidence.read(context.alias)
     found, edits = differences(context, present), evidence.edits(present)
     differing = {difference.entry for difference in found}
     grave = {edit.entry for edit in edits if edit.entry in differing or edit.field in {"enabled", "row"}}

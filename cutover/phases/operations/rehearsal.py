@@ -14,7 +14,6 @@ from cutover.types import HolderId
 GRACE: Final = dt.timedelta(seconds=3)
 """How long after its end both sides are given to write what fell due at the very last."""
 _POLL_S: Final = 1.0
-_PROGRESS_S: Final = 10.0
 
 
 def rehearse(context: Context, duration: dt.timedelta) -> Findings:
@@ -54,7 +53,7 @@ def _watch(context: Context, run: ShadowRun, end: dt.datetime) -> Findings:
     while (now := clock.now()) < end + GRACE:
         if now < end and _seen_ago(context, holder) is None:
             raise gone
-        if clock.monotonic_s() - reported >= _PROGRESS_S:
+        if clock.monotonic_s() - reported >= 10.0:
             reported = clock.monotonic_s()
             found = compare(context, run, run.began_at, min(end, now - GRACE))
             left = max(0.0, (end - now).total_seconds())

@@ -62,10 +62,10 @@ def restore(context: Context, *, drop_edits: bool) -> None:
         kept = {EntryName(entry.name): entry for entry in query}
         if not kept:
             return
-        present = edits.present(context.alias, list(kept.values()))
+        present = edits.read(context.alias, list(kept.values()))
         if drop_edits:
             _drop_edits(context.alias, kept, present)
-            present = edits.present(context.alias, present.entries)
+            present = edits.read(context.alias, present.entries)
         found = [*present.rows.items(), *present.renamed.items()]
         for name, row in found:
             last = kept[name].last_run_at_before
