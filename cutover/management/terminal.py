@@ -6,99 +6,91 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from django.core.management.base import OutputWrapper
 from django.core.management.color import Style
 
-from cutover.phases.report import Report
+from cutover.phases.report import Report, plain
 
 MARKS: Final = {True: "\N{CHECK MARK}", False: "\N{BALLOT X}"}
 ASCII_MARKS: Final = {True: "ok", False: "NO"}
-CLEAR: Final = "\x1b[H\x1b[2J"
 
 
+@dataclass(frozen=True, slots=True)
 class Terminal:
     """Both streams of one command. A reader who has gone away, as behind ``| head``, is no error."""
 
-    def __init__(self, stdout: OutputWrapper, stderr: OutputWrapper, style: Style, *, as_json: bool) -> None:
-        self._stdout = stdout
-        self._stderr = stderr
-        self._style = style
-        self._as_json = as_json
+    stdout: OutputWrapper
+    stderr: OutputWrapper
+    style: Style
+    as_json: bool
 
     def report(self, report: Report, *, clear: bool = False) -> bool:
         """Write the report, on a cleared screen if asked for; False when nobody reads it."""
         try:
-            if self._as_json:
-                self._stdout.write(json.dumps(document(report)))
-            else:
-                if clear and self._stdout.isatty():
-                    self._stdout.write(CLEAR, ending="")
-                self._render(report)
-            self._stdout.flush()
+            if clear and not self.as_json and self.stdout.isatty():
+                self.stdout.write("\x1b[H\x1b[2J", ending="")
+            self.stdout.write(_document(report) if self.as_json else self._in_lines(report))
+            self.stdout.flush()
         except BrokenPipeError:
-            _redirect_to_nowhere(self._stdout)
+            _redirect_to_nowhere(self.stdout)
             return False
         return True
 
     def progress(self, line: str) -> None:
         """Write what takes its time; nothing for a program, which wants to read JSON alone."""
-        if not self._as_json:
-            self._note(f"... {line}", self._style.NOTICE)
+        if not self.as_json:
+            self._note(f"... {line}", self.style.NOTICE)
 
     def say(self, line: str) -> None:
         """Write one line in the command's name."""
         self._note(f"cutover: {' '.join(line.split())}")
 
-    def _render(self, report: Report) -> None:
-        marks = MARKS if _can_write(self._stdout, "".join(MARKS.values())) else ASCII_MARKS
+    def _in_lines(self, report: Report) -> str:
+        encoding = getattr(self.stdout, "encoding", None) or "utf-8"
+        marks = MARKS
+        try:
+            "".join(MARKS.values()).encode(encoding)
+        except UnicodeEncodeError:
+            marks = ASCII_MARKS
+        lines = []
         for check in report.checks:
-            style = self._style.SUCCESS if check.ok else self._style.ERROR
-            self._line(f"{style(marks[check.ok])} {check.name}: {check.detail}")
-            if not check.ok and check.remedy:
-                self._line(f"    -> {check.remedy}")
-        for line in report.lines:
-            self._line(line)
-        if report.next_command:
-            self._line(f"Next: {report.next_command}")
-        if report.undo:
-            self._line(f"Undo: {report.undo}")
-
-    def _line(self, line: str) -> None:
-        encoding = getattr(self._stdout, "encoding", None) or "utf-8"
-        self._stdout.write(line.encode(encoding, "replace").decode(encoding))
+            style = self.style.SUCCESS if check.ok else self.style.ERROR
+            lines.append(f"{style(marks[check.ok])} {check.name}: {check.detail}")
+            lines += [f"    -> {check.remedy}"] if check.remedy and not check.ok else []
+        ways = [("Next", report.next_command), ("Undo", report.undo)]
+        lines += [*report.lines, *(f"{way}: {typed}" for way, typed in ways if typed)]
+        return "\n".join(lines).encode(encoding, "replace").decode(encoding)
 
     def _note(self, line: str, style: Callable[[str], str] | None = None) -> None:
         """Write to stderr. A phase does not stop half-way because nobody reads that any more."""
         try:
-            self._stderr.write(line, style)
-            self._stderr.flush()
+            self.stderr.write(line, style)
+            self.stderr.flush()
         except BrokenPipeError:
-            _redirect_to_nowhere(self._stderr)
+            _redirect_to_nowhere(self.stderr)
 
 
-def document(report: Report) -> dict[str, Any]:
-    """The JSON document: the same keys for every command, and the command's own data."""
-    return {
+def _document(report: Report) -> str:
+    """The same keys for every command, and the command's own data."""
+    whole = {
         "command": report.phase,
         "outcome": report.outcome.value,
         "exit_code": report.outcome.exit_code,
-        "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail, "remedy": c.remedy} for c in report.checks],
+        "checks": [plain(check, "name ok detail remedy") for check in report.checks],
         "lines": list(report.lines),
         "next": report.next_command,
         "undo": report.undo,
         "error": None,
-        **report.data,
     }
+    return json.dumps(whole | report.data)
 
 
 @contextlib.contextmanager
 def stdout_kept_free(verbosity: int) -> Iterator[None]:
-    """Keep stdout for the report: what modules print while imported goes to stderr, events are logged from -v 2 on.
-
-    What was done is in the journal and in the report; log lines between them help nobody at a terminal.
-    """
+    """Keep stdout for the report: what modules print on import goes to stderr, events are logged from -v 2 on."""
     logger = logging.getLogger("cutover")
     level = logger.level
     if verbosity < 2:
@@ -113,11 +105,3 @@ def stdout_kept_free(verbosity: int) -> Iterator[None]:
 def _redirect_to_nowhere(stream: Any) -> None:
     """A stream that nobody reads would be an error again when the interpreter ends and flushes it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _can_write(stream: Any, text: str) -> bool:
-    try:
-        text.encode(getattr(stream, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

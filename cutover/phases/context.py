@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cached_property
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import redis
 from celery import Celery
@@ -15,16 +15,12 @@ from django.db import connections
 from cutover import clock
 from cutover.conf import Config
 from cutover.election.connection import redis_client
-from cutover.election.lease import Lease
+from cutover.election.lease import Lease, Presence
 from cutover.ledger import Ledger
 from cutover.schedules import project
-from cutover.types import EntryName
+from cutover.types import EntryName, Side
 
 _T = TypeVar("_T")
-_POLL_S: Final = 0.02
-_PROGRESS_S: Final = 2.0
-_PROGRESS_LINES: Final = 30
-"""How many lines one long wait may report at most: somebody reads them afterwards."""
 
 
 class Context:
@@ -34,6 +30,7 @@ class Context:
         self.config = config
         self.alias = config.database
         self.progress = progress
+        self.ledger = Ledger(config.database, config.namespace, config.retention)
 
     @cached_property
     def app(self) -> Celery:
@@ -55,33 +52,29 @@ class Context:
         """The lease; raises ConfigurationError, its methods LeaseUnavailable."""
         return Lease(self.redis, self.config.namespace, self.config.lease)
 
-    @cached_property
-    def ledger(self) -> Ledger:
-        """The ledger; its methods raise LedgerUnavailable."""
-        return Ledger(self.alias, self.config.namespace, self.config.retention)
+    def warm_beats(self, side: Side) -> list[Presence]:
+        """The beats of ``side`` that could lead. Raises LeaseUnavailable."""
+        return [beat for beat in self.lease.beats() if beat.side is side and beat.warm]
 
     def wait_for(
-        self, ask: Callable[[], _T | None], within: dt.timedelta, what: str, every_s: float = _POLL_S
+        self, ask: Callable[[], _T | None], within: dt.timedelta, what: str, every_s: float = 0.02
     ) -> _T | None:
         """The first answer of ``ask``, called ``every_s``, that is not None; None when there was none in time."""
+        within_s = within.total_seconds()
         started = reported = clock.monotonic_s()
-        report_every_s = max(_PROGRESS_S, within.total_seconds() / _PROGRESS_LINES)
         while True:
             found = ask()
             now = clock.monotonic_s()
-            if found is not None or now - started >= within.total_seconds():
+            if found is not None or now - started >= within_s:
                 return found
-            if now - reported >= report_every_s:
+            if now - reported >= max(2.0, within_s / 30):  # thirty lines at most: somebody reads them afterwards
                 reported = now
-                self.progress(f"waiting for {what}: {now - started:.0f} of {within.total_seconds():g} s")
+                self.progress(f"waiting for {what}: {now - started:.0f} of {within_s:g} s")
             clock.sleep(every_s)
 
 
 def in_time(ask: Callable[[Future[_T]], None], within_s: float) -> _T:
-    """The result that ``ask`` sets; raises what it raises, and TimeoutError when there is none in time.
-
-    In a thread, because a driver's own limits do not end every hang.
-    """
+    """The result that ``ask`` sets; raises what it does, or TimeoutError, for no driver ends every hang by itself."""
     answer: Future[_T] = Future()
 
     def run() -> None:

@@ -3,8 +3,6 @@
 import datetime as dt
 from dataclasses import dataclass
 
-from django_celery_beat.models import PeriodicTasks
-
 from cutover.ledger.database import outages
 from cutover.ledger.fence import FenceView
 from cutover.models import Cutover, ImportedEntry
@@ -39,6 +37,11 @@ class State:
         """Whether phase 3 is done and has not been rolled back."""
         return self.phase >= 3 and self.side is Side.DATABASE
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether phase 3 has changed something that no rollback has undone, if only the rows."""
+        return self.phase >= 3 or self.side is Side.DATABASE or self.snapshot > 0
+
     def in_words(self) -> str:
         """One line on how far the cutover has come, and what to type to go on or back."""
         if self.side is Side.DATABASE and self.phase < 3:
@@ -55,26 +58,10 @@ def read(context: Context) -> State:
     fence = context.ledger.fence.read()
     with outages(context.alias):
         row = Cutover.objects.using(context.alias).filter(id=1).first() or Cutover()
-        return State(
-            phase=row.phase,
-            fence=fence,
-            switched_at=row.switched_at,
-            switch_epoch=row.switch_epoch,
-            snapshot=ImportedEntry.objects.using(context.alias).filter(enabled_before__isnull=False).count(),
-            plan_hash=row.plan_hash,
-            operator=operator_of(row),
-        )
+        kept = ImportedEntry.objects.using(context.alias).filter(enabled_before__isnull=False).count()
+    return State(row.phase, fence, row.switched_at, row.switch_epoch, kept, row.plan_hash, operator_of(row))
 
 
 def operator_of(row: Cutover) -> str:
     """Whose command is running, with its process number; empty for nobody's."""
     return f"{row.operator} (pid {processes.number(row.operator_process)})" if row.operator else ""
-
-
-def schedule_version(context: Context) -> dt.datetime | None:
-    """When the rows were last changed, as the beats read it; None when that was never recorded."""
-    with outages(context.alias):
-        found: dt.datetime | None = (
-            PeriodicTasks.objects.using(context.alias).values_list("last_update", flat=True).first()
-        )
-    return found

@@ -1,6 +1,8 @@
 """Phase 2: the code schedule becomes disabled rows, and they are proved to fire and send alike."""
 
 import datetime as dt
+from dataclasses import asdict, replace
+from functools import partial
 
 from cutover.ledger.database import outages
 from cutover.models import Cutover
@@ -10,8 +12,8 @@ from cutover.phases.gates import beats, imported, progress
 from cutover.phases.operations import remembered
 from cutover.phases.operations.journal import Journal, at_work
 from cutover.phases.operations.rehearsal import rehearse
-from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, failed, refused
-from cutover.schedules.importer import Import, import_entries
+from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, refused
+from cutover.schedules.importer import import_entries
 from cutover.schedules.refusals import EntriesRefused
 from cutover.types import Side
 
@@ -33,7 +35,7 @@ def run(context: Context, *, adopt: bool = False, plan: str = "", shadow: dt.tim
         checks = [progress.phase_done(state, 1)]
         if not all_hold(checks):
             return journal.refused(NAME, checks, next_command=command(f"phase{state.phase + 1}"))
-        if state.snapshot or state.side is Side.DATABASE or state.phase >= 3:
+        if state.is_begun:
             return journal.refused(NAME, [*checks, Check("rows", False, state.in_words(), command("rollback"))])
         checks = progress.approved_plan(context, state, plan)
         if plan and all_hold(checks):
@@ -55,42 +57,27 @@ def _import(context: Context, journal: Journal, phase: int, shadow: dt.timedelta
         return refused(NAME, imported.importable(exc.refusals), lines)
     context.progress("comparing fire times and messages")
     proved = imported.same_parity(context)
-    lines, data = _lines(done), _data(done)
+    lines = [f"0 rows changed; {len(done.unchanged)} are as the code has them, disabled."]
+    if done.changed:
+        changed = f"{len(done.created)} rows created, {len(done.updated)} updated, {len(done.adopted)} adopted"
+        lines = [f"{changed}, {len(done.unchanged)} unchanged; all disabled."]
+    if done.forgotten:
+        lines.append(f"No longer in code, their rows left disabled: {', '.join(done.forgotten)}.")
+    data = asdict(done)
+    data["no_longer_in_code"] = data.pop("forgotten")
+    report = partial(Report, NAME, checks=proved, undo=command("rollback"), data=data)
     if not all_hold(proved):
-        journal.not_done(NAME, failed(proved))
-        return Report(NAME, Outcome.REFUSED, proved, lines, command(NAME), command("rollback"), data)
+        return replace(journal.refused(NAME, proved), lines=lines, undo=command("rollback"), data=data)
     if shadow is not None:
         with journal.step(NAME, "shadow"):
             seen = rehearse(context, shadow)
-        lines, data = [*lines, *seen.lines()], {**data, "shadow": seen.data()}
-        if not seen.holds:
+        lines += seen.lines()
+        data["shadow"] = seen.data()
+        if seen.differing:
             with journal.step(NAME, "reopen"), outages(context.alias):
                 Cutover.objects.using(context.alias).filter(id=1).update(phase=1)
-            return Report(NAME, Outcome.FAILED, proved, lines, command(NAME), command("rollback"), data)
+            return report(Outcome.FAILED, lines=lines, next_command=command(NAME))
     if phase == 2 and not done.changed and not done.forgotten:
-        lines = ["Phase 2 is done already.", *lines]
-        return Report(NAME, Outcome.ALREADY, proved, lines, command("phase3"), command("rollback"), data)
+        return report(Outcome.ALREADY, lines=["Phase 2 is done already.", *lines], next_command=command("phase3"))
     journal.finish(NAME, 2)
-    return Report(NAME, Outcome.DONE, proved, lines, command("phase3"), command("rollback"), data)
-
-
-def _lines(done: Import) -> list[str]:
-    lines = [f"0 rows changed; {len(done.unchanged)} are as the code has them, disabled."]
-    if done.changed:
-        lines = [
-            f"{len(done.created)} rows created, {len(done.updated)} updated, {len(done.adopted)} adopted, "
-            f"{len(done.unchanged)} unchanged; all disabled."
-        ]
-    if done.forgotten:
-        lines.append(f"No longer in code, their rows left disabled: {', '.join(done.forgotten)}.")
-    return lines
-
-
-def _data(done: Import) -> dict[str, object]:
-    return {
-        "created": done.created,
-        "updated": done.updated,
-        "adopted": done.adopted,
-        "unchanged": done.unchanged,
-        "no_longer_in_code": done.forgotten,
-    }
+    return report(Outcome.DONE, lines=lines, next_command=command("phase3"))

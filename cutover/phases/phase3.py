@@ -5,15 +5,14 @@ before: the command may be killed anywhere and run again.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-from cutover.errors import LeaseUnavailable, PhaseFailed
+from cutover.errors import PhaseFailed
 from cutover.phases.context import Context
-from cutover.phases.evidence.presence import is_seen
 from cutover.phases.facts import State, read
 from cutover.phases.gates import beats, broker, imported, progress
 from cutover.phases.operations import remembered, snapshot, switchover
 from cutover.phases.operations.journal import Journal, at_work
-from cutover.phases.operations.switchover import Lead
 from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, refused
 from cutover.types import Side
 
@@ -27,9 +26,8 @@ def run(
 
     ``accept_edits`` takes rows as they are that somebody has edited since their import. ``plan`` is the hash of the
     plan that the operator approved; without it the one that phase 2 was given holds. ``stopped``: origins of
-    unmanaged beats that the operator has ended.
-
-    Raises PhaseFailed, with everything put back, when no beat of the new side has loaded the rows or leads in time.
+    unmanaged beats that the operator has ended. Raises PhaseFailed, with everything put back, when no beat of the new
+    side has loaded the rows or leads in time.
     """
     state = read(context)
     if state.is_switched:
@@ -40,16 +38,22 @@ def run(
     with at_work(context.alias, NAME) as journal:
         state = read(context)
         remembered.beats_stopped(context, stopped)
-        resumed = bool(state.snapshot) or state.side is Side.DATABASE
         checks = _checks(context, state, plan, force=force, accept_edits=accept_edits)
         if not all_hold(checks):
             wanted = command(f"phase{min(state.phase, 2) + 1}")
-            return journal.refused(NAME, checks, [state.in_words()] if resumed else [], wanted)
+            return journal.refused(NAME, checks, [state.in_words()] if state.is_begun else [], wanted)
         remembered.workers_guarded(context, checks)
-        lead = _switch(context, journal, state, alone=force and not is_seen(context, Side.DATABASE))
+        alone = force and not beats.standby(context, Side.DATABASE).ok
+        lead = _switch(context, journal, state, alone=alone)
         journal.finish(NAME, 3)
-    lines = ["An unfinished phase 3 went on where it had ended."] if resumed else []
-    return _report(lead, checks, lines)
+    lines = ["An unfinished phase 3 went on where it had ended."] if state.is_begun else []
+    data: dict[str, Any] = {"gap_ms": None}
+    if lead is None:
+        lines += ["Phase 3 is done, forced: the database side is active and nobody leads. Start `prodserver beat` now."]
+    else:
+        data = {"gap_ms": lead.gap_ms, "epoch": lead.term.epoch, "leader": lead.term.holder}
+        lines += ["Phase 3 is done: the rows send.", lead.in_words()]
+    return Report(NAME, Outcome.DONE, checks, lines, command("phase4"), command("rollback"), data)
 
 
 def _checks(context: Context, state: State, plan: str, *, force: bool, accept_edits: bool) -> list[Check]:
@@ -67,44 +71,23 @@ def _checks(context: Context, state: State, plan: str, *, force: bool, accept_ed
         checks.append(broker.workers(context))
     standby = beats.standby(context, Side.DATABASE)
     if force and not standby.ok:
-        standby = Check(standby.name, True, f"{standby.detail}; forced: nothing is sent until one starts")
+        forced = f"{standby.detail}; forced: nothing is sent until one starts"
+        standby = Check(standby.name, True, forced)
     return [*checks, standby]
 
 
-def _switch(context: Context, journal: Journal, state: State, *, alone: bool) -> Lead | None:
-    if state.side is Side.CODE:
-        with journal.step(NAME, "snapshot"):
-            snapshot.keep(context)
-        with journal.step(NAME, "enable"):
-            snapshot.enable(context)
-        if not alone:
-            _load(context, journal)
+def _switch(context: Context, journal: Journal, state: State, *, alone: bool) -> switchover.Lead | None:
     try:
+        if state.side is Side.CODE:
+            with journal.step(NAME, "snapshot"):
+                snapshot.keep(context)
+            with journal.step(NAME, "enable"):
+                snapshot.enable(context)
+            if not alone:
+                with journal.step(NAME, "loaded"):
+                    switchover.wait_until_loaded(context)
         return switchover.switch_over(context, journal, NAME, Side.DATABASE, alone=alone)
     except PhaseFailed as exc:
         with journal.step(NAME, "restore"):
-            snapshot.restore(context)
+            snapshot.restore(context, drop_edits=False)
         raise PhaseFailed(f"{exc} The rows are as before.") from exc
-
-
-def _load(context: Context, journal: Journal) -> None:
-    try:
-        with journal.step(NAME, "loaded"):
-            if not switchover.wait_until_loaded(context):
-                raise PhaseFailed("no beat of the database side has loaded the rows in time")
-    except (PhaseFailed, LeaseUnavailable) as exc:
-        with journal.step(NAME, "restore"):
-            snapshot.restore(context)
-        why = str(exc).rstrip(".")
-        raise PhaseFailed(f"Not switched: {why}. The code side is active and the rows are as before.") from exc
-
-
-def _report(lead: Lead | None, checks: list[Check], lines: list[str]) -> Report:
-    data: dict[str, object] = {"gap_ms": None}
-    if lead is None:
-        forced = "Phase 3 is done, forced: the database side is active and nobody leads. Start `prodserver beat` now."
-        lines = [*lines, forced]
-    else:
-        data = {"gap_ms": lead.gap_ms, "epoch": lead.term.epoch, "leader": lead.term.holder}
-        lines = [*lines, "Phase 3 is done: the rows send.", lead.in_words()]
-    return Report(NAME, Outcome.DONE, checks, lines, command("phase4"), command("rollback"), data)

@@ -4,31 +4,27 @@ import datetime as dt
 
 from cutover import clock
 from cutover.phases.context import Context
-from cutover.phases.evidence.proof import Evidence, Finding, gather
+from cutover.phases.evidence.proof import Evidence, gather
 from cutover.phases.facts import State, read
 from cutover.phases.gates import progress
 from cutover.phases.operations.journal import at_work
-from cutover.phases.report import Outcome, Report, all_hold, command
+from cutover.phases.report import Outcome, Report, all_hold, command, plain
 from cutover.phases.wording import instant, listed, span
-from cutover.types import EntryName, Side
+from cutover.types import Side
 
 NAME = "phase4"
 LEAST_SLOTS = 10
 GRACE = dt.timedelta(seconds=5)
 """How old a slot must be to be judged: the message of a younger one may be under way."""
-_PRUNED = dt.timedelta(hours=1)
-_POLL_S = 1.0
 
 
-def run(
-    context: Context, *, slots: int = LEAST_SLOTS, grace: dt.timedelta = GRACE, wait: dt.timedelta = dt.timedelta(0)
-) -> Report:
+def run(context: Context, *, slots: int = LEAST_SLOTS, wait: dt.timedelta = dt.timedelta(0)) -> Report:
     """Prove and close. Fewer than ``slots`` (>= 1) proven slots are no proof: then the outcome is inconclusive.
 
     ``wait``: for how long to try again while it is. Nothing is held meanwhile: a rollback need not wait for a proof.
     """
     if wait:
-        context.wait_for(lambda: _conclusive(context, slots, grace), wait, "enough slots", _POLL_S)
+        context.wait_for(lambda: _conclusive(context, slots), wait, "enough slots", every_s=1.0)
     state = read(context)
     if state.phase >= 4:
         lines = ["Phase 4 is done already: the cutover is closed. Nothing was changed."]
@@ -41,7 +37,7 @@ def run(
         if not all_hold(checks):
             return journal.refused(NAME, checks, next_command=command(f"phase{min(state.phase, 2) + 1}"))
         context.progress("reading the ledger")
-        report = _prove(context, state, slots, grace)
+        report = _prove(context, state, slots)
         if report.outcome is Outcome.DONE:
             journal.finish(NAME, 4)
         else:
@@ -49,46 +45,44 @@ def run(
     return report
 
 
-def _conclusive(context: Context, slots: int, grace: dt.timedelta) -> bool | None:
+def _conclusive(context: Context, slots: int) -> bool | None:
     """True once the proof would say more than that it is too early; else None."""
     state = read(context)
-    if state.phase != 3 or state.side is not Side.DATABASE:
-        return True
-    return _prove(context, state, slots, grace).outcome is not Outcome.INCONCLUSIVE or None
+    over = state.phase != 3 or state.side is not Side.DATABASE
+    return over or _prove(context, state, slots).outcome is not Outcome.INCONCLUSIVE or None
 
 
-def _prove(context: Context, state: State, slots: int, grace: dt.timedelta) -> Report:
-    return _verdict(context, gather(context, _since(context, state), clock.now() - grace), slots)
-
-
-def _since(context: Context, state: State) -> dt.datetime:
-    """The switch; or, when that is longer ago, what the ledger surely still remembers."""
-    remembered = clock.now() - context.config.retention + _PRUNED
-    return max(state.switched_at or remembered, remembered)
-
-
-def _verdict(context: Context, evidence: Evidence, slots: int) -> Report:
+def _prove(context: Context, state: State, slots: int) -> Report:
+    # Since the switch; or, when that is longer ago, as far back as the ledger surely still remembers.
+    remembered = clock.now() - context.config.retention + dt.timedelta(hours=1)
+    evidence = gather(context, max(state.switched_at or remembered, remembered), clock.now() - GRACE)
     lines = [
         f"{evidence.proven} slots of {evidence.entries} entries were claimed, published and run once; "
         f"{evidence.deduplicated} further messages were deduplicated."
     ]
     if evidence.unproven:
         lines += ["Not yet proven, for nothing of theirs fell due since the switch:"]
-        lines += listed([_next_due(context, evidence, name) for name in evidence.unproven])
-    if evidence.failures:
-        lines += [f"{len(evidence.failures)} slots were not sent and run once:"]
-        lines += listed(evidence.failures)
-        return Report(NAME, Outcome.FAILED, (), lines, command("status"), command("rollback"), _data(evidence))
+        zone = context.app.timezone
+        ahead = {name: f"next due at {instant(at, zone)}" for name, (_, at) in evidence.upcoming.items()}
+        lines += listed([f"{name}, {ahead.get(name, 'read again by the leader soon')}" for name in evidence.unproven])
     short = slots - evidence.proven
-    if evidence.pending or short > 0:
+    outcome, following = Outcome.DONE, "status"
+    if evidence.failures:
+        outcome = Outcome.FAILED
+        lines += [f"{len(evidence.failures)} slots were not sent and run once:", *listed(evidence.failures)]
+    elif evidence.pending or short > 0:
+        outcome, following = Outcome.INCONCLUSIVE, NAME
         lines += [*listed(evidence.pending), _wait(context, evidence, slots, short)]
-        return Report(NAME, Outcome.INCONCLUSIVE, (), lines, command(NAME), command("rollback"), _data(evidence))
-    lines += [
-        "Phase 4 is done: the cutover is closed.",
-        "The retired code schedule, CUTOVER['CODE_SCHEDULE'] and the process `legacy-beat` may now be removed; "
-        "with them goes the way back by rollback.",
-    ]
-    return Report(NAME, Outcome.DONE, (), lines, command("status"), command("rollback"), _data(evidence))
+    else:
+        lines += [
+            "Phase 4 is done: the cutover is closed.",
+            "The retired code schedule, CUTOVER['CODE_SCHEDULE'] and the process `legacy-beat` may now be removed; "
+            "with them goes the way back by rollback.",
+        ]
+    data = plain(evidence, "proven entries deduplicated unproven")
+    for kind in ("failures", "pending"):
+        data[kind] = [plain(finding, "entry due_at reason") for finding in getattr(evidence, kind)]
+    return Report(NAME, outcome, (), lines, command(following), command("rollback"), data)
 
 
 def _wait(context: Context, evidence: Evidence, slots: int, short: int) -> str:
@@ -102,24 +96,3 @@ def _wait(context: Context, evidence: Evidence, slots: int, short: int) -> str:
         f"Inconclusive: {slots} slots are asked for, {short} are missing. The last of them is due at "
         f"{instant(at, context.app.timezone)}, in {span(wait)}. Run phase4 again then, or ask for fewer with --slots."
     )
-
-
-def _next_due(context: Context, evidence: Evidence, name: EntryName) -> str:
-    if (found := evidence.upcoming.get(name)) is None:
-        return f"{name}, read again by the leader soon"
-    return f"{name}, next due at {instant(found[1], context.app.timezone)}"
-
-
-def _data(evidence: Evidence) -> dict[str, object]:
-    return {
-        "proven": evidence.proven,
-        "entries": evidence.entries,
-        "deduplicated": evidence.deduplicated,
-        "failures": [_finding(f) for f in evidence.failures],
-        "pending": [_finding(f) for f in evidence.pending],
-        "unproven": list(evidence.unproven),
-    }
-
-
-def _finding(finding: Finding) -> dict[str, str]:
-    return {"entry": finding.entry, "due_at": finding.due_at.isoformat(), "reason": finding.reason}

@@ -4,22 +4,21 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule
 
 from cutover import clock
 from cutover.errors import LeaseUnavailable
 from cutover.phases.context import Context
-from cutover.phases.evidence import presence, quiet_windows, side, survey
+from cutover.phases.evidence import quiet_windows, side, survey
 from cutover.phases.evidence.survey import Survey
 from cutover.phases.facts import State, read
 from cutover.phases.gates.imported import importable
-from cutover.phases.report import Outcome, Report, command
+from cutover.phases.report import Outcome, Report, command, plain
 from cutover.phases.wording import instant
 from cutover.schedules import columns, rows
 from cutover.schedules.columns import Values
-from cutover.schedules.convert import RowDraft
 from cutover.schedules.due import next_due
 from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.refusals import EntriesRefused
@@ -27,10 +26,6 @@ from cutover.schedules.timetable import Timetable, timetable
 from cutover.types import Cursor, EntryName, Side
 
 NAME = "plan"
-NEXT: Final = 5
-"""How many of the slots that come next are shown."""
-
-Due = Mapping[EntryName, dt.datetime | None]
 
 
 def run(context: Context) -> Report:
@@ -39,24 +34,27 @@ def run(context: Context) -> Report:
     try:
         found = survey.take(context)
     except EntriesRefused as exc:
-        return Report(
-            NAME, Outcome.DONE, importable(exc.refusals), ["The code schedule cannot be read."], command(NAME)
-        )
+        unread = ["The code schedule cannot be read."]
+        return Report(NAME, Outcome.DONE, importable(exc.refusals), unread, command(NAME))
     stands, now = context.ledger.cursors.read(), clock.now()
     context.progress("computing what falls due")
-    tables = _tables(context, state)
-    cursors = {name: stands.get(name, Cursor(None, now)) for name in tables}
-    due = {name: next_due(table, cursors[name]) for name, (_, table) in tables.items()}
+    shared: dict[str, Timetable] = {}  # equal schedules have one timetable
+    ahead: dict[EntryName, tuple[str, Timetable, Cursor]] = {}
+    for name, schedule in side.schedules(context, state.side).items():
+        mark = fingerprint(schedule)
+        table = shared.setdefault(mark, timetable(schedule))
+        ahead[name] = mark, table, stands.get(name, Cursor(None, now))
+    due = {name: at for name, (_, table, cursor) in ahead.items() if (at := next_due(table, cursor)) is not None}
+    soonest = sorted((at, name) for name, at in due.items())[:5]
+    quiet = quiet_windows.windows(ahead.values(), now, now + quiet_windows.AHEAD)
     entries = [_entry(found, name, due.get(name)) for name in found.entries]
-    soonest = sorted((at, name) for name, at in due.items() if at is not None)[:NEXT]
-    ahead = ((mark, table, cursors[name]) for name, (mark, table) in tables.items())
-    quiet = quiet_windows.windows(ahead, now, now + quiet_windows.AHEAD)
+    others = [row for _, row in sorted(found.others.items())]
     data: dict[str, Any] = {
         "phase": state.phase,
         "side": state.side.value,
         "hash": found.hash,
         "entries": entries,
-        "other_rows": [_other(found, name) for name in sorted(found.others)],
+        "other_rows": [{**plain(row, "name task"), "schedule": rows.schedule_of(row)} for row in others],
         "next_slots": [{"entry": name, "due_at": at.isoformat(), "side": state.side.value} for at, name in soonest],
         "quiet_windows": quiet_windows.data(quiet),
     }
@@ -70,55 +68,31 @@ def run(context: Context) -> Report:
     return Report(NAME, Outcome.DONE, checks, lines, command(f"phase{min(state.phase, 3) + 1}"), "", data)
 
 
-def _tables(context: Context, state: State) -> dict[EntryName, tuple[str, Timetable]]:
-    """Fingerprint and timetable of everything that the active side sends; equal ones share one timetable."""
-    shared: dict[str, Timetable] = {}
-    tables: dict[EntryName, tuple[str, Timetable]] = {}
-    for name, schedule in side.schedules(context, state.side).items():
-        mark = fingerprint(schedule)
-        tables[name] = mark, shared.setdefault(mark, timetable(schedule))
-    return tables
-
-
 def _entry(found: Survey, name: EntryName, due_at: dt.datetime | None) -> dict[str, Any]:
     drafted, row, entry = found.drafted.get(name), found.present.get(name), found.entries[name]
     refusals = found.refusals.get(name, [])
     differing = rows.differing(drafted.row, row) if drafted is not None and row is not None else {}
+    words, overlay = str(entry.schedule), []
+    if drafted is not None:
+        relative = ["relative"] if drafted.relative else []
+        words = ", ".join([_in_words(drafted.row.schedule), *relative])
+        overlay = [*sorted(drafted.options), *relative]  # by name: the values may be secret
     return {
         "name": name,
         "task": entry.task,
-        "schedule": _in_words(drafted) if drafted is not None else str(entry.schedule),
+        "schedule": words,
         "next_due_at": due_at.isoformat() if due_at is not None else None,
         "row": "refused" if refusals else "create" if row is None else "update" if differing else "equal",
         "enabled": row.enabled if row is not None else None,
-        "differences": [
-            {"field": field, "row": str(held), "code": str(wanted)} for field, (held, wanted) in differing.items()
-        ],
-        "overlay": _overlay(drafted),
-        "refusals": [{"entry": r.entry, "field": r.field, "reason": r.reason, "remedy": r.remedy} for r in refusals],
+        "differences": [{"field": field, "row": str(a), "code": str(b)} for field, (a, b) in differing.items()],
+        "overlay": overlay,
+        "refusals": [plain(refusal, "entry field reason remedy") for refusal in refusals],
     }
 
 
-def _overlay(drafted: RowDraft | None) -> list[str]:
-    """What no row has a column for, by name: the values may be secret."""
-    if drafted is None:
-        return []
-    return [*sorted(drafted.options), *(["relative"] if drafted.relative else [])]
-
-
-def _other(found: Survey, name: EntryName) -> dict[str, Any]:
-    row = found.others[name]
-    return {"name": name, "task": row.task, "schedule": rows.schedule_of(row)}
-
-
-def _in_words(drafted: RowDraft) -> str:
-    """A schedule as a person says it."""
-    words = _row_in_words(drafted.row.schedule)
-    return f"{words}, relative" if drafted.relative else words
-
-
 @lru_cache(maxsize=1024)
-def _row_in_words(values: Values) -> str:
+def _in_words(values: Values) -> str:
+    """A schedule as a person says it."""
     model = columns.row_of(values)
     if isinstance(model, CrontabSchedule):
         return str(model.human_readable)
@@ -127,15 +101,14 @@ def _row_in_words(values: Values) -> str:
     return str(model)
 
 
-def _entry_lines(found: Mapping[str, Any], due: Due, zone: dt.tzinfo) -> list[str]:
+def _entry_lines(found: Mapping[str, Any], due: Mapping[EntryName, dt.datetime], zone: dt.tzinfo) -> list[str]:
     row = {
         "create": "phase 2 creates its row, disabled",
         "equal": "its row is equal" + (", enabled" if found["enabled"] else ", disabled"),
         "update": "phase 2 brings its row up to date",
         "refused": "phase 2 refuses it, see above",
     }[found["row"]]
-    due_at = due.get(found["name"])
-    next_due = instant(due_at, zone) if due_at is not None else "never"
+    next_due = instant(due[found["name"]], zone) if found["name"] in due else "never"
     lines = [f"{found['name']}: {found['task']}", f"    {found['schedule']}; next due {next_due}; {row}"]
     if found["overlay"]:
         lines.append(f"    kept in the overlay, for its row has no column for it: {', '.join(found['overlay'])}")
@@ -144,7 +117,7 @@ def _entry_lines(found: Mapping[str, Any], due: Due, zone: dt.tzinfo) -> list[st
 
 def _phases(context: Context, state: State, data: Mapping[str, Any]) -> list[str]:
     try:
-        code, database = (len(presence.warm_beats(context, side)) for side in (Side.CODE, Side.DATABASE))
+        code, database = (len(context.warm_beats(side)) for side in (Side.CODE, Side.DATABASE))
         seen = f"warm beats now: {code} of the code side, {database} of the database side"
     except LeaseUnavailable as exc:
         seen = str(exc)

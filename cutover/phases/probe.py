@@ -7,9 +7,7 @@ readiness, and ``leader`` want proof.
 """
 
 import socket
-from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -23,8 +21,6 @@ from cutover.phases.report import Outcome, Report
 from cutover.phases.wording import named, one_line
 from cutover.types import SlotState
 
-NAME = "status"
-"""The command that probes are an option of."""
 WITHIN_S: Final = 8.0
 """How long a probe takes at most, once Django has started; give the platform's own time limit more."""
 PING_S: Final = 3.0
@@ -40,79 +36,53 @@ class Role(StrEnum):
     ANY = "any"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The verdict and its one line."""
-
-    ok: bool
-    reason: str
-
-
 def run(context: Context, role: Role) -> Report:
     """Judge this host's process. The outcome is failed when it does not do what ``role`` asks.
 
     ``leader``: leads for the active side, and nothing is overdue. ``standby``: could lead, or leads. ``any``: is not
     wedged. ``worker``: answers. With several beats on one host, all of them have to be well.
     """
-    judge = _worker if role is Role.WORKER else lambda context: _beats(context, role)
-    found = _in_time(lambda: judge(context), role)
-    outcome = Outcome.DONE if found.ok else Outcome.FAILED
-    line = f"{'Healthy' if found.ok else 'Unhealthy'} ({role} on {socket.gethostname()}): {found.reason}"
-    data = {"role": role.value, "host": socket.gethostname(), "healthy": found.ok, "reason": found.reason}
-    return Report(NAME, outcome, (), [line], data=data)
 
-
-def _in_time(judge: Callable[[], Finding], role: Role) -> Finding:
-    """The finding; what is not known for an outage or in time fails no beat that is asked for ``any``."""
-
-    def ask(answer: Future[Finding]) -> None:
-        answer.set_result(judge())
+    def judge(answer: Future[tuple[bool, str]]) -> None:
+        answer.set_result(_worker(context) if role is Role.WORKER else _beats(context, role))
 
     try:
-        return in_time(ask, WITHIN_S)
+        ok, reason = in_time(judge, WITHIN_S)
     except TimeoutError as exc:
-        return Finding(role is Role.ANY, f"not known: {one_line(exc)}")
+        ok, reason = role is Role.ANY, f"not known: {one_line(exc)}"
     except CutoverError as exc:
-        return Finding(role is Role.ANY and isinstance(exc, LeaseUnavailable | LedgerUnavailable), one_line(exc))
+        ok, reason = role is Role.ANY and isinstance(exc, LeaseUnavailable | LedgerUnavailable), one_line(exc)
     except Exception as exc:  # whatever a driver raises: a probe has one line, not a traceback
-        return Finding(False, named(exc))
+        ok, reason = False, named(exc)
+    host = socket.gethostname()
+    line = f"{'Healthy' if ok else 'Unhealthy'} ({role} on {host}): {reason}"
+    data = {"role": role.value, "host": host, "healthy": ok, "reason": reason}
+    return Report("status", Outcome.DONE if ok else Outcome.FAILED, (), [line], data=data)
 
 
-# --- beats ----------------------------------------------------------------------------------------------------------
-
-
-def _beats(context: Context, role: Role) -> Finding:
+def _beats(context: Context, role: Role) -> tuple[bool, str]:
     mine = [beat for beat in context.lease.beats() if beat.host == socket.gethostname()]
     if not mine:
-        return Finding(False, "no beat of this host has reported lately")
-    wedged = [beat for beat in mine if not beat.warm]
-    if wedged:
-        return Finding(False, f"{_named(wedged[0])} has not loaded its schedule, or its loop has not come round lately")
-    leader = _leader(context, mine)
-    if leader is None:
-        return Finding(role is not Role.LEADER, f"{', '.join(map(_named, mine))} stands by")
-    return _leads(context, leader, role)
-
-
-def _leader(context: Context, mine: list[Presence]) -> Presence | None:
-    """This host's beat that holds the lease."""
+        return False, "no beat of this host has reported lately"
+    if wedged := [beat for beat in mine if not beat.warm]:
+        return False, f"{_named(wedged[0])} has not loaded its schedule, or its loop has not come round lately"
     held = context.lease.view()
-    return next((beat for beat in mine if held is not None and beat.holder == held.holder), None)
-
-
-def _leads(context: Context, leader: Presence, role: Role) -> Finding:
+    leader = next((beat for beat in mine if held is not None and beat.holder == held.holder), None)
+    may_be_no_leader = role is not Role.LEADER
+    if leader is None:
+        return may_be_no_leader, f"{', '.join(map(_named, mine))} stands by"
     fence = context.ledger.fence.read()
     if fence.side is not leader.side:
-        return Finding(role is not Role.LEADER, f"{_named(leader)} steps down: the active side is {fence.side}")
+        return may_be_no_leader, f"{_named(leader)} steps down: the active side is {fence.side}"
     late = overdue(context, fence.side)
     if not late:
-        return Finding(True, f"{_named(leader)} leads under epoch {fence.epoch}, nothing is overdue")
+        return True, f"{_named(leader)} leads under epoch {fence.epoch}, nothing is overdue"
     name, due_at = late[0]
     late_since = f"{_named(leader)} leads, and {len(late)} entries are overdue: {name} since {due_at.isoformat()}"
     if stuck := _stuck(context):
         # Another leader could do no better: what the broker does not take is claimed and kept.
-        return Finding(role is not Role.LEADER, f"{late_since}; the broker has not taken {stuck} messages")
-    return Finding(False, late_since)
+        return may_be_no_leader, f"{late_since}; the broker has not taken {stuck} messages"
+    return False, late_since
 
 
 def _stuck(context: Context) -> int:
@@ -126,24 +96,14 @@ def _named(beat: Presence) -> str:
     return f"{beat.side} beat {beat.pid}"
 
 
-# --- workers --------------------------------------------------------------------------------------------------------
-
-
-def _worker(context: Context) -> Finding:
+def _worker(context: Context) -> tuple[bool, str]:
     """Ask the worker itself, by way of the broker: the process that answers is the one that takes messages."""
-    host = socket.gethostname()
+    pattern = f"*@{socket.gethostname()}"
     with context.app.connection_for_write(connect_timeout=PING_S) as connection:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=PING_S)
-        answers = context.app.control.broadcast(
-            "ping",
-            reply=True,
-            limit=1,
-            timeout=PING_S,
-            pattern=f"*@{host}",
-            matcher="glob",
-            connection=connection,
-        )
-    named = [name for answer in answers or () for name in answer]
-    if named:
-        return Finding(True, f"{', '.join(named)} answers")
-    return Finding(False, f"no worker of this host (*@{host}) has answered within {PING_S:g} s")
+        asked = {"reply": True, "limit": 1, "timeout": PING_S, "pattern": pattern, "matcher": "glob"}
+        answers = context.app.control.broadcast("ping", connection=connection, **asked)
+    answering = [name for answer in answers or () for name in answer]
+    if answering:
+        return True, f"{', '.join(answering)} answers"
+    return False, f"no worker of this host ({pattern}) has answered within {PING_S:g} s"

@@ -1,10 +1,11 @@
 """What a command returns: its checks, lines for a person, data for a program, the next command and the way back."""
 
+import datetime as dt
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, ParamSpec
+from typing import Any, ParamSpec
 
 from cutover.errors import ConfigurationError, CutoverError
 
@@ -29,10 +30,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One gate's finding; ``remedy`` says what to do where it does not hold.
-
-    ``assumed``: it holds only because nothing speaks against it; nobody could be asked.
-    """
+    """One gate's finding; ``remedy``: what to do where it fails; ``assumed``: it holds, as nobody could be asked."""
 
     name: str
     ok: bool
@@ -54,12 +52,15 @@ class Report:
     data: dict[str, Any] = field(default_factory=dict)
 
 
-COMMAND: Final = "python manage.py cutover"
-
-
 def command(name: str) -> str:
     """A subcommand as it is typed."""
-    return f"{COMMAND} {name}"
+    return f"python manage.py cutover {name}"
+
+
+def plain(record: object, names: str) -> dict[str, Any]:
+    """These fields of a record as JSON has them: instants in ISO 8601; our enums are strings."""
+    found = {name: getattr(record, name) for name in names.split()}
+    return {name: value.isoformat() if isinstance(value, dt.datetime) else value for name, value in found.items()}
 
 
 def gate(name: str) -> Callable[[Callable[_P, Check]], Callable[_P, Check]]:
@@ -71,16 +72,12 @@ def gate(name: str) -> Callable[[Callable[_P, Check]], Callable[_P, Check]]:
             try:
                 return ask(*args, **kwargs)
             except CutoverError as exc:
-                return unanswered(name, exc)
+                remedy = "fix the setting" if isinstance(exc, ConfigurationError) else exc.remedy
+                return Check(name, False, str(exc), remedy)
 
         return asked
 
     return decorate
-
-
-def unanswered(name: str, exc: CutoverError) -> Check:
-    """The finding of a gate that got an error instead of an answer."""
-    return Check(name, False, str(exc), "fix the setting" if isinstance(exc, ConfigurationError) else exc.remedy)
 
 
 def already(phase: str, now: int, checks: Sequence[Check] = (), what: str = "Nothing was changed.") -> Report:
@@ -91,15 +88,9 @@ def already(phase: str, now: int, checks: Sequence[Check] = (), what: str = "Not
 
 def refused(phase: str, checks: Sequence[Check], lines: Sequence[str] = (), next_command: str = "") -> Report:
     """A gate does not hold, and nothing was changed."""
-    again = next_command or command(phase)
-    return Report(phase, Outcome.REFUSED, checks, [*lines, "Nothing was changed."], again)
+    return Report(phase, Outcome.REFUSED, checks, [*lines, "Nothing was changed."], next_command or command(phase))
 
 
 def all_hold(checks: Sequence[Check]) -> bool:
     """Whether every gate holds."""
     return all(check.ok for check in checks)
-
-
-def failed(checks: Sequence[Check]) -> str:
-    """The names of the gates that do not hold; what they found may hold a task's arguments, which no log is to have."""
-    return "; ".join(check.name for check in checks if not check.ok)

@@ -2,7 +2,6 @@
 
 from cutover.phases.context import Context
 from cutover.phases.evidence import edits
-from cutover.phases.evidence.presence import is_seen
 from cutover.phases.facts import State, read
 from cutover.phases.gates import beats
 from cutover.phases.operations import remembered, snapshot, switchover
@@ -12,6 +11,7 @@ from cutover.phases.wording import listed
 from cutover.types import Side
 
 NAME = "rollback"
+ALL_THE_TIME = "The code side was active all the time."
 
 
 def run(context: Context, *, force: bool = False, drop_edits: bool = False) -> Report:
@@ -21,58 +21,44 @@ def run(context: Context, *, force: bool = False, drop_edits: bool = False) -> R
     undoes what people have edited in the rows since phase 3; they are shown and kept otherwise. Raises PhaseFailed,
     with the database side active again, when none leads in time.
     """
-    if _is_back(context, read(context)):
-        return _already(read(context))
+    state = read(context)
+    if not state.is_begun and (state.phase == 0 or last_finished(context.alias) == NAME):
+        lines = ["Rolled back already: the code side is active, no row is enabled by the cutover. Nothing was changed."]
+        return Report(NAME, Outcome.ALREADY, (), lines, command(f"phase{state.phase + 1}"))
     with at_work(context.alias, NAME) as journal:
         state = read(context)
         if state.side is Side.DATABASE or state.phase >= 3:
             return _switch_back(context, journal, state, force=force, drop_edits=drop_edits)
         if state.snapshot:
             edited = _restore(context, journal, drop_edits=drop_edits, switched=False)
-            remembered.workers_unknown(context)
             journal.finish(NAME, state.phase)
-            lines = [
-                "The rows that an unfinished phase 3 had enabled are as before. The code side was active all the time.",
-                *edited,
-            ]
-            return Report(NAME, Outcome.DONE, (), lines, command("phase3"))
-        remembered.plan_forgotten(context)
-        remembered.workers_unknown(context)
+            whole = (
+                "The rows that an unfinished phase 3 had enabled are as before. The code side was active all the time."
+            )
+            return Report(NAME, Outcome.DONE, (), [whole, *edited], command("phase3"))
+        remembered.nothing(context)
         journal.finish(NAME, 0)
     lines = ["Rolled back to before phase 1. Imported rows stay, disabled; the code side was active all the time."]
     return Report(NAME, Outcome.DONE, (), lines, command("phase1"))
 
 
-def _is_back(context: Context, state: State) -> bool:
-    if state.side is Side.DATABASE or state.phase >= 3 or state.snapshot:
-        return False
-    return state.phase == 0 or last_finished(context.alias) == NAME
-
-
-def _already(state: State) -> Report:
-    lines = ["Rolled back already: the code side is active, no row is enabled by the cutover. Nothing was changed."]
-    return Report(NAME, Outcome.ALREADY, (), lines, command(f"phase{state.phase + 1}"))
-
-
 def _switch_back(context: Context, journal: Journal, state: State, *, force: bool, drop_edits: bool) -> Report:
-    alone = force and not is_seen(context, Side.CODE)
-    checks: list[Check] = []
+    standby = beats.standby(context, Side.CODE)
+    checks = []
     if state.side is Side.DATABASE:
-        checks.append(beats.standby(context, Side.CODE))
-        if checks[0].ok:
-            checks.append(beats.standbys_loaded(context))
+        checks = [standby, beats.standbys_loaded(context)] if standby.ok else [standby]
         if force:
-            checks = [check if check.ok else _forced(check) for check in checks]
+            without = "forced: what no beat of the code side has is not sent"
+            checks = [c if c.ok else Check(c.name, True, f"{c.detail}; {without}") for c in checks]
     if not all_hold(checks):
         return journal.refused(NAME, checks)
     if state.side is Side.CODE and not state.snapshot:
         # Killed after its last step but one: the rows cannot send any more, so there is nothing to switch back to.
-        remembered.workers_unknown(context)
+        remembered.nothing(context)
         journal.finish(NAME, 2)
         lines = ["An unfinished rollback was finished: the code side is active, the rows are as before phase 3."]
         return Report(NAME, Outcome.DONE, (), lines, command("status"), command("phase3"), {"gap_ms": None})
-    lead = switchover.switch_over(context, journal, NAME, Side.CODE, alone=alone)
-    remembered.workers_unknown(context)
+    lead = switchover.switch_over(context, journal, NAME, Side.CODE, alone=force and not standby.ok)
     edited = _restore(context, journal, drop_edits=drop_edits, switched=True)
     journal.finish(NAME, 2)
     led = lead.in_words() if lead else "Forced: nobody leads. Start a beat of the code side now."
@@ -81,17 +67,13 @@ def _switch_back(context: Context, journal: Journal, state: State, *, force: boo
     return Report(NAME, Outcome.DONE, checks, lines, command("status"), command("phase3"), data)
 
 
-def _forced(check: Check) -> Check:
-    return Check(check.name, True, f"{check.detail}; forced: what no beat of the code side has is not sent")
-
-
 def _restore(context: Context, journal: Journal, *, drop_edits: bool, switched: bool) -> list[str]:
     """Put the rows back; returns what to say about edits since phase 3."""
-    present = edits.read(context)
+    remembered.nothing(context)
+    present = edits.read(context.alias)
     found = edits.edits(present, switched=switched)
     with journal.step(NAME, "restore"):
         snapshot.restore(context, drop_edits=drop_edits)
-        remembered.plan_forgotten(context)
     if not found:
         return []
     heading = "Edited since phase 3, and kept: the code side sends as the code says, phase3 will ask about them."

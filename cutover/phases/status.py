@@ -5,12 +5,10 @@ from typing import Any, Final
 
 from cutover.phases.context import Context
 from cutover.phases.evidence import overview
-from cutover.phases.evidence.overview import RECENT
 from cutover.phases.report import Outcome, Report, command
 from cutover.phases.wording import listed
 from cutover.types import SlotState
 
-NAME = "status"
 STUCK: Final = {
     SlotState.CLAIMED: "{} claimed slots are not published, the oldest {} of {}: look at the broker",
     SlotState.PUBLISHED: "{} published slots are started by no worker, the oldest {} of {}: look at the workers",
@@ -29,16 +27,15 @@ def run(context: Context, *, check: bool = False) -> Report:
     if check and data["healthy"]:
         shown.append("Healthy: the active side is led and nothing is overdue.")
     outcome = Outcome.FAILED if check and not data["healthy"] else Outcome.DONE
-    phase = data.get("phase")
-    following = command(f"phase{phase + 1}") if phase is not None and phase < 4 else ""
-    return Report(NAME, outcome, (), shown, following, "", data)
+    following = command(f"phase{phase + 1}") if (phase := data.get("phase", 4)) < 4 else ""
+    return Report("status", outcome, (), shown, following, "", data)
 
 
 def problems(seen: Seen) -> list[str]:
     """Everything that keeps the site from being healthy, a line each. Pure."""
     found = list(seen["not_read"])
-    held = seen.get("lease")
     if "lease" in seen and "side" in seen:
+        held = seen["lease"]
         if held is None or held["side"] != seen["side"]:
             found.append(f"nobody leads for the {seen['side']} side")
         elif held["connected"] is False:
@@ -47,24 +44,30 @@ def problems(seen: Seen) -> list[str]:
     unsent = seen.get("unsendable", {}).items()
     found += listed([f"{name} is not sent: {why}" for name, why in unsent], indent="")
     found += [STUCK[one["state"]].format(one["count"], one["entry"], one["due_at"]) for one in seen.get("stuck", [])]
-    return [
-        *found,
-        *(f"a beat without the lease was heard: {one['origin']}" for one in seen.get("unmanaged_beats", [])),
-    ]
+    unmanaged = seen.get("unmanaged_beats", [])
+    return [*found, *(f"a beat without the lease was heard: {one['origin']}" for one in unmanaged)]
 
 
 def lines(seen: Seen) -> list[str]:
     """Everything that was read, for a person. Pure."""
     shown = []
     if "phase" in seen:
-        shown += _cutover_lines(seen)
+        shown += [f"Cutover   {seen['summary']} Epoch {seen['epoch']}."]
+        shown += [f"Switched  {seen['switched_at']}"] if seen["switched_at"] else []
+        shown += [f"At work   {seen['operator']}"] if seen["operator"] else []
+        if term := seen["term"]:
+            ended = f", ended {term['ended_at']} ({term['end_reason']})" if term["ended_at"] else ""
+            whose = f"{term['side']}, {term['holder']}, since {term['started_at']}"
+            shown += [f"Term      epoch {term['epoch']}, {whose}{ended}"]
+        if seen["last_gap_ms"] is not None:
+            shown += [f"Last gap  {seen['last_gap_ms']} ms without a leader before this term"]
     if "lease" in seen:
         held = seen["lease"]
         shown += [f"Leader    {held['holder']} ({held['side']})" if held else "Leader    nobody"]
         shown += [f"Beat      {_beat_line(beat)}" for beat in seen["beats"]]
     if "slots" in seen:
         shown += [f"Slot      {_slot_line(slot)}" for slot in seen["slots"]]
-        shown += [f"Missed    {_slot_line(slot)}" for slot in seen["missed"][:RECENT]]
+        shown += [f"Missed    {_slot_line(slot)}" for slot in seen["missed"][: overview.RECENT]]
         shown += [
             f"Counts    {seen['unpublished']} claimed and not published; in the last day {len(seen['missed'])} missed, "
             f"{seen['deduplicated']} further messages deduplicated"
@@ -75,21 +78,6 @@ def lines(seen: Seen) -> list[str]:
         for name, task in unknown.items()
     ]
     return [*shown, *(f"Unmanaged {beat['origin']}, heard at {beat['last_heard_at']}" for beat in heard)]
-
-
-def _cutover_lines(seen: Seen) -> list[str]:
-    shown = [f"Cutover   {seen['summary']} Epoch {seen['epoch']}."]
-    if seen["switched_at"]:
-        shown += [f"Switched  {seen['switched_at']}"]
-    if seen["operator"]:
-        shown += [f"At work   {seen['operator']}"]
-    if term := seen["term"]:
-        ended = f", ended {term['ended_at']} ({term['end_reason']})" if term["ended_at"] else ""
-        since = f"since {term['started_at']}{ended}"
-        shown += [f"Term      epoch {term['epoch']}, {term['side']}, {term['holder']}, {since}"]
-    if seen["last_gap_ms"] is not None:
-        shown += [f"Last gap  {seen['last_gap_ms']} ms without a leader before this term"]
-    return shown
 
 
 def _beat_line(beat: Seen) -> str:

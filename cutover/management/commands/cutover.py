@@ -1,13 +1,12 @@
-"""``manage.py cutover <phase>``: parse, run, exit code; what is done is done in ``cutover.phases``.
-
-Exit codes: 0 done, 1 failed, 2 usage, 3 a gate refused, 130 interrupted.
-"""
+"""``manage.py cutover <phase>``: parse, run, exit: 0 done, 1 failed, 2 usage, 3 a gate refused, 130 interrupted."""
 
 import datetime as dt
 import difflib
+import re
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -19,8 +18,6 @@ from cutover.phases import facts, phase1, phase2, phase3, phase4, plan, probe, r
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome, Report, command
 
-INTERRUPTED: Final = 130
-
 
 def _status(context: Context, *, check: bool, role: str | None) -> Report:
     return probe.run(context, probe.Role(role)) if role else status.run(context, check=check)
@@ -30,7 +27,7 @@ PHASES: Final[dict[str, tuple[str, Callable[..., Report], str]]] = {
     "plan": ("what each phase would do, entry by entry; changes nothing", plan.run, ""),
     "phase1": ("preflight: database, Redis, broker, clocks, processes, beats", phase1.run, "no_code_beat stopped"),
     "phase2": (
-        "import the code schedule as disabled rows; prove that they fire alike",
+        "import the code schedule as disabled rows; prove they fire alike",
         phase2.run,
         "adopt plan shadow",
     ),
@@ -53,12 +50,32 @@ class Command(BaseCommand):
         """One subcommand for each phase."""
         phases = parser.add_subparsers(dest="phase", metavar="phase", required=True)
         made = {name: phases.add_parser(name, help=said, description=said) for name, (said, *_) in PHASES.items()}
+
+        def add(flag: str, names: str, said: str, **kind: Any) -> None:
+            for name in names.split():
+                made[name].add_argument(flag, help=said, **(kind or {"action": "store_true"}))
+
         edits = made["rollback"].add_mutually_exclusive_group()
         edits.add_argument("--keep-edits", action="store_true", help="keep what was edited in the rows (as without it)")
         edits.add_argument("--drop-edits", action="store_true", help="undo what was edited in the rows since phase 3")
-        for flag, names, said, kind in _options():
-            for name in names.split():
-                made[name].add_argument(flag, help=said, **(kind or {"action": "store_true"}))
+        add("--json", " ".join(PHASES), "print one JSON document")
+        add("--no-code-beat", "phase1", "nothing has sent the code schedule so far: ask for no beat of it")
+        add("--adopt", "phase2", "take over rows of the same names that differ or are enabled")
+        shadow = "let a standby compute for so long (90s, 15m, 2h) what it would send, and compare"
+        add("--shadow", "phase2", shadow, type=_duration, metavar="TIME")
+        add("--plan", "phase2 phase3", "refuse unless this is still the plan", default="", metavar="HASH")
+        add("--accept-edits", "phase3", "take rows as they are that were edited since their import")
+        stopped = "an unmanaged beat that you have stopped, as status names it; may be repeated"
+        add("--stopped", "phase1 phase3", stopped, action="append", default=[], metavar="ORIGIN")
+        force = "switch even to a side on which no beat stands by, or one that lacks imported entries"
+        add("--force", "phase3 rollback", force)
+        add("--slots", "phase4", "how many slots are proof enough (10)", type=_positive, default=phase4.LEAST_SLOTS)
+        seconds = {"type": lambda text: dt.timedelta(seconds=_positive(text)), "metavar": "SECONDS"}
+        add("--wait", "phase4", "try again for so long while inconclusive", default=dt.timedelta(0), **seconds)
+        add("--watch", "status", "show it again every second until Ctrl-C")
+        add("--check", "status", "exit 1 unless led and nothing overdue")
+        role = "with --check: judge this host's own process, in one line, for a platform's probe"
+        add("--role", "status", role, choices=[role.value for role in probe.Role])
 
     def run_from_argv(self, argv: list[str]) -> None:
         """As Django does it; a misspelt phase is answered with the nearest one."""
@@ -77,55 +94,29 @@ class Command(BaseCommand):
                 raise ConfigurationError("--role goes with --check: it says of whom the check is.")
             with stdout_kept_free(options["verbosity"]):
                 context = Context(conf.load(), terminal.progress)
-                report = _run(context, options)
+                _, phase, taken = PHASES[options["phase"]]
+                run = partial(phase, context, **{name: options[name] for name in taken.split()})
+                report = run()
                 while options.get("watch") and terminal.report(report, clear=True):
                     clock.sleep(1.0)
-                    report = _run(context, options)
+                    report = run()
         except KeyboardInterrupt:
             terminal.say(f"Interrupted. {_summary(context)}")
-            sys.exit(0 if options.get("watch") else INTERRUPTED)
+            sys.exit(0 if options.get("watch") else 130)
         except CutoverError as exc:
-            report = Report(options["phase"], _outcome(exc), data={"error": str(exc)})
+            outcome = {ConfigurationError: Outcome.USAGE, PhaseFailed: Outcome.FAILED}.get(type(exc), Outcome.REFUSED)
+            report = Report(options["phase"], outcome, data={"error": str(exc)})
             if options["json"]:
                 terminal.report(report)
             terminal.say(f"{exc} -> {exc.remedy}" if exc.remedy else str(exc))
-            sys.exit(report.outcome.exit_code)
-        if options.get("watch"):
-            return  # shown already, and nobody reads any more
-        terminal.report(report)
-        if report.outcome.exit_code:
-            sys.exit(report.outcome.exit_code)
+            sys.exit(outcome.exit_code)
+        if not options.get("watch"):  # that was shown already, and nobody reads any more
+            terminal.report(report)
+            if report.outcome.exit_code:
+                sys.exit(report.outcome.exit_code)
 
     def _terminal(self, *, as_json: bool) -> Terminal:
         return Terminal(self.stdout, self.stderr, self.style, as_json=as_json)
-
-
-def _options() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-    """Each option: the subcommands that have it, its help, and what it takes, unless it is a switch."""
-    yield "--json", " ".join(PHASES), "print one JSON document", {}
-    yield "--no-code-beat", "phase1", "nothing has sent the code schedule so far: ask for no beat of it", {}
-    yield "--adopt", "phase2", "take over rows of the same names that differ or are enabled", {}
-    shadow = "let a standby compute for so long (90s, 15m, 2h) what it would send, and compare"
-    yield "--shadow", "phase2", shadow, {"type": _duration, "metavar": "TIME"}
-    yield "--plan", "phase2 phase3", "refuse unless this is still the plan", {"default": "", "metavar": "HASH"}
-    yield "--accept-edits", "phase3", "take rows as they are that were edited since their import", {}
-    stopped = "an unmanaged beat that you have stopped, as status names it; may be repeated"
-    yield "--stopped", "phase1 phase3", stopped, {"action": "append", "default": [], "metavar": "ORIGIN"}
-    force = "switch even to a side on which no beat stands by, or one that lacks imported entries"
-    yield "--force", "phase3 rollback", force, {}
-    enough = "how many slots are proof enough (10)"
-    yield "--slots", "phase4", enough, {"type": _positive, "default": phase4.LEAST_SLOTS}
-    wait = {"type": _seconds, "metavar": "SECONDS", "default": dt.timedelta(0)}
-    yield "--wait", "phase4", "try again for so long while inconclusive", wait
-    yield "--watch", "status", "show it again every second until Ctrl-C", {}
-    yield "--check", "status", "exit 1 unless led and nothing overdue", {}
-    role = "with --check: judge this host's own process, in one line, for a platform's probe"
-    yield "--role", "status", role, {"choices": [role.value for role in probe.Role]}
-
-
-def _run(context: Context, options: dict[str, Any]) -> Report:
-    _, run, taken = PHASES[options["phase"]]
-    return run(context, **{name: options[name] for name in taken.split()})
 
 
 def _summary(context: Context | None) -> str:
@@ -136,32 +127,15 @@ def _summary(context: Context | None) -> str:
         return str(exc)
 
 
-def _outcome(exc: CutoverError) -> Outcome:
-    if isinstance(exc, ConfigurationError):
-        return Outcome.USAGE
-    return Outcome.FAILED if isinstance(exc, PhaseFailed) else Outcome.REFUSED
-
-
 def _duration(text: str) -> dt.timedelta:
-    units = {"s": 1, "m": 60, "h": 3600}
-    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
-    seconds = _number(number) * units[unit]
+    found = re.fullmatch(r"(\d+)([smh]?)", text, re.ASCII)
+    seconds = int(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
     if not 1 <= seconds <= 7 * 24 * 3600:
         raise ArgumentTypeError(f"{text!r} is no time from 1s to a week, such as 90s, 15m or 2h")
     return dt.timedelta(seconds=seconds)
 
 
-def _seconds(text: str) -> dt.timedelta:
-    return dt.timedelta(seconds=_positive(text))
-
-
 def _positive(text: str) -> int:
-    number = _number(text)
-    if number < 1:
+    if not re.fullmatch(r"0*[1-9]\d*", text, re.ASCII):
         raise ArgumentTypeError(f"{text!r} is no whole number of at least 1")
-    return number
-
-
-def _number(text: str) -> int:
-    """A whole number, or 0 for what is none."""
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return int(text)

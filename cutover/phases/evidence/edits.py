@@ -8,7 +8,6 @@ from django_celery_beat.models import PeriodicTask
 
 from cutover.ledger.database import outages
 from cutover.models import ImportedEntry
-from cutover.phases.context import Context
 from cutover.schedules import rows
 from cutover.schedules.convert import RowValues
 from cutover.types import EntryName
@@ -40,18 +39,14 @@ class Present:
     renamed: Mapping[EntryName, PeriodicTask]
 
 
-def read(context: Context) -> Present:
-    """What is imported, as it is now."""
-    with outages(context.alias):
-        return present(context.alias, list(ImportedEntry.objects.using(context.alias)))
-
-
-def present(alias: str, entries: list[ImportedEntry]) -> Present:
-    """The rows of these entries, as they are now."""
-    named = rows.periodic_tasks(alias, {EntryName(entry.name) for entry in entries})
-    keys = {entry.key_before: EntryName(entry.name) for entry in entries if entry.key_before is not None}
-    lost = keys.keys() - {row.pk for row in named.values()}
-    return Present(entries, named, {keys[pk]: row for pk, row in rows.periodic_tasks(alias, lost, by="pk").items()})
+def read(alias: str, imported: list[ImportedEntry] | None = None) -> Present:
+    """These imported entries, or all, as they are now."""
+    with outages(alias):
+        entries = imported if imported is not None else list(ImportedEntry.objects.using(alias))
+        named = rows.periodic_tasks(alias, {EntryName(entry.name) for entry in entries})
+        keys = {entry.key_before: EntryName(entry.name) for entry in entries if entry.key_before is not None}
+        lost = keys.keys() - {row.pk for row in named.values()}
+        return Present(entries, named, {keys[pk]: row for pk, row in rows.periodic_tasks(alias, lost, by="pk").items()})
 
 
 def edits(present: Present, *, switched: bool = False) -> list[Edit]:
@@ -59,21 +54,21 @@ def edits(present: Present, *, switched: bool = False) -> list[Edit]:
 
     ``switched``: the database side has sent the rows, so that each one that is disabled was disabled by somebody.
     """
-    return [edit for entry in present.entries for edit in _edits(entry, present, switched=switched)]
-
-
-def _edits(entry: ImportedEntry, present: Present, *, switched: bool) -> list[Edit]:
-    name = EntryName(entry.name)
-    renamed = present.renamed.get(name)
-    row = present.rows.get(name, renamed)
-    if row is None:
-        return [Edit(name, "row", "deleted", "present")]
-    found = [Edit(name, "row", f"renamed to {renamed.name}", "present")] if renamed is not None else []
-    found += [Edit(name, field, *values) for field, values in rows.differing(expected(entry), row).items()]
-    if switched and not row.enabled and not row.one_off:  # one that is sent once is disabled by that
-        found.append(Edit(name, "enabled", False, True))
-    if row.enabled and entry.enabled_before is None:
-        found.append(Edit(name, "enabled", True, False))
+    found = []
+    for entry in present.entries:
+        name = EntryName(entry.name)
+        renamed = present.renamed.get(name)
+        row = present.rows.get(name, renamed)
+        if row is None:
+            found.append(Edit(name, "row", "deleted", "present"))
+            continue
+        if renamed is not None:
+            found.append(Edit(name, "row", f"renamed to {renamed.name}", "present"))
+        found += [Edit(name, field, *values) for field, values in rows.differing(expected(entry), row).items()]
+        if switched and not row.enabled and not row.one_off:  # one that is sent once is disabled by that
+            found.append(Edit(name, "enabled", False, True))
+        if row.enabled and entry.enabled_before is None:
+            found.append(Edit(name, "enabled", True, False))
     return found
 
 

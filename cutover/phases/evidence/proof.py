@@ -1,11 +1,11 @@
 """What the ledger proves since the switch: each slot that was due was claimed, published and run, once.
 
-That a slot was claimed once and run once is the table's own doing (unique slot, one conditional start); found here is
-what is absent, stuck, missed, or not of the schedule.
+Once is the table's own doing (unique slot, one conditional start); found is what is absent, stuck, missed or too much.
 """
 
 import datetime as dt
 import heapq
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +27,9 @@ PATIENCE: Final = dt.timedelta(minutes=1)
 """How long a slot may stay claimed, or published and ready to run, before that it is not run counts against it."""
 
 
+Slots = Mapping[dt.datetime, models.Slot]
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One slot, and what is wrong with it or still awaited."""
@@ -41,11 +44,10 @@ class Finding:
 
 @dataclass(slots=True)
 class Evidence:
-    """All findings; ``upcoming`` has the timetable and next slot of every entry that has one.
+    """All findings up to ``until``; ``upcoming``: timetable and next slot by entry; ``options``: its overlay."""
 
-    ``options``: by entry, what its overlay holds, such as how long its messages are to wait.
-    """
-
+    until: dt.datetime
+    options: Mapping[EntryName, Mapping[str, Any]]
     proven: int = 0
     entries: int = 0
     deduplicated: int = 0
@@ -53,21 +55,11 @@ class Evidence:
     pending: list[Finding] = field(default_factory=list)
     unproven: list[EntryName] = field(default_factory=list)
     upcoming: dict[EntryName, tuple[Timetable, dt.datetime]] = field(default_factory=dict)
-    options: Mapping[EntryName, Mapping[str, Any]] = field(default_factory=dict)
 
     def due_by(self, count: int) -> dt.datetime | None:
         """When ``count`` (>= 1) more slots will have fallen due; None when that is never."""
-        queue = [(at, name) for name, (_, at) in self.upcoming.items()]
-        heapq.heapify(queue)
-        reached = None
-        for _ in range(count):
-            if not queue:
-                return None
-            reached, name = heapq.heappop(queue)
-            after = self.upcoming[name][0].next_after(reached)
-            if after is not None:
-                heapq.heappush(queue, (after, name))
-        return reached
+        ahead = heapq.merge(*(_slots(table, at) for table, at in self.upcoming.values()))
+        return next(itertools.islice(ahead, count - 1, None), None)
 
 
 def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence:
@@ -80,11 +72,12 @@ def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence
         found: dict[EntryName, dict[dt.datetime, models.Slot]] = defaultdict(dict)
         for slot in slots.filter(due_at__gt=since, due_at__lte=until).order_by("due_at").iterator():
             found[EntryName(slot.entry)][slot.due_at] = slot
-    evidence = Evidence(options={name: each.options for name, each in kept.items()})
-    for name, schedule in sorted(rows.items()):
-        entry, limit = entries.get(name), limits.get(name) or UNLIMITED
-        if entry is None or (entry.fingerprint, entry.limits) != (fingerprint(schedule), limit):
-            evidence.unproven.append(name)  # added or edited a moment ago: the leader has not read it yet
+    evidence = Evidence(until, {name: each.options for name, each in kept.items()}, entries=len(rows))
+    for name in sorted(rows.keys() | found.keys()):
+        schedule, entry, limit = rows.get(name), entries.get(name), limits.get(name) or UNLIMITED
+        if schedule is None or entry is None or (entry.fingerprint, entry.limits) != (fingerprint(schedule), limit):
+            if schedule is not None:
+                evidence.unproven.append(name)  # added or edited a moment ago: the leader has not read it yet
             for slot in found[name].values():
                 _judge(evidence, name, slot)
             continue
@@ -94,33 +87,20 @@ def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence
         # The cadence is counted as the leader counts it; what counts is what is owed since the switch.
         cursor = within(limit, Cursor(last, entry.eligible_since), table)
         cursor = Cursor(cursor.origin, max(since, cursor.eligible_since))
-        _prove(evidence, name, table, cursor, limit, until, found[name])
-    for name in found.keys() - rows.keys():
-        for slot in found[name].values():
-            _judge(evidence, name, slot)
-    evidence.entries = len(rows)
+        _prove(evidence, name, table, cursor, limit, found[name])
     return evidence
 
 
-def _prove(
-    evidence: Evidence,
-    name: EntryName,
-    table: Timetable,
-    cursor: Cursor,
-    limit: Limits,
-    until: dt.datetime,
-    found: Mapping[dt.datetime, models.Slot],
-) -> None:
+def _prove(evidence: Evidence, name: EntryName, table: Timetable, cursor: Cursor, limit: Limits, found: Slots) -> None:
     expected = set()
-    for due_at in _due(table, cursor):
+    for due_at in _slots(table, next_due(table, cursor)):
         if limit.not_after is not None and due_at >= limit.not_after:
             break
-        if due_at > until:
+        if due_at > evidence.until:
             evidence.upcoming[name] = (table, due_at)
             break
         expected.add(due_at)
-        slot = found.get(due_at)
-        if slot is None:
+        if (slot := found.get(due_at)) is None:
             evidence.failures.append(Finding(name, due_at, "was never claimed"))
         else:
             _judge(evidence, name, slot)
@@ -135,8 +115,8 @@ def _prove(
             evidence.failures.append(Finding(name, due_at, said))
 
 
-def _due(table: Timetable, cursor: Cursor) -> Iterator[dt.datetime]:
-    due_at = next_due(table, cursor)
+def _slots(table: Timetable, due_at: dt.datetime | None) -> Iterator[dt.datetime]:
+    """That slot and every one that follows."""
     while due_at is not None:
         yield due_at
         due_at = table.next_after(due_at)

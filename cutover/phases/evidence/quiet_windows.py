@@ -13,8 +13,6 @@ Window: TypeAlias = tuple[dt.datetime, dt.datetime]
 
 AHEAD: Final = dt.timedelta(hours=24)
 """How far ahead they are searched for."""
-MOST: Final = 3
-"""How many windows are shown."""
 SHORTEST: Final = dt.timedelta(minutes=1)
 """A shorter stretch is none."""
 
@@ -33,30 +31,29 @@ def lines(found: Iterable[Window], zone: dt.tzinfo) -> list[str]:
 
 
 def windows(
-    entries: Iterable[tuple[str, Timetable, Cursor]], start: dt.datetime, end: dt.datetime, most: int = MOST
+    entries: Iterable[tuple[str, Timetable, Cursor]], start: dt.datetime, end: dt.datetime, most: int = 3
 ) -> list[Window]:
     """The ``most`` longest stretches of ``[start, end]`` without a slot in them, longest first.
 
     ``entries``: fingerprint, timetable and cursor. Of those that fire alike one is read.
     """
     free: list[Window] = [(start, end)]
-    for table, at in _distinct(entries, start):
-        due: dt.datetime | None = at
+    for table, first in _distinct(entries, start):
+        due: dt.datetime | None = first
         index = 0
-        while due is not None and due <= end and index < len(free):
+        while due is not None and due <= end:
             # The first stretch that ends after `due`; what lies before it is done.
             index = bisect_left(free, due, lo=index, key=lambda window: window[1])
             if index == len(free):
                 break
-            if due <= free[index][0]:
-                due = _next(table, due, free[index][0])
+            begin, until = free[index]
+            if due <= begin:
+                # The first slot after `begin`, without asking for every one in between.
+                every = interval(table)
+                due = table.next_after(begin) if every is None else due + ((begin - due) // every + 1) * every
                 continue
-            left, right = (free[index][0], due), (due, free[index][1])
-            parts = [part for part in (left, right) if part[1] - part[0] >= SHORTEST]
-            free[index : index + 1] = parts
+            free[index : index + 1] = [(a, b) for a, b in ((begin, due), (due, until)) if b - a >= SHORTEST]
             due = table.next_after(due)
-        if not free:
-            break
     return sorted(free, key=lambda window: (window[0] - window[1], window[0]))[:most]
 
 
@@ -64,28 +61,17 @@ def _distinct(
     entries: Iterable[tuple[str, Timetable, Cursor]], start: dt.datetime
 ) -> list[tuple[Timetable, dt.datetime]]:
     """Each different timetable with its first slot from ``start`` on; the densest first, for they leave least."""
-    found: dict[tuple[str, dt.timedelta], tuple[Timetable, dt.datetime, dt.timedelta]] = {}
-    firsts: dict[str, tuple[dt.datetime, dt.timedelta] | None] = {}
+    found: dict[tuple[str, dt.timedelta | None], tuple[Timetable, dt.datetime | None, dt.timedelta]] = {}
     for name, table, cursor in entries:
         every = interval(table)
-        if every is not None:
-            phase = (cursor.origin - start) % every
-            found.setdefault((name, phase), (table, start + (phase or every), every))
+        phase = (cursor.origin - start) % every if every is not None else None
+        if (name, phase) in found:
             continue
-        if name not in firsts:
+        if every is not None:
+            found[name, phase] = table, start + (phase or every), every
+        else:
             first = table.next_after(start)
             second = table.next_after(first) if first is not None else None
             step = second - first if first is not None and second is not None else dt.timedelta.max
-            firsts[name] = (first, step) if first is not None else None
-        if (known := firsts[name]) is not None:
-            found[name, dt.timedelta(0)] = (table, *known)
-    ordered = sorted(found.values(), key=lambda one: one[2])
-    return [(table, first) for table, first, _ in ordered]
-
-
-def _next(table: Timetable, due: dt.datetime, start: dt.datetime) -> dt.datetime | None:
-    """The first slot after ``start``, without asking for every one in between."""
-    every = interval(table)
-    if every is not None:
-        return due + max(1, (start - due) // every + 1) * every
-    return table.next_after(max(due, start))
+            found[name, phase] = table, first, step
+    return [(table, first) for table, first, _ in sorted(found.values(), key=lambda one: one[2]) if first is not None]

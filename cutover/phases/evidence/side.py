@@ -22,10 +22,7 @@ def enabled_rows(context: Context) -> QuerySet[PeriodicTask]:
 
 
 def schedules(context: Context, side: Side) -> Mapping[EntryName, BaseSchedule]:
-    """The schedule of every entry that ``side`` sends.
-
-    Raises LedgerUnavailable; for the code side ConfigurationError or EntriesRefused too.
-    """
+    """What ``side`` sends. Raises LedgerUnavailable; for the code side ConfigurationError or EntriesRefused too."""
     if side is Side.CODE:
         return {name: entry.schedule for name, entry in context.entries.items()}
     found = {}

@@ -1,7 +1,6 @@
 """Unmanaged beats, which send without the lease: which of those that were heard may still be running."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -18,9 +17,7 @@ from cutover.schedules.refusals import EntriesRefused
 from cutover.types import Side
 
 LEAST: Final = dt.timedelta(minutes=2)
-"""How long a beat is taken to be alive after its last message, at least."""
 LATE: Final = dt.timedelta(minutes=1)
-"""How late its next message may be seen: it waits for a worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +32,20 @@ class Heard:
 def alive(context: Context) -> list[Heard]:
     """Every unmanaged beat that was heard and has not been silent for long enough since.
 
-    Long enough is two minutes, and until a minute after the next slot that it would have sent.
+    Long enough is two minutes, and a minute after its next slot, whose message may have to wait for a worker.
     """
     with outages(context.alias):
-        heard = list(UnmanagedBeat.objects.using(context.alias))
+        heard = dict(UnmanagedBeat.objects.using(context.alias).values_list("origin", "last_heard_at"))
     if not heard:
         return []
-    known = list(_schedules(context))
-    found = [Heard(beat.origin, beat.last_heard_at, _silent_at(beat.last_heard_at, known)) for beat in heard]
-    return [beat for beat in found if beat.silent_at > clock.now()]
-
-
-def _schedules(context: Context) -> Iterator[BaseSchedule]:
+    known = [*side.schedules(context, Side.DATABASE).values()]
     with suppress(EntriesRefused):  # the gate on the code schedule says so
-        yield from side.schedules(context, Side.CODE).values()
-    yield from side.schedules(context, Side.DATABASE).values()
-
-
-def _silent_at(last_heard_at: dt.datetime, known: Iterable[BaseSchedule]) -> dt.datetime:
-    following = (_next_after(schedule, last_heard_at) for schedule in known)
-    next_at = min(filter(None, following), default=last_heard_at)
-    return max(last_heard_at + LEAST, next_at + LATE)
+        known += side.schedules(context, Side.CODE).values()
+    found = []
+    for origin, at in heard.items():
+        next_at = min(filter(None, (_next_after(schedule, at) for schedule in known)), default=at)
+        found.append(Heard(origin, at, max(at + LEAST, next_at + LATE)))
+    return [beat for beat in found if beat.silent_at > clock.now()]
 
 
 def _next_after(schedule: BaseSchedule, instant: dt.datetime) -> dt.datetime | None:

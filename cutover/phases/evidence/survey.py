@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
 
 from celery.beat import ScheduleEntry
 from django_celery_beat.models import PeriodicTask
 
+from cutover.conf import Config
 from cutover.ledger.database import outages
 from cutover.models import ImportedEntry
 from cutover.phases.context import Context
@@ -21,42 +21,37 @@ from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.refusals import Refusal
 from cutover.types import EntryName
 
-HASH_LENGTH: Final = 16
-
 
 @dataclass(frozen=True)
 class Survey:
-    """The code's entries, what they become, what is in the way, and the rows; by entry name."""
+    """The code's entries, what they become, what is in the way, and the rows, by entry name.
 
-    context: Context
+    ``others``: enabled rows that the code has no entry for. The database side will send them too.
+    """
+
+    config: Config
     entries: Mapping[EntryName, ScheduleEntry]
     drafted: Mapping[EntryName, RowDraft]
     refusals: Mapping[EntryName, list[Refusal]]
     present: Mapping[EntryName, PeriodicTask]
-    imported: Mapping[EntryName, ImportedEntry]
     others: Mapping[EntryName, PeriodicTask]
-    """Enabled rows that the code has no entry for: the database side will send them too."""
 
     @cached_property
     def hash(self) -> str:
-        """Equal as long as phase 2 and 3 would come to the same: what is to be sent when, and what is in the way.
-
-        Whether phase 2 has been run yet makes no difference to it.
-        """
-        config = self.context.config
+        """Equal as long as phases 2 and 3 would come to the same, whether or not phase 2 has been run yet."""
+        config = self.config
+        entries = {}
+        for name, entry in self.entries.items():
+            drafted = self.drafted.get(name)
+            whole = [rows.record(drafted.row), drafted.options, drafted.relative] if drafted is not None else []
+            entries[name] = [fingerprint(entry.schedule), *whole, [str(one) for one in self.refusals.get(name, ())]]
         matters = {
-            "entries": {name: self._entry(name) for name in self.entries},
+            "entries": entries,
             "others": {name: rows.record(rows.values_of(row)) for name, row in self.others.items() if row.scheduler},
             "settings": [config.namespace, config.catch_up.value, str(config.catch_up_window), repr(config.entries)],
         }
         text = json.dumps(matters, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
-
-    def _entry(self, name: EntryName) -> list[Any]:
-        drafted = self.drafted.get(name)
-        whole = [rows.record(drafted.row), drafted.options, drafted.relative] if drafted is not None else []
-        in_the_way = [str(refusal) for refusal in self.refusals.get(name, ())]
-        return [fingerprint(self.entries[name].schedule), *whole, in_the_way]
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def take(context: Context) -> Survey:
@@ -64,19 +59,20 @@ def take(context: Context) -> Survey:
     entries = context.entries
     context.progress(f"reading {len(entries)} entries")
     found, refused = importer.draft(context.app, context.config, entries)
-    drafted = {one.row.name: one for one in found}
     context.progress("comparing with the rows that there are")
     with outages(context.alias):
         present = rows.periodic_tasks(context.alias, entries.keys())
-        imported = {EntryName(kept.name): kept for kept in ImportedEntry.objects.using(context.alias)}
+        imported = {kept.name: kept for kept in ImportedEntry.objects.using(context.alias)}
         enabled = rows.with_schedules(enabled_rows(context))
     refusals: dict[EntryName, list[Refusal]] = defaultdict(list)
     for refusal in refused:
         refusals[refusal.entry].append(refusal)
-    for name, one in drafted.items():
+    drafted = {one.row.name: one for one in found}
+    for name in drafted.keys() & present.keys():
         kept = imported.get(name)
-        switched = kept is not None and kept.enabled_before is not None
-        if name in present and (own := importer.objections(one.row, present[name], kept)):
-            refusals[name] += [refusal for refusal in own if not (switched and refusal.field == "enabled")]
+        own = importer.objections(drafted[name].row, present[name], kept)
+        if kept is not None and kept.enabled_before is not None:  # phase 3 has enabled it
+            own = [refusal for refusal in own if refusal.field != "enabled"]
+        refusals[name] += own
     others = {EntryName(row.name): row for row in enabled if row.name not in entries}
-    return Survey(context, entries, drafted, refusals, present, imported, others)
+    return Survey(context.config, entries, drafted, refusals, present, others)

@@ -1,9 +1,10 @@
 """Gates on the broker, and on the workers that are asked through it."""
 
 import contextlib
+import operator
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from kombu.connection import Connection
 from kombu.entity import Queue
@@ -17,7 +18,6 @@ _T = TypeVar("_T")
 
 BROKER_TIMEOUT_S: Final = 5.0
 WORKERS_TIMEOUT_S: Final = 2.0
-ANSWERS_TIMEOUT_S: Final = BROKER_TIMEOUT_S + WORKERS_TIMEOUT_S
 
 
 @gate("broker")
@@ -38,7 +38,7 @@ def broker(context: Context) -> Check:
 def _queues(context: Context) -> list[Queue]:
     """The queues to which messages of the code schedule go."""
     named = context.app.amqp.queues
-    queues = list(named.values())
+    queues = [*named.values()]
     with contextlib.suppress(CutoverError, LookupError):  # the gates on the schedule say so
         wanted = {entry.options.get("queue") for entry in context.entries.values()} - {None, *named}
         queues += [queue if isinstance(queue, Queue) else named[queue] for queue in wanted]
@@ -53,29 +53,29 @@ def _refused(connection: Connection, queues: Sequence[Queue]) -> str:
     if connection.transport.driver_type != "amqp":
         return ""
     for queue in queues:
-        for part in ("exchange", "queue"):
+        for part, method in (("exchange", "exchange.declare"), ("queue", "queue_declare")):
+            declare = operator.attrgetter(method)
             with contextlib.suppress(*connection.channel_errors):
-                _declare(queue, part, connection.channel(), passive=True)
+                declare(queue(connection.channel()))(passive=True)
                 try:
-                    _declare(queue, part, connection.channel(), passive=False)
+                    declare(queue(connection.channel()))(passive=False)
                 except connection.channel_errors as exc:
                     return f"refuses the {part} of {queue.name!r}: {one_line(exc)}"
     return ""
 
 
-def _declare(queue: Queue, part: str, channel: Any, *, passive: bool) -> None:
-    bound = queue(channel)
-    if part == "queue":
-        bound.queue_declare(passive=passive)
-    else:
-        bound.exchange.declare(passive=passive)
-
-
 @gate("workers")
 def workers(context: Context) -> Check:
     """No worker that answers runs a task of the code schedule without the run guard."""
+
+    def ask(connection: Connection) -> list[tuple[str, list[str]]]:
+        # Not by `inspect`: of two workers of one name, an old one and its successor, it keeps one answer.
+        asked = {"arguments": {"taskinfoitems": ("run_guard",)}, "reply": True, "timeout": WORKERS_TIMEOUT_S}
+        replies = context.app.control.broadcast("registered", connection=connection, **asked)
+        return [answer for reply in replies or () for answer in reply.items()]
+
     try:
-        answers = _asked(context, lambda connection: _registered(context, connection), ANSWERS_TIMEOUT_S)
+        answers = _asked(context, ask, BROKER_TIMEOUT_S + WORKERS_TIMEOUT_S)
     except Exception as exc:  # whatever the transport raises
         return Check("workers", False, f"cannot be asked: {named(exc)}", "see the gate on the broker")
     wanted = {str(entry.task) for entry in context.entries.values()}
@@ -93,26 +93,10 @@ def workers(context: Context) -> Check:
     return Check("workers", True, f"{len(answers)} answer, all guarded")
 
 
-def _registered(context: Context, connection: Connection) -> list[tuple[str, list[str]]]:
-    """What each worker that answers has registered: a line for each task.
-
-    Not by `inspect`: of two workers of one name, an old one and its successor, it keeps one answer.
-    """
-    replies = context.app.control.broadcast(
-        "registered",
-        arguments={"taskinfoitems": ("run_guard",)},
-        connection=connection,
-        reply=True,
-        timeout=WORKERS_TIMEOUT_S,
-    )
-    return [answer for reply in replies or () for answer in reply.items()]
-
-
 def _asked(context: Context, question: Callable[[Connection], _T], timeout_s: float) -> _T:
     """What ``question`` makes of a connection to the broker; raises what it raises, and TimeoutError.
 
-    The answer is there before the connection is closed: kombu 5.4 can hang as it closes one to Redis on which it has
-    waited for answers.
+    The answer is there before the connection is closed: closing one to Redis that has waited can hang in kombu 5.4.
     """
 
     def ask(answer: Future[_T]) -> None:

@@ -1,17 +1,16 @@
 """Gates on the imported rows: they fire and send as the code does, and nobody has edited them unseen."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from cutover import clock
 from cutover.ledger.database import outages
 from cutover.phases.context import Context
 from cutover.phases.evidence import edits as evidence
-from cutover.phases.evidence.edits import Edit, Present
+from cutover.phases.evidence.edits import Present
 from cutover.phases.report import Check, command
 from cutover.phases.wording import inline
 from cutover.schedules import divergence, overlay, parity
 from cutover.schedules.refusals import Refusal
-from cutover.types import EntryName
 
 
 def importable(refusals: Sequence[Refusal]) -> list[Check]:
@@ -22,35 +21,23 @@ def importable(refusals: Sequence[Refusal]) -> list[Check]:
 def same_parity(context: Context, *, accept_edits: bool = False) -> list[Check]:
     """The rows fire and send as the code does, and nobody has edited one since its import.
 
-    An edited row that fires and sends alike holds nothing back; ``accept_edits`` takes every other one as it is, if it
-    is still there.
+    An edited row that fires and sends alike is fine; ``accept_edits`` takes any other that is still there as it is.
     """
-    present = evidence.read(context)
-    found = differences(context, present)
-    edits = evidence.edits(present)
+    present = evidence.read(context.alias)
+    found, edits = differences(context, present), evidence.edits(present)
     differing = {difference.entry for difference in found}
-    grave = [edit for edit in edits if edit.entry in differing or edit.field in {"enabled", "row"}]
-    taken = {edit.entry for edit in grave} if accept_edits else set()
-    taken -= {edit.entry for edit in grave if edit.field == "row"}
-    checks = [_edited(edits, {edit.entry for edit in grave}, taken)] if edits else []
-    return [*checks, _parity(context, [difference for difference in found if difference.entry not in taken])]
-
-
-def _edited(edits: Sequence[Edit], grave: Collection[EntryName], taken: Collection[EntryName]) -> Check:
-    name, listed = "edited rows", inline(edits)
-    if not grave:
-        return Check(name, True, f"{listed}; they fire and send as the code does all the same")
-    if grave == taken:
-        return Check(name, True, f"{listed}; taken as they are (--accept-edits)")
-    remedy = f"--accept-edits takes the rows as they are, `{command('phase2')} --adopt` puts the code's values back"
-    return Check(name, False, listed, remedy)
-
-
-def _parity(context: Context, found: Sequence[parity.Difference]) -> Check:
-    if found:
-        return Check("parity", False, inline(found), f"type `{command('phase2')}`, or fix the row")
-    days = divergence.HORIZON.days
-    return Check("parity", True, f"{len(context.entries)} entries fire and send alike on both sides ({days} days)")
+    grave = {edit.entry for edit in edits if edit.entry in differing or edit.field in {"enabled", "row"}}
+    taken = grave - {edit.entry for edit in edits if edit.field == "row"} if accept_edits else set()
+    checks = []
+    if edits:
+        remedy = f"--accept-edits takes the rows as they are, `{command('phase2')} --adopt` puts the code's values back"
+        what = "taken as they are (--accept-edits)" if grave else "they fire and send as the code does all the same"
+        ok = grave == taken
+        checks = [Check("edited rows", ok, f"{inline(edits)}; {what}" if ok else inline(edits), "" if ok else remedy)]
+    if apart := [difference for difference in found if difference.entry not in taken]:
+        return [*checks, Check("parity", False, inline(apart), f"type `{command('phase2')}`, or fix the row")]
+    alike = f"{len(context.entries)} entries fire and send alike on both sides ({divergence.HORIZON.days} days)"
+    return [*checks, Check("parity", True, alike)]
 
 
 def differences(context: Context, present: Present) -> Sequence[parity.Difference]:

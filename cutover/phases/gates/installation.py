@@ -1,7 +1,7 @@
 """Gates on the installation: the code schedule, processes, tasks and versions of this very release."""
 
 import importlib.metadata
-from typing import Any, Final
+from typing import Any
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -13,8 +13,6 @@ from cutover.phases.wording import inline
 from cutover.schedules import project
 from cutover.schedules.refusals import EntriesRefused
 from cutover.workers import coverage
-
-OLDEST_BEAT: Final = (2, 9)
 
 
 @gate("code schedule")
@@ -70,7 +68,7 @@ def tasks(context: Context) -> Check:
 def versions(context: Context) -> Check:
     """django-celery-beat is one that sends every row."""
     found = importlib.metadata.version("django-celery-beat")
-    if tuple(int(part) for part in found.split(".")[:2]) < OLDEST_BEAT:
+    if tuple(int(part) for part in found.split(".")[:2]) < (2, 9):
         remedy = "install django-celery-beat 2.9 or later: earlier ones never send some rows"
         return Check("versions", False, f"django-celery-beat {found}", remedy)
     return Check("versions", True, f"django-celery-beat {found}")

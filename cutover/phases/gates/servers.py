@@ -1,13 +1,13 @@
 """Gates on the servers: database, Redis, and the clocks of both."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import redis
 from django.db import DatabaseError, InterfaceError, connections, router, transaction
 from django.db.migrations.executor import MigrationExecutor
-from django.db.migrations.loader import MigrationLoader
 from django.db.models import F
 from django.db.models.functions import Now
 from django_celery_beat.models import PeriodicTask
@@ -19,7 +19,7 @@ from cutover.ledger.database import outages
 from cutover.models import Cutover
 from cutover.phases.context import Context
 from cutover.phases.report import Check, gate
-from cutover.phases.wording import one_line
+from cutover.phases.wording import inline, one_line
 
 CLOCKS_WARN: Final = dt.timedelta(seconds=1)
 CLOCKS_REFUSE: Final = dt.timedelta(seconds=5)
@@ -34,27 +34,15 @@ def migrations(context: Context) -> Check:
         targets = [node for node in executor.loader.graph.leaf_nodes() if node[0] in _APPS]
         missing = [f"{step.app_label}.{step.name}" for step, _ in executor.migration_plan(targets)]
     if missing:
-        return Check(
-            "migrations", False, f"{len(missing)} not applied: {_some(missing)}", "run `python manage.py migrate`"
-        )
-    if newer := _newer(executor.loader, targets):
-        remedy = "type this in the release that brought them"
-        return Check("migrations", False, f"the database is newer than this code: {_some(newer)}", remedy)
-    return Check("migrations", True, "applied")
-
-
-def _newer(loader: MigrationLoader, targets: Sequence[tuple[str, str]]) -> list[str]:
-    """Migrations that were applied and come after the last one that this code has.
-
-    By their numbers: of older ones the code may have dropped some, as squashed.
-    """
+        detail = f"{len(missing)} not applied: {inline(missing, ', ')}"
+        return Check("migrations", False, detail, "run `python manage.py migrate`")
+    # Applied, and after the last one that this code has, by their numbers: older ones it may have squashed.
     last = {app: name[:4] for app, name in targets}
-    applied = [key for key in loader.applied_migrations if key not in loader.disk_migrations]
-    return sorted(f"{app}.{name}" for app, name in applied if name[:4] > last.get(app, "9999"))
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    unknown = executor.loader.applied_migrations.keys() - executor.loader.disk_migrations.keys()
+    if newer := sorted(f"{app}.{name}" for app, name in unknown if name[:4] > last.get(app, "9999")):
+        detail = f"the database is newer than this code: {inline(newer, ', ')}"
+        return Check("migrations", False, detail, "type this in the release that brought them")
+    return Check("migrations", True, "applied")
 
 
 @gate("database")
@@ -98,22 +86,11 @@ def lease_store(context: Context) -> Check:
 def clocks(context: Context) -> Check:
     """Redis, database and this host agree on the time."""
     apart: dict[str, dt.timedelta] = {}
-    try:
-        before = clock.now()
-        seconds, micros = context.redis.time()
-        apart["Redis"] = dt.datetime.fromtimestamp(seconds + micros / 1e6, dt.UTC) - _middle(before)
-    except (redis.RedisError, OSError, CutoverError):
-        pass  # the gate on Redis says so
-    with outages(context.alias):
-        before = clock.now()
-        read = (
-            Cutover.objects.using(context.alias)
-            .annotate(read_at=Now(output_field=InstantField()))
-            .values_list("read_at", flat=True)
-            .first()
-        )
-        if read is not None:
-            apart["the database"] = read - _middle(before)
+    with suppress(redis.RedisError, OSError, CutoverError):  # the gate on Redis says so
+        apart["Redis"] = _apart(lambda: _at(*context.redis.time()))
+    row = Cutover.objects.using(context.alias).annotate(read_at=Now(output_field=InstantField()))
+    with outages(context.alias), suppress(Cutover.DoesNotExist):
+        apart["the database"] = _apart(lambda: row.get(id=1).read_at)
     worst = max((abs(delta) for delta in apart.values()), default=dt.timedelta(0))
     listed = ", ".join(f"{who} {delta.total_seconds():+.1f} s" for who, delta in apart.items())
     if worst > CLOCKS_REFUSE:
@@ -122,6 +99,12 @@ def clocks(context: Context) -> Check:
     return Check("clocks", True, f"against this host: {listed}{late}")
 
 
-def _middle(before: dt.datetime) -> dt.datetime:
-    """The instant at which a question asked at ``before`` was answered, as far as that can be known."""
-    return before + (clock.now() - before) / 2
+def _apart(read: Callable[[], dt.datetime]) -> dt.timedelta:
+    """How far a clock is from this host's; it is taken to be read halfway between the question and the answer."""
+    before = clock.now()
+    found = read()
+    return found - (before + (clock.now() - before) / 2)
+
+
+def _at(seconds: int, micros: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(seconds + micros / 1e6, dt.UTC)

@@ -1,89 +1,74 @@
 """The journal: which step of which phase was begun, and how it ended."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
-from django.db import DatabaseError, InterfaceError, connections, transaction
+from django.db import transaction
 
 from cutover import clock
 from cutover.errors import CutoverError, EntryRefused, LeaseUnavailable, LedgerUnavailable, PhaseFailed
 from cutover.events import Event, log
 from cutover.ledger.database import outages
-from cutover.models import Cutover, Transition
-from cutover.phases.operations.lock import OperatorLock
-from cutover.phases.report import Check, Report, failed, refused
-
-FINISH: Final = "finish"
-"""The last step of every phase: it records the phase as done."""
+from cutover.models import FINISH, Cutover, Transition
+from cutover.phases.operations.lock import held, operator_name
+from cutover.phases.report import Check, Report, refused
 
 
 class Journal:
     """One command's record, for as long as it holds the cutover. Made by ``at_work``."""
 
-    def __init__(self, alias: str, lock: OperatorLock) -> None:
+    def __init__(self, alias: str, check: Callable[[], None]) -> None:
         self._alias = alias
-        self._lock = lock
-        self.operator = lock.operator
+        self._check = check
+        self.operator = operator_name()
         self.begun = False
 
     @contextmanager
     def step(self, phase: str, name: str) -> Iterator[None]:
-        """Record a step before it is taken, and its outcome after: done, failed or refused.
-
-        Raises OperatorBusy when another operator has taken over in between.
-        """
-        self._lock.check()
+        """Record a step, then its outcome: done, failed or refused. Raises OperatorBusy when another has taken over."""
+        self._check()
         self.begun = True
-        with outages(self._alias):
-            row = Transition.objects.using(self._alias).create(
-                phase=phase, step=name, operator=self.operator, begun_at=clock.now()
-            )
+        row = self._record(phase, name, begun_at=clock.now())
         try:
             yield
-        except BaseException as exc:
-            # Also for Ctrl-C: an operator's next command must find what was begun.
-            self._close(row, exc)
+        except BaseException as exc:  # also for Ctrl-C: an operator's next command must find what was begun
+            outcome = "refused" if isinstance(exc, EntryRefused) else "failed"
+            detail = str(exc) if isinstance(exc, CutoverError) else f"{type(exc).__name__} {exc}".strip()
+            with suppress(LedgerUnavailable):  # then the step stays "begun"; what ended it is raised
+                self._end(row, outcome, detail)
             raise
-        with outages(self._alias):
-            self._end(row, "done", "")
+        self._end(row, "done", "")
 
     def finish(self, phase: str, number: int) -> None:
         """Record that the cutover has come to ``number``: the last step of every phase, in one commit."""
-        self._lock.check()
+        self._check()
+        now = clock.now()
         with outages(self._alias), transaction.atomic(using=self._alias):
-            self._record(phase, FINISH, "done")
+            self._record(phase, FINISH, outcome="done", begun_at=now, ended_at=now)
             Cutover.objects.using(self._alias).filter(id=1).update(phase=number)
         log(Event.PHASE_COMPLETED, phase=phase)
 
     def refused(self, phase: str, checks: Sequence[Check], lines: Sequence[str] = (), next_command: str = "") -> Report:
         """Record that a phase's gates did not hold; returns the report of it."""
-        self.not_done(phase, failed(checks))
+        # The names alone: what was found may hold a task's arguments, which no log is to have.
+        self.not_done(phase, "; ".join(check.name for check in checks if not check.ok))
         return refused(phase, checks, lines, next_command)
 
     def not_done(self, phase: str, detail: str) -> None:
         """Record why a phase that has changed nothing is not done."""
         log(Event.PHASE_REFUSED, phase=phase, reason=detail)
-        with outages(self._alias):
-            self._record(phase, "gates", "refused", detail)
-
-    def _record(self, phase: str, step: str, outcome: str, detail: str = "") -> None:
         now = clock.now()
-        Transition.objects.using(self._alias).create(
-            phase=phase, step=step, outcome=outcome, detail=detail, operator=self.operator, begun_at=now, ended_at=now
-        )
+        self._record(phase, "gates", outcome="refused", detail=detail, begun_at=now, ended_at=now)
 
-    def _close(self, row: Transition, exc: BaseException) -> None:
-        outcome = "refused" if isinstance(exc, EntryRefused) else "failed"
-        detail = str(exc) if isinstance(exc, CutoverError) else f"{type(exc).__name__} {exc}".strip()
-        try:
-            self._end(row, outcome, detail)
-        except (DatabaseError, InterfaceError):
-            connections[self._alias].close()  # the step stays "begun"; what ended it is raised
+    def _record(self, phase: str, step: str, **details: object) -> Transition:
+        steps = Transition.objects.using(self._alias)
+        with outages(self._alias):
+            return steps.create(phase=phase, step=step, operator=self.operator, **details)
 
     def _end(self, row: Transition, outcome: str, detail: str) -> None:
-        step = Transition.objects.using(self._alias).filter(pk=row.pk)
-        step.update(outcome=outcome, detail=detail, ended_at=clock.now())
+        with outages(self._alias):
+            step = Transition.objects.using(self._alias).filter(pk=row.pk)
+            step.update(outcome=outcome, detail=detail, ended_at=clock.now())
 
 
 @contextmanager
@@ -92,26 +77,20 @@ def at_work(alias: str, command: str) -> Iterator[Journal]:
 
     Raises OperatorBusy, naming who else holds it. An outage after the first step was begun becomes PhaseFailed.
     """
-    lock = OperatorLock(alias, command)
-    lock.acquire()
-    journal = Journal(alias, lock)
-    log(Event.PHASE_STARTED, phase=command)
-    try:
-        yield journal
-    except PhaseFailed as exc:
-        log(Event.PHASE_FAILED, phase=command, reason=str(exc))
-        raise
-    except (LeaseUnavailable, LedgerUnavailable) as exc:
-        log(Event.PHASE_FAILED, phase=command, reason=str(exc))
-        if not journal.begun:
-            raise
-        raise PhaseFailed(f"{exc} This happened on the way: run {command} again once that is fixed.") from exc
-    finally:
-        lock.release()
+    with held(alias, command) as check:
+        journal = Journal(alias, check)
+        log(Event.PHASE_STARTED, phase=command)
+        try:
+            yield journal
+        except (PhaseFailed, LeaseUnavailable, LedgerUnavailable) as exc:
+            log(Event.PHASE_FAILED, phase=command, reason=str(exc))
+            if isinstance(exc, PhaseFailed) or not journal.begun:
+                raise
+            raise PhaseFailed(f"{exc} This happened on the way: run {command} again once that is fixed.") from exc
 
 
 def last_finished(alias: str) -> str:
     """The phase whose last step was the newest of all; empty when a phase has been begun since, or none has been."""
     with outages(alias):
         row = Transition.objects.using(alias).exclude(outcome="refused").order_by("-pk").first()
-    return row.phase if row is not None and row.step == FINISH and row.outcome == "done" else ""
+    return row.phase if row is not None and row.step == FINISH else ""

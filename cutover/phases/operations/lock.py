@@ -10,13 +10,14 @@ import getpass
 import os
 import socket
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
-from django.db import DatabaseError, InterfaceError, connections
-from django.db.models import QuerySet
+from django.db import connections
 
 from cutover import clock
-from cutover.errors import OperatorBusy
+from cutover.errors import LedgerUnavailable, OperatorBusy
 from cutover.ledger.database import outages
 from cutover.models import Cutover
 from cutover.phases.facts import operator_of
@@ -26,69 +27,53 @@ RENEW_S: Final = 2.0
 STALE_AFTER: Final = dt.timedelta(seconds=15)
 
 
-class OperatorLock:
-    """The hold of one command on the cutover, renewed by a thread of its own."""
-
-    def __init__(self, alias: str, command: str) -> None:
-        self._alias = alias
-        self._process = processes.own_name()
-        self.operator = f"{_user()}@{socket.gethostname()}"
-        since = f"{clock.now():%Y-%m-%d %H:%M:%S.%f} UTC"
-        self._mark = f"{self.operator[:180]} with {command} since {since}"  # unique, and what another operator reads
-        self._stop = threading.Event()
-        self._lost = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="cutover-operator", daemon=True)
-
-    def acquire(self) -> None:
-        """Win the lock and begin to renew it. Raises OperatorBusy, naming who holds it, or LedgerUnavailable."""
-        rows = Cutover.objects.using(self._alias)
-        with outages(self._alias):
-            held, _ = rows.get_or_create(id=1)
-            if held.operator and not _is_gone(held):
-                raise OperatorBusy(f"{operator_of(held)} is at work; wait for it to end.")
-            free = rows.filter(id=1, operator=held.operator, operator_seen_at=held.operator_seen_at)
-            if not free.update(operator=self._mark, operator_process=self._process, operator_seen_at=clock.now()):
-                raise OperatorBusy(f"{operator_of(rows.get(id=1))} was first; wait for it to end.")
-        self._thread.start()
-
-    def check(self) -> None:
-        """Raises OperatorBusy when another operator has taken over, LedgerUnavailable when that cannot be seen."""
-        with outages(self._alias):
-            row = Cutover.objects.using(self._alias).get(id=1)
-        if self._lost.is_set() or row.operator != self._mark:
-            raise OperatorBusy(f"The lock was taken over by {row.operator or 'nobody'}: this command has stopped.")
-
-    def release(self) -> None:
-        """Stop renewing and give the lock back; without the database it goes stale by itself."""
-        self._stop.set()
-        self._thread.join()
-        try:
-            self._mine().update(operator="", operator_process="", operator_seen_at=None)
-        except (DatabaseError, InterfaceError):
-            connections[self._alias].close()
-
-    def _renew(self) -> None:
-        while not self._stop.wait(RENEW_S):
-            try:
-                if not self._mine().update(operator_seen_at=clock.now()):
-                    self._lost.set()
-                    break
-            except (DatabaseError, InterfaceError):
-                connections[self._alias].close()  # the next turn may reach it again
-        connections[self._alias].close()
-
-    def _mine(self) -> QuerySet[Cutover]:
-        return Cutover.objects.using(self._alias).filter(id=1, operator=self._mark)
-
-
-def _is_gone(held: Cutover) -> bool:
-    if held.operator_seen_at is None or clock.now() - held.operator_seen_at > STALE_AFTER:
-        return True
-    return processes.has_ended(held.operator_process) is True
-
-
-def _user() -> str:
+def operator_name() -> str:
+    """This operator, as ``user@host``."""
     try:
-        return getpass.getuser()
+        return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):  # a container's user without a name
-        return str(os.getuid())
+        return f"{os.getuid()}@{socket.gethostname()}"
+
+
+@contextmanager
+def held(alias: str, command: str) -> Iterator[Callable[[], None]]:
+    """Hold the cutover, renewed by a thread; without the database to give it back to it goes stale by itself.
+
+    Raises OperatorBusy, naming who else holds it. Gives a check that does so once another operator has taken over.
+    Both raise LedgerUnavailable when that cannot be seen.
+    """
+    rows = Cutover.objects.using(alias).filter(id=1)
+    since = f"{clock.now():%Y-%m-%d %H:%M:%S.%f} UTC"
+    mark = f"{operator_name()[:180]} with {command} since {since}"  # unique, and what another operator reads
+    mine = rows.filter(operator=mark)
+    stopped = threading.Event()
+
+    def check() -> None:
+        with outages(alias):
+            operator = rows.get().operator
+        if operator != mark:
+            raise OperatorBusy(f"The lock was taken over by {operator or 'nobody'}: this command has stopped.")
+
+    def renew() -> None:
+        while not stopped.wait(RENEW_S):
+            with suppress(LedgerUnavailable), outages(alias):  # the next turn may reach it again
+                mine.update(operator_seen_at=clock.now())
+        connections[alias].close()
+
+    with outages(alias):
+        known, _ = Cutover.objects.using(alias).get_or_create(id=1)
+        is_stale = known.operator_seen_at is None or clock.now() - known.operator_seen_at > STALE_AFTER
+        if known.operator and not is_stale and not processes.has_ended(known.operator_process):
+            raise OperatorBusy(f"{operator_of(known)} is at work; wait for it to end.")
+        free = rows.filter(operator=known.operator, operator_seen_at=known.operator_seen_at)
+        if not free.update(operator=mark, operator_process=processes.own_name(), operator_seen_at=clock.now()):
+            raise OperatorBusy(f"{operator_of(rows.get())} was first; wait for it to end.")
+    thread = threading.Thread(target=renew, name="cutover-operator", daemon=True)
+    thread.start()
+    try:
+        yield check
+    finally:
+        stopped.set()
+        thread.join()
+        with suppress(LedgerUnavailable), outages(alias):
+            mine.update(operator="", operator_process="", operator_seen_at=None)

@@ -14,7 +14,6 @@ from cutover.types import HolderId
 GRACE: Final = dt.timedelta(seconds=3)
 """How long after its end both sides are given to write what fell due at the very last."""
 _POLL_S: Final = 1.0
-_PROGRESS_S: Final = 10.0
 
 
 def rehearse(context: Context, duration: dt.timedelta) -> Findings:
@@ -22,42 +21,48 @@ def rehearse(context: Context, duration: dt.timedelta) -> Findings:
 
     Raises PhaseFailed when no standby begins one, or when the one that began it is gone and slots are missing.
     """
+    runs = ShadowRun.objects.using(context.alias)
     with outages(context.alias):
-        ShadowRun.objects.using(context.alias).all().delete()  # of earlier runs, with their slots
-        run = ShadowRun.objects.using(context.alias).create(
-            asked_at=clock.now(), seconds=round(duration.total_seconds())
-        )
+        runs.all().delete()  # of earlier runs, with their slots
+        run = runs.create(asked_at=clock.now(), seconds=round(duration.total_seconds()))
+
+    def begun() -> ShadowRun | None:
+        with outages(context.alias):
+            return runs.filter(pk=run.pk, began_at__isnull=False).first()
+
     try:
         context.lease.announce_schedule()
-        begun = context.wait_for(
-            lambda: _begun(context, run), context.config.takeover_timeout, "a standby to begin the shadow run"
-        )
-        if begun is None:
+        watched = context.wait_for(begun, context.config.takeover_timeout, "a standby to begin the shadow run")
+        if watched is None:
             raise PhaseFailed("No standby of the database side began the shadow run. Look at the log of that beat.")
-        began_at, holder = begun
-        context.progress(f"shadow run: {_process(holder)} rehearses")
-        end = began_at + duration
-        reported = clock.monotonic_s()
-        while clock.now() < end + GRACE:
-            clock.sleep(_POLL_S)
-            if clock.now() < end and _seen_ago(context, holder) is None:
-                raise _gone(holder)
-            if clock.monotonic_s() - reported >= _PROGRESS_S:
-                reported = clock.monotonic_s()
-                _report(context, compare(context, run, began_at, min(end, clock.now() - GRACE)), end)
-        found = compare(context, run, began_at, end)
-        if found.missing and not _is_alive(context, holder):
-            raise _gone(holder)
-        return found
+        return _watch(context, watched, watched.began_at + duration)
     finally:
         with outages(context.alias):
-            ShadowRun.objects.using(context.alias).filter(pk=run.pk).update(ended_at=clock.now())
+            runs.filter(pk=run.pk).update(ended_at=clock.now())
 
 
-def _begun(context: Context, run: ShadowRun) -> tuple[dt.datetime, HolderId] | None:
-    with outages(context.alias):
-        began_at, holder = ShadowRun.objects.using(context.alias).values_list("began_at", "holder").get(pk=run.pk)
-    return None if began_at is None else (began_at, HolderId(holder))
+def _watch(context: Context, run: ShadowRun, end: dt.datetime) -> Findings:
+    holder = HolderId(run.holder)
+    process = holder.rpartition(":")[0]
+    gone = PhaseFailed(
+        f"The standby that rehearsed, {process}, is gone: the shadow run proves nothing. "
+        "See why that beat ended, then run the command again."
+    )
+    context.progress(f"shadow run: {process} rehearses")
+    reported = clock.monotonic_s()
+    while (now := clock.now()) < end + GRACE:
+        if now < end and _seen_ago(context, holder) is None:
+            raise gone
+        if clock.monotonic_s() - reported >= 10.0:
+            reported = clock.monotonic_s()
+            found = compare(context, run, run.began_at, min(end, now - GRACE))
+            left = max(0.0, (end - now).total_seconds())
+            context.progress(f"shadow run: {found.alike} slots alike, {found.differing} not; {left:.0f} s to go")
+        clock.sleep(_POLL_S)
+    found = compare(context, run, run.began_at, end)
+    if found.missing and not _is_alive(context, holder):
+        raise gone
+    return found
 
 
 def _is_alive(context: Context, holder: HolderId) -> bool:
@@ -65,8 +70,7 @@ def _is_alive(context: Context, holder: HolderId) -> bool:
     asked_at = clock.monotonic_s()
 
     def ask() -> bool | None:
-        seen_ago = _seen_ago(context, holder)
-        if seen_ago is None:
+        if (seen_ago := _seen_ago(context, holder)) is None:
             return False
         return True if seen_ago.total_seconds() < clock.monotonic_s() - asked_at else None
 
@@ -79,19 +83,3 @@ def _seen_ago(context: Context, holder: HolderId) -> dt.timedelta | None:
         return next((beat.seen_ago for beat in context.lease.beats() if beat.holder == holder), None)
     except LeaseUnavailable:
         return dt.timedelta(0)
-
-
-def _gone(holder: HolderId) -> PhaseFailed:
-    return PhaseFailed(
-        f"The standby that rehearsed, {_process(holder)}, is gone: the shadow run proves nothing. "
-        "See why that beat ended, then run the command again."
-    )
-
-
-def _process(holder: HolderId) -> str:
-    return holder.rpartition(":")[0]
-
-
-def _report(context: Context, found: Findings, end: dt.datetime) -> None:
-    left = max(0.0, (end - clock.now()).total_seconds())
-    context.progress(f"shadow run: {found.alike} slots alike, {found.differing} not; {left:.0f} s to go")

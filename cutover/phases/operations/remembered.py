@@ -11,21 +11,13 @@ from cutover.phases.report import Check
 
 
 def plan_approved(context: Context, plan_hash: str) -> None:
-    """The operator has approved this plan."""
+    """The operator has approved this plan; empty for none."""
     with outages(context.alias):
         Cutover.objects.using(context.alias).filter(id=1).exclude(plan_hash=plan_hash).update(plan_hash=plan_hash)
 
 
-def plan_forgotten(context: Context) -> None:
-    """After a rollback no plan is approved."""
-    plan_approved(context, "")
-
-
 def beats_stopped(context: Context, origins: Iterable[str]) -> None:
-    """The operator has stopped these unmanaged beats; one that is heard again counts again.
-
-    Raises PhaseFailed for an origin that was never heard.
-    """
+    """The operator has stopped these beats, until they are heard again. Raises PhaseFailed for one never heard."""
     with outages(context.alias):
         rows = UnmanagedBeat.objects.using(context.alias)
         for origin in origins:
@@ -40,6 +32,7 @@ def workers_guarded(context: Context, checks: Sequence[Check]) -> None:
         context.ledger.fence.set_guarded(clock.now())
 
 
-def workers_unknown(context: Context) -> None:
-    """After a rollback workers without the guard may come back: nothing is sent again until a gate has asked them."""
+def nothing(context: Context) -> None:
+    """After a rollback no plan is approved, and nothing is sent again until a gate has asked the workers."""
     context.ledger.fence.set_guarded(None)
+    plan_approved(context, "")

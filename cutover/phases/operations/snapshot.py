@@ -23,11 +23,8 @@ SNAPSHOT: Final = ("key_before", "enabled_before", "last_run_at_before", "row_be
 """How a row was before the switch: the columns of ``ImportedEntry`` that are null as long as there was none."""
 
 
-def keep(context: Context) -> int:
-    """Remember every imported row that has no snapshot yet, with its ``enabled`` and last run; returns how many.
-
-    One that is there stays: it is from before the first attempt, and the rows have been changed since.
-    """
+def keep(context: Context) -> None:
+    """Remember how the imported rows are; a snapshot that is there stays: it is from before the first attempt."""
     with outages(context.alias), transaction.atomic(using=context.alias):
         bare = list(ImportedEntry.objects.using(context.alias).filter(enabled_before__isnull=True).select_for_update())
         present = rows.periodic_tasks(context.alias, {entry.name for entry in bare})
@@ -39,39 +36,36 @@ def keep(context: Context) -> int:
             if row is not None and rows.differing(rows.recorded(entry.row), row):
                 entry.row_before = rows.record(rows.values_of(row))
         bulk.update(context.alias, bare, SNAPSHOT)
-    return len(bare)
 
 
-def enable(context: Context) -> int:
-    """Enable every imported row and touch ``PeriodicTasks``; returns how many were not enabled yet.
+def enable(context: Context) -> None:
+    """Enable every imported row and touch ``PeriodicTasks``.
 
     Nothing fires by this: the database side does not lead, and the ledger has the cursor of each entry.
     """
     with outages(context.alias), transaction.atomic(using=context.alias):
         names = ImportedEntry.objects.using(context.alias).values_list("name", flat=True)
         disabled = PeriodicTask.objects.using(context.alias).filter(name__in=names, enabled=False)
-        changed = disabled.update(enabled=True)
-        if changed or not PeriodicTasks.objects.using(context.alias).exists():
+        if disabled.update(enabled=True) or not PeriodicTasks.objects.using(context.alias).exists():
             PeriodicTasks.update_changed()
-    return int(changed)
 
 
-def restore(context: Context, *, drop_edits: bool = False) -> int:
-    """Put every imported row back as the snapshot has it, and forget the snapshot; returns how many rows there were.
+def restore(context: Context, *, drop_edits: bool) -> None:
+    """Put back each imported row's ``enabled`` and last run as the snapshot has them, and forget the snapshot.
 
-    That is its ``enabled`` and last run; with ``drop_edits`` also every field that was edited since, a name that is not
-    taken, and a deleted row. A row that keeps another name is disabled, however it was: the next phase 3 enables the
-    row of the imported name, and two would send one job.
+    With ``drop_edits`` also every field that was edited since, a name that is not taken, and a deleted row. A row that
+    keeps another name is disabled, however it was: the next phase 3 enables the row of the imported name, and two would
+    send one job.
     """
     with outages(context.alias), transaction.atomic(using=context.alias):
         query = ImportedEntry.objects.using(context.alias).filter(enabled_before__isnull=False).select_for_update()
         kept = {EntryName(entry.name): entry for entry in query}
         if not kept:
-            return 0
-        present = edits.present(context.alias, list(kept.values()))
+            return
+        present = edits.read(context.alias, list(kept.values()))
         if drop_edits:
             _drop_edits(context.alias, kept, present)
-            present = edits.present(context.alias, present.entries)
+            present = edits.read(context.alias, present.entries)
         found = [*present.rows.items(), *present.renamed.items()]
         for name, row in found:
             last = kept[name].last_run_at_before
@@ -80,15 +74,14 @@ def restore(context: Context, *, drop_edits: bool = False) -> int:
         bulk.update(context.alias, [row for _, row in found], ("enabled", "last_run_at"))
         ImportedEntry.objects.using(context.alias).update(**dict.fromkeys(SNAPSHOT))
         PeriodicTasks.update_changed()
-    return len(found)
 
 
 def _drop_edits(alias: str, kept: Mapping[EntryName, ImportedEntry], present: edits.Present) -> None:
-    back = {name: row for name, row in present.renamed.items() if name not in present.rows}
-    for name, row in back.items():
+    there = {**present.renamed, **present.rows}
+    back = [row for name, row in there.items() if row.name != name]
+    for name, row in there.items():
         row.name = name
-    bulk.update(alias, list(back.values()), ("name",))
-    there = {**present.rows, **back}
+    bulk.update(alias, back, ("name",))
     wanted = {name: edits.expected(entry) for name, entry in kept.items()}
     edited = [(row, wanted[name]) for name, row in there.items() if rows.differing(wanted[name], row)]
     deleted = [wanted[name] for name in kept if name not in there]

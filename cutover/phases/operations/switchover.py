@@ -4,39 +4,30 @@ import datetime as dt
 from dataclasses import dataclass
 
 from django.db import transaction
+from django_celery_beat.models import PeriodicTasks
 
-from cutover import clock
 from cutover.errors import LeaseUnavailable, PhaseFailed
 from cutover.events import Event, log
 from cutover.ledger.database import outages
 from cutover.models import Cutover, Term
 from cutover.phases.context import Context
-from cutover.phases.evidence.presence import first_led_at, has_loaded, leader_since
-from cutover.phases.facts import read, schedule_version
+from cutover.phases.facts import read
 from cutover.phases.operations.journal import Journal
 from cutover.phases.wording import span
-from cutover.types import Side
+from cutover.types import Epoch, Side
 
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """The new side's leadership: its term, and how long nobody led before it."""
+    """The new side's leadership: its term, and how long nobody led before it; 0 where the clocks would make it less."""
 
     term: Term
-    gap: dt.timedelta
+    gap_ms: int
 
     def in_words(self) -> str:
         """Who leads, and the gap."""
-        term = self.term
-        return (
-            f"{term.host}:{term.pid} leads for the {term.side} side under epoch {term.epoch}; "
-            f"time without a leader: {self.gap_ms} ms."
-        )
-
-    @property
-    def gap_ms(self) -> int:
-        """The gap in whole milliseconds; 0 where the two hosts' clocks would make it negative."""
-        return max(0, self.gap // dt.timedelta(milliseconds=1))
+        who = f"{self.term.host}:{self.term.pid} leads for the {self.term.side} side under epoch {self.term.epoch}"
+        return f"{who}; time without a leader: {self.gap_ms} ms."
 
 
 def switch(context: Context, to: Side, *, is_back: bool = False) -> None:
@@ -70,7 +61,7 @@ def switch_over(context: Context, journal: Journal, phase: str, to: Side, *, alo
         switch(context, to)
     try:
         with journal.step(phase, "lead"):
-            lead = wait_for_leader(context, to)
+            lead = _wait_for_leader(context, to)
             if lead is None and not alone:
                 raise PhaseFailed(f"no beat of the {to} side led in time")
     except PhaseFailed as exc:
@@ -83,20 +74,40 @@ def switch_over(context: Context, journal: Journal, phase: str, to: Side, *, alo
     return lead
 
 
-def wait_until_loaded(context: Context) -> bool:
-    """Whether a warm beat of the database side has loaded the rows as they are now, within the takeover timeout."""
-    wanted = schedule_version(context)
-    context.lease.announce_schedule()
-    within = context.config.takeover_timeout
-    return bool(context.wait_for(lambda: has_loaded(context, wanted) or None, within, "a beat to load the rows"))
+def wait_until_loaded(context: Context) -> None:
+    """Return once a warm beat has the rows of now. Raises PhaseFailed when none has within the takeover timeout."""
+    with outages(context.alias):
+        wanted = PeriodicTasks.objects.using(context.alias).values_list("last_update", flat=True).get()
+
+    def loaded() -> bool | None:
+        versions = [beat.schedule_version for beat in context.warm_beats(Side.DATABASE)]
+        return any(known and dt.datetime.fromisoformat(known) >= wanted for known in versions) or None
+
+    why = "no beat of the database side has loaded the rows in time"
+    try:
+        context.lease.announce_schedule()
+        if context.wait_for(loaded, context.config.takeover_timeout, "a beat to load the rows"):
+            return
+    except LeaseUnavailable as exc:
+        why = str(exc).rstrip(".")
+    raise PhaseFailed(f"Not switched: {why}. The code side is active.")
 
 
-def wait_for_leader(context: Context, side: Side) -> Lead | None:
+def _wait_for_leader(context: Context, side: Side) -> Lead | None:
     """The leader of ``side`` that came with the present switch and has completed a tick; None within the timeout."""
     state = read(context)
-    epoch, within = state.switch_epoch or 0, context.config.takeover_timeout
-    term = context.wait_for(lambda: leader_since(context, epoch, side), within, f"a leader of the {side} side")
+    epoch = state.switch_epoch or 0
+
+    def leading() -> Term | None:
+        term = context.ledger.fence.term_since(Epoch(epoch))
+        leads = term is not None and term.side == side and term.first_tick_at is not None and term.ended_at is None
+        return term if leads else None
+
+    term = context.wait_for(leading, context.config.takeover_timeout, f"a leader of the {side} side")
     if term is None:
         return None
-    switched_at = state.fence.switched_at or clock.now()
-    return Lead(term, (first_led_at(context, epoch, side) or switched_at) - switched_at)
+    with outages(context.alias):  # the first one's tick ended the gap, even if another leads by now
+        ticked = Term.objects.using(context.alias).filter(epoch__gt=epoch, side=side.value, first_tick_at__isnull=False)
+        led_at: dt.datetime = ticked.order_by("epoch")[0].first_tick_at
+    gap = led_at - (state.fence.switched_at or led_at)
+    return Lead(term, max(0, gap // dt.timedelta(milliseconds=1)))

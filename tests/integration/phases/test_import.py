@@ -26,7 +26,7 @@ def run(context: Context, adopt: bool = False) -> Import:
 
 
 def differences(context: Context) -> list[object]:
-    return list(imported.differences(context, edits.read(context)))
+    return list(imported.differences(context, edits.read(context.alias)))
 
 
 def task(context: Context, name: str) -> PeriodicTask:

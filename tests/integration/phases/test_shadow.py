@@ -22,6 +22,7 @@ from cutover.phases import facts, phase2
 from cutover.phases.context import Context
 from cutover.phases.evidence.comparison import compare
 from cutover.phases.report import Outcome
+from cutover.schedules.importer import Import
 from cutover.types import CatchUp, EntryName, HolderId, Side
 from demo.processes import python
 from demo.services import Valkey
@@ -79,7 +80,7 @@ def test_a_standby_that_would_send_something_else_fails_the_phase(
     minutely = type(PeriodicTask.objects.using(alias).get(name="hourly").crontab).objects.using(alias)
     other = minutely.create(minute="1", hour="1")
     PeriodicTask.objects.using(alias).filter(name="ticking").update(interval=None, crontab=other)
-    monkeypatch.setattr("cutover.phases.phase2.import_entries", lambda *_, **__: phase2.Import())
+    monkeypatch.setattr("cutover.phases.phase2.import_entries", lambda *_, **__: Import())
     with beat(Side.CODE), beat(Side.DATABASE):
         report = phase2.run(context(), shadow=WATCHED)
     assert report.outcome is Outcome.FAILED
@@ -109,7 +110,7 @@ def test_slots_that_are_extra_or_late_are_listed(context: Surroundings, beat: Be
     assert found.extra == [("yearly", now + second)]
     assert found.late == [("hourly", now + second)]
     assert found.unproven == ["relative"]
-    assert not found.holds
+    assert found.differing
 
 
 def test_a_slot_that_the_code_side_passed_over_is_in_its_schedule_all_the_same(context: Surroundings) -> None:
