@@ -39,6 +39,8 @@ def windows(
     """
     free: list[Window] = [(start, end)]
     for table, first in _distinct(entries, start):
+        if (every := interval(table)) is not None and every < SHORTEST:
+            return []
         due: dt.datetime | None = first
         index = 0
         while due is not None and due <= end:
@@ -49,7 +51,6 @@ def windows(
             begin, until = free[index]
             if due <= begin:
                 # The first slot after `begin`, without asking for every one in between.
-                every = interval(table)
                 due = table.next_after(begin) if every is None else due + ((begin - due) // every + 1) * every
                 continue
             free[index : index + 1] = [(a, b) for a, b in ((begin, due), (due, until)) if b - a >= SHORTEST]

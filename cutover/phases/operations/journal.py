@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from django.db import transaction
+from django.db import DataError, IntegrityError, transaction
 
 from cutover import clock
 from cutover.errors import CutoverError, EntryRefused, LeaseUnavailable, LedgerUnavailable, PhaseFailed
@@ -12,6 +12,7 @@ from cutover.ledger.database import outages
 from cutover.models import FINISH, Cutover, Transition
 from cutover.phases.operations.lock import held, operator_name
 from cutover.phases.report import Check, Report, refused
+from cutover.phases.wording import one_line
 
 
 class Journal:
@@ -75,7 +76,8 @@ class Journal:
 def at_work(alias: str, command: str) -> Iterator[Journal]:
     """Hold the cutover for one command.
 
-    Raises OperatorBusy, naming who else holds it. An outage after the first step was begun becomes PhaseFailed.
+    Raises OperatorBusy, naming who else holds it. An outage after the first step was begun becomes PhaseFailed, and so
+    does a row that the database refuses.
     """
     with held(alias, command) as check:
         journal = Journal(alias, check)
@@ -87,6 +89,10 @@ def at_work(alias: str, command: str) -> Iterator[Journal]:
             if isinstance(exc, PhaseFailed) or not journal.begun:
                 raise
             raise PhaseFailed(f"{exc} This happened on the way: run {command} again once that is fixed.") from exc
+        except (IntegrityError, DataError) as exc:
+            log(Event.PHASE_FAILED, phase=command, reason=str(exc))
+            changed = "Somebody has changed the same rows meanwhile"
+            raise PhaseFailed(f"The database refuses a row: {one_line(exc)}. {changed}: run {command} again.") from exc
 
 
 def last_finished(alias: str) -> str:

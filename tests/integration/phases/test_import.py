@@ -8,10 +8,13 @@ from celery.schedules import crontab, solar
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
 from pytest_django import Settings
 
-from cutover.models import ImportedEntry
+from cutover.errors import PhaseFailed
+from cutover.models import Cutover, ImportedEntry, Transition
+from cutover.phases import phase2
 from cutover.phases.context import Context
 from cutover.phases.evidence import edits
 from cutover.phases.gates import imported
+from cutover.schedules import rows
 from cutover.schedules.importer import Import, import_entries
 from cutover.schedules.project import CLEANUP
 from cutover.schedules.refusals import EntriesRefused
@@ -162,3 +165,21 @@ def test_celerys_own_clean_up_is_imported_where_celery_adds_it(context: Surround
     run(context())
     assert task(context(), CLEANUP).expire_seconds == 12 * 3600
     assert differences(context()) == []
+
+
+def test_a_row_that_somebody_else_makes_meanwhile_ends_the_phase_in_one_line_and_nothing_is_written(
+    context: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the comparison and the write: the database's answer is that the name is taken, and no outage."""
+    site, write = context(), rows.write
+
+    def late(alias: str, fresh: Any, changed: Any) -> None:
+        PeriodicTask.objects.using(alias).bulk_create([PeriodicTask(name="hourly", task="t")])
+        write(alias, fresh, changed)
+
+    monkeypatch.setattr(rows, "write", late)
+    Cutover.objects.using(site.alias).update(phase=1)
+    with pytest.raises(PhaseFailed, match=r"^The database refuses a row: .* run phase2 again\.$"):
+        phase2.run(site)
+    assert not PeriodicTask.objects.using(site.alias).exists()
+    assert Transition.objects.using(site.alias).latest("pk").outcome == "failed"

@@ -4,6 +4,7 @@ import datetime as dt
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from celery import Celery
 from celery.schedules import crontab, schedule
 from hypothesis import given, settings
@@ -51,6 +52,12 @@ def test_nothing_due_is_one_long_window_of_a_whole_day() -> None:
     assert windows([], START, END, 3) == [(START, END)]
     assert data([(START, END)])[0]["length_s"] == 86_400
     assert lines([(START, END)], dt.UTC)[1].endswith(" (24 h)")
+
+
+@pytest.mark.parametrize("every", [dt.timedelta(0), dt.timedelta(microseconds=1), dt.timedelta(seconds=59)])
+def test_an_entry_of_less_than_a_minute_leaves_none_and_is_not_walked_through(every: dt.timedelta) -> None:
+    often = schedule(every, app=APP)
+    assert windows([(fingerprint(often), timetable(often), Cursor(None, START))], START, END) == []
 
 
 def test_no_window_is_said() -> None:
