@@ -132,7 +132,7 @@ class Candidate:
         """A turn of a leader: sweep, send, and at a poll the rest; how long to wait."""
         term = leadership.term
         if not self._elector.is_leading:
-            return self._step_down(leadership, "the lease is another's")
+            return self._step_down(leadership, "the lease is lost")
         if leadership.has_ticked and self._is_poll_due():
             fence = self._ledger.fence.read()
             agenda = self._schedule.agenda
@@ -145,7 +145,7 @@ class Candidate:
             leadership = self._leadership = replace(leadership, settled_load=self._schedule.loads)
         if not self._send(leadership):
             return self._step_down(leadership, "fenced")
-        if not leadership.has_ticked:
+        if not leadership.has_ticked and self._dispatcher.may_claim:  # a leader that cannot publish is none yet
             self._ledger.fence.first_tick(term)
             self._leadership = replace(leadership, has_ticked=True)
             self._poll_at_s = self._time.monotonic_s() + POLL_EVERY_S
@@ -160,7 +160,7 @@ class Candidate:
             if swept.fenced:
                 return False
             self._schedule.recover()
-        if not self._dispatcher.claims:
+        if not self._dispatcher.may_claim:
             return True
         sent = self._dispatcher.send(term, agenda, agenda.due(self._time.now(), MISFIRE_GRACE))
         self._schedule.published(sent.published)
@@ -202,7 +202,7 @@ class Candidate:
         waits = [self._until_poll_s()]
         if (sweep_s := self._dispatcher.sweep_in_s()) is not None:
             waits.append(sweep_s)
-        if self._dispatcher.claims and (due_at := self._schedule.agenda.next_at()) is not None:
+        if self._dispatcher.may_claim and (due_at := self._schedule.agenda.next_at()) is not None:
             waits.append(max(0.0, (due_at - self._time.now()).total_seconds()))
         return min(waits)
 
@@ -222,7 +222,10 @@ class Candidate:
         patience_s = outage.since_s + POLL_EVERY_S - self._time.monotonic_s()
         if patience_s > 0:
             return min(wait_s, patience_s)
-        self._leadership = None
+        if self._leadership is not None:
+            term, self._leadership = self._leadership.term, None
+            reason = "the database gives no answer"
+            log(Event.TERM_ENDED, epoch=term.epoch, holder=self._who.holder, side=self._side, reason=reason)
         self._elector.withdraw()
         return wait_s
 

@@ -66,7 +66,7 @@ class Dispatcher:
         self._sweep, self._backoff = Sweep(self._time.monotonic_s(), before_claims=True), self._backoff.succeeded()
 
     @property
-    def claims(self) -> bool:
+    def may_claim(self) -> bool:
         """Whether new slots may be claimed; while the broker takes nothing, none are."""
         return self._sweep is None or not self._sweep.before_claims
 
@@ -116,7 +116,7 @@ class Dispatcher:
             for each in chunk:
                 if (settled := each.settled) is not None:
                     agenda.record(each.name, settled)
-            if not self.claims:
+            if not self.may_claim:
                 break
         return sent
 
@@ -132,7 +132,7 @@ class Dispatcher:
             self._backoff = self._backoff.failed()
             self._sweep = Sweep(self._time.monotonic_s() + self._backoff.wait_s(1.0) * spread, before_claims=True)
             return
-        if published.entries and self.claims:
+        if published.entries and self.may_claim:
             self._backoff = self._backoff.succeeded()
         if published.own_fault:
             # An entry that fails more often than that must not put the sweep off for ever.

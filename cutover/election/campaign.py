@@ -19,7 +19,7 @@ REPORT_EVERY_S: Final = 2.0
 PROBE_EVERY_S: Final = 0.7
 """How often a campaigning candidate asks whether the leader's connection lives.
 
-With one report every two seconds this makes 1.93 commands a second: less than two.
+With one report every two seconds a standby asks less than two commands a second.
 """
 PROBE_AGAIN_S: Final = 0.2
 """A leader whose connection is gone is looked for once more after this time: it may only have reconnected."""
@@ -57,12 +57,7 @@ _WITHDRAW: Final = {
     Role.UNCERTAIN: Role.STEPPING_DOWN,
     Role.LEADING: Role.STEPPING_DOWN,
 }
-_ANSWERED: Final = {Role.UNCERTAIN: Role.CAMPAIGNING, Role.STEPPING_DOWN: Role.STANDBY}
-_ELECTED: Final = {
-    Role.CAMPAIGNING: Role.LEADING,
-    Role.UNCERTAIN: Role.LEADING,
-    Role.STANDBY: Role.STEPPING_DOWN,  # withdrawn while the question was on its way
-}
+_AFTER_RELEASE: Final = {Role.UNCERTAIN: Role.CAMPAIGNING, Role.STEPPING_DOWN: Role.STANDBY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +91,7 @@ class Campaign:
 
     def action(self, now_s: float) -> Action:
         """What is to be done at ``now_s``, the most urgent first."""
-        if self.role in _ANSWERED:
+        if self.role in _AFTER_RELEASE:
             return Action.RELEASE
         if self.role is Role.LEADING and now_s >= self.renew_at_s:
             return Action.RENEW
@@ -120,9 +115,10 @@ class Campaign:
         return self.rival is not None and now_s < self.rival.until_s
 
     @property
-    def dead_rival(self) -> HolderId | None:
-        """The rival whose connection was missing twice in a row: it is dead, and its lease may be taken."""
-        return self.rival.holder if self.rival is not None and self.rival.times_missing > 1 else None
+    def dead_rival(self) -> tuple[HolderId, int] | None:
+        """The rival whose connection was missing twice in a row, and that connection: its lease may be taken."""
+        rival = self.rival
+        return (rival.holder, rival.client_id) if rival is not None and rival.times_missing > 1 else None
 
     def campaign(self) -> Campaign:
         """The loop wants the lease."""
@@ -134,8 +130,8 @@ class Campaign:
         role = _WITHDRAW.get(self.role, self.role)
         return self if role is self.role else replace(self, role=role, report_at_s=0.0)
 
-    def heartbeat(self, now_s: float, heartbeat_s: float) -> Campaign:
-        """With the age of the last heartbeat seen; a leader without one for a whole lease steps down."""
+    def check_heartbeat(self, now_s: float, heartbeat_s: float) -> Campaign:
+        """Whether the loop is stalled, by its last heartbeat; a leader without one for a whole lease steps down."""
         stalled = now_s - heartbeat_s >= self.lease_s
         leading = self.role is Role.LEADING
         return replace(self, is_stalled=stalled, role=Role.STEPPING_DOWN if stalled and leading else self.role)
@@ -150,12 +146,12 @@ class Campaign:
 
     def elected(self, now_s: float) -> Campaign:
         """The lease was acquired."""
-        role = _ELECTED.get(self.role, self.role)
+        role = Role.LEADING if self.role is Role.UNCERTAIN else self.role  # else withdrawn meanwhile: to be released
         return replace(self, role=role, rival=None, report_at_s=0.0, renew_at_s=now_s + self.renew_every_s)
 
     def not_elected(self, holder: LeaseView, now_s: float) -> Campaign:
         """Another holds the lease."""
-        role = _ANSWERED.get(self.role, self.role)
+        role = _AFTER_RELEASE.get(self.role, self.role)
         return replace(self, role=role, attempt_at_s=now_s + PROBE_AGAIN_S)._seen(holder, now_s)
 
     def renewed(self, now_s: float) -> Campaign:
@@ -168,7 +164,7 @@ class Campaign:
 
     def released(self) -> Campaign:
         """The lease is one's own no more."""
-        return replace(self, role=_ANSWERED.get(self.role, self.role))
+        return replace(self, role=_AFTER_RELEASE.get(self.role, self.role))
 
     def reported(self, holder: LeaseView | None, own: HolderId, now_s: float) -> Campaign:
         """A report was made, which showed who holds the lease (None for nobody)."""

@@ -187,7 +187,7 @@ class Elector:
 
     def _next_action(self) -> Action:
         now_s = self._time.monotonic_s()
-        before, after = self._take(lambda campaign: campaign.heartbeat(now_s, self._heartbeat_s))
+        before, after = self._take(lambda campaign: campaign.check_heartbeat(now_s, self._heartbeat_s))
         if after.is_stalled and not before.is_stalled:
             log(Event.BEAT_STALLED, holder=self._who.holder, elapsed_ms=int(1000 * (now_s - self._heartbeat_s)))
         if before.role is Role.LEADING and after.role is not Role.LEADING:
@@ -281,8 +281,6 @@ class Elector:
             return before, self._campaign
 
     def _poke(self) -> None:
-        if self._connection is _Connection.UP and threading.current_thread() is not self._thread:
-            try:
+        if self._connection is _Connection.UP:
+            with suppress(LeaseUnavailable):  # then the thread acts when it wakes by itself
                 self._lease.poke(self._who.holder)
-            except LeaseUnavailable:
-                self._connection = _Connection.DOWN  # the thread notices by itself, and looks again when it is back

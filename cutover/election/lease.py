@@ -94,13 +94,15 @@ class Lease:
         other.__dict__.update(self.__dict__, _client=client)
         return other
 
-    def acquire(self, who: Identity, side: Side, client_id: int, dead: HolderId | None = None) -> LeaseView | None:
+    def acquire(
+        self, who: Identity, side: Side, client_id: int, dead: tuple[HolderId, int] | None = None
+    ) -> LeaseView | None:
         """Take the lease for ``who``; None when taken, else who holds it.
 
-        It may be taken when it is free, one's own, held for the other side, or held by ``dead``: a holder whose
-        connection the server no longer lists.
+        It may be taken when it is free, one's own, held for the other side, or held by ``dead``: a holder and
+        the connection that the server no longer lists. One that has reconnected since is not dead.
         """
-        reply = self._run("acquire", [self._lease], [who.holder, side, self._ttl_ms, client_id, dead or ""])
+        reply = self._run("acquire", [self._lease], [who.holder, side, self._ttl_ms, client_id, *(dead or ("", ""))])
         return None if reply[0] == 1 else _view(reply[1:])
 
     def renew(self, who: Identity, side: Side, client_id: int) -> Renewal:

@@ -80,7 +80,8 @@ class Claims:
             if not self._fence.admits(term):
                 return False
             for slot, reason in reasons.items():
-                self._claimed(slot).update(state=SlotState.MISSED, reason=reason[: models.REASON_LENGTH])
+                unstarted = self._claimed(slot).filter(run_started_at=None)
+                unstarted.update(state=SlotState.MISSED, reason=reason[: models.REASON_LENGTH])
         return True
 
     def unpublished(self) -> list[Unpublished]:

@@ -6,9 +6,10 @@ One conditional update decides which message of a slot runs; its fence is the sl
 import datetime as dt
 from dataclasses import dataclass
 
-from django.db.models import F, QuerySet
+from django.db.models import Case, F, Q, QuerySet, Value, When
 
 from cutover import clock, models
+from cutover.fields import InstantField
 from cutover.ledger.database import outages, transaction
 from cutover.ledger.fence import Fence
 from cutover.types import EntryName, Epoch, Sender, Slot, SlotState, Start
@@ -117,8 +118,21 @@ class Runs:
         )
 
     def _begin(self, slot: Slot, worker: str, sender: Sender | None) -> bool:
-        rows = self._rows(slot).filter(run_started_at=None)
-        return bool(rows.update(run_started_at=clock.now(), run_by=worker, sender=_named(sender)))
+        now, missed = clock.now(), Q(state=SlotState.MISSED)
+        return bool(
+            self._rows(slot)
+            .filter(run_started_at=None)
+            .update(
+                # A message that a frozen leader publishes after its claim was given up: what runs was not missed.
+                state=Case(When(missed, then=Value(SlotState.PUBLISHED)), default=F("state")),
+                published_at=Case(
+                    When(missed, then=Value(now)), default=F("published_at"), output_field=InstantField()
+                ),
+                run_started_at=now,
+                run_by=worker,
+                sender=_named(sender),
+            )
+        )
 
 
 def _named(sender: Sender | None) -> str | None:

@@ -50,7 +50,7 @@ def run(context: Context, *, adopt: bool = False, plan: str = "", shadow: dt.tim
 
 def _import(context: Context, journal: Journal, phase: int, shadow: dt.timedelta | None, *, adopt: bool) -> Report:
     try:
-        with journal.step(NAME, "import"), outages(context.alias):
+        with journal.step(NAME, "import"), journal.commit():
             done = import_entries(context.app, context.config, context.entries, adopt=adopt, progress=context.progress)
     except EntriesRefused as exc:
         lines = [f"{len(exc.refusals)} reasons why the schedule cannot be imported whole."]

@@ -79,15 +79,15 @@ def _checks(context: Context, state: State, plan: str, *, force: bool, accept_ed
 def _switch(context: Context, journal: Journal, state: State, *, alone: bool) -> switchover.Lead | None:
     try:
         if state.side is Side.CODE:
-            with journal.step(NAME, "snapshot"):
+            with journal.step(NAME, "snapshot"), journal.commit():
                 snapshot.keep(context)
-            with journal.step(NAME, "enable"):
+            with journal.step(NAME, "enable"), journal.commit():
                 snapshot.enable(context)
             if not alone:
                 with journal.step(NAME, "loaded"):
                     switchover.wait_until_loaded(context)
         return switchover.switch_over(context, journal, NAME, Side.DATABASE, alone=alone)
     except PhaseFailed as exc:
-        with journal.step(NAME, "restore"):
+        with journal.step(NAME, "restore"), journal.commit():
             snapshot.restore(context, drop_edits=False)
         raise PhaseFailed(f"{exc} The rows are as before.") from exc

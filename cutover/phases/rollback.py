@@ -36,7 +36,7 @@ def run(context: Context, *, force: bool = False, drop_edits: bool = False) -> R
                 "The rows that an unfinished phase 3 had enabled are as before. The code side was active all the time."
             )
             return Report(NAME, Outcome.DONE, (), [whole, *edited], command("phase3"))
-        remembered.nothing(context)
+        remembered.forget(context)
         journal.finish(NAME, 0)
     lines = ["Rolled back to before phase 1. Imported rows stay, disabled; the code side was active all the time."]
     return Report(NAME, Outcome.DONE, (), lines, command("phase1"))
@@ -54,7 +54,7 @@ def _switch_back(context: Context, journal: Journal, state: State, *, force: boo
         return journal.refused(NAME, checks)
     if state.side is Side.CODE and not state.snapshot:
         # Killed after its last step but one: the rows cannot send any more, so there is nothing to switch back to.
-        remembered.nothing(context)
+        remembered.forget(context)
         journal.finish(NAME, 2)
         lines = ["An unfinished rollback was finished: the code side is active, the rows are as before phase 3."]
         return Report(NAME, Outcome.DONE, (), lines, command("status"), command("phase3"), {"gap_ms": None})
@@ -69,10 +69,10 @@ def _switch_back(context: Context, journal: Journal, state: State, *, force: boo
 
 def _restore(context: Context, journal: Journal, *, drop_edits: bool, switched: bool) -> list[str]:
     """Put the rows back; returns what to say about edits since phase 3."""
-    remembered.nothing(context)
+    remembered.forget(context)
     present = edits.read(context.alias)
     found = edits.edits(present, switched=switched)
-    with journal.step(NAME, "restore"):
+    with journal.step(NAME, "restore"), journal.commit():
         snapshot.restore(context, drop_edits=drop_edits)
     if not found:
         return []

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from django.db import DataError, IntegrityError, transaction
 
 from cutover import clock
-from cutover.errors import CutoverError, EntryRefused, LeaseUnavailable, LedgerUnavailable, PhaseFailed
+from cutover.errors import CutoverError, EntryRefused, LeaseUnavailable, LedgerUnavailable, OperatorBusy, PhaseFailed
 from cutover.events import Event, log
 from cutover.ledger.database import outages
 from cutover.models import FINISH, Cutover, Transition
@@ -40,11 +40,20 @@ class Journal:
             raise
         self._end(row, "done", "")
 
+    @contextmanager
+    def commit(self) -> Iterator[None]:
+        """One transaction that is written only while this command holds the cutover, however long it was frozen.
+
+        Raises OperatorBusy when another operator has taken over.
+        """
+        with outages(self._alias), transaction.atomic(using=self._alias):
+            self._check()
+            yield
+
     def finish(self, phase: str, number: int) -> None:
         """Record that the cutover has come to ``number``: the last step of every phase, in one commit."""
-        self._check()
         now = clock.now()
-        with outages(self._alias), transaction.atomic(using=self._alias):
+        with self.commit():
             self._record(phase, FINISH, outcome="done", begun_at=now, ended_at=now)
             Cutover.objects.using(self._alias).filter(id=1).update(phase=number)
         log(Event.PHASE_COMPLETED, phase=phase)
@@ -76,15 +85,15 @@ class Journal:
 def at_work(alias: str, command: str) -> Iterator[Journal]:
     """Hold the cutover for one command.
 
-    Raises OperatorBusy, naming who else holds it. An outage after the first step was begun becomes PhaseFailed, and so
-    does a row that the database refuses.
+    Raises OperatorBusy, naming who else holds it. After the first step was begun an outage, a lock that was taken over
+    and a row that the database refuses become PhaseFailed.
     """
     with held(alias, command) as check:
         journal = Journal(alias, check)
         log(Event.PHASE_STARTED, phase=command)
         try:
             yield journal
-        except (PhaseFailed, LeaseUnavailable, LedgerUnavailable) as exc:
+        except (PhaseFailed, OperatorBusy, LeaseUnavailable, LedgerUnavailable) as exc:
             log(Event.PHASE_FAILED, phase=command, reason=str(exc))
             if isinstance(exc, PhaseFailed) or not journal.begun:
                 raise

@@ -2,7 +2,7 @@
 
 A lock is taken over when the process that holds it is dead, as seen from the same host, or has not renewed it for
 fifteen seconds. That compares the clocks of two hosts; phase 1 lets them differ by five seconds at most. A holder that
-lost its lock stops before its next step.
+lost its lock stops before its next step, and commits nothing that was under way.
 """
 
 import datetime as dt
@@ -39,8 +39,8 @@ def operator_name() -> str:
 def held(alias: str, command: str) -> Iterator[Callable[[], None]]:
     """Hold the cutover, renewed by a thread; without the database to give it back to it goes stale by itself.
 
-    Raises OperatorBusy, naming who else holds it. Gives a check that does so once another operator has taken over.
-    Both raise LedgerUnavailable when that cannot be seen.
+    Raises OperatorBusy, naming who else holds it. Gives a check that does so once another operator has taken over; in a
+    transaction it keeps others from that until the commit. Both raise LedgerUnavailable when that cannot be seen.
     """
     rows = Cutover.objects.using(alias).filter(id=1)
     since = f"{clock.now():%Y-%m-%d %H:%M:%S.%f} UTC"
@@ -50,9 +50,10 @@ def held(alias: str, command: str) -> Iterator[Callable[[], None]]:
 
     def check() -> None:
         with outages(alias):
+            if mine.update(operator_seen_at=clock.now()):
+                return
             operator = rows.get().operator
-        if operator != mark:
-            raise OperatorBusy(f"The lock was taken over by {operator or 'nobody'}: this command has stopped.")
+        raise OperatorBusy(f"The lock was taken over by {operator or 'nobody'}: this command has stopped.")
 
     def renew() -> None:
         while not stopped.wait(RENEW_S):

@@ -32,7 +32,7 @@ def workers_guarded(context: Context, checks: Sequence[Check]) -> None:
         context.ledger.fence.set_guarded(clock.now())
 
 
-def nothing(context: Context) -> None:
+def forget(context: Context) -> None:
     """After a rollback no plan is approved, and nothing is sent again until a gate has asked the workers."""
     context.ledger.fence.set_guarded(None)
     plan_approved(context, "")

@@ -3,7 +3,6 @@
 import datetime as dt
 from dataclasses import dataclass
 
-from django.db import transaction
 from django_celery_beat.models import PeriodicTasks
 
 from cutover.errors import LeaseUnavailable, PhaseFailed
@@ -30,13 +29,13 @@ class Lead:
         return f"{who}; time without a leader: {self.gap_ms} ms."
 
 
-def switch(context: Context, to: Side, *, is_back: bool = False) -> None:
+def switch(context: Context, journal: Journal, to: Side, *, is_back: bool = False) -> None:
     """Make ``to`` the active side, in one commit with the record of it; then announce it in Redis.
 
     From that commit on the other side's claims are refused. Redis only hurries the beats: they see it by themselves.
-    ``is_back``: from a switch that found no leader; then phase 4 proves on from phase 3's own one.
+    ``is_back``: from a switch that found no leader; phase 3's own switch stays the one that phase 4 proves from.
     """
-    with outages(context.alias), transaction.atomic(using=context.alias):
+    with journal.commit():
         before = context.ledger.fence.read().side
         epoch = context.ledger.fence.switch(to)
         if before is not to:
@@ -58,7 +57,7 @@ def switch_over(context: Context, journal: Journal, phase: str, to: Side, *, alo
     Raises PhaseFailed, with the other side active again, when nobody leads within the takeover timeout.
     """
     with journal.step(phase, "switch"):
-        switch(context, to)
+        switch(context, journal, to)
     try:
         with journal.step(phase, "lead"):
             lead = _wait_for_leader(context, to)
@@ -66,7 +65,7 @@ def switch_over(context: Context, journal: Journal, phase: str, to: Side, *, alo
                 raise PhaseFailed(f"no beat of the {to} side led in time")
     except PhaseFailed as exc:
         with journal.step(phase, "switch back"):
-            switch(context, to.other, is_back=True)
+            switch(context, journal, to.other, is_back=True)
         raise PhaseFailed(
             f"No beat of the {to} side led within {span(context.config.takeover_timeout)}. "
             f"The {to.other} side is active again. Look at the log of the {to}-side beat."

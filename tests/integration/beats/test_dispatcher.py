@@ -151,7 +151,7 @@ def test_without_a_broker_claims_stay_nothing_more_is_claimed_and_the_sweep_send
     sent = sender.send(term, agenda, due(agenda))
     assert (sent.published, sent.fenced) == ([], False)
     assert rows() == {"claimed": CHUNK}, "the second batch was not claimed"
-    assert not sender.claims
+    assert not sender.may_claim
     assert 0 < sender.sweep_in_s() <= 1
 
     wait_until(lambda: sender.sweep_in_s() == 0, "the sweep is due")
@@ -162,7 +162,7 @@ def test_without_a_broker_claims_stay_nothing_more_is_claimed_and_the_sweep_send
     own_broker.server.start()
     swept = sender.sweep(term, agenda)
     assert len(swept.published) == CHUNK
-    assert sender.claims
+    assert sender.may_claim
     sender.send(term, agenda, due(agenda))
     assert rows() == {"published": CHUNK + 50}
     assert set(own_broker.task_ids().values()) == {1}
@@ -192,7 +192,7 @@ def test_the_next_leader_sweeps_what_the_last_one_claimed_under_the_same_task_id
     successor = ledger.fence.open_term(identity(), Side.CODE)
     sender = dispatcher(ledger, broker)
     sender.sweep_first()
-    assert not sender.claims
+    assert not sender.may_claim
     assert sender.sweep_in_s() == 0
     assert [e.name for e in sender.sweep(successor, agenda).published] == ["a"]
     assert broker.task_ids() == {slot.task_id("tests"): 1}
@@ -231,10 +231,10 @@ def test_an_entry_that_can_not_be_published_does_not_hold_up_the_others_for_ever
     )
     sender = dispatcher(ledger, broker)
     assert sorted(e.name for e in sender.send(term, agenda, due(agenda)).published) == ["b", "c"]
-    assert sender.claims
+    assert sender.may_claim
     assert sender.sweep_in_s() > 1, "it is tried again, but not in haste"
     assert sender.sweep(term, agenda).published == []
-    assert sender.claims
+    assert sender.may_claim
     assert rows() == {"published": 2, "claimed": 1}
 
 
@@ -255,7 +255,7 @@ def test_a_task_that_refuses_to_be_sent_holds_up_no_other(ledger, broker, term, 
     agenda = due_now(broker, "a", "b", "c")
     sender = sending(ledger, publish)
     assert sorted(e.name for e in sender.send(term, agenda, due(agenda)).published) == ["b", "c"]
-    assert sender.claims
+    assert sender.may_claim
     assert rows() == {"published": 2, "claimed": 1}
 
 
@@ -269,7 +269,7 @@ def test_what_the_brokers_client_names_is_the_brokers_doing(ledger, broker, term
     agenda = due_now(broker, "a", "b")
     sender = sending(ledger, publish, faults=(OutOfMemory,))
     assert sender.send(term, agenda, due(agenda)).published == []
-    assert not sender.claims
+    assert not sender.may_claim
 
 
 def rename(alias: str, old: str, new: str) -> None:

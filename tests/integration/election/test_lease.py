@@ -97,9 +97,10 @@ def test_a_holder_of_the_other_side_is_displaced(lease, a, b):
 
 def test_a_holder_known_to_be_dead_is_displaced_and_nobody_else(lease, a, b, identity):
     lease.acquire(a, Side.CODE, 7)
-    assert lease.acquire(b, Side.CODE, 8, dead=identity().holder).holder == a.holder
-    assert lease.acquire(b, Side.CODE, 8, dead=a.holder) is None
-    assert lease.acquire(a, Side.CODE, 7, dead=identity().holder).holder == b.holder
+    assert lease.acquire(b, Side.CODE, 8, dead=(identity().holder, 7)).holder == a.holder
+    assert lease.acquire(b, Side.CODE, 8, dead=(a.holder, 6)).holder == a.holder, "it has reconnected since"
+    assert lease.acquire(b, Side.CODE, 8, dead=(a.holder, 7)) is None
+    assert lease.acquire(a, Side.CODE, 7, dead=(identity().holder, 8)).holder == b.holder
 
 
 def test_of_many_at_once_exactly_one_takes_it(lease, redis_client, identity):

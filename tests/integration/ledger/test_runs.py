@@ -29,6 +29,25 @@ def test_of_twenty_workers_one_starts_the_run_of_a_slot_that_nobody_claimed(ledg
     assert (row.state, row.reason, row.epoch) == ("published", "sent without the lease by stock", 5)
 
 
+def test_what_runs_after_its_claim_was_given_up_was_not_missed(ledger, lead, rows):
+    """A leader frozen between claim and message, given up by its successor, and thawed."""
+    one = slot()
+    ledger.claims.claim(lead(), [one])
+    assert ledger.claims.give_up(lead(), {one: "superseded"})
+    assert ledger.runs.start(one, Epoch(1), "w") is Start.STARTED
+    row = rows()["a", one.due_at]
+    assert (row.state, row.published_at, row.run_by) == ("published", row.run_started_at, "w")
+
+
+def test_a_claim_that_runs_is_not_given_up(ledger, lead, rows):
+    one, term = slot(), lead()
+    ledger.claims.claim(term, [one])
+    ledger.runs.start(one, term.epoch, "w")
+    assert ledger.claims.give_up(term, {one: "superseded"})
+    ledger.claims.confirm_started()
+    assert rows()["a", one.due_at].state == "published"
+
+
 def test_a_run_before_the_confirmation_counts_as_a_run_and_the_slot_is_confirmed_later(ledger, lead, rows):
     one = slot()
     ledger.claims.claim(lead(), [one])

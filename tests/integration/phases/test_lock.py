@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from cutover.errors import OperatorBusy
+from cutover.errors import OperatorBusy, PhaseFailed
 from cutover.models import Cutover
-from cutover.phases import phase3, rollback
+from cutover.phases import facts, phase3, rollback
 from cutover.phases.context import Context
+from cutover.phases.operations import switchover
 from cutover.phases.operations.journal import at_work
+from cutover.types import Side
 from cutover.workers.processes import own_name
 
 pytestmark = pytest.mark.integration
@@ -47,6 +49,21 @@ def test_the_lock_of_a_dead_operator_is_taken_over(context: Surroundings, fact: 
             pass
         with pytest.raises(OperatorBusy, match="taken over"), dead.step("phase3", "switch"):
             pass
+
+
+def test_an_operator_that_is_frozen_after_its_check_commits_nothing_once_another_has_taken_over(
+    context: Surroundings,
+) -> None:
+    """Otherwise it would switch to rows that the other one has disabled, and nothing would be sent."""
+    site = context()
+    with pytest.raises(PhaseFailed, match="taken over"), at_work(site.alias, "phase3") as frozen:  # noqa: SIM117
+        with frozen.step("phase3", "switch"):
+            Cutover.objects.using(site.alias).update(operator_seen_at=LONG_AGO, operator_process="elsewhere:7:1")
+            with at_work(site.alias, "rollback"):
+                pass
+            switchover.switch(site, frozen, Side.DATABASE)
+    assert facts.read(site).side is Side.CODE
+    assert Cutover.objects.using(site.alias).get().switch_epoch is None
 
 
 def test_an_operator_in_another_container_of_the_same_host_name_is_not_taken_for_dead(context: Surroundings) -> None:

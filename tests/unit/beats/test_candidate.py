@@ -37,7 +37,7 @@ class World:
     fenced: set[str] = field(default_factory=set)
     due_in_s: float | None = None
     sweep_in_s: float | None = None
-    claims: bool = True
+    may_claim: bool = True
     loads: int = 1
     calls: list[str] = field(default_factory=list)
     waited_s: list[float] = field(default_factory=list)
@@ -131,8 +131,8 @@ class Dispatching:
     world: World
 
     @property
-    def claims(self) -> bool:
-        return self.world.claims
+    def may_claim(self) -> bool:
+        return self.world.may_claim
 
     def sweep_first(self) -> None:
         self.world.note("sweep first")
@@ -318,6 +318,18 @@ def test_a_database_that_is_lost_at_election_leaves_nothing_half_done(world, cal
     assert ("open term" in made) is (call == "refresh what was announced")
 
 
+def test_one_whose_broker_takes_nothing_has_not_ticked_until_it_does(world):
+    """A switchover waits for the first tick: a leader that cannot publish is none."""
+    candidate = world.candidate()
+    candidate.turn()
+    world.is_leading, world.may_claim = True, False
+    candidate.turn()
+    assert "first tick" not in world.made()
+    world.may_claim = True
+    candidate.turn()
+    assert world.made() == ["send", "first tick"]
+
+
 # --- leader -----------------------------------------------------------------------------------------------------------
 
 
@@ -341,7 +353,7 @@ def test_a_leader_waits_for_the_next_slot_or_sweep_or_poll(world, leader):
 
 
 def test_while_the_broker_takes_nothing_nothing_is_sent_and_the_sweep_waited_for(world, leader):
-    world.claims, world.sweep_in_s, world.due_in_s = False, 1.5, -3.0
+    world.may_claim, world.sweep_in_s, world.due_in_s = False, 1.5, -3.0
     leader.turn()
     assert (world.made(), world.waited_s[-1]) == ([], 1.5)
 
@@ -357,7 +369,7 @@ def test_a_schedule_that_was_read_again_is_settled_before_it_is_sent_by(world, l
 def test_a_leader_that_has_lost_the_lease_steps_down(world, leader):
     world.is_leading = False
     leader.turn()
-    assert world.made() == ["withdraw", "end term: the lease is another's"]
+    assert world.made() == ["withdraw", "end term: the lease is lost"]
     assert (is_leader(leader), world.waited_s[-1]) == (False, 0.0)
     leader.turn()
     assert world.made() == ["poll", "campaign", "refresh"], "and campaigns at once"

@@ -42,7 +42,7 @@ ROLES = [
     ("its loop campaigns", Campaign.campaign, {S: C, C: C, U: U, L: L, D: U}),
     ("its loop withdraws", Campaign.withdraw, {S: S, C: S, U: D, L: D, D: D}),
     ("it asks for the lease", Campaign.asked, {S: S, C: U, U: U, L: L, D: D}),
-    ("it was given the lease", lambda c: c.elected(NOW), {S: D, C: L, U: L, L: L, D: D}),
+    ("it was given the lease", lambda c: c.elected(NOW), {S: S, C: C, U: L, L: L, D: D}),
     ("another has the lease", lambda c: c.not_elected(held_by(), NOW), {S: S, C: C, U: C, L: L, D: S}),
     ("it has renewed", lambda c: c.renewed(NOW), {S: S, C: C, U: U, L: L, D: D}),
     ("it has lost the lease", Campaign.lost, {S: S, C: C, U: U, L: D, D: D}),
@@ -53,8 +53,8 @@ ROLES = [
     ("the side was switched", Campaign.switched, {S: S, C: S, U: D, L: L, D: D}),
     ("somebody has released", Campaign.woken, {S: S, C: C, U: U, L: L, D: D}),
     ("it is connected again", Campaign.connected, {S: S, C: C, U: U, L: L, D: D}),
-    ("a heartbeat came", lambda c: c.heartbeat(NOW, NOW - 1), {S: S, C: C, U: U, L: L, D: D}),
-    ("none for a whole lease", lambda c: c.heartbeat(NOW, NOW - LEASE_S), {S: S, C: C, U: U, L: D, D: D}),
+    ("a heartbeat came", lambda c: c.check_heartbeat(NOW, NOW - 1), {S: S, C: C, U: U, L: L, D: D}),
+    ("none for a whole lease", lambda c: c.check_heartbeat(NOW, NOW - LEASE_S), {S: S, C: C, U: U, L: D, D: D}),
 ]
 
 
@@ -157,7 +157,7 @@ def test_a_rival_that_is_missing_twice_in_a_row_is_dead():
     assert once.dead_rival is None
     asked_again = once.asked().not_elected(held_by(), NOW)
     assert asked_again.attempt_at_s == NOW + PROBE_AGAIN_S
-    assert asked_again.rival_is_missing().dead_rival == OTHER
+    assert asked_again.rival_is_missing().dead_rival == (OTHER, 7)
 
 
 def test_a_rival_that_has_reconnected_in_between_is_not_dead():
