@@ -51,7 +51,12 @@ def soak(theatre: Theatre, until: dt.datetime, chance: random.Random) -> dict[Sc
         stage = theatre.standing(scenario.database, LEASE_S, CAST)
         if chance.random() < SWITCHING:
             switch(stage)
-        verdict = play(stage, scenario, chance)
+        began = dt.datetime.now(dt.UTC)
+        try:
+            verdict = play(stage, scenario, chance)
+        except BaseException:
+            print(f"{scenario.name}, and what its processes logged:\n{stage.diary(since=began)}", flush=True)
+            raise
         tallies.setdefault(scenario, Tally()).add(verdict)
         print(f"{dt.datetime.now(dt.UTC):%H:%M:%S} {scenario.name}: {verdict}", flush=True)
     return tallies
