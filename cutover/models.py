@@ -89,7 +89,7 @@ class Entry(models.Model):
 
 
 class Slot(models.Model):
-    """One slot of one entry. That there is at most one row for it is the whole argument.
+    """One slot of one entry. The unique row is what prevents a second claim.
 
     The table grows to millions of rows: no ordering unless a query asks for one, and every query goes by an index.
     """

@@ -90,7 +90,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """A slot that will not be sent, and why; ``passed_over`` older ones of the same gap share this record."""
+    """A slot that will not be sent, and why; ``passed_over``: how many older ones of its gap have no row."""
 
     slot: Slot
     reason: str
@@ -140,7 +140,7 @@ class Limits:
         return begun and (self.not_after is None or instant < self.not_after)
 
     def eligible_since(self, instant: dt.datetime) -> dt.datetime:
-        """Since when slots are owed within these limits that without them are owed since ``instant``."""
+        """``instant``, or just before ``not_before`` where that is later."""
         return instant if self.not_before is None else max(instant, self.not_before - dt.timedelta.resolution)
 
 

@@ -24,7 +24,7 @@ _INSTANT: Final = dt.timedelta(microseconds=1)
 _ASK_AGAIN: Final = dt.timedelta(minutes=1)
 """When a schedule that failed to answer is asked again."""
 _A_MOMENT: Final = dt.timedelta(seconds=1)
-"""When one is asked that failed to answer before, and answers now that nothing is due yet."""
+"""When an entry is asked again that was taken for due after it had failed, and is not due."""
 _SLACK: Final = 100
 """How many outdated events a small agenda may keep."""
 

@@ -96,7 +96,7 @@ class Candidate:
             else:
                 self._elector.withdraw()
             self._log_standby(fence.side)
-            # What takes its time where the schedule is large is not done now, if this is the moment to lead.
+            # A full refresh takes its time where the schedule is large: after a switch it can wait.
             if News.SWITCHED in self._news:
                 self._refresh(full=False)
             else:

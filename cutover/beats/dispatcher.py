@@ -17,7 +17,7 @@ from cutover.types import Claim, Epoch, Missed, Slot, Term
 CHUNK: Final = 200
 """How many slots are claimed in one commit: enough to make its cost small, few enough to step down soon."""
 ROWS: Final = 1_000
-"""How many rows one commit writes, missed slots among them: the fence is held meanwhile, and PostgreSQL wants news."""
+"""How many rows one commit writes, missed slots among them: PostgreSQL ends who holds the fence idle for 2 s."""
 SWEEP_AGAIN: Final = Backoff(first_s=0.5, most_s=10.0)
 """When what the broker does not take is tried again."""
 SWEEP_FAULTY_S: Final = 10.0
@@ -62,7 +62,7 @@ class Dispatcher:
         self._sweep: Sweep | None = None
 
     def sweep_first(self) -> None:
-        """Nothing is claimed before a sweep: a term has begun, or what was under way may have been written unheard."""
+        """Nothing is claimed before a sweep: a term has begun, or the answer to a commit was lost."""
         self._sweep, self._backoff = Sweep(self._time.monotonic_s(), before_claims=True), self._backoff.succeeded()
 
     @property
@@ -121,7 +121,7 @@ class Dispatcher:
         return sent
 
     def publish(self, messages: Sequence[tuple[ScheduleEntry, Slot]], epoch: Epoch) -> list[ScheduleEntry]:
-        """Publish and confirm claimed slots; returns the entries. What is not taken stays claimed, and is swept."""
+        """Publish and confirm claimed slots; returns the entries. A claim that is not taken is swept."""
         published = self._publisher.publish(messages, epoch)
         self._plan_sweep(published)
         return published.entries

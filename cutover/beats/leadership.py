@@ -13,7 +13,7 @@ class Leadership:
     """One term as its leader has it.
 
     ``settled_load``: which load of the schedule the ledger has been settled for; 0 for none yet. ``has_ticked``:
-    whether the first tick is recorded, by which a switchover sees that this leader sends.
+    whether the first tick is recorded, which a switchover waits for: it has sent what was due.
     """
 
     term: Term

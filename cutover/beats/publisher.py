@@ -17,9 +17,9 @@ from cutover.ledger import Ledger
 from cutover.types import Epoch, Slot
 
 BROKERS_FAULTS: Final[tuple[type[BaseException], ...]] = (OperationalError, OSError)
-"""What any broker's client raises. All that it does not name is an entry's own fault, ..."""
+"""What any broker's client raises; every other error is an entry's own fault."""
 OWN_FAULTS: Final = (TypeError, ValueError, LookupError, AttributeError, SerializationError)
-"""... and so are these, though some clients name them: arguments that do not serialise, a queue that is not there."""
+"""An entry's own fault even where a client names them: arguments that do not serialise, a queue that is not there."""
 
 Send = Callable[[ScheduleEntry], None]
 """Sends one entry's message as celery's scheduler does; raises whatever the broker's client raises."""
@@ -109,7 +109,7 @@ class Publisher:
 
 
 def send_twice_where_refused(send: Send) -> Send:
-    """``send``, with a LookupError where the broker refuses this very message, its exchange for one.
+    """``send``, tried once more where the broker refuses this very message; LookupError where it does so again.
 
     AMQP closes the channel for such a message, and where no confirmation is asked for (`confirm_publish`) only the next
     message hears of it: so what was refused is tried once more, on a new channel.

@@ -18,7 +18,7 @@ def reconcile(
     last_slots: Mapping[EntryName, dt.datetime],
     now: dt.datetime,
 ) -> dict[EntryName, KnownEntry]:
-    """The entries of which the ledger is to know something else from now on; every other one stays as it is ``known``.
+    """The entries whose record in the ledger changes, each with its new record; all others stay as ``known``.
 
     ``loaded``: the whole schedule of the active side. ``last_slots``: each entry's latest slot in the ledger. Since
     when an entry is eligible: it is owed nothing that fell due at or before that instant.

@@ -64,8 +64,8 @@ class Link:
     """A process's standing connections: one for its commands, one on which it is woken.
 
     The second one is evidence: as long as the process lives and the network holds, the server lists it by
-    ``client_id``, and by that others tell a dead process from a slow one. It is the one that its owner listens to, who
-    so notices at once when it is cut; and a server that closes idle connections leaves subscribed ones alone. Every
+    ``client_id``, and by that others tell a dead process from a slow one. Its owner waits on it, and so notices
+    at once when it is cut; and a server that closes idle connections leaves subscribed ones alone. Every
     method raises ``redis.RedisError``.
     """
 

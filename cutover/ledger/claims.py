@@ -37,7 +37,7 @@ class Claims:
         self._namespace, self._retention = namespace, retention
 
     def claim(self, term: Term, slots: Sequence[Slot], missed: Sequence[Missed] = ()) -> dict[Slot, Claim]:
-        """Claim ``slots`` and record ``missed`` ones, in one commit under the fence; one row comes of each slot.
+        """Claim ``slots`` and record ``missed`` ones, in one commit under the fence; at most one row a slot.
 
         When the fence does not admit ``term`` every outcome is FENCED and nothing is written.
         """

@@ -51,7 +51,7 @@ class Cursors:
     def follow(self, key: int, wholly: Collection[EntryName] = ()) -> tuple[dict[EntryName, dt.datetime], int]:
         """The latest slot of each entry among those recorded after ``key``, and the key to follow from next time.
 
-        ``wholly``: entries of which older slots count too. From 0 on nothing but these is read.
+        ``wholly``: entries of which older slots count too. From ``key`` 0 these alone are read.
         """
         slots, last = self._slots, dict[EntryName, dt.datetime]()
         with outages(self._alias):

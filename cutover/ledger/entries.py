@@ -24,7 +24,7 @@ _WRITTEN: Final = ("fingerprint", "active", "eligible_since", "not_before", "not
 class KnownEntry:
     """One entry as the ledger has it: what its schedule means, since when it is owed its slots, and within what.
 
-    One that is not active is not in the schedule that was settled last.
+    Not active: absent from the schedule that was settled last.
     """
 
     fingerprint: str
@@ -57,7 +57,7 @@ class Entries:
     def revise(self, term: Term, decide: Callable[[Known], Known]) -> Known | None:
         """Change what is known, in one commit under the fence; returns everything known afterwards, None when fenced.
 
-        ``decide`` is given everything known and returns the entries that are to be known otherwise.
+        ``decide`` is given everything known and returns the changed entries.
         """
         with transaction(self._alias):
             fence = self._fence.held_for(term)

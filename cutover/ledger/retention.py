@@ -1,6 +1,6 @@
 """What the ledger forgets once it is older than the retention: slots, terms, and the journal's transitions.
 
-A newer slot of its entry is no reason to forget one, its age is: what is younger could be claimed again. Each entry's
+Only age counts, not that a newer slot exists: a young one that was forgotten could be claimed again. Each entry's
 latest slot stays however old it is, for its cadence is counted from there.
 """
 

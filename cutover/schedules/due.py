@@ -41,7 +41,7 @@ def owed(
     """Decide what is sent of all that fell due up to ``now``.
 
     The latest slot is sent if it is younger than ``window`` (or, with CatchUp.NONE, not later than ``misfire_grace``);
-    every earlier one is missed. ``passed_over`` are older slots than the hundred listed last.
+    every earlier one is missed. ``passed_over``: how many more were missed before the listed ones.
     """
     first = next_due(table, cursor)
     if first is None or first > now:

@@ -1,7 +1,7 @@
 """Whether a worker process still lives, as other workers see it: Redis lists its connection for that long.
 
 A process that is slow, stopped or swapped out keeps its connection; one that was killed loses it within milliseconds.
-A process whose connection was cut is another worker from its next run on.
+A process whose connection was cut signs its next run by a new one.
 """
 
 import itertools

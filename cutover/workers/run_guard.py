@@ -24,7 +24,7 @@ from cutover.types import EntryName, Epoch, Sender, Slot, Start
 from cutover.workers import hooks, liveness, unmanaged
 
 _LATEST_ATTEMPTS: Final = 20
-"""Of many attempts the first and the latest are named: what is tried in the middle of an outage is not committed."""
+"""Besides the first one: only those at an outage's edges can have been committed without an answer."""
 DEFER_S: Final = 5.0
 """After how long a deferred message is tried again (half as much to twice as much)."""
 HEARD_EVERY_S: Final = 10.0
@@ -85,7 +85,7 @@ class _Delivery:
         self._attempts: list[str] = (self._request.get(headers.ATTEMPT) or "").splitlines()
 
     def admit(self, slots: Iterable[Slot], sender: Sender | None = None) -> Slot:
-        """The slot that the message may run: the first, or the next where ``sender`` has sent that one."""
+        """The slot that the message may run: the first that no other message of ``sender`` has started."""
         epoch, mark = Epoch(self._request.get(headers.EPOCH) or 0), liveness.this().sign()
         try:
             for slot in slots:

@@ -43,8 +43,8 @@ class Message:
 def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> Iterator[Slot]:
     """The slot that an unmanaged beat's message is of; none when it is of none, or that is not certain.
 
-    Then the slots before, the latest first: one of them is meant when the same beat has sent those after it already,
-    for no beat sends one twice. The messages waited, and workers saw them at one moment. Raises LedgerUnavailable.
+    Then the slots before it, the latest first. Messages that waited are seen at one moment, and no beat sends a slot
+    twice: so of one beat's messages each is matched to an earlier slot than the one before. Raises LedgerUnavailable.
     """
     if not message.is_marked and message.task not in config.sent_by_beat_alone:
         return

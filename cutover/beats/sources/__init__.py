@@ -28,9 +28,9 @@ class LastRun:
 class ScheduledEntry:
     """One entry of a side's schedule, with all that decides which slots it is owed.
 
-    ``exists_since``: since when an entry that falls due once can be owed its slot, however late it is noticed; None for
-    every other entry, which is owed nothing from before it was noticed. ``last_run``: by another beat, which knows no
-    ledger; None where there is no such record.
+    ``exists_since``: of an entry that falls due once: it is owed its slot if that is due later, however late it is
+    noticed; None for every other entry, which is owed nothing from before it was noticed. ``last_run``: by another
+    beat, which knows no ledger; None where there is no such record.
     """
 
     name: EntryName

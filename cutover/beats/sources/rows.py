@@ -119,9 +119,9 @@ def entries(
 
 
 def clocked(rows: Iterable[PeriodicTask], seen: Seen | None) -> dict[EntryName, Clocked]:
-    """The clocked ones of ``rows``: each exists since it was saved, but not since before the poll that did not find it.
+    """The clocked ones of ``rows``. Each counts as existing since its save or our previous poll, whichever is later:
 
-    One that was enabled past ``save()``, or whose time was moved itself, says when it was saved before that.
+    ``date_changed`` may be older than what was changed last, where that went past ``save()``.
     """
     found = {}
     for row in rows:
