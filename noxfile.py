@@ -16,7 +16,13 @@ nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ["oldest", "newest"]
 
 PYTHONS = ["3.11", "3.12", "3.13"]
-QUICK = ["tests/unit", "tests/integration", "tests/host", "tests/acceptance/test_prodserver.py"]
+QUICK = [
+    "tests/unit",
+    "tests/integration",
+    "tests/host",
+    "tests/acceptance/test_prodserver.py",
+    "tests/faults/test_shadow.py",
+]
 PYTEST = ["python", "-m", "pytest", "-q", "-n", "4", "--dist", "worksteal"]
 OLDEST = [
     "Django==5.1.*",

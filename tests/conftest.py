@@ -1,5 +1,7 @@
 """Real servers for tests that need them, started when first asked for; see README.md beside this file."""
 
+import itertools
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +18,44 @@ from tests.support.forkserver import ForkedProcesses, ForkServer
 from tests.support.site import Site
 
 SQLITE, POSTGRES = "sqlite", "postgres"
+LONGEST = (
+    "tests/platform/test_rehearsal.py::",
+    "tests/integration/phases/test_shadow.py::test_crontabs_are_rehearsed_too",
+    "tests/acceptance/test_command.py::test_from_the_plan_to_the_proof_and_back",
+    "tests/acceptance/test_readme.py::test_commands_work",
+    "tests/parts/test_rabbitmq.py::",
+    "tests/model/test_protocol.py::",
+    "tests/acceptance/test_command.py::test_a_database_that_is_away",
+    "tests/acceptance/test_beats.py::",
+    "tests/integration/phases/test_switch.py::test_killed_at_any_statement",
+    "tests/faults/test_shadow.py::",
+    "tests/integration/phases/test_unsendable.py::test_edits_that_cannot_be_sent",
+    "tests/acceptance/test_command.py::",
+)
+"""Tests that take long, the longest first: workers that began with short ones would wait for each other at the end."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="let tests that watch a running site watch longer")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin each worker's share with some of the longest tests; a share is a stretch of the items (``worksteal``)."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers == 1:
+        return
+    # A dict: what two prefixes fit comes once, in the order of the first.
+    longest = list({item: None for prefix in LONGEST for item in items if item.nodeid.startswith(prefix)})
+    others = iter([item for item in items if not item.nodeid.startswith(LONGEST)])
+    ordered: list[pytest.Item] = []
+    left = len(items)
+    for number in range(workers):
+        size = left // (workers - number)
+        left -= size
+        begins_with = longest[number::workers]
+        ordered += [*begins_with, *itertools.islice(others, max(0, size - len(begins_with)))]
+    items[:] = [*ordered, *others]
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ def release_a(site: Site) -> dict[str, str]:
 def brought_to_phase_3(site: Site) -> Iterator[list[Process]]:
     """Both sides' beats and a worker run, and phase 2 is done."""
     processes = [site.prodserver(name) for name in ("worker", "legacy-beat", "beat")]
-    wait_until(lambda: len(site.status().get("beats", [])) == 2, "both beats are up")
+    wait_until(lambda: len(site.status().get("beats", [])) == 2, "both beats are up", poll_s=0.5)
     for phase in BEFORE_PHASE_3:
         command = site.cutover(phase)
         assert command.exit_code == 0, command.output
@@ -61,7 +61,7 @@ def brought_to_phase_3(site: Site) -> Iterator[list[Process]]:
 def test_a_beat_of_the_release_before_still_runs_when_phase_3_is_typed(sqlite_site: Site) -> None:
     with brought_to_phase_3(sqlite_site):
         old = sqlite_site.start("release-a", STOCK_BEAT, **release_a(sqlite_site))
-        wait_until(lambda: sqlite_site.status()["unmanaged_beats"], "a worker has heard it")
+        wait_until(lambda: sqlite_site.status()["unmanaged_beats"], "a worker has heard it", poll_s=0.5)
         detail, remedy = finding(sqlite_site.cutover("phase3"), "unmanaged beats")
         assert f"{old.pid}@" in detail
         assert remedy.startswith("stop it, or start it with a scheduler of cutover.schedulers")

@@ -4,14 +4,14 @@ import json
 import re
 import signal
 import socket
-import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from demo.processes import ROOT
+from demo.processes import python
 from demo.services import HOST, Valkey, free_port
 from demo.waiting import wait_until
 from tests.support.site import Site
@@ -42,10 +42,12 @@ class Answer:
 
 
 def cutover(site: Site, *arguments: str, **env: str) -> Answer:
-    command = [sys.executable, "manage.py", "cutover", *arguments]
-    environment = {**site.env, "PYTHONIOENCODING": "utf-8", **env}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=90)
-    answer = Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
+    command = python("manage.py", "cutover", *arguments)
+    with tempfile.TemporaryFile() as errors:
+        process = site.processes.start("cutover", command, {**site.env, **env}, errors=errors)
+        code = process.wait(timeout_s=90)
+        errors.seek(0)
+        answer = Answer(code, process.log.read_bytes().decode(), errors.read().decode())
     assert "Traceback" not in answer.out + answer.err
     return answer
 
@@ -78,7 +80,7 @@ def test_from_the_plan_to_the_proof_and_back(site: Site) -> None:
     assert re.search(daily, plan.out)
     for process in ("worker", "legacy-beat", "beat"):
         site.prodserver(process)
-    wait_until(lambda: len(site.status().get("beats", [])) == 2, "both beats are up")
+    wait_until(lambda: len(site.status().get("beats", [])) == 2, "both beats are up", poll_s=0.5)
     for phase, following in (("phase1", "phase2"), ("phase2", "phase3"), ("phase3", "phase4")):
         answer = cutover(site, phase)
         assert answer.code == 0, answer

@@ -213,6 +213,11 @@ def run_until_killed(context: Context, run: Callable[[Context], Report], stateme
     return death.happened
 
 
+def deaths(alias: str, long: bool, offset: int = 0) -> Iterator[int]:
+    """After how many statements to kill: any number; in the short run each sixth, others on each database."""
+    return itertools.count(1) if long else itertools.count(1 + offset + 3 * (alias != "default"), 6)
+
+
 def _forget_the_dead(alias: str) -> None:
     """The lock of a killed process names a process that is no more; here it was this one."""
     Cutover.objects.using(alias).exclude(operator="").update(operator_process=ENDED)
@@ -220,11 +225,11 @@ def _forget_the_dead(alias: str) -> None:
 
 @pytest.mark.usefixtures("imported")
 def test_killed_at_any_statement_the_switch_and_the_way_back_are_completed_by_running_again(
-    context: Surroundings, beat: Beats
+    context: Surroundings, beat: Beats, alias: str, long: bool
 ) -> None:
     before = rows(context())
     with beat(Side.CODE), beat(Side.DATABASE):
-        for statements in itertools.count(1):
+        for statements in deaths(alias, long):
             killed = run_until_killed(context(), phase3.run, statements)
             report = phase3.run(context())
             if not killed:
@@ -233,7 +238,7 @@ def test_killed_at_any_statement_the_switch_and_the_way_back_are_completed_by_ru
                 assert_switched(context(), report)
             assert_back(context(), rollback.run(context()), before)
         assert statements > 30
-        for statements in itertools.count(1):
+        for statements in deaths(alias, long):
             killed = run_until_killed(context(), rollback.run, statements)
             report = rollback.run(context())
             if not killed:
@@ -247,10 +252,12 @@ def test_killed_at_any_statement_the_switch_and_the_way_back_are_completed_by_ru
 
 
 @pytest.mark.usefixtures("imported")
-def test_killed_at_any_statement_the_switch_can_be_rolled_back_at_once(context: Surroundings, beat: Beats) -> None:
+def test_killed_at_any_statement_the_switch_can_be_rolled_back_at_once(
+    context: Surroundings, beat: Beats, alias: str, long: bool
+) -> None:
     before = rows(context())
     with beat(Side.CODE), beat(Side.DATABASE):
-        for statements in itertools.count(1):
+        for statements in deaths(alias, long, offset=1):
             if not run_until_killed(context(), phase3.run, statements):
                 break
             rollback.run(context())
