@@ -12,7 +12,18 @@ from pytest_django import Settings
 
 from cutover import clock
 from cutover.admin import PAGED, SEARCHED
-from cutover.models import Entry, ImportedEntry, ShadowRun, ShadowSlot, Slot, Term, Transition, UnmanagedBeat
+from cutover.models import (
+    Cutover,
+    Entry,
+    Fence,
+    ImportedEntry,
+    ShadowRun,
+    ShadowSlot,
+    Slot,
+    Term,
+    Transition,
+    UnmanagedBeat,
+)
 from tests.support.ledger import give_past
 from tests.support.plans import assert_by_index, plans
 
@@ -25,6 +36,10 @@ MODELS = [model._meta.model_name for model in apps.get_app_config("cutover").get
 @pytest.fixture
 def admin(client: Client) -> Client:
     client.force_login(User.objects.create_superuser("root"))
+    Fence.objects.get_or_create(
+        id=1
+    )  # as the migration has made it; a test before this one may have emptied the tables
+    Cutover.objects.get_or_create(id=1)
     Term.objects.create(epoch=1, holder="h:1:x", side="code", host="h", pid=1, started_at=NOW)
     Entry.objects.create(name="e", fingerprint="f", eligible_since=NOW)
     Slot.objects.create(entry="e", due_at=NOW, epoch=1, side="code", state="claimed", task_id="0" * 32, claimed_at=NOW)
