@@ -44,7 +44,8 @@ def test_what_the_database_did_not_say_of_new_entries_is_asked_again(ledger, ide
     term = ledger.fence.open_term(identity(), Side.CODE)
     last = Slot(clock.now() - 20 * MINUTE, EntryName("hourly"))
     ledger.claims.claim(term, [last])
-    ledger.claims.claim(term, [Slot(clock.now(), EntryName(f"other {i}")) for i in range(1_200)])
+    for some in range(0, 1_200, 200):
+        ledger.claims.claim(term, [Slot(clock.now(), EntryName(f"other {some + i}")) for i in range(200)])
     source = Changing()
     known = Schedule(Side.CODE, source, ledger)
     known.refresh()
