@@ -125,9 +125,7 @@ class Runs:
             .update(
                 # A message that a frozen leader publishes after its claim was given up: what runs was not missed.
                 state=Case(When(missed, then=Value(SlotState.PUBLISHED)), default=F("state")),
-                published_at=Case(
-                    When(missed, then=Value(now)), default=F("published_at"), output_field=InstantField()
-                ),
+                published_at=Case(When(missed, then=Value(now, InstantField())), default=F("published_at")),
                 run_started_at=now,
                 run_by=worker,
                 sender=_named(sender),

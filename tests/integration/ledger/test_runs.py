@@ -1,10 +1,11 @@
 """Which message of a slot runs, on real SQLite and real PostgreSQL."""
 
 import pytest
+from django.db import connections
 
 from cutover import models
 from cutover.types import Claim, Epoch, Sender, Start
-from tests.support.ledger import DAY, slot
+from tests.support.ledger import DAY, HOUR, name, slot
 from tests.support.rooms import in_threads
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
@@ -37,6 +38,29 @@ def test_what_runs_after_its_claim_was_given_up_was_not_missed(ledger, lead, row
     assert ledger.runs.start(one, Epoch(1), "w") is Start.STARTED
     row = rows()["a", one.due_at]
     assert (row.state, row.published_at, row.run_by) == ("published", row.run_started_at, "w")
+
+
+def test_the_life_of_a_slot_in_a_project_that_keeps_naive_times(settings, ledger, lead, rows, alias):
+    connections[alias].close()
+    settings.TIME_ZONE, settings.USE_TZ = "America/New_York", False
+    term = lead()
+    one, late, unclaimed = slot(), slot(ago=HOUR), slot("b")
+    ledger.claims.claim(term, [one, late])
+    assert [found.slot for found in ledger.claims.unpublished()] == [late, one]
+    assert ledger.claims.give_up(term, {late: "superseded"})
+    ledger.claims.confirm([one])
+    for each in (one, late):
+        assert ledger.runs.start(each, term.epoch, "w") is Start.STARTED
+        ledger.runs.end(each, "w")
+    assert ledger.runs.start(unclaimed, term.epoch, "w", Sender("stock", "m")) is Start.STARTED
+    assert ledger.runs.resume(unclaimed, "w", "v")
+    ledger.runs.heard("stock")
+    ledger.claims.confirm_started()
+    assert {key: row.state for key, row in rows().items()} == dict.fromkeys(
+        [("a", one.due_at), ("a", late.due_at), ("b", unclaimed.due_at)], "published"
+    )
+    assert ledger.cursors.latest_of([name("a"), name("b")]) == {name("a"): one.due_at, name("b"): unclaimed.due_at}
+    connections[alias].close()
 
 
 def test_a_claim_that_runs_is_not_given_up(ledger, lead, rows):
