@@ -14,6 +14,7 @@ from django_celery_beat.models import CrontabSchedule, PeriodicTask
 from demo.processes import Processes
 from demo.services import Valkey
 from tests.servers import Postgres, running_postgres
+from tests.support.flush import quick_flush
 from tests.support.forkserver import ForkedProcesses, ForkServer
 from tests.support.site import Site
 
@@ -138,6 +139,13 @@ def alias(request: pytest.FixtureRequest) -> str:
     for model in (PeriodicTask, CrontabSchedule):
         model.objects.using(request.param).all().delete()
     return request.param
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quickly_flushed() -> Iterator[None]:
+    """Empties the databases quickly after each test that commits."""
+    with quick_flush():
+        yield
 
 
 @pytest.fixture(scope="session")
