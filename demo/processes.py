@@ -179,8 +179,9 @@ class Processes:
         return self._logs / (f"{name}.log" if number == 1 else f"{name}-{number}.log")
 
     def _end(self, process: Process) -> None:
+        # The whole group: a shell ends at once, and what it ran, such as honcho, still has children of its own to end.
         with contextlib.suppress(TimeoutError):
-            process.wait(timeout_s=10)
+            wait_until(process.is_gone, f"{process.name} and its group have ended", timeout_s=10)
         process.send_to_group(signal.SIGKILL)
         process.wait()
         wait_until(process.is_gone, f"no process of {process.name} is left")
