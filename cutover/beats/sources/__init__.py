@@ -10,7 +10,6 @@ from typing import Protocol
 from celery.beat import ScheduleEntry
 
 from cutover.conf import CatchUpRule, Config
-from cutover.models import NAME_LENGTH
 from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.timetable import Timetable, timetable
 from cutover.types import UNLIMITED, EntryName, Limits
@@ -51,9 +50,7 @@ class ScheduledEntry:
         exists_since: dt.datetime | None = None,
         last_run: LastRun | None = None,
     ) -> ScheduledEntry:
-        """The entry as celery has it. Raises ValueError for its name, and whatever its schedule raises."""
-        if len(entry.name) > NAME_LENGTH:
-            raise ValueError(f"its name is longer than {NAME_LENGTH} characters")
+        """The entry as celery has it. Raises whatever its schedule raises."""
         mark, table = fingerprint(entry.schedule), timetable(entry.schedule)
         return cls(EntryName(entry.name), entry, table, mark, rule, limits, exists_since, last_run)
 

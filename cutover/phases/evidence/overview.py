@@ -17,6 +17,7 @@ from cutover.phases.facts import read
 from cutover.phases.report import plain
 from cutover.phases.wording import one_line
 from cutover.schedules import overlay, rows
+from cutover.schedules.refusals import unsendable
 from cutover.types import Side, SlotState
 
 RECENT: Final = 10
@@ -87,16 +88,19 @@ def _unsendable(context: Context, data: Data) -> None:
     with outages(context.alias):
         noted = models.Slot.objects.using(context.alias).filter(state=SlotState.CLAIMED).exclude(reason="")
         found = dict(noted.order_by("due_at").values_list("entry", "reason"))  # as the leader could not send them
-    unknown = {}
-    if data["side"] == Side.DATABASE:  # of the code side the gates of phase 1 say it
+    unknown: dict[str, str] = {}
+    data |= {"unsendable": found, "unknown_tasks": unknown}
+    if data["side"] == Side.CODE:  # as its beat leaves them out
+        refused = {name: unsendable(entry) for name, entry in context.entries.items()}
+        found |= {name: f"it is left out: {' | '.join(map(str, why))}" for name, why in refused.items() if why}
+    else:
         with outages(context.alias):
             enabled = rows.with_schedules(enabled_rows(context).order_by("name"))
             reader = overlay.Reader(context.app, overlay.load(context.alias))
         found |= {row.name: why for row in enabled if (why := _unfit(reader, row))}
         with suppress(ImportError):
             context.app.loader.import_default_modules()
-        unknown = {row.name: row.task for row in enabled if row.task not in context.app.tasks}
-    data |= {"unsendable": found, "unknown_tasks": unknown}
+        unknown |= {row.name: row.task for row in enabled if row.task not in context.app.tasks}
 
 
 def _unfit(reader: overlay.Reader, row: PeriodicTask) -> str:
