@@ -25,6 +25,7 @@ _ASK_AGAIN: Final = dt.timedelta(minutes=1)
 """When a schedule that failed to answer is asked again."""
 _A_MOMENT: Final = dt.timedelta(seconds=1)
 """When an entry is asked again that was taken for due after it had failed, and is not due."""
+_EVER: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 _SLACK: Final = 100
 """How many outdated events a small agenda may keep."""
 
@@ -59,6 +60,7 @@ class Agenda:
         self._items: dict[EntryName, _Item] = {}
         self._heap: list[tuple[dt.datetime, int, EntryName]] = []
         self._versions = count(1)
+        self._newest = _EVER
 
     def __len__(self) -> int:
         return len(self._items)
@@ -96,6 +98,7 @@ class Agenda:
             old = before.get(name)
             self._items[name] = _Item(scheduled, old.cursor if old else Cursor(None, now))
             self._enter(name)
+        self._newest = max(self._newest, now)
         return self._items.keys() - before.keys()
 
     def settle(self, last: Mapping[EntryName, dt.datetime], eligible_since: Mapping[EntryName, dt.datetime]) -> None:
@@ -108,7 +111,22 @@ class Agenda:
             cursor = Cursor(latest, eligible_since.get(name, item.cursor.eligible_since))
             if cursor != item.cursor:
                 item.cursor = cursor
+                self._newest = max(self._newest, cursor.origin, cursor.eligible_since)
                 self._enter(name)
+
+    def ahead(self, now: dt.datetime) -> Set[EntryName]:
+        """The entries whose cursor is ahead of ``now``, none of which would be due before that has passed."""
+        if self._newest <= now:
+            return frozenset()
+        return {n for n, item in self._items.items() if max(item.cursor.origin, item.cursor.eligible_since) > now}
+
+    def set_back(self, names: Iterable[EntryName], now: dt.datetime) -> None:
+        """Forget these entries' latest slots: which one that is by ``now`` the ledger is to say."""
+        for name in names:
+            item = self._items[name]
+            item.cursor = Cursor(None, min(item.cursor.eligible_since, now))
+            self._enter(name)
+        self._newest = now
 
     def record(self, name: EntryName, due_at: dt.datetime) -> None:
         """The slot at ``due_at`` is in the ledger: go on from it."""

@@ -49,6 +49,7 @@ def _eligible_since(
     if not before.is_active:  # back again: what fell due while it was gone is not owed
         return now
     since = before.eligible_since if before.limits == entry.limits else _limits_moved(before, now)
+    since = min(since, now)  # one that is ahead was noted by a clock that was
     run = entry.last_run
     if run is not None and run.has_run and since < run.at <= now and (last_slot is None or last_slot < run.at):
         return run.at  # another beat sent it, between two slots of ours

@@ -11,7 +11,7 @@ from cutover.errors import CutoverError
 from cutover.ledger.database import outages
 from cutover.phases.context import Context
 from cutover.phases.evidence import silence
-from cutover.phases.evidence.lateness import overdue, stuck
+from cutover.phases.evidence.lateness import early, overdue, stuck
 from cutover.phases.evidence.side import enabled_rows
 from cutover.phases.facts import read
 from cutover.phases.report import plain
@@ -115,8 +115,9 @@ def _unfit(reader: overlay.Reader, row: PeriodicTask) -> str:
 
 
 def _late(context: Context, data: Data) -> None:
-    data |= {"stuck": [], "overdue": []}
+    data |= {"stuck": [], "overdue": [], "early": None}
     if "side" in data:
+        data["early"] = early(context)
         late = overdue(context, side := Side(data["side"]))
         data["stuck"] = stuck(context, side, data.get("unsendable", ()))
         data["overdue"] = [{"entry": name, "due_at": due_at.isoformat()} for name, due_at in late]
