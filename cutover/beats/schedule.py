@@ -71,8 +71,13 @@ class Schedule:
         return True
 
     def published(self, entries: Sequence[ScheduleEntry]) -> None:
-        """Record with the source that these entries were sent; those that are sent once leave the schedule."""
+        """Record with the source that these entries were sent; those that are sent once leave the schedule.
+
+        So does, with every call, what will never fall due again.
+        """
         self.agenda.drop(self._source.published(entries))
+        if over := self.agenda.over(self._ledger.fence.now()):
+            self.agenda.pass_by(self._source.end(over))
 
     def recover(self) -> None:
         """Make up for a call of ``published`` that was lost."""

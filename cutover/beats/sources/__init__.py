@@ -27,9 +27,9 @@ class LastRun:
 class ScheduledEntry:
     """One entry of a side's schedule, with all that decides which slots it is owed.
 
-    ``exists_since``: of an entry that falls due once: it is owed its slot if that is due later, however late it is
-    noticed; None for every other entry, which is owed nothing from before it was noticed. ``last_run``: by another
-    beat, which knows no ledger; None where there is no such record.
+    ``exists_since``: since when it may be as it is, however late that is noticed; None where that is not known: then
+    it is owed nothing from before it was noticed. ``last_run``: by another beat, which knows no ledger; None where
+    there is no such record.
     """
 
     name: EntryName
@@ -47,12 +47,11 @@ class ScheduledEntry:
         entry: ScheduleEntry,
         rule: CatchUpRule,
         limits: Limits = UNLIMITED,
-        exists_since: dt.datetime | None = None,
         last_run: LastRun | None = None,
     ) -> ScheduledEntry:
         """The entry as celery has it. Raises whatever its schedule raises."""
         mark, table = fingerprint(entry.schedule), timetable(entry.schedule)
-        return cls(EntryName(entry.name), entry, table, mark, rule, limits, exists_since, last_run)
+        return cls(EntryName(entry.name), entry, table, mark, rule, limits, None, last_run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +75,12 @@ class Source(Protocol):
         """These entries were sent just now: keep their last run and run count true.
 
         Returns those that are not to be sent again. Raises LedgerUnavailable.
+        """
+
+    def end(self, names: Collection[EntryName]) -> Collection[EntryName]:
+        """These entries will never fall due again: note that where people see it. Returns those that are dealt with.
+
+        Raises LedgerUnavailable.
         """
 
     def recover(self) -> Collection[EntryName]:

@@ -57,6 +57,10 @@ class CodeSource:
             self._data[entry.name] = next(self._data[entry.name])
         return ()
 
+    def end(self, names: Collection[EntryName]) -> Collection[EntryName]:
+        """See ``Source``: of code nothing is to be noted."""
+        return names
+
     def recover(self) -> Collection[EntryName]:
         """See ``Source``: what a lost call would have written is in this process, and the ledger is the record."""
         return ()
