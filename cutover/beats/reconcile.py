@@ -50,10 +50,11 @@ def _eligible_since(
     if before is None:
         if run is not None and run.has_run:  # sent by a beat that knows no ledger: it goes on from there
             return min(run.at, now)
-        return _begun(entry, min(run.at, now) if run is not None else _noticed(entry, last_slot, now), now)
+        since = run.at if run is not None else _noticed(entry, entry.exists_since, last_slot, now)
+        return _begun(entry, min(since, now), now)
     if not before.is_active or before.fingerprint != entry.fingerprint:
         # Back again, or another schedule: what fell due meanwhile, or would have by the present one, is not owed.
-        return _noticed(entry, last_slot, now)
+        return _noticed(entry, entry.changed_since, last_slot, now)
     since = before.eligible_since
     if before.limits != entry.limits:
         since = _limits_moved(before, entry, last_slot, now)
@@ -63,16 +64,16 @@ def _eligible_since(
     return since
 
 
-def _noticed(entry: ScheduledEntry, last_slot: dt.datetime | None, now: dt.datetime) -> dt.datetime:
-    """Since when an entry is eligible that is new, changed or back again: since it may be as it is, if that is known.
+def _noticed(
+    entry: ScheduledEntry, since: dt.datetime | None, last_slot: dt.datetime | None, now: dt.datetime
+) -> dt.datetime:
+    """Since when an entry is eligible that is new, changed or back again: since it may be so, where that is known.
 
     A clocked one is owed its slot in any case, however late it was saved or seen: it is sent, or recorded as missed.
     """
     if (at := once(entry.timetable)) is not None:
         return min(at - _INSTANT, now)
-    if entry.exists_since is None:
-        return now
-    return min(max(filter(None, (entry.exists_since, last_slot))), now)
+    return now if since is None else min(max(filter(None, (since, last_slot))), now)
 
 
 def _begun(entry: ScheduledEntry, since: dt.datetime, now: dt.datetime) -> dt.datetime:
@@ -94,15 +95,13 @@ def _limits_moved(
     """What lay outside the old limits is not owed once they are moved; otherwise moving them changes nothing."""
     if before.limits.admit(now):
         return before.limits.eligible_since(before.eligible_since)
-    noticed = _noticed(entry, last_slot, now)
+    noticed = _noticed(entry, entry.changed_since, last_slot, now)
     return _begun(entry, noticed, now) if last_slot is None else noticed
 
 
 def _is_anothers(ran_at: dt.datetime, entry: ScheduledEntry, after: dt.datetime) -> bool:
     """Whether a run is of a slot later than ``after``, which another beat has sent then; else it is that slot's own.
 
-    A row's last run is noted when its slot has been sent, which is a little later; no calendar has two in that time.
+    A row's last run is noted when its slot has been sent, which is later: as much as a busy leader or broker takes.
     """
-    if interval(entry.timetable) is None and ran_at - after < _NOTED_WITHIN:
-        return False
-    return ran_at > after and entry.timetable.latest(after, ran_at) is not None
+    return ran_at - after > _NOTED_WITHIN and entry.timetable.latest(after, ran_at) is not None

@@ -27,9 +27,10 @@ class LastRun:
 class ScheduledEntry:
     """One entry of a side's schedule, with all that decides which slots it is owed.
 
-    ``exists_since``: since when it may be as it is, however late that is noticed; None where that is not known: then
-    it is owed nothing from before it was noticed. ``last_run``: by another beat, which knows no ledger; None where
-    there is no such record.
+    ``exists_since``: of an entry that is new, since when it may be there, however late it is noticed;
+    ``changed_since``: of any other, since when it may be as it is. None where that is not known: then it is owed
+    nothing from before it was noticed. ``last_run``: by another beat, which knows no ledger; None where there is no
+    such record.
     """
 
     name: EntryName
@@ -39,6 +40,7 @@ class ScheduledEntry:
     rule: CatchUpRule
     limits: Limits = UNLIMITED
     exists_since: dt.datetime | None = None
+    changed_since: dt.datetime | None = None
     last_run: LastRun | None = None
 
     @classmethod
@@ -51,7 +53,7 @@ class ScheduledEntry:
     ) -> ScheduledEntry:
         """The entry as celery has it. Raises whatever its schedule raises."""
         mark, table = fingerprint(entry.schedule), timetable(entry.schedule)
-        return cls(EntryName(entry.name), entry, table, mark, rule, limits, None, last_run)
+        return cls(EntryName(entry.name), entry, table, mark, rule, limits, last_run=last_run)
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,17 +160,24 @@ def _with_past(
     saved_at = instant(row.date_changed)
     known = seen.entries.get(entry.name) if seen else None
     if known is not None and _mark(known) == _mark(entry):
-        return replace(entry, exists_since=known.exists_since, last_run=known.last_run)
-    since = saved_at if saved_at > now - LATE else seen.at if seen else None
+        return replace(
+            entry, exists_since=known.exists_since, changed_since=known.changed_since, last_run=known.last_run
+        )
+    unseen_at = seen.at if seen else None
+    entry = replace(
+        entry,
+        exists_since=saved_at if saved_at > now - LATE else unseen_at,
+        changed_since=max(saved_at, unseen_at) if unseen_at else None,
+    )
     if seen is not None and (known is not None or row.pk not in seen.keys):
-        return replace(entry, exists_since=since)  # enabled, or edited, while this beat looked
+        return entry  # enabled, or edited, while this beat looked: what was sent of it before does not count
     # It was there when this beat began, or had another name until now: it goes on from what was sent of it.
     step, last_run = interval(entry.timetable), None
     if last_run_at is not None:
         last_run = LastRun(instant(last_run_at), has_run=True)
     elif step is not None and saved_at + step > now:
         last_run = LastRun(saved_at, has_run=False)  # never sent, and nothing has fallen due yet
-    return replace(entry, exists_since=since, last_run=last_run)
+    return replace(entry, last_run=last_run)
 
 
 def _mark(entry: ScheduledEntry) -> tuple[str, Limits, dt.datetime]:

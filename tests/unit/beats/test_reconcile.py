@@ -44,6 +44,10 @@ def existing(since: dt.datetime) -> dict[str, Any]:
     return {"exists_since": since}
 
 
+def changed(since: dt.datetime) -> dict[str, Any]:
+    return {"exists_since": LONG_AGO, "changed_since": since}
+
+
 def at(instant: dt.datetime) -> dict[str, Any]:
     """A clocked entry."""
     return {"timetable": timetable(clocked(instant)), "fingerprint": f"clocked {instant}"}
@@ -94,15 +98,17 @@ CASES: list[tuple[str, dict[str, Any] | None, dt.datetime | None, dict[str, Any]
     # known
     ("known: nothing changes", {}, NOW - HOUR, {}, LONG_AGO),
     ("known: a restart owes what fell due while nobody led", {}, None, {}, LONG_AGO),
-    ("known, saved again with the same schedule: nothing changes", {}, NOW - HOUR, existing(NOW - S), LONG_AGO),
+    ("known, saved again with the same schedule: nothing changes", {}, NOW - HOUR, changed(NOW - S), LONG_AGO),
     ("known as eligible in the future, by a clock that was wrong: owed from now", {"eligible_since": NOW + DAY}, None, {}, NOW),
     # back again
     ("back again: what fell due while it was gone is not owed", {"is_active": False}, NOW - DAY, {}, NOW),
-    ("back again, seen late: owed since it was saved", {"is_active": False}, NOW - DAY, existing(NOW - S), NOW - S),
+    ("back again, seen late: owed since it was saved", {"is_active": False}, NOW - DAY, changed(NOW - S), NOW - S),
+    ("back again, saved by a clock that is ahead: owed from now", {"is_active": False}, NOW - DAY, changed(NOW + HOUR), NOW),
     ("back again, run by another beat: not owed either", {"is_active": False}, None, ran(NOW - HOUR), NOW),
     # changed
     ("changed: what its present schedule would have made due is not owed", {"fingerprint": "other"}, NOW - HOUR, {}, NOW),
-    ("changed, seen late: owed since it was saved", {"fingerprint": "other"}, NOW - HOUR, existing(NOW - S), NOW - S),
+    ("changed, seen late: owed since it was saved", {"fingerprint": "other"}, NOW - HOUR, changed(NOW - S), NOW - S),
+    ("changed, and saved some time before that: not owed from before the change", {"fingerprint": "other"}, None, changed(NOW - S), NOW - S),
     ("changed while gone: not owed", {"fingerprint": "other", "is_active": False}, None, {}, NOW),
     ("changed, run by another beat: owed from now", {"fingerprint": "other"}, None, ran(NOW - HOUR), NOW),
     # moved limits
@@ -113,6 +119,7 @@ CASES: list[tuple[str, dict[str, Any] | None, dt.datetime | None, dict[str, Any]
     ("start taken off before it came: not owed from before now", limited(NOW + DAY), None, {}, NOW),
     ("end moved on before it came: nothing changes", limited(end=NOW + HOUR), None, limited(end=NOW + DAY), LONG_AGO),
     ("end moved on after it had come: not owed from before now", limited(end=NOW - HOUR), None, limited(end=NOW + DAY), NOW),
+    ("end moved on after it had come, seen late: since it was saved", limited(end=NOW - HOUR), None, limited(end=NOW + DAY) | changed(NOW - S), NOW - S),
     ("end taken off after it had come: not owed from before now", limited(end=NOW - HOUR), None, {}, NOW),
     ("limits as they were: nothing changes", limited(NOW - DAY, NOW + DAY), None, limited(NOW - DAY, NOW + DAY), LONG_AGO),
     # run by another beat, between two of ours
@@ -123,6 +130,7 @@ CASES: list[tuple[str, dict[str, Any] | None, dt.datetime | None, dict[str, Any]
     ("foreign run from before it was eligible: nothing changes", {"eligible_since": NOW - HOUR}, None, ran(NOW - DAY), NOW - HOUR),
     ("foreign run in the future, by a clock that was wrong: nothing changes", {}, None, ran(NOW + HOUR), LONG_AGO),
     ("our own run, noted a little after its slot: nothing changes", {}, NOW - HOUR, ran(NOW - HOUR + S), LONG_AGO),
+    ("our own run, noted late on a busy machine: nothing changes", {}, NOW - HOUR, ran(NOW - HOUR + 60 * S), LONG_AGO),
     ("our own run of an interval, noted late: nothing changes", A_DAILY, NOW - HOUR, DAILY | ran(NOW), LONG_AGO),
     ("a stock beat's run of an interval: it was sent", A_DAILY, NOW - DAY - HOUR, DAILY | ran(NOW - HOUR + S), NOW - HOUR + S),
     ("had by another beat and never run: nothing changes", {}, None, had(NOW - HOUR), LONG_AGO),
