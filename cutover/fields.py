@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
 
@@ -34,6 +35,22 @@ class InstantField(models.DateTimeField):  # type: ignore[type-arg]  # no generi
         if settings.USE_TZ or not isinstance(value, dt.datetime) or timezone.is_aware(value):
             return value
         return instant(value) if connection.vendor == "postgresql" else value.replace(tzinfo=dt.UTC)
+
+
+class DatabaseNow(models.Func):
+    """The present instant by the database server's own clock, not by that of the process that asks."""
+
+    function = "clock_timestamp"
+    output_field = InstantField()
+
+    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
+        """In milliseconds. The server is this process, so it has this host's clock."""
+        template = "STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW')"
+        return self.as_sql(compiler, connection, template=template, **context)
+
+    def as_mysql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
+        """In UTC, as Django's columns are, whatever the session's time zone."""
+        return self.as_sql(compiler, connection, template="UTC_TIMESTAMP(6)", **context)
 
 
 def instant(value: dt.datetime) -> dt.datetime:

@@ -37,6 +37,7 @@ class Claim(StrEnum):
     ALREADY_CLAIMED = "already_claimed"
     FENCED = "fenced"
     TOO_OLD = "too_old"
+    TOO_EARLY = "too_early"
 
 
 class SlotState(StrEnum):

@@ -16,6 +16,7 @@ from celery.beat import ScheduleEntry
 from cutover.beats.sources import ScheduledEntry
 from cutover.events import Event, log
 from cutover.schedules.due import Owed, next_due, owed, within
+from cutover.schedules.timetable import once
 from cutover.types import CatchUp, Cursor, EntryName
 
 MISFIRE_GRACE: Final = dt.timedelta(seconds=30)
@@ -25,6 +26,7 @@ _ASK_AGAIN: Final = dt.timedelta(minutes=1)
 """When a schedule that failed to answer is asked again."""
 _A_MOMENT: Final = dt.timedelta(seconds=1)
 """When an entry is asked again that was taken for due after it had failed, and is not due."""
+_EVER: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 _SLACK: Final = 100
 """How many outdated events a small agenda may keep."""
 
@@ -59,6 +61,8 @@ class Agenda:
         self._items: dict[EntryName, _Item] = {}
         self._heap: list[tuple[dt.datetime, int, EntryName]] = []
         self._versions = count(1)
+        self._newest = _EVER
+        self._over: dict[EntryName, dt.datetime] = {}
 
     def __len__(self) -> int:
         return len(self._items)
@@ -92,10 +96,12 @@ class Agenda:
         Returns the names of the new ones.
         """
         before, self._items, self._heap = self._items, {}, []
+        self._over.clear()
         for name, scheduled in loaded.items():
             old = before.get(name)
             self._items[name] = _Item(scheduled, old.cursor if old else Cursor(None, now))
             self._enter(name)
+        self._newest = max(self._newest, now)
         return self._items.keys() - before.keys()
 
     def settle(self, last: Mapping[EntryName, dt.datetime], eligible_since: Mapping[EntryName, dt.datetime]) -> None:
@@ -108,7 +114,22 @@ class Agenda:
             cursor = Cursor(latest, eligible_since.get(name, item.cursor.eligible_since))
             if cursor != item.cursor:
                 item.cursor = cursor
+                self._newest = max(self._newest, cursor.origin, cursor.eligible_since)
                 self._enter(name)
+
+    def ahead(self, now: dt.datetime) -> Set[EntryName]:
+        """The entries whose cursor is ahead of ``now``, none of which would be due before that has passed."""
+        if self._newest <= now:
+            return frozenset()
+        return {n for n, item in self._items.items() if max(item.cursor.origin, item.cursor.eligible_since) > now}
+
+    def set_back(self, names: Iterable[EntryName], now: dt.datetime) -> None:
+        """Forget these entries' latest slots: which one that is by ``now`` the ledger is to say."""
+        for name in names:
+            item = self._items[name]
+            item.cursor = Cursor(None, min(item.cursor.eligible_since, now))
+            self._enter(name)
+        self._newest = now
 
     def record(self, name: EntryName, due_at: dt.datetime) -> None:
         """The slot at ``due_at`` is in the ledger: go on from it."""
@@ -118,6 +139,19 @@ class Agenda:
         """Leave these entries out until a schedule is loaded that has them."""
         for name in names:
             self._items.pop(name, None)
+            self._over.pop(name, None)
+
+    def over(self, now: dt.datetime) -> Set[EntryName]:
+        """The entries that will never fall due again: their one slot is settled, or their end has come and no slot is.
+
+        What ``pass_by`` was told of is not named again, until something about it changes.
+        """
+        return {name for name, since in self._over.items() if since <= now}
+
+    def pass_by(self, names: Iterable[EntryName]) -> None:
+        """Somebody has dealt with these entries, which are over."""
+        for name in names:
+            self._over.pop(name, None)
 
     def due(self, now: dt.datetime, misfire_grace: dt.timedelta) -> Iterator[Due]:
         """Every entry with slots due at ``now``, longest due first. See ``due.owed`` for ``misfire_grace``."""
@@ -162,7 +196,11 @@ class Agenda:
             due_at = next_due(table, cursor)
         except Exception:  # logged by `due`, which then asks again
             due_at = cursor.origin
+        self._over.pop(name, None)
+        if due_at is not None and once(table) is not None and limits.not_before is not None:
+            due_at = max(due_at, limits.not_before)  # as the stock scheduler sends it
         if due_at is None or (limits.not_after is not None and due_at >= limits.not_after):
+            self._over[name] = _EVER if due_at is None or limits.not_after is None else limits.not_after
             return
         heapq.heappush(self._heap, (due_at, item.version, name))
         if len(self._heap) > 2 * len(self._items) + _SLACK:

@@ -1,6 +1,6 @@
 """The dispatcher: claim, publish, confirm, in this order, for many slots at once; and the sweep of what got stuck."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -112,9 +112,12 @@ class Dispatcher:
             if outcomes is None:
                 sent.fenced = True
                 break
-            sent.published += self.publish(outcomes, term.epoch)
+            wanted = {Slot(d.owed.send, d.name): d.entry for d in chunk if d.owed.send is not None}
+            claimed = [(entry, slot) for slot, entry in wanted.items() if outcomes[slot] is Claim.CLAIMED]
+            sent.published += self.publish(claimed, term.epoch)
             for each in chunk:
-                if (settled := each.settled) is not None:
+                settled = each.settled
+                if settled is not None and outcomes.get(Slot(settled, each.name)) is not Claim.TOO_EARLY:
                     agenda.record(each.name, settled)
             if not self.may_claim:
                 break
@@ -149,18 +152,21 @@ class Dispatcher:
             self._heartbeat()
         return wanted
 
-    def _claim(self, term: Term, due: Sequence[Due]) -> list[tuple[ScheduleEntry, Slot]] | None:
-        """Claim one chunk; the entries and slots that are this leader's to publish, or None when it is fenced."""
-        wanted = {Slot(d.owed.send, d.name): d.entry for d in due if d.owed.send is not None}
+    def _claim(self, term: Term, due: Sequence[Due]) -> Mapping[Slot, Claim] | None:
+        """Claim one chunk; what came of each slot, or None when this leader is fenced."""
+        wanted = [Slot(d.owed.send, d.name) for d in due if d.owed.send is not None]
         missed = [record for d in due for record in _missed(d)]
-        outcomes = self._ledger.claims.claim(term, list(wanted), missed)
+        outcomes = self._ledger.claims.claim(term, wanted, missed)
+        early = {slot for slot, outcome in outcomes.items() if outcome is Claim.TOO_EARLY}
         for slot, outcome in outcomes.items():
-            _log(_OF_CLAIM[outcome], slot, term.epoch, outcome=outcome.value)
+            if slot not in early or slot in wanted:
+                _log(_OF_CLAIM[outcome], slot, term.epoch, outcome=outcome.value)
         if Claim.FENCED in outcomes.values():
             return None
         for record in missed:
-            _log(Event.SLOT_MISSED, record.slot, term.epoch, reason=record.reason, passed_over=record.passed_over)
-        return [(entry, slot) for slot, entry in wanted.items() if outcomes[slot] is Claim.CLAIMED]
+            if record.slot not in early:
+                _log(Event.SLOT_MISSED, record.slot, term.epoch, reason=record.reason, passed_over=record.passed_over)
+        return outcomes
 
 
 _OF_CLAIM: Final = {
@@ -168,6 +174,7 @@ _OF_CLAIM: Final = {
     Claim.ALREADY_CLAIMED: Event.SLOT_ALREADY_CLAIMED,
     Claim.FENCED: Event.SLOT_FENCED,
     Claim.TOO_OLD: Event.SLOT_TOO_OLD,
+    Claim.TOO_EARLY: Event.SLOT_TOO_EARLY,
 }
 
 

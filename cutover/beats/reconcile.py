@@ -6,10 +6,15 @@ Every case that was ever found is a line of one table, in ``tests/unit/beats/tes
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from cutover.beats.sources import ScheduledEntry
 from cutover.ledger.entries import KnownEntry
+from cutover.schedules.timetable import interval, once
 from cutover.types import EntryName
+
+_INSTANT: Final = dt.timedelta.resolution
+_NOTED_WITHIN: Final = dt.timedelta(minutes=1)
 
 
 def reconcile(
@@ -41,27 +46,62 @@ def _remembered(
 def _eligible_since(
     before: KnownEntry | None, entry: ScheduledEntry, last_slot: dt.datetime | None, now: dt.datetime
 ) -> dt.datetime:
-    noticed = _noticed(entry, last_slot, now)
-    if before is None:  # new: it goes on from another beat's own record, else it begins now
-        return min(entry.last_run.at if entry.last_run is not None else noticed, now)
-    if before.fingerprint != entry.fingerprint:  # another schedule: what the old one would have made due is not owed
-        return noticed
-    if not before.is_active:  # back again: what fell due while it was gone is not owed
-        return now
-    since = before.eligible_since if before.limits == entry.limits else _limits_moved(before, now)
     run = entry.last_run
-    if run is not None and run.has_run and since < run.at <= now and (last_slot is None or last_slot < run.at):
-        return run.at  # another beat sent it, between two slots of ours
+    if before is None:
+        if run is not None and run.has_run:  # sent by a beat that knows no ledger: it goes on from there
+            return min(run.at, now)
+        since = run.at if run is not None else _noticed(entry, entry.exists_since, last_slot, now)
+        return _begun(entry, min(since, now), now)
+    if not before.is_active or before.fingerprint != entry.fingerprint:
+        # Back again, or another schedule: what fell due meanwhile, or would have by the present one, is not owed.
+        return _noticed(entry, entry.changed_since, last_slot, now)
+    since = before.eligible_since
+    if before.limits != entry.limits:
+        since = _limits_moved(before, entry, last_slot, now)
+    since = min(since, now)  # one that is ahead was noted by a clock that was
+    if run is not None and run.has_run and run.at <= now and _is_anothers(run.at, entry, last_slot or since):
+        return max(run.at, since)  # another beat sent it, between two slots of ours
     return since
 
 
-def _noticed(entry: ScheduledEntry, last_slot: dt.datetime | None, now: dt.datetime) -> dt.datetime:
-    """Since when an entry is eligible that is noticed now: one that falls due once, since it exists."""
-    if entry.exists_since is None:
-        return now
-    return min(max(filter(None, (entry.exists_since, last_slot))), now)
+def _noticed(
+    entry: ScheduledEntry, since: dt.datetime | None, last_slot: dt.datetime | None, now: dt.datetime
+) -> dt.datetime:
+    """Since when an entry is eligible that is new, changed or back again: since it may be so, where that is known.
+
+    A clocked one is owed its slot in any case, however late it was saved or seen: it is sent, or recorded as missed.
+    """
+    if (at := once(entry.timetable)) is not None:
+        return min(at - _INSTANT, now)
+    return now if since is None else min(max(filter(None, (since, last_slot))), now)
 
 
-def _limits_moved(before: KnownEntry, now: dt.datetime) -> dt.datetime:
+def _begun(entry: ScheduledEntry, since: dt.datetime, now: dt.datetime) -> dt.datetime:
+    """``since``, or, of an entry that was never sent and whose start has come, just before its latest slot.
+
+    The stock scheduler sends such a row at once, however long ago its start was. An interval's slots count from there:
+    a whole step before the latest one is on the cadence that began with the start.
+    """
+    start, step = entry.limits.not_before, interval(entry.timetable)
+    if start is None or start > now:
+        return since
+    latest = entry.timetable.latest(start - (step or _INSTANT), now)
+    return since if latest is None else min(since, latest - (step or _INSTANT))
+
+
+def _limits_moved(
+    before: KnownEntry, entry: ScheduledEntry, last_slot: dt.datetime | None, now: dt.datetime
+) -> dt.datetime:
     """What lay outside the old limits is not owed once they are moved; otherwise moving them changes nothing."""
-    return before.limits.eligible_since(before.eligible_since) if before.limits.admit(now) else now
+    if before.limits.admit(now):
+        return before.limits.eligible_since(before.eligible_since)
+    noticed = _noticed(entry, entry.changed_since, last_slot, now)
+    return _begun(entry, noticed, now) if last_slot is None else noticed
+
+
+def _is_anothers(ran_at: dt.datetime, entry: ScheduledEntry, after: dt.datetime) -> bool:
+    """Whether a run is of a slot later than ``after``, which another beat has sent then; else it is that slot's own.
+
+    A row's last run is noted when its slot has been sent, which is later: as much as a busy leader or broker takes.
+    """
+    return ran_at - after > _NOTED_WITHIN and entry.timetable.latest(after, ran_at) is not None

@@ -61,7 +61,7 @@ class Resend:
         this side does not have, and a slot older than its catch-up window. At most a chunk is sent at one look: what
         waits for a worker that is long away is no flood.
         """
-        now = clock.now()
+        now = self._ledger.fence.now()
         return [
             (entry, found.slot)
             for found in unstarted(self._ledger, guarded_since, now - self._after, now - agenda.longest_window())
@@ -121,5 +121,5 @@ def _record(ledger: Ledger, term: Term, slots: Iterable[Slot]) -> bool:
             return False
         for slot in slots:
             again = rows.filter(entry=slot.entry, due_at=slot.due_at)
-            again.update(resent=F("resent") + 1, published_at=clock.now())
+            again.update(resent=F("resent") + 1, published_at=ledger.fence.now())
     return True

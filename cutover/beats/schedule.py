@@ -4,19 +4,19 @@ from collections.abc import Sequence
 
 from celery.beat import ScheduleEntry
 
-from cutover import clock
 from cutover.beats.agenda import Agenda
 from cutover.beats.reconcile import reconcile
 from cutover.beats.sources import Loaded, Source
 from cutover.events import Event, log
 from cutover.ledger import Ledger
+from cutover.ledger.fence import AHEAD
 from cutover.types import EntryName, Side, Term
 
 
 class Schedule:
     """What a candidate sends by. Methods raise LedgerUnavailable; what was begun is then done by the next call.
 
-    ``loads`` counts how often the schedule was read: leadership is settled for one of them.
+    ``loads`` counts how often the schedule was read, or set back: leadership is settled for one of them.
     """
 
     def __init__(self, side: Side, source: Source, ledger: Ledger) -> None:
@@ -33,7 +33,13 @@ class Schedule:
         loaded = self._source.load(full=full)
         if loaded is not None:
             self._take(loaded)
-        last, key = self._ledger.cursors.follow(self._last_key, wholly=self._unread)
+        now = self._ledger.fence.now() + AHEAD
+        if ahead := self.agenda.ahead(now):  # the database's clock was set back: by it those slots are not due yet
+            self.agenda.set_back(ahead, now)
+            self._unread |= ahead
+            self.loads += 1
+            self._foreseen = None
+        last, key = self._ledger.cursors.follow(self._last_key, wholly=self._unread, until=now)
         self.agenda.settle(last, {})
         self._last_key, self._unread = key, set()
 
@@ -57,23 +63,28 @@ class Schedule:
 
     def settle(self, term: Term) -> bool:
         """Settle since when each entry is eligible, in one commit under the fence; False when ``term`` is fenced."""
-        now, scheduled, last_slots = clock.now(), self.agenda.scheduled, self.agenda.last_slots
+        now, scheduled, last_slots = self._ledger.fence.now(), self.agenda.scheduled, self.agenda.last_slots
         known = self._ledger.entries.revise(term, lambda known: reconcile(known, scheduled, last_slots, now))
-        if known is None:
+        if known is None or not self._ledger.claims.retract_early(term):
             return False
         self.agenda.settle({}, {name: known[name].eligible_since for name in scheduled})
         return True
 
     def published(self, entries: Sequence[ScheduleEntry]) -> None:
-        """Record with the source that these entries were sent; those that are sent once leave the schedule."""
+        """Record with the source that these entries were sent; those that are sent once leave the schedule.
+
+        So does, with every call, what will never fall due again.
+        """
         self.agenda.drop(self._source.published(entries))
+        if over := self.agenda.over(self._ledger.fence.now()):
+            self.agenda.pass_by(self._source.end(over))
 
     def recover(self) -> None:
         """Make up for a call of ``published`` that was lost."""
         self.agenda.drop(self._source.recover())
 
     def _take(self, loaded: Loaded) -> None:
-        self._unread |= self.agenda.load(loaded.entries, clock.now())
+        self._unread |= self.agenda.load(loaded.entries, self._ledger.fence.now())
         self.version = loaded.version
         self.loads += 1
         self._foreseen = None

@@ -10,6 +10,7 @@ import secrets
 import signal
 import socket
 import threading
+from dataclasses import replace
 from types import FrameType
 from typing import Any, ClassVar, Final
 
@@ -31,6 +32,7 @@ from cutover.beats.shadow import Shadow
 from cutover.beats.sources import Source
 from cutover.beats.sources.code import CodeSource
 from cutover.beats.sources.rows import RowSource, imported
+from cutover.clock import SYSTEM
 from cutover.conf import Config
 from cutover.election.connection import redis_client
 from cutover.election.elector import Elector, News
@@ -96,7 +98,8 @@ class Leased(Scheduler):
         faults = (*self.connection.connection_errors, *self.connection.channel_errors)
         send = send_twice_where_refused(self._send)
         publisher = Publisher(ledger, send, config.namespace, elector.heartbeat, faults)
-        dispatcher = Dispatcher(ledger, publisher, elector.heartbeat)
+        time = replace(SYSTEM, now=ledger.fence.now)
+        dispatcher = Dispatcher(ledger, publisher, elector.heartbeat, time)
         chores: list[Chore] = [Pruning(ledger)]
         if config.resend_after is not None and not config.run_without_database:
             chores.append(Resend(ledger, dispatcher, config.resend_after))
@@ -105,7 +108,7 @@ class Leased(Scheduler):
         self._elector = elector
         self._defer_signals()
         elector.start()
-        return Candidate(who, self.side, elector, ledger, dispatcher, schedule, chores, shadow)
+        return Candidate(who, self.side, elector, ledger, dispatcher, schedule, chores, shadow, time)
 
     def _leave(self) -> None:
         candidate, self._candidate = self._candidate, None

@@ -23,4 +23,4 @@ class Ledger:
         self.runs = Runs(alias, self.fence, namespace, retention)
         self.entries = Entries(alias, self.fence)
         self.cursors = Cursors(alias)
-        self.retention = Retention(alias, retention)
+        self.retention = Retention(alias, self.fence, retention)

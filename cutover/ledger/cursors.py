@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Collection
 from typing import Any, Final
 
+from django.db import connections
 from django.db.models import Exists, Max, OuterRef, QuerySet, Subquery
 
 from cutover import models
@@ -15,9 +16,11 @@ _OVERLAP: Final = 1_000
 _BATCH: Final = 200
 """How many look-ups one statement makes; SQLite takes 500 at most."""
 _LATEST: Final = (
-    "SELECT * FROM (SELECT id, entry, due_at FROM cutover_slot WHERE entry = %s ORDER BY due_at DESC LIMIT 1) AS latest"
+    "SELECT * FROM (SELECT id, entry, due_at FROM cutover_slot WHERE entry = %s{} ORDER BY due_at DESC LIMIT 1) "
+    "AS latest"
 )
 """One look-up: grouping would read all slots of all entries."""
+_UNTIL: Final = " AND due_at <= %s"
 
 
 class Cursors:
@@ -34,24 +37,37 @@ class Cursors:
             rows = list(self._known(due).filter(active=True).values_list("name", "last", "eligible_since"))
         return {EntryName(name): Cursor(last, eligible_since) for name, last, eligible_since in rows}
 
-    def latest_of(self, entries: Collection[EntryName]) -> dict[EntryName, dt.datetime]:
-        """The latest slot of each of these entries that has any, whether the ledger knows the entry or not."""
+    def latest_of(
+        self, entries: Collection[EntryName], until: dt.datetime | None = None
+    ) -> dict[EntryName, dt.datetime]:
+        """The latest slot of each of these entries that has any, whether the ledger knows the entry or not.
+
+        ``until``: of the slots due by then alone.
+        """
         wanted = set(entries)
+        slots = self._slots if until is None else self._slots.filter(due_at__lte=until)
+        bound, latest = [], _LATEST.format("" if until is None else _UNTIL)
+        if until is not None:
+            bound = [models.Slot._meta.get_field("due_at").get_db_prep_value(until, connections[self._alias])]
         found: dict[EntryName, dt.datetime | None] = {}
         with outages(self._alias):
             if len(wanted) > _BATCH:
-                found = {EntryName(n): last for n, last in self._known(self._slots).values_list("name", "last")}
+                found = {EntryName(n): last for n, last in self._known(slots).values_list("name", "last")}
             unknown = list(wanted - found.keys())
             for start in range(0, len(unknown), _BATCH):
                 batch = unknown[start : start + _BATCH]
-                rows = self._slots.raw(" UNION ALL ".join([_LATEST] * len(batch)), batch)
+                given = [value for name in batch for value in (name, *bound)]
+                rows = self._slots.raw(" UNION ALL ".join([latest] * len(batch)), given)
                 found.update({EntryName(row.entry): row.due_at for row in rows})
         return {name: last for name, last in found.items() if last is not None and name in wanted}
 
-    def follow(self, key: int, wholly: Collection[EntryName] = ()) -> tuple[dict[EntryName, dt.datetime], int]:
+    def follow(
+        self, key: int, wholly: Collection[EntryName] = (), until: dt.datetime | None = None
+    ) -> tuple[dict[EntryName, dt.datetime], int]:
         """The latest slot of each entry among those recorded after ``key``, and the key to follow from next time.
 
-        ``wholly``: entries of which older slots count too. From ``key`` 0 these alone are read.
+        ``wholly``: entries of which older slots count too. From ``key`` 0 these alone are read. ``until``: slots that
+        are due later, which a clock that was ahead has left, do not count.
         """
         slots, last = self._slots, dict[EntryName, dt.datetime]()
         with outages(self._alias):
@@ -62,16 +78,17 @@ class Cursors:
                 recent = slots.filter(pk__gt=key - _OVERLAP).order_by("pk")
                 for pk, entry, due_at in recent.values_list("pk", "entry", "due_at"):
                     name, key = EntryName(entry), max(key, pk)
-                    last[name] = max(due_at, last.get(name, due_at))
+                    if until is None or due_at <= until:
+                        last[name] = max(due_at, last.get(name, due_at))
         # After the key was read: what is recorded in between is in both.
-        return last | self.latest_of(wholly), key
+        return last | self.latest_of(wholly, until), key
 
     def _known(self, slots: QuerySet[models.Slot]) -> QuerySet[Any]:
         latest = slots.filter(entry=OuterRef("name")).order_by("-due_at").values("due_at")[:1]
         return models.Entry.objects.using(self._alias).order_by().annotate(last=Subquery(latest))
 
 
-def superseded(alias: str) -> Exists:
-    """Whether a newer slot of the same entry stands in the ledger: one look-up in the index for each row."""
-    slots = models.Slot.objects.using(alias)
+def superseded(alias: str, until: dt.datetime) -> Exists:
+    """Whether a newer slot of the same entry, due by ``until``, is in the ledger: one look-up in the index a row."""
+    slots = models.Slot.objects.using(alias).filter(due_at__lte=until)
     return Exists(slots.filter(entry=OuterRef("entry"), due_at__gt=OuterRef("due_at")))

@@ -1,16 +1,19 @@
 """The fence: the one row that says which epoch and which side may claim, and the terms that were led under it.
 
-Whoever claims holds this row's lock and demands its own epoch, so an old leader is refused however sure it is.
+Whoever claims holds this row's lock and demands its own epoch, so an old leader is refused however sure it is. With
+the row comes the time by the database's clock, the one that all beats share: slots go by it where their own is wrong.
 """
 
 import datetime as dt
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from django.db import connections
-from django.db.models import F, Func, TextField, Value
+from django.db.models import F, Func, QuerySet, TextField, Value
 
 from cutover import clock, models
+from cutover.events import Event, log
+from cutover.fields import DatabaseNow
 from cutover.ledger.database import outages, transaction
 from cutover.types import Epoch, Identity, Side, Term
 
@@ -22,15 +25,24 @@ _PATIENCE: Final = Func(
 """A holder of the fence that falls silent, frozen or cut off, loses it: PostgreSQL ends its session after 2 s."""
 
 
+AHEAD: Final = dt.timedelta(seconds=1)
+"""How far ahead of the database's clock a slot is still claimed, and how far apart two clocks are still taken as equal.
+
+A slot is claimed at the very moment at which it is due by the beat's clock, and clocks that NTP keeps are milliseconds
+apart: without this every other claim would be refused and tried again. What is so early keeps back no other for long.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class FenceView:
-    """The fence as it was read; the fields are those of ``models.Fence``."""
+    """The fence as it was read; the fields are those of ``models.Fence``. ``now``: then, by the database's clock."""
 
     epoch: Epoch
     side: Side
     switched_at: dt.datetime | None
     guarded_since: dt.datetime | None
     schedule_revision: int
+    now: dt.datetime = field(compare=False)
 
 
 class Fence:
@@ -38,12 +50,18 @@ class Fence:
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
-        self._fences, self._terms = models.Fence.objects.using(alias), models.Term.objects.using(alias)
+        self._fences = models.Fence.objects.using(alias).annotate(now=DatabaseNow())
+        self._terms = models.Term.objects.using(alias)
+        self._ahead = dt.timedelta(0)
+
+    def now(self) -> dt.datetime:
+        """The present instant: by this host's clock, put right by the database's as it was read last."""
+        return clock.now() - self._ahead
 
     def read(self) -> FenceView:
         """The fence, read without a lock: good for deciding whether to campaign, never for deciding what to send."""
         with outages(self._alias):
-            return _view(self._fences.get())
+            return self._view(self._fences)
 
     def admits(self, term: Term) -> bool:
         """Whether ``term`` may claim; holds the fence until the surrounding transaction ends."""
@@ -61,18 +79,18 @@ class Fence:
             if fence.side != side:
                 return None
             epoch = self._raise_epoch(fence, "succeeded")
-            self._terms.create(epoch=epoch, side=side, started_at=clock.now(), **asdict(who))
+            self._terms.create(epoch=epoch, side=side, started_at=self.now(), **asdict(who))
         return Term(epoch, side, who.holder)
 
     def first_tick(self, term: Term) -> None:
         """Record that the leader of ``term`` has completed its first tick."""
         with outages(self._alias):
-            self._terms.filter(epoch=term.epoch, first_tick_at=None).update(first_tick_at=clock.now())
+            self._terms.filter(epoch=term.epoch, first_tick_at=None).update(first_tick_at=self.now())
 
     def end_term(self, term: Term, reason: str) -> None:
         """Record why a leadership ended; the first reason stays."""
         with outages(self._alias):
-            self._terms.filter(epoch=term.epoch, ended_at=None).update(ended_at=clock.now(), end_reason=reason)
+            self._terms.filter(epoch=term.epoch, ended_at=None).update(ended_at=self.now(), end_reason=reason)
 
     def switch(self, to: Side) -> Epoch:
         """Make ``to`` the active side and raise the epoch, in one commit, which ends the other side's claims.
@@ -83,7 +101,7 @@ class Fence:
             fence = self._locked()
             if fence.side == to:
                 return fence.epoch
-            return self._raise_epoch(fence, f"switched to {to}", side=to, switched_at=clock.now())
+            return self._raise_epoch(fence, f"switched to {to}", side=to, switched_at=self.now())
 
     def set_guarded(self, since: dt.datetime | None) -> None:
         """Record since when every worker that answers has the run guard; None: that cannot be said."""
@@ -99,7 +117,7 @@ class Fence:
         """End the term that was led under ``fence``, which is held, and what else changes with it."""
         epoch = Epoch(fence.epoch + 1)
         self._fences.update(epoch=epoch, **changes)
-        self._terms.filter(ended_at=None).update(ended_at=clock.now(), end_reason=reason)
+        self._terms.filter(ended_at=None).update(ended_at=self.now(), end_reason=reason)
         return epoch
 
     def _locked(self) -> FenceView:
@@ -110,8 +128,19 @@ class Fence:
             fences.update(epoch=F("epoch"))
         elif connections[self._alias].vendor == "postgresql":
             fences = fences.annotate(patience=_PATIENCE)
-        return _view(fences.select_for_update().get())
+        return self._view(fences.select_for_update())
 
+    def _view(self, fences: QuerySet[Any]) -> FenceView:
+        before = clock.now()
+        row = fences.get()
+        self._correct(before - row.now, clock.now() - row.now)
+        epoch, side = Epoch(row.epoch), Side(row.side)
+        return FenceView(epoch, side, row.switched_at, row.guarded_since, row.schedule_revision, row.now)
 
-def _view(row: models.Fence) -> FenceView:
-    return FenceView(Epoch(row.epoch), Side(row.side), row.switched_at, row.guarded_since, row.schedule_revision)
+    def _correct(self, least: dt.timedelta, most: dt.timedelta) -> None:
+        """This host's clock is between ``least`` and ``most`` ahead of the database's, which was read in between."""
+        ahead = least if least > AHEAD else most if most < -AHEAD else dt.timedelta(0)
+        if ahead and not self._ahead:
+            reason = f"this host's clock is {ahead.total_seconds():+.1f} s from the database's, by which slots go now"
+            log(Event.CLOCK_CORRECTED, reason=reason)
+        self._ahead = ahead

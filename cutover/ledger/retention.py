@@ -8,21 +8,27 @@ import datetime as dt
 
 from django.db.models import Max, Model, QuerySet
 
-from cutover import clock, models
+from cutover import models
 from cutover.ledger.cursors import superseded
 from cutover.ledger.database import transaction
+from cutover.ledger.fence import Fence
 
 
 class Retention:
     """The age of one ledger's rows. Every method raises LedgerUnavailable."""
 
-    def __init__(self, alias: str, keep: dt.timedelta) -> None:
-        self._alias, self._keep = alias, keep
+    def __init__(self, alias: str, fence: Fence, keep: dt.timedelta) -> None:
+        self._alias, self._fence, self._keep = alias, fence, keep
 
     def prune(self, most: int) -> int:
-        """Forget what is older than the retention, up to ``most`` rows a table; returns how many slots."""
-        before = clock.now() - self._keep
-        slots = models.Slot.objects.using(self._alias).filter(superseded(self._alias), due_at__lt=before)
+        """Forget what is older than the retention, up to ``most`` rows a table; returns how many slots.
+
+        By the database's clock: one that is ahead would forget what may be claimed again.
+        """
+        self._fence.read()
+        now = self._fence.now()
+        before, is_superseded = now - self._keep, superseded(self._alias, until=now)
+        slots = models.Slot.objects.using(self._alias).filter(is_superseded, due_at__lt=before)
         terms, steps = models.Term.objects.using(self._alias), models.Transition.objects.using(self._alias)
         with transaction(self._alias):
             # The latest two terms stay: how long the last takeover took is read from them.

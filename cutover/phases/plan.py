@@ -36,7 +36,7 @@ def run(context: Context) -> Report:
     except EntriesRefused as exc:
         unread = ["The code schedule cannot be read."]
         return Report(NAME, Outcome.DONE, importable(exc.refusals), unread, command(NAME))
-    stands, now = context.ledger.cursors.read(), clock.now()
+    stands, now = context.ledger.cursors.read(until=clock.now()), clock.now()
     context.progress("computing what falls due")
     shared: dict[str, Timetable] = {}  # equal schedules have one timetable
     ahead: dict[EntryName, tuple[str, Timetable, Cursor]] = {}

@@ -16,7 +16,7 @@ from cutover.election.lease import Presence
 from cutover.errors import CutoverError, LeaseUnavailable, LedgerUnavailable
 from cutover.ledger.database import outages
 from cutover.phases.context import Context, in_time
-from cutover.phases.evidence.lateness import OVERDUE, overdue
+from cutover.phases.evidence.lateness import OVERDUE, early, overdue
 from cutover.phases.report import Outcome, Report
 from cutover.phases.wording import named, one_line
 from cutover.types import SlotState
@@ -76,7 +76,8 @@ def _beats(context: Context, role: Role) -> tuple[bool, str]:
         return may_be_no_leader, f"{_named(leader)} steps down: the active side is {fence.side}"
     late = overdue(context, fence.side)
     if not late:
-        return True, f"{_named(leader)} leads under epoch {fence.epoch}, nothing is overdue"
+        ahead = f"; {found['count']} slots were sent before their time" if (found := early(context)) else ""
+        return True, f"{_named(leader)} leads under epoch {fence.epoch}, nothing is overdue{ahead}"
     name, due_at = late[0]
     late_since = f"{_named(leader)} leads, and {len(late)} entries are overdue: {name} since {due_at.isoformat()}"
     if stuck := _stuck(context):

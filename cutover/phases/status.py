@@ -13,6 +13,11 @@ STUCK: Final = {
     SlotState.CLAIMED: "{} claimed slots are not published, the oldest {} of {}: look at the broker",
     SlotState.PUBLISHED: "{} published slots are started by no worker, the oldest {} of {}: look at the workers",
 }
+EARLY: Final = (
+    "{} slots were sent before their time by the database's clock, the last one {} of {} under epoch {}: a clock was "
+    "ahead; their entries go on meanwhile, and what was sent early is not sent again at its time; let NTP set the "
+    "clocks of beats and database"
+)
 
 Seen = Mapping[str, Any]
 """What ``overview.take`` returns."""
@@ -44,6 +49,8 @@ def problems(seen: Seen) -> list[str]:
     unsent = seen.get("unsendable", {}).items()
     found += listed([f"{name} is not sent: {why}" for name, why in unsent], indent="")
     found += [STUCK[one["state"]].format(one["count"], one["entry"], one["due_at"]) for one in seen.get("stuck", [])]
+    if ahead := seen.get("early"):
+        found.append(EARLY.format(ahead["count"], ahead["entry"], ahead["due_at"], ahead["epoch"]))
     unmanaged = seen.get("unmanaged_beats", [])
     return [*found, *(f"a beat without the lease was heard: {one['origin']}" for one in unmanaged)]
 

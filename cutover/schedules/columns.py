@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
-from celery.schedules import BaseSchedule, crontab, schedule, solar
+from celery.schedules import crontab, schedule, solar
 from celery.utils.time import maybe_make_aware
 from django.core.exceptions import ValidationError
 from django.db.models import Field, Model
@@ -16,9 +16,8 @@ from django_celery_beat.clockedschedule import clocked
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, SolarSchedule
 from django_celery_beat.tzcrontab import TzAwareCrontab
 
-from cutover import clock
 from cutover.fields import instant, stored
-from cutover.schedules.refusals import Unfit
+from cutover.schedules.refusals import Unfit, require_foretold
 from cutover.schedules.timetable import zone_of
 
 MOST: Final = 2**31 - 1
@@ -76,13 +75,13 @@ MODELS: Final[Mapping[type[Values], tuple[str, type[Model]]]] = {
 
 def values_of(found: Any) -> Values:
     """The columns that hold ``found`` exactly; of a relative interval, its length. Raises Unfit."""
+    require_foretold(found)
     kind = type(found)
     if kind not in (crontab, TzAwareCrontab, schedule, solar, clocked):
         raise Unfit(
             f"is a {kind.__module__}.{kind.__qualname__}, which no row holds",
             "name a converter for it in CUTOVER['CONVERTERS'], or write it as a crontab, a timedelta or seconds",
         )
-    _require_true_clock(found)
     if isinstance(found, crontab):
         spelt = {field: _cron_field(field, found) for field in CRONTAB_FIELDS}
         return CrontabValues(**spelt, timezone=_zone_name(zone_of(found)))
@@ -109,22 +108,6 @@ def recorded(columns: Mapping[str, Any]) -> Values:
     """The values that ``dataclasses.asdict`` made ``columns`` of."""
     kind = next(kind for kind in MODELS if kind.__dataclass_fields__.keys() == columns.keys())
     return kind(**columns)
-
-
-def _require_true_clock(found: BaseSchedule) -> None:
-    """A schedule may bring a clock of its own (nowfun); one that does not give the time cannot be followed."""
-    if found.nowfun is None:
-        return
-    remedy = "give the schedule no nowfun, or one that gives the present time"
-    try:
-        now = maybe_make_aware(found.nowfun())
-        apart = abs(now - clock.now())
-    except Exception as exc:  # the project's own function
-        raise Unfit(f"has a clock of its own that fails ({exc})", remedy) from exc
-    if apart > dt.timedelta(seconds=5):
-        raise Unfit(f"has a clock of its own (nowfun) that is {apart} from the time", remedy)
-    if isinstance(found, schedule) and found.relative and now.utcoffset() != now.astimezone(found.tz).utcoffset():
-        raise Unfit("is relative in another time zone (nowfun) than the app's", "give the schedule no nowfun")
 
 
 def _cron_field(field: str, found: crontab) -> str:

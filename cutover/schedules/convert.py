@@ -17,8 +17,8 @@ from django_celery_beat.models import PeriodicTask
 
 from cutover.headers import ADDED_BY_BEATS
 from cutover.schedules.columns import MOST, ClockedValues, Values, values_of
-from cutover.schedules.refusals import Refusal, Unfit
-from cutover.schedules.values import data_of, json_of, require_storable
+from cutover.schedules.refusals import Refusal, Unfit, require_foretold, require_text
+from cutover.schedules.values import data_of, json_of
 from cutover.types import EntryName
 
 
@@ -98,6 +98,7 @@ def _schedule(entry: ScheduleEntry, converters: Mapping[str, str]) -> Values:
     kind = f"{type(found).__module__}.{type(found).__qualname__}"
     if kind not in converters:
         return values_of(found)
+    require_foretold(found)  # a converted schedule is proved against what a beat sends by in code
     remedy = f"fix {converters[kind]}, named in CUTOVER['CONVERTERS']"
     try:
         made = import_string(converters[kind])(found)
@@ -109,13 +110,8 @@ def _schedule(entry: ScheduleEntry, converters: Mapping[str, str]) -> Values:
 
 
 def _text(column: str, value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise Unfit(f"is {value!r}, no text", "give it as a string")
-    most = PeriodicTask._meta.get_field(column).max_length or 0
-    if len(value) > most:
-        raise Unfit(f"has {len(value)} characters; a row holds {most}", "shorten it")
-    require_storable(value)
-    return value
+    require_text(value, PeriodicTask._meta.get_field(column).max_length or 0)
+    return str(value)
 
 
 def _held(option: str, value: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from cutover.schedules.timetable import ENUMERATED, Timetable, each, interval
+from cutover.schedules.timetable import ENUMERATED, Timetable, each, interval, once
 from cutover.types import CatchUp, Cursor, Limits
 
 LISTED: Final = 100
@@ -55,8 +55,11 @@ def owed(
 
 
 def within(limits: Limits, cursor: Cursor, table: Timetable) -> Cursor:
-    """The cursor within the limits: nothing is owed before ``not_before``, when a new interval begins exactly."""
-    if limits.not_before is None or cursor.eligible_since >= limits.not_before:
+    """The cursor within the limits: nothing is owed before ``not_before``, when a new interval begins exactly.
+
+    A clocked entry's slot stays owed, however much later the start is; it is sent then.
+    """
+    if limits.not_before is None or cursor.eligible_since >= limits.not_before or once(table) is not None:
         return cursor
     eligible_since = limits.eligible_since(cursor.eligible_since)
     if cursor.last is None and (step := interval(table)) is not None:

@@ -87,6 +87,9 @@ def code_entries(app: Celery, config: Config) -> dict[EntryName, ScheduleEntry]:
     entries: dict[EntryName, ScheduleEntry] = {}
     refusals: list[Refusal] = []
     for name, fields in raw.items():
+        if not isinstance(name, str):  # it could be neither sorted with the others nor found again by its text
+            refusals.append(Refusal(EntryName(str(name)), "name", f"is {name!r}, no text", "give it as a string"))
+            continue
         try:
             entry = ScheduleEntry(**{**dict(fields), "name": name, "app": app})
             entry.options = dict(entry.options)

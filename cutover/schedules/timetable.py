@@ -104,13 +104,13 @@ class _Calendar:
 
 class _Once:
     def __init__(self, at: dt.datetime) -> None:
-        self._at = at.astimezone(dt.UTC)
+        self.at = at.astimezone(dt.UTC)
 
     def next_after(self, instant: dt.datetime) -> dt.datetime | None:
-        return self._at if self._at > instant else None
+        return self.at if self.at > instant else None
 
     def latest(self, after: dt.datetime, until: dt.datetime) -> dt.datetime | None:
-        return self._at if after < self._at <= until else None
+        return self.at if after < self.at <= until else None
 
 
 def timetable(schedule: schedules.BaseSchedule) -> Timetable:
@@ -127,6 +127,11 @@ def timetable(schedule: schedules.BaseSchedule) -> Timetable:
 def interval(table: Timetable) -> dt.timedelta | None:
     """The step of a plain interval; None for every other timetable."""
     return table.every if isinstance(table, _Interval) else None
+
+
+def once(table: Timetable) -> dt.datetime | None:
+    """The one slot of a clocked entry; None for every other timetable."""
+    return table.at if isinstance(table, _Once) else None
 
 
 def each(table: Timetable, first: dt.datetime | None, until: dt.datetime) -> Iterator[dt.datetime]:

@@ -8,7 +8,7 @@ from celery.beat import BeatLazyFunc
 from django.utils.functional import Promise
 from kombu.utils.json import dumps, loads
 
-from cutover.schedules.refusals import Unfit
+from cutover.schedules.refusals import Unfit, require_storable
 
 
 def json_of(kinds: tuple[type, ...], json_follows: bool, given: Any) -> str:
@@ -54,16 +54,6 @@ def data_of(value: Any) -> Any:
 def restored(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options that ``data_of`` made plain data of, as celery is to be given them."""
     return dict(loads(json.dumps(options)))
-
-
-def require_storable(text: str) -> None:
-    """Raises Unfit for a text that a database does not take."""
-    if "\0" in text:
-        raise Unfit("has a NUL character", "take it out")
-    try:
-        text.encode()
-    except UnicodeEncodeError as exc:
-        raise Unfit("has half a surrogate pair", "give it as valid text") from exc
 
 
 def alike(one: Any, other: Any) -> bool:

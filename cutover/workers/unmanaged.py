@@ -6,7 +6,7 @@ stray message and a ``.delay()`` look the same. A message that is not recognised
 """
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from django_celery_beat.models import PeriodicTask
 from cutover.conf import Config
 from cutover.ledger import Ledger
 from cutover.ledger.database import outages
+from cutover.models import NAME_LENGTH
 from cutover.schedules import project, timetable
 from cutover.types import EntryName, Sender, Slot
 
@@ -78,7 +79,10 @@ def _entries(message: Message, app: Celery, config: Config) -> Iterator[tuple[En
             found = list(rows.select_related("interval", "crontab", "solar", "clocked"))
         yield from ((EntryName(row.name), row.schedule) for row in found)
         return
-    for name, entry in project.code_schedule(app, config).items():
+    code: Mapping[Any, Mapping[str, Any]] = project.code_schedule(app, config)
+    for name, entry in code.items():
+        if not isinstance(name, str) or len(name) > NAME_LENGTH:
+            continue  # it has no slots: the code side's beat leaves it out
         arguments = list(entry.get("args") or ()), dict(entry.get("kwargs") or {})
         if entry["task"] == message.task and arguments == (list(message.args), message.kwargs):
             yield EntryName(name), maybe_schedule(entry["schedule"], entry.get("relative", False), app=app)

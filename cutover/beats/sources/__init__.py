@@ -10,7 +10,6 @@ from typing import Protocol
 from celery.beat import ScheduleEntry
 
 from cutover.conf import CatchUpRule, Config
-from cutover.models import NAME_LENGTH
 from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.timetable import Timetable, timetable
 from cutover.types import UNLIMITED, EntryName, Limits
@@ -28,9 +27,10 @@ class LastRun:
 class ScheduledEntry:
     """One entry of a side's schedule, with all that decides which slots it is owed.
 
-    ``exists_since``: of an entry that falls due once: it is owed its slot if that is due later, however late it is
-    noticed; None for every other entry, which is owed nothing from before it was noticed. ``last_run``: by another
-    beat, which knows no ledger; None where there is no such record.
+    ``exists_since``: of an entry that is new, since when it may be there, however late it is noticed;
+    ``changed_since``: of any other, since when it may be as it is. None where that is not known: then it is owed
+    nothing from before it was noticed. ``last_run``: by another beat, which knows no ledger; None where there is no
+    such record.
     """
 
     name: EntryName
@@ -40,6 +40,7 @@ class ScheduledEntry:
     rule: CatchUpRule
     limits: Limits = UNLIMITED
     exists_since: dt.datetime | None = None
+    changed_since: dt.datetime | None = None
     last_run: LastRun | None = None
 
     @classmethod
@@ -48,14 +49,11 @@ class ScheduledEntry:
         entry: ScheduleEntry,
         rule: CatchUpRule,
         limits: Limits = UNLIMITED,
-        exists_since: dt.datetime | None = None,
         last_run: LastRun | None = None,
     ) -> ScheduledEntry:
-        """The entry as celery has it. Raises ValueError for its name, and whatever its schedule raises."""
-        if len(entry.name) > NAME_LENGTH:
-            raise ValueError(f"its name is longer than {NAME_LENGTH} characters")
+        """The entry as celery has it. Raises whatever its schedule raises."""
         mark, table = fingerprint(entry.schedule), timetable(entry.schedule)
-        return cls(EntryName(entry.name), entry, table, mark, rule, limits, exists_since, last_run)
+        return cls(EntryName(entry.name), entry, table, mark, rule, limits, last_run=last_run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +77,12 @@ class Source(Protocol):
         """These entries were sent just now: keep their last run and run count true.
 
         Returns those that are not to be sent again. Raises LedgerUnavailable.
+        """
+
+    def end(self, names: Collection[EntryName]) -> Collection[EntryName]:
+        """These entries will never fall due again: note that where people see it. Returns those that are dealt with.
+
+        Raises LedgerUnavailable.
         """
 
     def recover(self) -> Collection[EntryName]:

@@ -16,6 +16,7 @@ from cutover.beats.sources import Loaded, ScheduledEntry, catch_up_rule
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
 from cutover.ledger import Ledger
+from cutover.schedules.refusals import unsendable
 from cutover.types import EntryName
 
 
@@ -25,7 +26,7 @@ class CodeSource:
     def __init__(self, app: Celery, data: dict[str, ScheduleEntry], filename: str | None) -> None:
         self._app, self._data, self._filename = app, data, filename
         self._last_runs = schedule_file.read(filename)
-        self._is_loaded = False
+        self._loaded: dict[EntryName, ScheduledEntry] | None = None
         self._has_sent = False
         self.ledger: Ledger | None = None
         for name in self._last_runs.keys() & data.keys():
@@ -33,17 +34,20 @@ class CodeSource:
 
     def load(self, *, full: bool = True) -> Loaded | None:
         """See ``Source``: once."""
-        if self._is_loaded:
+        if self._loaded is not None:
             return None
-        self._is_loaded = True
         config, deadline_s = conf.load(), self._app.conf.beat_cron_starting_deadline
         found: dict[EntryName, ScheduledEntry] = {}
         for name, entry in self._data.items():
             rule, last_run = catch_up_rule(config, name, deadline_s), self._last_runs.get(name)
+            if refused := unsendable(entry):
+                log(Event.ENTRY_FAILED, entry=str(name), reason=f"it is left out: {' | '.join(map(str, refused))}")
+                continue
             try:
                 found[EntryName(name)] = ScheduledEntry.of(entry, rule, last_run=last_run)
             except Exception as exc:  # a schedule of the project's own making; the others must go on
                 log(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {exc}")
+        self._loaded = found
         return Loaded("code", found)
 
     def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
@@ -52,6 +56,10 @@ class CodeSource:
         for entry in entries:
             self._data[entry.name] = next(self._data[entry.name])
         return ()
+
+    def end(self, names: Collection[EntryName]) -> Collection[EntryName]:
+        """See ``Source``: of code nothing is to be noted."""
+        return names
 
     def recover(self) -> Collection[EntryName]:
         """See ``Source``: what a lost call would have written is in this process, and the ledger is the record."""
@@ -69,8 +77,7 @@ class CodeSource:
 
         A run that the file had already, later than any slot, stays: a stock beat sent that, between two of ours.
         """
-        names = [EntryName(name) for name in self._data]
-        last = self.ledger.cursors.latest_of(names) if self.ledger is not None else {}
+        last = self.ledger.cursors.latest_of(self._loaded or ()) if self.ledger is not None else {}
         for name, slot in last.items():
             run = self._last_runs.get(name)
             self._data[name].last_run_at = max(slot, run.at) if run is not None and run.has_run else slot

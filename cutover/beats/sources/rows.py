@@ -4,9 +4,10 @@ A change that goes past ``save()`` leaves no trace in ``PeriodicTasks``; so the 
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final
 
 from celery import Celery
 from celery.beat import ScheduleEntry
@@ -15,7 +16,7 @@ from django.db.models import F, QuerySet
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover import clock, conf
-from cutover.beats.sources import Loaded, ScheduledEntry, catch_up_rule
+from cutover.beats.sources import LastRun, Loaded, ScheduledEntry, catch_up_rule
 from cutover.events import Event, log
 from cutover.fields import instant, stored
 from cutover.ledger import Ledger
@@ -23,6 +24,7 @@ from cutover.ledger.database import outages
 from cutover.models import ImportedEntry
 from cutover.schedules import columns, overlay
 from cutover.schedules.rows import with_schedules
+from cutover.schedules.timetable import interval
 from cutover.types import EntryName, Limits
 
 _WATCHED: Final = (
@@ -33,23 +35,24 @@ _WATCHED: Final = (
 """Every column of a row that changes what is sent or when."""
 
 
-@dataclass(frozen=True, slots=True)
-class Clocked:
-    """A clocked row: its time, when it was saved, and since when it may exist as it does."""
-
-    clocked_time: dt.datetime
-    saved_at: dt.datetime
-    since: dt.datetime
+LATE: Final = dt.timedelta(minutes=5)
+"""How late a row that was saved may be seen: after a long transaction, or through a replica. (The stock scheduler reads
+the rows that often.) One that was saved earlier, and comes now, has been enabled now, past ``save()``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Seen:
-    """The rows as they were seen last: at which version and when, the digest of their columns, the clocked ones."""
+    """The rows as they were seen last: at which version and when, a digest of their columns, what was made of them."""
 
     version: str
     digest: int
     at: dt.datetime
-    clocked: Mapping[EntryName, Clocked] = field(default_factory=dict)
+    entries: Mapping[EntryName, ScheduledEntry]
+
+    @cached_property
+    def keys(self) -> Set[Any]:
+        """The rows' primary keys."""
+        return {entry.entry.model.pk for entry in self.entries.values()}
 
 
 class RowSource:
@@ -62,7 +65,7 @@ class RowSource:
 
     def load(self, *, full: bool = True) -> Loaded | None:
         """See ``Source``. The version is ``PeriodicTasks.last_update`` in ISO 8601."""
-        seen, now = self._seen, clock.now()
+        seen, now = self._seen, self._ledger.fence.now()
         with outages(PeriodicTask.objects.db):
             last_change = PeriodicTasks.last_change()
             version = last_change.isoformat() if last_change else ""
@@ -70,12 +73,13 @@ class RowSource:
                 return None
             digest = digest_of_rows()
             if seen is not None and (version, digest) == (seen.version, seen.digest):
-                self._seen = Seen(version, digest, now, seen.clocked)
+                self._seen = replace(seen, at=now)
                 return None
             rows = with_schedules(PeriodicTask.objects.enabled())
-            now_seen = Seen(version, digest, now, clocked(rows, seen))
-            found = entries(self._app, rows, now_seen.clocked)
-        self._seen = now_seen
+            runs = {EntryName(row.name): row.last_run_at for row in rows}  # before celery's entries fill in what is not
+            found = entries(self._app, rows)
+            found = {name: _with_past(each, runs[name], seen, now) for name, each in found.items()}
+        self._seen = Seen(version, digest, now, found)
         self.schedule = {name: each.entry for name, each in found.items()}
         return Loaded(version, found)
 
@@ -91,17 +95,48 @@ class RowSource:
             sent.update(last_run_at=stored(clock.now()), total_run_count=F("total_run_count") + 1)
             return _end([e.model for e in entries if e.model.one_off])
 
+    def end(self, names: Collection[EntryName]) -> Collection[EntryName]:
+        """See ``Source``: a clocked row, and one whose end has come, is disabled, as the stock scheduler does.
+
+        Not while a slot of it waits for the broker, for it would be given up; nor one that was changed since it was
+        read.
+        """
+        now = self._ledger.fence.now()
+        with outages(PeriodicTask.objects.db):
+            waiting = {claim.slot.entry for claim in self._ledger.claims.unpublished()}
+            done = [name for name in names if name not in waiting]
+            rows = [self.schedule[name].model for name in done if name in self.schedule]
+            for row in rows:
+                has_expired = row.expires is not None and instant(row.expires) <= now
+                if has_expired or (row.one_off and row.clocked_id):
+                    self._disable(row, has_expired=has_expired)
+        return done
+
+    def _disable(self, row: PeriodicTask, *, has_expired: bool) -> None:
+        as_read = {"pk": row.pk, "date_changed": row.date_changed, "expires": row.expires, "clocked_id": row.clocked_id}
+        if row.clocked_id:
+            as_read["clocked__clocked_time"] = row.clocked.clocked_time
+        if not PeriodicTask.objects.filter(enabled=True, **as_read).update(enabled=False):
+            return
+        PeriodicTasks.update_changed()
+        if not has_expired:
+            at = instant(row.clocked.clocked_time).isoformat()
+            reason = f"its slot of {at} is in the ledger, or a later one is: the row is disabled; give it another time"
+            log(Event.ENTRY_FAILED, entry=row.name, reason=reason)
+
     def recover(self) -> Collection[EntryName]:
-        """See ``Source``: one-off rows that were sent, and are still enabled."""
+        """See ``Source``: one-off rows that were sent, by us or by a stock scheduler, and are still enabled."""
         with outages(PeriodicTask.objects.db):
             once = {EntryName(row.name): row for row in PeriodicTask.objects.enabled().filter(one_off=True)}
-            since = {name: instant(row.date_changed) for name, row in once.items()}
-            return _end([once[name] for name in self._ledger.claims.sent_since(since)]) if since else ()
+            if not once:
+                return ()
+            sent = self._ledger.claims.sent_since({name: instant(row.date_changed) for name, row in once.items()})
+            counted = {name for name, row in once.items() if row.total_run_count} - sent
+            sent |= counted - self._ledger.cursors.latest_of(counted).keys()  # in the ledger, the count is of before
+            return _end([once[name] for name in sent])
 
 
-def entries(
-    app: Celery, rows: Iterable[PeriodicTask], clocked: Mapping[EntryName, Clocked]
-) -> dict[EntryName, ScheduledEntry]:
+def entries(app: Celery, rows: Iterable[PeriodicTask]) -> dict[EntryName, ScheduledEntry]:
     """The schedule that ``rows`` are; one that cannot be read is logged and left out."""
     config, deadline_s = conf.load(), app.conf.beat_cron_starting_deadline
     reader = overlay.Reader(app, overlay.load(config.database))
@@ -109,29 +144,44 @@ def entries(
     for row in rows:
         name = EntryName(row.name)
         limits = Limits(row.start_time and instant(row.start_time), row.expires and instant(row.expires))
-        since = clocked[name].since if name in clocked else None
         try:
             rule = catch_up_rule(config, name, deadline_s)
-            found[name] = ScheduledEntry.of(reader.entry(row), rule, limits, since)
+            found[name] = ScheduledEntry.of(reader.entry(row), rule, limits)
         except Exception as exc:  # written past the model's own checks; the others must go on
             log(Event.ENTRY_FAILED, entry=name, reason=f"its row cannot be read: {exc}")
     return found
 
 
-def clocked(rows: Iterable[PeriodicTask], seen: Seen | None) -> dict[EntryName, Clocked]:
-    """The clocked ones of ``rows``. Each counts as existing since its save or our previous poll, whichever is later:
+def _with_past(
+    entry: ScheduledEntry, last_run_at: dt.datetime | None, seen: Seen | None, now: dt.datetime
+) -> ScheduledEntry:
+    """The entry with what its row, and what was seen before, tell of the time until now."""
+    row = entry.entry.model
+    saved_at = instant(row.date_changed)
+    known = seen.entries.get(entry.name) if seen else None
+    if known is not None and _mark(known) == _mark(entry):
+        return replace(
+            entry, exists_since=known.exists_since, changed_since=known.changed_since, last_run=known.last_run
+        )
+    unseen_at = seen.at if seen else None
+    entry = replace(
+        entry,
+        exists_since=saved_at if saved_at > now - LATE else unseen_at,
+        changed_since=max(saved_at, unseen_at) if unseen_at else None,
+    )
+    if seen is not None and (known is not None or row.pk not in seen.keys):
+        return entry  # enabled, or edited, while this beat looked: what was sent of it before does not count
+    # It was there when this beat began, or had another name until now: it goes on from what was sent of it.
+    step, last_run = interval(entry.timetable), None
+    if last_run_at is not None:
+        last_run = LastRun(instant(last_run_at), has_run=True)
+    elif step is not None and saved_at + step > now:
+        last_run = LastRun(saved_at, has_run=False)  # never sent, and nothing has fallen due yet
+    return replace(entry, last_run=last_run)
 
-    ``date_changed`` may be older than what was changed last, where that went past ``save()``.
-    """
-    found = {}
-    for row in rows:
-        if row.clocked_id:
-            name, saved_at = EntryName(row.name), instant(row.date_changed)
-            now = Clocked(instant(row.clocked.clocked_time), saved_at, max(saved_at, seen.at if seen else saved_at))
-            known = seen.clocked.get(name) if seen else None
-            stays = known is not None and (known.clocked_time, known.saved_at) == (now.clocked_time, now.saved_at)
-            found[name] = known if known is not None and stays else now
-    return found
+
+def _mark(entry: ScheduledEntry) -> tuple[str, Limits, dt.datetime]:
+    return entry.fingerprint, entry.limits, entry.entry.model.date_changed
 
 
 def imported(app: Celery) -> dict[EntryName, ScheduledEntry]:
@@ -139,7 +189,7 @@ def imported(app: Celery) -> dict[EntryName, ScheduledEntry]:
     with outages(PeriodicTask.objects.db):
         names = set(ImportedEntry.objects.using(conf.load().database).values_list("name", flat=True))
         rows = [row for row in with_schedules(PeriodicTask.objects.all()) if row.name in names]
-        return entries(app, rows, {})
+        return entries(app, rows)
 
 
 def digest_of_rows() -> int:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from cutover import clock, models
 from cutover.ledger.database import outages
+from cutover.ledger.fence import AHEAD
 from cutover.phases.context import Context
 from cutover.phases.evidence import side as sides
 from cutover.phases.report import plain
@@ -22,13 +23,24 @@ UNSTARTED: Final = dt.timedelta(minutes=2)
 """How long a message may wait for a worker before that is a problem."""
 
 
+def early(context: Context) -> dict[str, Any] | None:
+    """Slots in the ledger that are not due yet by the database's clock: how many, and the last of them. As JSON."""
+    context.ledger.fence.read()
+    by_now = context.ledger.fence.now() + AHEAD
+    with outages(context.alias):
+        slots = models.Slot.objects.using(context.alias).filter(due_at__gt=by_now).order_by("-due_at", "entry")
+        if (last := slots.first()) is None:
+            return None
+        return {"count": slots.count(), **plain(last, "entry due_at epoch")}
+
+
 def overdue(context: Context, side: Side) -> list[tuple[EntryName, dt.datetime]]:
     """Every entry of ``side`` that is due for longer than ``OVERDUE``, and since when. Raises as ``side.schedules``."""
     schedules = sides.schedules(context, side)
     limited = sides.limits(context) if side is Side.DATABASE else {}  # whether those are late the proof of phase 4 says
-    late = clock.now() - OVERDUE
-    found = []
-    for name, stands in context.ledger.cursors.read().items():
+    now = context.ledger.fence.now()
+    late, found = now - OVERDUE, []
+    for name, stands in context.ledger.cursors.read(until=now + AHEAD).items():
         if name in schedules and name not in limited:
             with suppress(Exception):  # a schedule of the project's own making; the leader logs what it raises
                 if (due_at := next_due(timetable(schedules[name]), stands)) is not None and due_at < late:

@@ -11,12 +11,13 @@ from cutover.errors import CutoverError
 from cutover.ledger.database import outages
 from cutover.phases.context import Context
 from cutover.phases.evidence import silence
-from cutover.phases.evidence.lateness import overdue, stuck
+from cutover.phases.evidence.lateness import early, overdue, stuck
 from cutover.phases.evidence.side import enabled_rows
 from cutover.phases.facts import read
 from cutover.phases.report import plain
 from cutover.phases.wording import one_line
 from cutover.schedules import overlay, rows
+from cutover.schedules.refusals import unsendable
 from cutover.types import Side, SlotState
 
 RECENT: Final = 10
@@ -87,16 +88,19 @@ def _unsendable(context: Context, data: Data) -> None:
     with outages(context.alias):
         noted = models.Slot.objects.using(context.alias).filter(state=SlotState.CLAIMED).exclude(reason="")
         found = dict(noted.order_by("due_at").values_list("entry", "reason"))  # as the leader could not send them
-    unknown = {}
-    if data["side"] == Side.DATABASE:  # of the code side the gates of phase 1 say it
+    unknown: dict[str, str] = {}
+    data |= {"unsendable": found, "unknown_tasks": unknown}
+    if data["side"] == Side.CODE:  # as its beat leaves them out
+        refused = {name: unsendable(entry) for name, entry in context.entries.items()}
+        found |= {name: f"it is left out: {' | '.join(map(str, why))}" for name, why in refused.items() if why}
+    else:
         with outages(context.alias):
             enabled = rows.with_schedules(enabled_rows(context).order_by("name"))
             reader = overlay.Reader(context.app, overlay.load(context.alias))
         found |= {row.name: why for row in enabled if (why := _unfit(reader, row))}
         with suppress(ImportError):
             context.app.loader.import_default_modules()
-        unknown = {row.name: row.task for row in enabled if row.task not in context.app.tasks}
-    data |= {"unsendable": found, "unknown_tasks": unknown}
+        unknown |= {row.name: row.task for row in enabled if row.task not in context.app.tasks}
 
 
 def _unfit(reader: overlay.Reader, row: PeriodicTask) -> str:
@@ -111,8 +115,9 @@ def _unfit(reader: overlay.Reader, row: PeriodicTask) -> str:
 
 
 def _late(context: Context, data: Data) -> None:
-    data |= {"stuck": [], "overdue": []}
+    data |= {"stuck": [], "overdue": [], "early": None}
     if "side" in data:
+        data["early"] = early(context)
         late = overdue(context, side := Side(data["side"]))
         data["stuck"] = stuck(context, side, data.get("unsendable", ()))
         data["overdue"] = [{"entry": name, "due_at": due_at.isoformat()} for name, due_at in late]

@@ -11,6 +11,7 @@ from cutover.fields import instant
 from cutover.ledger.database import outages
 from cutover.phases.context import Context
 from cutover.schedules import overlay
+from cutover.schedules.refusals import unsendable
 from cutover.schedules.rows import with_schedules
 from cutover.types import EntryName, Limits, Side
 
@@ -24,7 +25,7 @@ def enabled_rows(context: Context) -> QuerySet[PeriodicTask]:
 def schedules(context: Context, side: Side) -> Mapping[EntryName, BaseSchedule]:
     """What ``side`` sends. Raises LedgerUnavailable; for the code side ConfigurationError or EntriesRefused too."""
     if side is Side.CODE:
-        return {name: entry.schedule for name, entry in context.entries.items()}
+        return {name: entry.schedule for name, entry in context.entries.items() if not unsendable(entry)}
     found = {}
     with outages(context.alias):
         reader = overlay.Reader(context.app, overlay.load(context.alias))

@@ -11,17 +11,20 @@ from cutover.phases.context import Context
 from cutover.phases.report import Check, gate
 from cutover.phases.wording import inline
 from cutover.schedules import project
-from cutover.schedules.refusals import EntriesRefused
+from cutover.schedules.refusals import EntriesRefused, unsendable
 from cutover.workers import coverage
 
 
 @gate("code schedule")
 def code_schedule(context: Context) -> Check:
-    """The code schedule can be read, and has entries."""
+    """The code schedule can be read, has entries, and a beat that claims slots can send each as celery's own does."""
     try:
+        refused = [one for entry in context.entries.values() for one in unsendable(entry)]
         count = len(context.entries)
     except EntriesRefused as exc:
-        return Check("code schedule", False, inline(exc.refusals), "fix the code schedule")
+        refused = exc.refusals
+    if refused:
+        return Check("code schedule", False, inline(refused), "fix the code schedule: a beat would leave these out")
     remedy = "set CUTOVER['CODE_SCHEDULE'] to the dotted path of the retired schedule"
     return Check("code schedule", bool(count), f"{count} entries", "" if count else remedy)
 

@@ -10,6 +10,7 @@ from typing import Final
 from django.db import transaction
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
+from cutover import clock
 from cutover.fields import instant, stored
 from cutover.ledger import bulk
 from cutover.ledger.database import outages
@@ -46,7 +47,9 @@ def enable(context: Context) -> None:
     with outages(context.alias), transaction.atomic(using=context.alias):
         names = ImportedEntry.objects.using(context.alias).values_list("name", flat=True)
         disabled = PeriodicTask.objects.using(context.alias).filter(name__in=names, enabled=False)
-        if disabled.update(enabled=True) or not PeriodicTasks.objects.using(context.alias).exists():
+        # Also when: what fell due while the row was disabled is not owed, though it was saved a moment before.
+        enabled = disabled.update(enabled=True, date_changed=stored(clock.now()))
+        if enabled or not PeriodicTasks.objects.using(context.alias).exists():
             PeriodicTasks.update_changed()
 
 

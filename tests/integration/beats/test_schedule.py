@@ -13,6 +13,7 @@ from cutover.beats.schedule import Schedule
 from cutover.beats.sources import Loaded, ScheduledEntry
 from cutover.conf import CatchUpRule
 from cutover.errors import LedgerUnavailable
+from cutover.models import Slot as Record
 from cutover.types import CatchUp, EntryName, Side, Slot
 
 pytestmark = pytest.mark.integration
@@ -56,6 +57,35 @@ def test_what_the_database_did_not_say_of_new_entries_is_asked_again(ledger, ide
             known.refresh()
     known.refresh()
     assert known.agenda.next_at() == last.due_at + HOUR
+
+
+def test_a_slot_of_the_future_keeps_an_entry_back_neither_at_the_start_nor_later(ledger, identity, hourly, alias):
+    """As a clock leaves it that was ahead, be it a beat's or the database's own."""
+    term = ledger.fence.open_term(identity(), Side.CODE)
+    now = clock.now()
+    last, passed_over, sent = (Slot(now + minutes * MINUTE, EntryName("hourly")) for minutes in (-20, 40, 100))
+    ledger.claims.claim(term, [last])
+    known = Schedule(Side.CODE, Changing([hourly]), ledger)
+    known.refresh()
+    assert known.settle(term)
+    leave_in_the_future(alias, passed_over, "missed")
+    leave_in_the_future(alias, sent, "published")
+    known.refresh()
+    fresh = Schedule(Side.CODE, Changing([hourly]), ledger)
+    fresh.refresh()
+    assert known.agenda.next_at() == fresh.agenda.next_at() == passed_over.due_at
+    known.agenda.record(EntryName("hourly"), sent.due_at)  # as if the database's clock had been where that is
+    loads = known.loads
+    known.refresh()
+    assert known.agenda.next_at() == passed_over.due_at
+    assert known.loads > loads, "the leader settles again"
+    assert known.settle(term)
+    assert set(Record.objects.using(alias).values_list("due_at", flat=True)) == {last.due_at, sent.due_at}
+
+
+def leave_in_the_future(alias: str, slot: Slot, state: str) -> None:
+    common = {"epoch": 1, "side": "code", "state": state, "task_id": slot.task_id("tests"), "claimed_at": clock.now()}
+    Record.objects.using(alias).create(entry=slot.entry, due_at=slot.due_at, **common)
 
 
 def test_a_standby_foresees_since_when_entries_are_eligible_and_no_other(ledger, identity, hourly):

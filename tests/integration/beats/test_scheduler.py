@@ -18,7 +18,7 @@ import pytest
 import redis
 from celery.beat import PersistentScheduler
 from celery.schedules import crontab
-from django.db import connections
+from django.db import connections, transaction
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
 from pytest_django import Settings
 
@@ -30,6 +30,7 @@ from cutover.election.lease import Lease
 from cutover.ledger import Ledger
 from cutover.models import Cutover, Entry, Fence, Slot
 from cutover.schedulers import CodeScheduler, DatabaseScheduler
+from cutover.schedules.fingerprint import fingerprint
 from cutover.types import EntryName, HolderId, Identity, Side
 from demo.census import read_runs
 from demo.processes import Process
@@ -464,39 +465,153 @@ def test_a_clocked_row_that_is_due_before_it_is_noticed_is_sent_all_the_same(dat
     wait_until(lambda: all(sent(f"soon-{number}") for number in range(4)), "each was sent")
 
 
-def test_a_clocked_row_whose_time_had_passed_when_it_was_saved_is_not_sent(database_beat):
+def clocked_at(at: dt.datetime, name: str = "clocked", **fields: Any) -> PeriodicTask:
+    """A clocked row; where it is enabled, by its form in the admin."""
+    clocked = ClockedSchedule.objects.create(clocked_time=at)
+    return row(name, interval=None, clocked=clocked, one_off=True, **fields)
+
+
+def is_disabled(name: str) -> bool:
+    return not PeriodicTask.objects.get(name=name).enabled
+
+
+def test_a_clocked_row_whose_time_had_passed_when_it_was_saved_is_sent_and_then_disabled(database_beat):
+    """As by the admin's own button Now."""
     at = clock.now() - SECOND
-    row("past", interval=None, clocked=ClockedSchedule.objects.create(clocked_time=at), one_off=True)
-    row("a")
-    wait_until(lambda: sent("a"), "the rows were read")
-    assert not sent("past")
+    clocked_at(at)
+    wait_until(lambda: sent("clocked"), "it was sent")
+    wait_until(lambda: is_disabled("clocked"), "it is disabled")
+    assert sent("clocked") == [at]
 
 
-def test_a_clocked_row_that_is_enabled_after_its_time_is_not_sent(database_beat):
+def test_a_clocked_row_that_is_enabled_after_its_time_is_sent(database_beat):
     """By the admin's action too, which leaves no trace of when that was."""
     at = clock.now() + SECOND
-    clocked = ClockedSchedule.objects.create(clocked_time=at)
-    row("off", interval=None, clocked=clocked, one_off=True, enabled=False)
-    row("a")
+    clocked_at(at, enabled=False)
     wait_until(lambda: clock.now() > at + 3 * SECOND, "its time has passed, and the beat has looked since")
-    PeriodicTask.objects.filter(name="off").update(enabled=True)
+    PeriodicTask.objects.filter(name="clocked").update(enabled=True)
     PeriodicTasks.update_changed()
-    wait_until(lambda: Entry.objects.filter(name="off").exists(), "it is noticed")
-    give_time(1, "it could have been sent", unless=lambda: sent("off"))
-    assert not sent("off")
+    wait_until(lambda: sent("clocked") == [at], "it was sent")
 
 
-def test_a_clocked_schedule_that_is_itself_moved_into_the_past_is_not_sent(database_beat):
-    clocked = ClockedSchedule.objects.create(clocked_time=clock.now() + HOUR)
-    row("moved", interval=None, clocked=clocked, one_off=True)
-    wait_until(lambda: Entry.objects.filter(name="moved").exists(), "it is noticed")
-    give_time(2.5, "the beat has looked since")
+def test_a_clocked_schedule_that_is_itself_moved_into_the_past_is_sent(database_beat):
+    moved = clocked_at(clock.now() + HOUR)
+    wait_until(lambda: Entry.objects.filter(name="clocked").exists(), "it is noticed")
     past = clock.now() - 30 * SECOND
-    ClockedSchedule.objects.filter(pk=clocked.pk).update(clocked_time=past)
+    ClockedSchedule.objects.filter(pk=moved.clocked_id).update(clocked_time=past)
     PeriodicTasks.update_changed()
-    wait_until(lambda: f"{past:%Y-%m-%dT%H:%M}" in Entry.objects.get(name="moved").fingerprint, "the edit is noticed")
-    give_time(1, "it could have been sent", unless=lambda: sent("moved"))
-    assert not sent("moved")
+    wait_until(lambda: sent("clocked") == [past], "it was sent")
+
+
+def test_a_clocked_row_that_is_committed_or_seen_after_its_time_is_sent(database_beat):
+    give_time(4, "the beat has looked twice")
+    at = clock.now() - 4 * SECOND
+    with transaction.atomic():
+        clocked_at(at)
+        PeriodicTask.objects.filter(name="clocked").update(date_changed=at - SECOND)
+    wait_until(lambda: sent("clocked") == [at], "it was sent")
+
+
+def test_a_slot_that_fell_due_between_a_rows_save_and_its_being_seen_is_sent(database_beat):
+    give_time(3, "the beat has looked since")
+    with transaction.atomic():
+        row("slow", interval=every(3600))
+        saved_at = clock.now() - HOUR - 2 * SECOND  # longer ago than any transaction takes
+        PeriodicTask.objects.filter(name="slow").update(date_changed=saved_at)
+        row("late", interval=every(8))
+        saved_at = clock.now() - 10 * SECOND
+        PeriodicTask.objects.filter(name="late").update(date_changed=saved_at)
+    wait_until(lambda: sent("late"), "it was sent")
+    assert sent("late")[0] == saved_at + 8 * SECOND
+    assert not sent("slow"), "it was enabled now, past its save"
+
+
+def test_a_clocked_row_of_long_ago_is_recorded_as_missed_with_the_reason_and_disabled(database_beat):
+    at = clock.now() - 13 * HOUR
+    clocked_at(at)
+    wait_until(lambda: is_disabled("clocked"), "it is disabled")
+    assert [(s.due_at, s.state, s.reason) for s in Slot.objects.filter(entry="clocked")] == [
+        (at, "missed", "older than the catch-up window")
+    ]
+
+
+def test_a_clocked_row_that_is_enabled_again_with_its_old_time_is_disabled_again_and_not_sent_twice(
+    database_beat, caplog
+):
+    at = clock.now()
+    clocked_at(at)
+    wait_until(lambda: is_disabled("clocked"), "it was sent")
+    PeriodicTask.objects.filter(name="clocked").update(enabled=True)
+    PeriodicTasks.update_changed()
+    wait_until(lambda: is_disabled("clocked"), "it is disabled again")
+    assert sent("clocked") == [at]
+    assert "give it another time" in caplog.text
+
+
+def test_a_clocked_row_with_a_start_is_sent_at_that(database_beat):
+    at, start = clock.now() - 5 * SECOND, clock.now() + 4 * SECOND
+    clocked_at(at, start_time=start)
+    wait_until(lambda: sent("clocked") == [at], "it was sent")
+    assert clock.now() >= start
+
+
+@pytest.mark.parametrize("ago_s", [1, 0.5, 0, -0.5, -1, -1.5])
+def test_a_start_time_of_now_loses_no_first_run(database_beat, ago_s):
+    start = clock.now() - ago_s * SECOND
+    row("daily", interval=every(24 * 3600), start_time=start)
+    wait_until(lambda: sent("daily"), "its first run was sent")
+    assert sent("daily") == [start]
+
+
+def test_rows_that_a_stock_scheduler_has_sent_until_now_go_on_from_there(rows):
+    last = clock.now() - DAY + 4 * SECOND
+    row("daily", interval=every(24 * 3600))
+    row("weekly", interval=every(7 * 24 * 3600))
+    row("finished", one_off=True, total_run_count=1)
+    row("fresh", interval=every(24 * 3600))
+    PeriodicTask.objects.filter(name__in=["daily", "finished"]).update(last_run_at=last)
+    # Never sent so far, and due soon: as old as its interval is long, less a little.
+    PeriodicTask.objects.filter(name="weekly").update(date_changed=last - 6 * DAY)
+    with Beat(lambda: DatabaseScheduler(app=celery_app)) as beat:
+        wait_until(lambda: beat.failure or (sent("daily") and sent("weekly")), "both were sent", 30)
+    assert sent("daily") == [last + DAY]
+    assert sent("weekly") == [last + DAY]
+    assert is_disabled("finished")
+    assert not Slot.objects.filter(entry__in=["finished", "fresh"]).exists()
+
+
+def test_what_a_stock_scheduler_has_sent_between_two_of_ours_is_not_sent_again(rows):
+    row("hourly", interval=every(3600))
+    ours, theirs = clock.now() - 1.5 * HOUR, clock.now() - 0.4 * HOUR
+    Slot.objects.create(
+        entry="hourly", due_at=ours, epoch=0, side="database", state="published", task_id="0" * 32, claimed_at=ours
+    )
+    mark = fingerprint(PeriodicTask.objects.get(name="hourly").schedule)
+    Entry.objects.create(name="hourly", fingerprint=mark, eligible_since=ours - DAY)
+    PeriodicTask.objects.filter(name="hourly").update(last_run_at=theirs)
+    row("a")
+    with Beat(lambda: DatabaseScheduler(app=celery_app)) as beat:
+        wait_until(lambda: beat.failure or len(sent("a")) > 2, "it leads")
+    assert sent("hourly") == [ours]
+
+
+def test_a_renamed_row_goes_on_from_its_last_run(database_beat):
+    renamed = row("before", interval=every(5))
+    wait_until(lambda: sent("before"), "it was sent")
+    wait_until(lambda: PeriodicTask.objects.get(name="before").total_run_count, "and counted")
+    renamed.refresh_from_db()
+    last, renamed.name = renamed.last_run_at, "after"
+    renamed.save()
+    wait_until(lambda: sent("after"), "it is sent under its new name")
+    assert sent("after")[0] - last == 5 * SECOND
+
+
+def test_a_row_whose_end_has_come_is_disabled(database_beat):
+    row("ended", interval=every(3600), expires=clock.now() + 3 * SECOND)
+    row("past", expires=clock.now() - HOUR)
+    row("a")
+    wait_until(lambda: is_disabled("ended") and is_disabled("past"), "both are disabled")
+    assert not is_disabled("a")
 
 
 def test_what_a_row_sent_before_it_became_a_clocked_one_lies_before_what_it_is_owed(database_beat):
@@ -523,6 +638,7 @@ def test_what_fell_due_outside_a_rows_limits_is_not_owed_once_they_are_moved(dat
     wait_until(lambda: Entry.objects.filter(name="limited").exists(), "it is noticed")
     give_time(5, "slots have fallen due outside")
     edited = PeriodicTask.objects.get(name="limited")
+    edited.enabled = True  # once its end has come it is disabled, as under the stock scheduler
     for name, at in after.items():
         setattr(edited, name, at)
     edited_at = clock.now()

@@ -9,7 +9,8 @@ from cutover import clock, models
 from cutover.beats.resend import unstarted
 from cutover.errors import LedgerUnavailable
 from cutover.ledger.database import transaction
-from cutover.types import Claim, Missed, Sender, Side, SlotState, Start, Term
+from cutover.ledger.fence import AHEAD
+from cutover.types import Claim, Missed, Sender, Side, Slot, SlotState, Start, Term
 from tests.support.ledger import DAY, HOUR, NOW, SECOND, give_past, name, slot
 from tests.support.plans import assert_by_index, plans
 from tests.support.rooms import in_threads, timed
@@ -60,6 +61,34 @@ def test_a_slot_older_than_the_retention_is_too_old_and_never_new(ledger, lead, 
     old, young = slot("a", 30 * DAY + SECOND), slot("a", 30 * DAY - HOUR)
     assert ledger.claims.claim(lead(), [old, young]) == {old: Claim.TOO_OLD, young: Claim.CLAIMED}
     assert list(rows()) == [("a", young.due_at)]
+
+
+def test_what_is_not_due_by_the_databases_clock_is_too_early_and_nothing_of_its_entry_is_written(ledger, lead, rows):
+    """A leader whose clock is two hours ahead takes the slot of now for one that a later one has passed over."""
+    ahead, passed_over = slot("a", -2 * HOUR), slot("a")
+    nearly, due = Slot(clock.now() + AHEAD / 2, name("b")), slot("c")
+    outcomes = ledger.claims.claim(lead(), [ahead, nearly, due], [Missed(passed_over, "a later slot was sent")])
+    assert outcomes == {
+        **dict.fromkeys([ahead, passed_over], Claim.TOO_EARLY),
+        **dict.fromkeys([nearly, due], Claim.CLAIMED),
+    }
+    assert {entry for entry, _ in rows()} == {"b", "c"}
+
+
+def test_what_was_passed_over_before_its_time_is_taken_back_and_what_was_sent_stays(ledger, lead, rows, alias):
+    term, missed, sent, past = lead(), slot("a", -HOUR), slot("a", -2 * HOUR), slot("a", HOUR)
+    ledger.claims.claim(term, [past], [Missed(slot("b"), "late")])
+    for early, state in (missed, SlotState.MISSED), (sent, SlotState.PUBLISHED):
+        ledger.claims.claim(term, [Slot(past.due_at, name("made"))])
+        models.Slot.objects.using(alias).filter(entry="made").update(
+            entry=early.entry, due_at=early.due_at, state=state, task_id=early.task_id("tests")
+        )
+    assert ledger.claims.retract_early(term)
+    assert set(rows()) == {("a", past.due_at), ("a", sent.due_at), ("b", slot("b").due_at)}
+    assert [one.superseded for one in ledger.claims.unpublished()] == [False], "a slot of the future supersedes nothing"
+    models.Slot.objects.using(alias).filter(entry="b").update(due_at=missed.due_at)
+    lead()
+    assert not ledger.claims.retract_early(term), "fenced"
 
 
 def test_missed_slots_are_recorded_with_their_reason_and_count(ledger, lead, rows):

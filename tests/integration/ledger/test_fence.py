@@ -1,13 +1,15 @@
 """The fence and its terms, on real SQLite and real PostgreSQL."""
 
+import datetime as dt
 from importlib import import_module
 
 import pytest
 from django.apps import apps
 from django.db import connections
 
-from cutover import models
+from cutover import clock, models
 from cutover.types import Side
+from tests.support.ledger import HOUR, SECOND
 from tests.support.rooms import in_threads
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
@@ -20,6 +22,26 @@ def test_each_leadership_raises_the_epoch_and_ends_the_one_before(ledger, lead, 
     ended = models.Term.objects.using(alias).get(epoch=1)
     assert (ended.end_reason, ended.ended_at is None) == ("succeeded", False)
     assert models.Term.objects.using(alias).get(epoch=2).ended_at is None
+
+
+@pytest.mark.parametrize("wrong", [2 * HOUR, -2 * HOUR], ids=["ahead", "behind"])
+def test_a_clock_that_is_wrong_is_put_right_by_the_databases(ledger, monkeypatch, wrong):
+    true = clock.now
+    assert ledger.fence.read().now - true() < SECOND
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "now", lambda: true() + wrong)
+        ledger.fence.read()
+        assert abs(ledger.fence.now() - true()) < SECOND
+    ledger.fence.read()
+    assert abs(ledger.fence.now() - true()) < SECOND, "right again"
+
+
+def test_clocks_that_are_as_good_as_equal_are_left_as_they_are(ledger, monkeypatch):
+    """The database's is read over a connection: what is corrected by that would jitter."""
+    apart, true = dt.timedelta(milliseconds=800), clock.now
+    monkeypatch.setattr(clock, "now", lambda: true() + apart)
+    ledger.fence.read()
+    assert ledger.fence.now() - true() > apart / 2
 
 
 def test_the_other_side_opens_no_term(ledger, identity):

@@ -29,6 +29,14 @@ def test_pruning_forgets_what_is_old_and_keeps_each_entrys_latest(ledger, lead, 
     assert len(rows()) == 2
 
 
+def test_a_clock_that_is_ahead_forgets_nothing_that_is_young(ledger, lead, rows, monkeypatch):
+    ledger.claims.claim(lead(), [slot("a"), slot("a", DAY)])
+    true = clock.now
+    monkeypatch.setattr(clock, "now", lambda: true() + 60 * DAY)
+    assert ledger.retention.prune(most=100) == 0
+    assert len(rows()) == 2
+
+
 @contextmanager
 def aged(alias: str, by: dt.timedelta) -> Iterator[None]:
     """As if ``by`` had passed: every slot is older by that much."""

@@ -13,6 +13,7 @@ from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover import clock
 from cutover.election.elector import News
+from cutover.fields import DatabaseNow
 from cutover.models import Slot, Term
 from cutover.phases import phase1, phase2, phase3, rollback
 from cutover.phases.context import Context
@@ -29,12 +30,21 @@ LIFE, SHORT_LIFE = dt.timedelta(minutes=97), dt.timedelta(minutes=11)
 
 
 class ShiftedClock:
-    """The clock as ``cutover`` reads it, put forward by hand."""
+    """The clocks as ``cutover`` reads them, this host's and the database's, put forward by hand."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ahead = dt.timedelta(0)
         real = clock.now
         monkeypatch.setattr(clock, "now", lambda: real() + self.ahead)
+        monkeypatch.setattr(DatabaseNow, "as_sqlite", self._as_sqlite)
+        monkeypatch.setattr(DatabaseNow, "as_postgresql", self._as_postgresql, raising=False)
+
+    def _as_sqlite(self, compiler: Any, connection: Any) -> Any:
+        spelt = f"'%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', '+{self.ahead.total_seconds()} seconds'"
+        return f"STRFTIME({spelt})", []
+
+    def _as_postgresql(self, compiler: Any, connection: Any) -> Any:
+        return f"clock_timestamp() + interval '{self.ahead.total_seconds()} seconds'", []
 
 
 def live(side: Side, folder: Path, alias: str) -> None:

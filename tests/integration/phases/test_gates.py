@@ -12,19 +12,24 @@ from pytest_django import Settings
 
 from cutover import clock
 from cutover.errors import PhaseFailed
-from cutover.models import UnmanagedBeat
-from cutover.phases import phase1
+from cutover.models import Slot, UnmanagedBeat
+from cutover.phases import phase1, plan, status
 from cutover.phases.context import Context
 from cutover.phases.evidence import silence
 from cutover.phases.gates import beats as beat_gates
 from cutover.phases.gates import broker, installation, servers
 from cutover.phases.operations import remembered
 from cutover.phases.report import Outcome
+from cutover.types import Side
+from demo.waiting import wait_until
 from prayer_room_api.celery import app as celery_app
+from tests.integration.phases.conftest import Beat
+from tests.schedules.own import NeverDue, Silent
 
 pytestmark = pytest.mark.integration
 
 Surroundings = Callable[[], Context]
+Beats = Callable[[Side], Beat]
 
 
 @pytest.mark.parametrize(
@@ -149,6 +154,35 @@ def test_a_process_that_cannot_be_imported_is_named(
 def test_an_empty_code_schedule_is_no_schedule(context: Surroundings, schedule: dict[str, dict[str, Any]]) -> None:
     schedule.clear()
     assert not installation.code_schedule(context()).ok
+
+
+@pytest.mark.parametrize(
+    ("name", "when", "said"),
+    [
+        ("n" * 201, 60, "name has 201 characters"),
+        (("a", 1), 60, "name is ('a', 1), no text"),
+        (7, 60, "name is 7, no text"),
+        ("own", NeverDue(0.2), "its own is_due"),
+        ("silent", Silent(), "does not say when it is due"),
+    ],
+    ids=["long", "tuple", "number", "own is_due", "silent"],
+)
+def test_an_entry_that_a_beat_would_leave_out_is_refused_by_phase_1_named_by_plan_and_not_sent(
+    context: Surroundings, schedule: dict[Any, dict[str, Any]], beat: Beats, name: Any, when: Any, said: str
+) -> None:
+    schedule[name] = {"task": "demo.tasks.note", "schedule": when}
+    gate = installation.code_schedule(context())
+    assert not gate.ok
+    assert f"{name}: " in gate.detail
+    assert said in gate.detail
+    planned = plan.run(context())
+    assert [f"{check.name} {check.detail}" for check in planned.checks if said in f"{check.name} {check.detail}"]
+    slots = Slot.objects.using(context().alias)
+    with beat(Side.CODE):
+        wait_until(lambda: slots.filter(entry="ticking").count() > 2, "the others are sent")
+        seen = status.run(context()).data
+    assert not slots.exclude(entry__in=["ticking", "hourly"]).exists(), "it is not sent as something else"
+    assert any(said in problem for problem in seen["problems"])
 
 
 def test_a_code_schedule_whose_setting_is_wrong_is_a_finding_of_its_gate(

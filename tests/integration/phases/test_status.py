@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
+from django.db.models import F
 
 from cutover import clock
 from cutover.models import Cutover, Entry, Slot, UnmanagedBeat
@@ -86,6 +87,46 @@ def test_what_is_stuck_on_the_way_is_shown(context: Surroundings) -> None:
     Slot.objects.using(site.alias).filter(state="published").update(published_at=now - dt.timedelta(hours=13))
     [problem] = [problem for problem in status.run(context()).data["problems"] if problem.startswith("1 ")]
     assert problem.startswith(of_the_broker), "one that lapsed, or was purged, is shown for half a day"
+
+
+def test_slots_of_the_future_are_named_and_keep_nothing_back(
+    context: Surroundings, beat: Beats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a leader has left them whose clock was two hours ahead, or the database's own."""
+    site, hours = context(), dt.timedelta(hours=2)
+    slots = Slot.objects.using(site.alias)
+    with beat(Side.CODE):
+        wait_until(lambda: slots.filter(entry="ticking", state="published").count() > 1, "it ticks")
+    with transaction.atomic(using=site.alias):
+        for slot in slots.filter(entry="ticking"):
+            slots.filter(pk=slot.pk).update(due_at=slot.due_at + hours)
+        first, last = slots.order_by("due_at").first(), slots.order_by("due_at").last()
+        slots.filter(pk=first.pk).update(state="missed")
+    Entry.objects.using(site.alias).update(eligible_since=F("eligible_since") + hours)
+    with beat(Side.CODE):
+        wait_until(lambda: slots.filter(due_at__lte=clock.now()).count() > 2, "it goes on")
+        seen = status.run(context()).data
+    assert (seen["early"]["entry"], seen["early"]["due_at"]) == ("ticking", last.due_at.isoformat())
+    assert [one for one in seen["problems"] if f"the last one ticking of {last.due_at.isoformat()}" in one]
+    assert not slots.filter(pk=first.pk).exists(), "what was passed over in the future is taken back"
+    assert slots.filter(pk=last.pk).exists(), "what was sent is not sent again"
+
+
+def test_a_leader_whose_clock_is_ahead_sends_by_the_databases(
+    context: Surroundings, beat: Beats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, true = context(), clock.now
+    slots = Slot.objects.using(site.alias)
+    with beat(Side.CODE):
+        wait_until(lambda: slots.filter(state="published").count() > 1, "it ticks")
+        wrong = slots.order_by("due_at").last()
+        monkeypatch.setattr(clock, "now", lambda: true() + dt.timedelta(hours=2))
+        wait_until(lambda: slots.filter(due_at__gt=wrong.due_at).count() > 3, "it goes on")
+        monkeypatch.setattr(clock, "now", true)
+        again = slots.order_by("due_at").last()
+        wait_until(lambda: slots.filter(due_at__gt=again.due_at).count() > 3, "and when its clock is right again")
+        assert slots.order_by("due_at").last().due_at < true() + dt.timedelta(seconds=2)
+    assert not slots.filter(state="missed", passed_over__gt=0).exists()
 
 
 def test_a_beat_without_the_lease_is_a_problem(context: Surroundings, alias: str) -> None:

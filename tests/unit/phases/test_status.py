@@ -53,6 +53,7 @@ def seen(**parts: Any) -> dict[str, Any]:
         "unknown_tasks": {},
         "overdue": [],
         "stuck": [],
+        "early": None,
         "unmanaged_beats": [],
     }
     return {key: value for key, value in {**healthy, **parts}.items() if value is not None or key in ("operator",)}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.beat import BeatLazyFunc, ScheduleEntry
-from celery.schedules import BaseSchedule, crontab, schedule, solar
+from celery.schedules import crontab, schedule, solar
 from django.utils.translation import gettext_lazy
 from django_celery_beat.clockedschedule import clocked
 from django_celery_beat.tzcrontab import TzAwareCrontab
@@ -28,6 +28,7 @@ from cutover.schedules.refusals import Refusal
 from cutover.schedules.rows import record, recorded
 from cutover.schedules.timetable import timetable
 from cutover.schedules.values import restored
+from tests.schedules.own import Daily
 
 LONDON = zoneinfo.ZoneInfo("Europe/London")
 ZONES = ["UTC", "Europe/London", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]
@@ -177,7 +178,7 @@ def test_a_crontab_with_a_time_zone_of_its_own_keeps_it() -> None:
         (crontab(nowfun=once(dt.datetime.now(dt.UTC))), "fails"),
         (schedule(3600, relative=True, nowfun=clock_of("Asia/Kathmandu")), "relative in another time zone"),
         (type("Odd", (crontab,), {})(), "Odd"),
-        (type("Odd", (BaseSchedule,), {})(), "CONVERTERS"),
+        (type("Odd", (Daily,), {})(), "CONVERTERS"),
     ],
 )
 def test_a_schedule_that_no_row_holds_is_refused(when: Any, said: str) -> None:
@@ -187,7 +188,7 @@ def test_a_schedule_that_no_row_holds_is_refused(when: Any, said: str) -> None:
     assert refusal.remedy
 
 
-class EveryDay(BaseSchedule):
+class EveryDay(Daily):
     """A project's own schedule."""
 
 

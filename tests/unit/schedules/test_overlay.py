@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.beat import ScheduleEntry
-from celery.schedules import BaseSchedule, crontab, schedule
+from celery.schedules import crontab, schedule
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 from pytest_django import Settings
 
@@ -18,13 +18,14 @@ from cutover.schedules.rows import record
 from cutover.schedules.timetable import timetable
 from cutover.schedules.values import restored
 from cutover.types import EntryName
+from tests.schedules.own import Daily
 from tests.unit.schedules.test_forms import as_row
 
 NAME = EntryName("form")
 APP = Celery("unit", set_as_current=False)
 
 
-class Nightly(BaseSchedule):
+class Nightly(Daily):
     """A project's own."""
 
     def __repr__(self) -> str:
