@@ -69,6 +69,11 @@ class Fence:
         with outages(self._alias):
             self._terms.filter(epoch=term.epoch, first_tick_at=None).update(first_tick_at=clock.now())
 
+    def seen(self, term: Term) -> None:
+        """Record that the leader of ``term`` is alive; nothing where the term has ended."""
+        with outages(self._alias):
+            self._terms.filter(epoch=term.epoch, ended_at=None).update(seen_at=clock.now())
+
     def end_term(self, term: Term, reason: str) -> None:
         """Record why a leadership ended; the first reason stays."""
         with outages(self._alias):

@@ -54,8 +54,10 @@ def _checks(context: Context, *, no_code_beat: bool) -> list[Check]:
         if reached.ok:
             checks.append(broker.workers(context))
     if no_code_beat:
-        return [*checks, Check("code beat", True, "not asked for (--no-code-beat): nothing sends the code schedule")]
-    return [*checks, beats.code_beat(context)]
+        checks.append(Check("code beat", True, "not asked for (--no-code-beat): nothing sends the code schedule"))
+    else:
+        checks.append(beats.code_beat(context))
+    return [*checks, installation.sent_schedule(context)] if readable.ok and checks[-1].ok else checks
 
 
 def _ask_workers_again(context: Context, phase: int) -> Report:

@@ -14,6 +14,7 @@ from cutover.phases.context import Context
 from cutover.phases.evidence import quiet_windows, side, survey
 from cutover.phases.evidence.survey import Survey
 from cutover.phases.facts import State, read
+from cutover.phases.gates import installation
 from cutover.phases.gates.imported import importable
 from cutover.phases.report import Outcome, Report, command, plain
 from cutover.phases.wording import instant
@@ -65,6 +66,8 @@ def run(context: Context) -> Report:
     lines += ["", f"Next, from the {state.side} side:", *coming] if coming else ["", "Nothing falls due."]
     lines += [*quiet_windows.lines(quiet, zone), "", *_phases(context, state, data)]
     checks = importable([refusal for name in found.entries for refusal in found.refusals.get(name, [])])
+    if state.side is Side.CODE:
+        checks.append(installation.sent_schedule(context, patient=False))
     return Report(NAME, Outcome.DONE, checks, lines, command(f"phase{min(state.phase, 3) + 1}"), "", data)
 
 
