@@ -133,7 +133,7 @@ def _phases(context: Context, state: State, data: Mapping[str, Any]) -> list[str
         f"phase2{done[1]}: creates {count['create']} rows, updates {count['update']}, refuses {count['refused']}; "
         "then proves that both sides fire and send alike.",
         f"phase3{done[2]}: enables {len(entries)} rows and switches from code to database in one commit{besides}.",
-        f"phase4{done[3]}: reads the ledger for every slot since the switch, and closes the cutover.",
+        f"phase4{done[3]}: reads the ledger for every slot since the switch, one of each entry at least; closes it.",
         f"Plan {data['hash']}: phase2 and phase3 take it as --plan {data['hash']}, and refuse once it no longer fits.",
         state.in_words(),
     ]
