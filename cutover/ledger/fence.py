@@ -22,6 +22,10 @@ _PATIENCE: Final = Func(
 """A holder of the fence that falls silent, frozen or cut off, loses it: PostgreSQL ends its session after 2 s."""
 
 
+SUCCEEDED: Final = "succeeded"
+"""Why a term ended whose leader did not say so itself: it was killed, frozen or cut off before."""
+
+
 @dataclass(frozen=True, slots=True)
 class FenceView:
     """The fence as it was read; the fields are those of ``models.Fence``."""
@@ -60,7 +64,7 @@ class Fence:
             fence = self._locked()
             if fence.side != side:
                 return None
-            epoch = self._raise_epoch(fence, "succeeded")
+            epoch = self._raise_epoch(fence, SUCCEEDED)
             self._terms.create(epoch=epoch, side=side, started_at=clock.now(), **asdict(who))
         return Term(epoch, side, who.holder)
 

@@ -123,3 +123,11 @@ def noted(alias: str, phase: str, step: str, since: dt.datetime | None) -> str:
         steps = Transition.objects.using(alias).filter(phase=phase, step=step, outcome="done")
         row = (steps if since is None else steps.filter(begun_at__gte=since)).order_by("-pk").first()
     return row.detail if row is not None else ""
+
+
+def rolled_back_since(alias: str, phase: str) -> bool:
+    """Whether the latest rollback that was finished came after the latest finish of that phase."""
+    with outages(alias):
+        done = Transition.objects.using(alias).filter(step=FINISH, outcome="done", phase__in=(phase, "rollback"))
+        row = done.order_by("-pk").first()
+    return row is not None and row.phase != phase

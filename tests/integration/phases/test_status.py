@@ -17,6 +17,7 @@ from cutover.types import EntryName, HolderId, Missed, Side, Term
 from cutover.types import Slot as SlotName
 from demo.waiting import wait_until
 from tests.integration.phases.conftest import Beat
+from tests.support.site import Site
 
 pytestmark = pytest.mark.integration
 
@@ -108,3 +109,31 @@ def test_a_command_that_only_asks_writes_nothing(context: Surroundings, run: Cal
     with connections[site.alias].execute_wrapper(watch):
         assert run(site).data["phase"] == 0
     assert written == []
+
+
+def test_a_leader_that_was_killed_is_not_said_to_lead_and_its_gap_counts_from_its_last_sign_of_life(
+    sqlite_site: Site,
+) -> None:
+    site = sqlite_site
+    killed = site.prodserver("legacy-beat")
+    leads = wait_until(lambda: _is_seen(site), "the beat leads and has polled", poll_s=0.3)
+    killed.kill()
+    killed_at = dt.datetime.now(dt.UTC)
+    dead = site.status()
+    assert dead["lease"]["connected"] is False
+    assert [beat["role"] for beat in dead["beats"]] == ["gone"]
+    assert dead["standbys"] == 0
+    assert dead["healthy"] is False
+    assert any(line.startswith("Leader    nobody; ") for line in dead["lines"])
+    site.prodserver("legacy-beat")
+    now = wait_until(lambda: (s := _is_seen(site)) and s["epoch"] > leads["epoch"] and s, "the next one leads")
+    began = dt.datetime.fromisoformat(now["term"]["first_tick_at"])
+    assert now["last_gap_since"] == "last sign of life"
+    gap = dt.timedelta(milliseconds=now["last_gap_ms"])
+    assert began - killed_at <= gap <= began - dt.datetime.fromisoformat(leads["term"]["seen_at"])
+    assert any("at most: since the last sign of life" in line for line in now["lines"])
+
+
+def _is_seen(site: Site) -> dict[str, Any] | None:
+    seen = site.status()
+    return seen if (seen.get("term") or {}).get("seen_at") else None
