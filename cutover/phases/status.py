@@ -43,6 +43,8 @@ def problems(seen: Seen) -> list[str]:
     found += [f"{late['entry']} is overdue since {late['due_at']}" for late in seen.get("overdue", [])]
     unsent = seen.get("unsendable", {}).items()
     found += listed([f"{name} is not sent: {why}" for name, why in unsent], indent="")
+    unmoved = [f"{name} is in the code and has no row: nothing sends it" for name in seen.get("without_row", [])]
+    found += listed(unmoved, indent="")
     found += [STUCK[one["state"]].format(one["count"], one["entry"], one["due_at"]) for one in seen.get("stuck", [])]
     unmanaged = seen.get("unmanaged_beats", [])
     return [*found, *(f"a beat without the lease was heard: {one['origin']}" for one in unmanaged)]

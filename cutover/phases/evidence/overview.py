@@ -13,6 +13,7 @@ from cutover.ledger.fence import SUCCEEDED
 from cutover.phases.context import Context
 from cutover.phases.evidence import silence
 from cutover.phases.evidence.lateness import overdue, stuck
+from cutover.phases.evidence.sent import without_row
 from cutover.phases.evidence.side import enabled_rows
 from cutover.phases.facts import read
 from cutover.phases.report import plain
@@ -32,7 +33,7 @@ Data = dict[str, Any]
 def take(context: Context) -> Data:
     """Read everything. A part that could not be read is left out, and ``not_read`` has the reason, once."""
     data: Data = {"now": clock.now().isoformat(), "not_read": []}
-    for part in (_cutover, _leader, _slots, _unsendable, _late, _unmanaged):
+    for part in (_cutover, _leader, _slots, _unsendable, _without_row, _late, _unmanaged):
         try:
             part(context, data)
         except CutoverError as exc:
@@ -114,6 +115,12 @@ def _unsendable(context: Context, data: Data) -> None:
             context.app.loader.import_default_modules()
         unknown = {row.name: row.task for row in enabled if row.task not in context.app.tasks}
     data |= {"unsendable": found, "unknown_tasks": unknown}
+
+
+def _without_row(context: Context, data: Data) -> None:
+    """Which entries of code nothing sends, once rows are sent; before the end of the cutover its last beat's too."""
+    if data.get("side") == Side.DATABASE:
+        data["without_row"] = without_row(context, declared=data["phase"] < 4)
 
 
 def _unfit(reader: overlay.Reader, row: PeriodicTask) -> str:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from pytest_django import Settings
 
-from cutover import clock
-from cutover.models import Cutover, Entry, Slot, UnmanagedBeat
-from cutover.phases import plan, status
+from cutover import checks, clock
+from cutover.models import Cutover, Declaration, Entry, Fence, Slot, UnmanagedBeat
+from cutover.phases import phase2, phase3, plan, status
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome, Report
 from cutover.schedules.fingerprint import fingerprint
@@ -132,6 +133,41 @@ def test_a_leader_that_was_killed_is_not_said_to_lead_and_its_gap_counts_from_it
     gap = dt.timedelta(milliseconds=now["last_gap_ms"])
     assert began - killed_at <= gap <= began - dt.datetime.fromisoformat(leads["term"]["seen_at"])
     assert any("at most: since the last sign of life" in line for line in now["lines"])
+
+
+CLEANUP = "celery.backend_cleanup"
+
+
+def test_what_the_code_has_and_no_row_sends_is_named_after_the_switch(
+    context: Surroundings, schedule: dict[str, dict[str, Any]], settings: Settings
+) -> None:
+    alias = context().alias
+    Cutover.objects.using(alias).update(phase=1)
+    assert phase2.run(context()).outcome is Outcome.DONE
+    schedule["added"] = {"task": "demo.tasks.note", "schedule": 60}
+    settings.CELERY_RESULT_EXPIRES = 3600
+    assert "without_row" not in status.run(context()).data, "the code side sends it"
+    assert checks.check_rows(databases=[alias]) == []
+    assert phase3.run(context(), force=True).outcome is Outcome.REFUSED
+    Fence.objects.using(alias).update(side="database")
+    Cutover.objects.using(alias).update(phase=4)
+    Declaration.objects.using(alias).create(
+        side="code", holder="h", declared_at=clock.now(), entries={"retired": ["every 60s", ""]}
+    )
+    data = status.run(context()).data
+    assert data["without_row"] == ["added", CLEANUP]
+    assert "added is in the code and has no row: nothing sends it" in data["problems"]
+    [warning] = checks.check_rows(databases=[alias])
+    assert (warning.id, f"added, {CLEANUP}." in warning.msg) == ("cutover.W010", True)
+    assert checks.check_rows() == [], "a check asks the database only where Django does"
+    Cutover.objects.using(alias).update(phase=3)
+    assert status.run(context()).data["without_row"] == ["added", CLEANUP, "retired"]
+
+
+def test_a_check_of_a_database_without_tables_is_silent(context: Surroundings, alias: str) -> None:
+    """``migrate`` runs the checks before it makes them."""
+    Fence.objects.using(alias).all().delete()
+    assert checks.check_rows(databases=[alias]) == []
 
 
 def _is_seen(site: Site) -> dict[str, Any] | None:
