@@ -80,6 +80,12 @@ def _import(
             with journal.step(NAME, "reopen"), outages(context.alias):
                 Cutover.objects.using(context.alias).filter(id=1).update(phase=1)
             return report(Outcome.FAILED, lines=lines, next_command=command(NAME))
+        if not seen.alike:
+            journal.not_done(NAME, Outcome.INCONCLUSIVE.value)
+            lines.append(
+                "Inconclusive: nothing fell due while it was watched. Take a longer time, or go on without it."
+            )
+            return report(Outcome.INCONCLUSIVE, lines=lines, next_command=command(NAME))
     if phase == 2 and not done.changed and not done.forgotten:
         return report(Outcome.ALREADY, lines=["Phase 2 is done already.", *lines], next_command=command("phase3"))
     journal.finish(NAME, 2)
