@@ -72,7 +72,7 @@ class Schedule:
         """
         if self._side is not Side.CODE:
             return True
-        said = {name: fingerprints(each.entry) for name, each in self.agenda.scheduled.items()}
+        said = {name: fingerprints(each.entry, each.fingerprint) for name, each in self.agenda.scheduled.items()}
         return self._ledger.declarations.declare(term, who, said)
 
     def published(self, entries: Sequence[ScheduleEntry]) -> None:

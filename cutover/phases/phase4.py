@@ -113,11 +113,12 @@ def _report(context: Context, evidence: Evidence, slots: int, named: Collection[
     waived = sorted(to_prove.keys() - open_.keys())
     proven = sum(evidence.proven.values())
     entries = sum(evidence.proven[name] > 0 and name not in to_prove for name in evidence.moved)
+    unproven = len(evidence.moved) - entries - len(waived)  # those whose slots are under way, or were missed, too
     short = slots - proven
     lines = [
         f"{proven} slots were claimed, published and run once; "
         f"{evidence.deduplicated} further messages were deduplicated.",
-        f"Of the {len(evidence.moved)} entries that were moved {entries} are proven, {len(open_)} are not"
+        f"Of the {len(evidence.moved)} entries that were moved {entries} are proven, {unproven} are not"
         + (f", {len(waived)} are waived." if waived else "."),
     ]
     if waived:

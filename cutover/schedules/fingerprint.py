@@ -49,11 +49,14 @@ def fields_of(schedule: schedules.crontab) -> str:
     return " ".join(fields)
 
 
-def fingerprints(entry: ScheduleEntry) -> Fingerprints:
-    """What an entry means: equal in two processes that have the same. Of its message a digest: it may be secret."""
+def fingerprints(entry: ScheduleEntry, schedule: str = "") -> Fingerprints:
+    """What an entry means: equal in two processes that have the same. Of its message a digest: it may be secret.
+
+    ``schedule``: the fingerprint of its schedule, where that is known already.
+    """
     sent = _spelt([entry.task, entry.args or (), entry.kwargs or {}, entry.options])
     digest = hashlib.sha256(sent.encode(errors="backslashreplace")).hexdigest()
-    return Fingerprints(_ADDRESS.sub("", fingerprint(entry.schedule)), digest[:16])
+    return Fingerprints(_ADDRESS.sub("", schedule or fingerprint(entry.schedule)), digest[:16])
 
 
 def _spelt(value: Any) -> str:
