@@ -61,6 +61,8 @@ def fingerprints(entry: ScheduleEntry, schedule: str = "") -> Fingerprints:
 
 def _spelt(value: Any) -> str:
     """A value as text, in whatever order its process happens to keep it."""
+    if isinstance(value, str | int | float | None):
+        return repr(value)
     if isinstance(value, Mapping):
         return f"{{{','.join(sorted(f'{key!r}:{_spelt(part)}' for key, part in value.items()))}}}"
     if isinstance(value, list | tuple):

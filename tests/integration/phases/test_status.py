@@ -126,6 +126,8 @@ def test_a_leader_that_was_killed_is_not_said_to_lead_and_its_gap_counts_from_it
     assert dead["standbys"] == 0
     assert dead["healthy"] is False
     assert any(line.startswith("Leader    nobody; ") for line in dead["lines"])
+    probed = site.cutover("status", "--check", "--role", "any")
+    assert (probed.exit_code, "no beat of this host has reported lately" in probed.output) == (1, True)
     site.prodserver("legacy-beat")
     now = wait_until(lambda: (s := _is_seen(site)) and s["epoch"] > leads["epoch"] and s, "the next one leads")
     began = dt.datetime.fromisoformat(now["term"]["first_tick_at"])
