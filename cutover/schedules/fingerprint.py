@@ -11,7 +11,7 @@ from celery.beat import ScheduleEntry
 from django_celery_beat.clockedschedule import clocked
 
 from cutover.schedules.timetable import zone_of
-from cutover.types import Fingerprints
+from cutover.types import EntryName, Fingerprints
 
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 """Where an object lies in memory, which Python shows of one that has no text of its own: another in each process."""
@@ -57,6 +57,11 @@ def fingerprints(entry: ScheduleEntry, schedule: str = "") -> Fingerprints:
     sent = _spelt([entry.task, entry.args or (), entry.kwargs or {}, entry.options])
     digest = hashlib.sha256(sent.encode(errors="backslashreplace")).hexdigest()
     return Fingerprints(_ADDRESS.sub("", schedule or fingerprint(entry.schedule)), digest[:16])
+
+
+def digest(schedule: Mapping[EntryName, Fingerprints]) -> str:
+    """A whole schedule in a few letters: equal in processes that have the same."""
+    return hashlib.sha256(repr(sorted((name, *marks) for name, marks in schedule.items())).encode()).hexdigest()[:16]
 
 
 def _spelt(value: Any) -> str:

@@ -16,6 +16,7 @@ from cutover.beats.sources import Loaded, ScheduledEntry, catch_up_rule
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
 from cutover.ledger import Ledger
+from cutover.schedules.fingerprint import digest, fingerprints
 from cutover.types import EntryName
 
 
@@ -32,7 +33,7 @@ class CodeSource:
             data[name].last_run_at = self._last_runs[name].at
 
     def load(self, *, full: bool = True) -> Loaded | None:
-        """See ``Source``: once."""
+        """See ``Source``: once. The version is a digest of all that is sent."""
         if self._is_loaded:
             return None
         self._is_loaded = True
@@ -44,7 +45,7 @@ class CodeSource:
                 found[EntryName(name)] = ScheduledEntry.of(entry, rule, last_run=last_run)
             except Exception as exc:  # a schedule of the project's own making; the others must go on
                 log(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {exc}")
-        return Loaded("code", found)
+        return Loaded(digest({name: fingerprints(each.entry, each.fingerprint) for name, each in found.items()}), found)
 
     def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
         """See ``Source``."""

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from django_celery_beat.models import PeriodicTask
 
+from cutover.election.lease import Presence
 from cutover.ledger.database import outages
 from cutover.ledger.declarations import Declaration
 from cutover.phases.context import Context
 from cutover.phases.evidence import edits
-from cutover.schedules.fingerprint import fingerprints
+from cutover.schedules.fingerprint import digest, fingerprints
 from cutover.types import EntryName, Fingerprints, HolderId, Side
 
 
@@ -51,6 +52,11 @@ def differences(declared: Mapping[EntryName, Fingerprints], here: Mapping[EntryN
             if beat.message != own.message:
                 found.append(f"{name}: task, arguments or options are others in the beat than in this process")
     return found
+
+
+def unlike_standbys(context: Context, here: Mapping[EntryName, Fingerprints]) -> list[Presence]:
+    """The warm beats of the code side that have loaded another schedule than this. Raises LeaseUnavailable."""
+    return [beat for beat in context.warm_beats(Side.CODE) if beat.schedule_version != digest(here)]
 
 
 def here(context: Context) -> dict[EntryName, Fingerprints]:

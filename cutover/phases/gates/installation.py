@@ -1,12 +1,13 @@
 """Gates on the installation: the code schedule, here and in the beat; processes, tasks and versions of this release."""
 
 import importlib.metadata
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from cutover.errors import ConfigurationError
+from cutover.errors import ConfigurationError, LeaseUnavailable
 from cutover.phases.context import Context
 from cutover.phases.evidence import sent
 from cutover.phases.report import Check, gate
@@ -49,11 +50,14 @@ def sent_schedule(context: Context, *, patient: bool = True) -> Check:
         return Check(name, True, said_nothing, assumed=True)
     whose = found.declared.holder + (f" of release {found.declared.release}" if found.declared.release else "")
     as_of = f"{whose}, as of {instant(found.declared.declared_at.replace(microsecond=0))}"
-    if unlike := sent.differences(found.declared.entries, sent.here(context)):
-        remedy = (
-            "let each process read one schedule, whatever its arguments, handlers and variables, and restart the beat"
-        )
+    remedy = "let each process read one schedule, whatever its arguments, handlers and variables, and restart the beat"
+    here = sent.here(context)
+    if unlike := sent.differences(found.declared.entries, here):
         return Check(name, False, f"{inline(unlike)} (by {as_of})", remedy)
+    with suppress(LeaseUnavailable):  # the gates that need Redis say so
+        if standbys := [f"{beat.host}:{beat.pid}" for beat in sent.unlike_standbys(context, here)]:
+            detail = f"{inline(standbys, ', ')} would send another schedule than this process reads, should it lead"
+            return Check(name, False, detail, remedy)
     return Check(name, True, f"the {len(found.declared.entries)} entries of this process (by {as_of})")
 
 

@@ -66,6 +66,20 @@ def test_each_phase_asks_the_beat_again(context: Surroundings, beat: Beats, sche
     assert check.detail.startswith("hourly (crontab 0 * * * * UTC) is sent by the beat")
 
 
+def test_a_standby_that_would_send_something_else_is_named(
+    context: Surroundings, beat: Beats, schedule: Schedule
+) -> None:
+    with beat(Side.CODE):
+        assert installation.sent_schedule(context()).ok
+        hourly = schedule.pop("hourly")
+        with beat(Side.CODE):
+            schedule["hourly"] = hourly
+            check = installation.sent_schedule(context())
+            assert not check.ok
+            assert check.detail.endswith("would send another schedule than this process reads, should it lead")
+        assert installation.sent_schedule(context()).ok
+
+
 def test_what_no_beat_has_said_is_not_known(context: Surroundings) -> None:
     check = installation.sent_schedule(context())
     assert (check.ok, check.assumed) == (True, True)
