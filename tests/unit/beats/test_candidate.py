@@ -451,4 +451,4 @@ def test_when_the_database_is_back_a_leader_sweeps_before_it_sends(world, leader
     world.fails = set()
     world.made()
     leader.turn()
-    assert world.made() == ["poll", "chore", "refresh", "sweep", "recover", "send"]
+    assert world.made() == ["poll", "chore", "seen", "declare", "refresh", "sweep", "recover", "send"]
