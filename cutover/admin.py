@@ -121,11 +121,12 @@ def _register(model: type[Model], columns: str, filters: str = "", searched: str
 _register(models.Fence, "epoch side switched_at schedule_revision")
 _register(
     models.Term,
-    "epoch side host pid release started_at first_tick_at ended_at end_reason",
+    "epoch side host pid release started_at first_tick_at seen_at ended_at end_reason",
     filters="side end_reason release",
     searched="holder host release",
 )
 _register(models.Entry, "name active eligible_since revision fingerprint", "active", "name")
+_register(models.Declaration, "side holder release declared_at")
 _register(models.Transition, "begun_at phase step outcome operator ended_at detail", "phase outcome", "operator detail")
 _register(models.Cutover, "phase switched_at switch_epoch operator operator_seen_at")
 _register(

@@ -1,19 +1,20 @@
 """System checks: what is missing or contradictory in the project, said before anything starts. See docs/checks.md."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from celery import Celery
 from django.apps import apps
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import router
 
 from cutover import conf
 from cutover.conf import Config
 from cutover.election import connection
-from cutover.errors import ConfigurationError, LeaseUnavailable
+from cutover.errors import ConfigurationError, CutoverError, LeaseUnavailable
 from cutover.schedules import project
+from cutover.types import Side
 
 SCHEDULERS: Final = ("cutover.schedulers:CodeScheduler", "cutover.schedulers:DatabaseScheduler")
 
@@ -26,6 +27,28 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     except ConfigurationError as exc:
         return [_error("E001", str(exc), "See docs/settings.md.")]
     return [*_apps(), *_ledger(config), *_lease(config), *_celery(config)]
+
+
+@register("cutover", Tags.database)
+def check_rows(databases: Collection[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """W010: what the code has and no row sends. Asked where Django asks the database: ``migrate``, ``--database``."""
+    try:
+        config = conf.load()
+        if config.database not in (databases or ()) or not apps.is_installed("django_celery_beat"):
+            return []
+        from cutover.phases.context import Context
+        from cutover.phases.evidence import sent
+
+        context = Context(config)
+        is_switched = context.ledger.fence.read().side is Side.DATABASE
+        names = sent.without_row(context, declared=False) if is_switched else []
+    except CutoverError:
+        return []  # the other checks, `migrate` and `cutover status` say what is wrong
+    if not names:
+        return []
+    message = f"Entries of the code schedule have no row, and the rows are what is sent: {', '.join(names)}."
+    hint = "Add a row of that name in the admin (periodic tasks), or take the entry out of the code."
+    return [Warning(message, hint=hint, id="cutover.W010")]
 
 
 def _apps() -> Iterator[CheckMessage]:

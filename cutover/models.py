@@ -40,7 +40,10 @@ class Fence(models.Model):
 
 
 class Term(models.Model):
-    """One leadership: who sent under which epoch, from when to when."""
+    """One leadership: who sent under which epoch, from when to when.
+
+    ``seen_at``: its leader's latest sign of life, one a poll; of a leader that was killed the last one.
+    """
 
     epoch = models.BigIntegerField(primary_key=True)
     holder = models.CharField(max_length=255)
@@ -50,6 +53,7 @@ class Term(models.Model):
     release = models.CharField(max_length=100, blank=True)
     started_at = InstantField()
     first_tick_at = InstantField(null=True)
+    seen_at = InstantField(null=True)
     ended_at = InstantField(null=True)
     end_reason = models.CharField(max_length=100, blank=True)
 
@@ -86,6 +90,23 @@ class Entry(models.Model):
     def limits(self) -> Limits:
         """Its start and end."""
         return Limits(self.not_before, self.not_after)
+
+
+class Declaration(models.Model):
+    """What the latest leader of a side sends, as that process itself says: evidence for the commands of the cutover.
+
+    ``entries``: name to the fingerprints of schedule and message. The code side alone declares: rows are there for
+    everybody to read, but a code schedule may be another in each process.
+    """
+
+    side = models.CharField(max_length=8, choices=SIDES, primary_key=True)
+    holder = models.CharField(max_length=255)
+    release = models.CharField(max_length=100, blank=True)
+    declared_at = InstantField()
+    entries = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"{self.side}: {self.holder}"
 
 
 class Slot(models.Model):

@@ -6,7 +6,7 @@ import datetime as dt
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NewType
+from typing import Final, NamedTuple, NewType
 
 Epoch = NewType("Epoch", int)
 """Fencing token: rises with every leadership and with every switch of side. The first one is 1."""
@@ -28,6 +28,13 @@ class Side(StrEnum):
     def other(self) -> Side:
         """The side that a switch from this one goes to."""
         return Side.DATABASE if self is Side.CODE else Side.CODE
+
+
+class Fingerprints(NamedTuple):
+    """What one entry means, as text: when it fires, and what it sends. Equal in processes that have the same entry."""
+
+    schedule: str
+    message: str
 
 
 class Claim(StrEnum):

@@ -11,6 +11,8 @@ INTERVALS = {
     **{f"every-two-seconds-{letter}": dt.timedelta(seconds=2) for letter in "abc"},
 }
 EVERY_MINUTE = "every-minute"
+SELDOM = tuple(real_schedule)
+"""What falls due once an hour, a day or a week: nobody watches a demonstration for so long."""
 
 beat_schedule = {
     **real_schedule,

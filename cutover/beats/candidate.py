@@ -138,6 +138,11 @@ class Candidate:
             agenda = self._schedule.agenda
             if fence.epoch != term.epoch or not all(chore.run(term, fence, agenda) for chore in self._chores):
                 return self._step_down(leadership, "fenced")
+            self._ledger.fence.seen(term)
+            if not leadership.has_declared:
+                if not self._schedule.declare(term, self._who):
+                    return self._step_down(leadership, "fenced")
+                leadership = self._leadership = replace(leadership, has_declared=True)
             self._refresh()
         if leadership.settled_load != self._schedule.loads:
             if not self._schedule.settle(term):

@@ -13,12 +13,14 @@ class Leadership:
     """One term as its leader has it.
 
     ``settled_load``: which load of the schedule the ledger has been settled for; 0 for none yet. ``has_ticked``:
-    whether the first tick is recorded, which a switchover waits for: it has sent what was due.
+    whether the first tick is recorded, which a switchover waits for: it has sent what was due. ``has_declared``:
+    whether it has said what it sends.
     """
 
     term: Term
     settled_load: int = 0
     has_ticked: bool = False
+    has_declared: bool = False
 
 
 class Chore(Protocol):

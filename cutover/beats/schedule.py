@@ -10,7 +10,8 @@ from cutover.beats.sources import Loaded, Source
 from cutover.events import Event, log
 from cutover.ledger import Ledger
 from cutover.ledger.fence import AHEAD
-from cutover.types import EntryName, Side, Term
+from cutover.schedules.fingerprint import fingerprints
+from cutover.types import EntryName, Identity, Side, Term
 
 
 class Schedule:
@@ -69,6 +70,16 @@ class Schedule:
             return False
         self.agenda.settle({}, {name: known[name].eligible_since for name in scheduled})
         return True
+
+    def declare(self, term: Term, who: Identity) -> bool:
+        """Say what this beat sends, where nobody else can know; False when ``term`` is fenced.
+
+        Rows are there for everybody to read. Code may give another schedule to each process.
+        """
+        if self._side is not Side.CODE:
+            return True
+        said = {name: fingerprints(each.entry, each.fingerprint) for name, each in self.agenda.scheduled.items()}
+        return self._ledger.declarations.declare(term, who, said)
 
     def published(self, entries: Sequence[ScheduleEntry]) -> None:
         """Record with the source that these entries were sent; those that are sent once leave the schedule.

@@ -4,6 +4,7 @@ import datetime as dt
 
 from cutover.ledger.claims import Claims
 from cutover.ledger.cursors import Cursors
+from cutover.ledger.declarations import Declarations
 from cutover.ledger.entries import Entries
 from cutover.ledger.fence import Fence
 from cutover.ledger.retention import Retention
@@ -23,4 +24,5 @@ class Ledger:
         self.runs = Runs(alias, self.fence, namespace, retention)
         self.entries = Entries(alias, self.fence)
         self.cursors = Cursors(alias)
+        self.declarations = Declarations(alias, self.fence)
         self.retention = Retention(alias, self.fence, retention)

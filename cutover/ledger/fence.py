@@ -31,6 +31,8 @@ AHEAD: Final = dt.timedelta(seconds=1)
 A slot is claimed at the very moment at which it is due by the beat's clock, and clocks that NTP keeps are milliseconds
 apart: without this every other claim would be refused and tried again. What is so early keeps back no other for long.
 """
+SUCCEEDED: Final = "succeeded"
+"""Why a term ended whose leader did not say so itself: it was killed, frozen or cut off before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Fence:
             fence = self._locked()
             if fence.side != side:
                 return None
-            epoch = self._raise_epoch(fence, "succeeded")
+            epoch = self._raise_epoch(fence, SUCCEEDED)
             self._terms.create(epoch=epoch, side=side, started_at=self.now(), **asdict(who))
         return Term(epoch, side, who.holder)
 
@@ -86,6 +88,11 @@ class Fence:
         """Record that the leader of ``term`` has completed its first tick."""
         with outages(self._alias):
             self._terms.filter(epoch=term.epoch, first_tick_at=None).update(first_tick_at=self.now())
+
+    def seen(self, term: Term) -> None:
+        """Record that the leader of ``term`` is alive; nothing where the term has ended."""
+        with outages(self._alias):
+            self._terms.filter(epoch=term.epoch, ended_at=None).update(seen_at=self.now())
 
     def end_term(self, term: Term, reason: str) -> None:
         """Record why a leadership ended; the first reason stays."""

@@ -52,9 +52,20 @@ class Context:
         """The lease; raises ConfigurationError, its methods LeaseUnavailable."""
         return Lease(self.redis, self.config.namespace, self.config.lease)
 
+    def beats(self) -> list[Presence]:
+        """The beats that reported lately and are not gone since. Raises LeaseUnavailable."""
+        return [beat for beat in self.lease.beats() if not self.is_gone(beat.client_id)]
+
+    def is_gone(self, client_id: int) -> bool:
+        """Whether the server has lost that connection of a beat: it is dead, or cut off. Raises LeaseUnavailable.
+
+        A report counts for some seconds after that. False where the server does not say.
+        """
+        return self.lease.is_connected(client_id) is False
+
     def warm_beats(self, side: Side) -> list[Presence]:
         """The beats of ``side`` that could lead. Raises LeaseUnavailable."""
-        return [beat for beat in self.lease.beats() if beat.side is side and beat.warm]
+        return [beat for beat in self.beats() if beat.side is side and beat.warm]
 
     def wait_for(
         self, ask: Callable[[], _T | None], within: dt.timedelta, what: str, every_s: float = 0.02

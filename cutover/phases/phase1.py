@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 
 from cutover.phases.context import Context
-from cutover.phases.facts import read
+from cutover.phases.facts import State, read
 from cutover.phases.gates import beats, broker, installation, servers
 from cutover.phases.operations import remembered
-from cutover.phases.operations.journal import at_work
+from cutover.phases.operations.journal import at_work, rolled_back_since
 from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, refused
 
 NAME = "phase1"
 
 
 def run(context: Context, *, no_code_beat: bool = False, stopped: Sequence[str] = ()) -> Report:
-    """Check everything; record phase 1 as done when all of it holds.
+    """Check everything; record phase 1 as done when all of it holds. After a rollback everything is checked again.
 
     ``no_code_beat`` is for a project where nothing has sent the code schedule so far: no such beat is asked for.
     ``stopped``: origins of unmanaged beats that the operator has ended.
@@ -24,23 +24,31 @@ def run(context: Context, *, no_code_beat: bool = False, stopped: Sequence[str] 
     if not all_hold(first):
         return refused(NAME, first)
     state = read(context)
-    if state.phase >= 1:
+    if not _is_due(context, state):
         return already(NAME, state.phase) if state.fence.guarded_since else _ask_workers_again(context, state.phase)
     with at_work(context.alias, NAME) as journal:
-        if (phase := read(context).phase) >= 1:  # somebody else was faster
-            return already(NAME, phase)
+        state = read(context)
+        if not _is_due(context, state):  # somebody else was faster
+            return already(NAME, state.phase)
         remembered.beats_stopped(context, stopped)
         checks = [*first, *_checks(context, no_code_beat=no_code_beat)]
         if not all_hold(checks):
             return journal.refused(NAME, checks)
-        journal.finish(NAME, 1)
+        journal.finish(NAME, phase := max(1, state.phase))
         # Last, for phase 0 has no way back; where it is not reached phase 3 makes up for it.
         remembered.workers_guarded(context, checks)
     lines = ["Phase 1 is done: the code side sends under the lease."]
     if no_code_beat:
         lines = ["Phase 1 is done. No beat of the code side was asked for: so far nothing sends the code schedule."]
+    if phase > 1:
+        lines += [f"It was checked again after the rollback, and phase {phase} is done still."]
     data = {"no_code_beat": no_code_beat}
-    return Report(NAME, Outcome.DONE, checks, lines, command("phase2"), command("rollback"), data)
+    return Report(NAME, Outcome.DONE, checks, lines, command(f"phase{phase + 1}"), command("rollback"), data)
+
+
+def _is_due(context: Context, state: State) -> bool:
+    """Whether there is anything to check: what held before a rollback may hold no more after it."""
+    return state.phase < 1 or (not state.is_begun and rolled_back_since(context.alias, NAME))
 
 
 def _checks(context: Context, *, no_code_beat: bool) -> list[Check]:
@@ -54,8 +62,10 @@ def _checks(context: Context, *, no_code_beat: bool) -> list[Check]:
         if reached.ok:
             checks.append(broker.workers(context))
     if no_code_beat:
-        return [*checks, Check("code beat", True, "not asked for (--no-code-beat): nothing sends the code schedule")]
-    return [*checks, beats.code_beat(context)]
+        checks.append(Check("code beat", True, "not asked for (--no-code-beat): nothing sends the code schedule"))
+    else:
+        checks.append(beats.code_beat(context))
+    return [*checks, installation.sent_schedule(context)] if readable.ok and checks[-1].ok else checks
 
 
 def _ask_workers_again(context: Context, phase: int) -> Report:

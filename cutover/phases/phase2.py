@@ -8,7 +8,7 @@ from cutover.ledger.database import outages
 from cutover.models import Cutover
 from cutover.phases.context import Context
 from cutover.phases.facts import read
-from cutover.phases.gates import beats, imported, progress
+from cutover.phases.gates import beats, imported, installation, progress
 from cutover.phases.operations import remembered
 from cutover.phases.operations.journal import Journal, at_work
 from cutover.phases.operations.rehearsal import rehearse
@@ -43,12 +43,15 @@ def run(context: Context, *, adopt: bool = False, plan: str = "", shadow: dt.tim
         if shadow is not None:
             checks.append(beats.code_beat(context, optional=False))
             checks.append(beats.standby(context, Side.DATABASE, optional=False))
+        checks.append(sent := installation.sent_schedule(context))
         if not all_hold(checks):
             return journal.refused(NAME, checks)
-        return _import(context, journal, state.phase, shadow, adopt=adopt)
+        return _import(context, journal, state.phase, shadow, sent, adopt=adopt)
 
 
-def _import(context: Context, journal: Journal, phase: int, shadow: dt.timedelta | None, *, adopt: bool) -> Report:
+def _import(
+    context: Context, journal: Journal, phase: int, shadow: dt.timedelta | None, sent: Check, *, adopt: bool
+) -> Report:
     try:
         with journal.step(NAME, "import"), journal.commit():
             done = import_entries(context.app, context.config, context.entries, adopt=adopt, progress=context.progress)
@@ -56,7 +59,7 @@ def _import(context: Context, journal: Journal, phase: int, shadow: dt.timedelta
         lines = [f"{len(exc.refusals)} reasons why the schedule cannot be imported whole."]
         return refused(NAME, imported.importable(exc.refusals), lines)
     context.progress("comparing fire times and messages")
-    proved = imported.same_parity(context)
+    proved = [sent, *imported.same_parity(context)]
     lines = [f"0 rows changed; {len(done.unchanged)} are as the code has them, disabled."]
     if done.changed:
         changed = f"{len(done.created)} rows created, {len(done.updated)} updated, {len(done.adopted)} adopted"
@@ -77,6 +80,12 @@ def _import(context: Context, journal: Journal, phase: int, shadow: dt.timedelta
             with journal.step(NAME, "reopen"), outages(context.alias):
                 Cutover.objects.using(context.alias).filter(id=1).update(phase=1)
             return report(Outcome.FAILED, lines=lines, next_command=command(NAME))
+        if not seen.alike:
+            journal.not_done(NAME, Outcome.INCONCLUSIVE.value)
+            lines.append(
+                "Inconclusive: nothing fell due while it was watched. Take a longer time, or go on without it."
+            )
+            return report(Outcome.INCONCLUSIVE, lines=lines, next_command=command(NAME))
     if phase == 2 and not done.changed and not done.forgotten:
         return report(Outcome.ALREADY, lines=["Phase 2 is done already.", *lines], next_command=command("phase3"))
     journal.finish(NAME, 2)

@@ -10,7 +10,7 @@ from typing import Any
 from cutover.errors import PhaseFailed
 from cutover.phases.context import Context
 from cutover.phases.facts import State, read
-from cutover.phases.gates import beats, broker, imported, progress
+from cutover.phases.gates import beats, broker, imported, installation, progress
 from cutover.phases.operations import remembered, snapshot, switchover
 from cutover.phases.operations.journal import Journal, at_work
 from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, refused
@@ -66,6 +66,7 @@ def _checks(context: Context, state: State, plan: str, *, force: bool, accept_ed
     if plan and all_hold(approved):
         remembered.plan_approved(context, plan)
     checks += [*approved, *imported.same_parity(context, accept_edits=accept_edits)]
+    checks.append(installation.sent_schedule(context))
     checks.append(beats.no_unmanaged_beat(context))
     if state.fence.guarded_since is None:  # there was a rollback since phase 1, or no worker answered then
         checks.append(broker.workers(context))

@@ -1,33 +1,49 @@
-"""Phase 4: the ledger's proof that every slot since the switch was sent and run once; then the cutover is closed."""
+"""Phase 4: the ledger's proof that every slot since the switch was sent and run once; then the cutover is closed.
+
+Every entry that the cutover moves is to be proved, by one slot at least, or waived by its name.
+"""
 
 import datetime as dt
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 from cutover import clock
+from cutover.conf import near
 from cutover.phases.context import Context
-from cutover.phases.evidence.proof import Evidence, gather
+from cutover.phases.evidence.proof import Evidence, Why, gather
 from cutover.phases.facts import State, read
 from cutover.phases.gates import progress
-from cutover.phases.operations.journal import at_work
-from cutover.phases.report import Outcome, Report, all_hold, command, plain
-from cutover.phases.wording import instant, listed, span
-from cutover.types import Side
+from cutover.phases.operations.journal import at_work, noted
+from cutover.phases.report import Check, Outcome, Report, all_hold, command, plain
+from cutover.phases.wording import inline, instant, listed, span
+from cutover.types import EntryName, Side
 
 NAME = "phase4"
 LEAST_SLOTS = 10
 GRACE = dt.timedelta(seconds=5)
 """How old a slot must be to be judged: the message of a younger one may be under way."""
+WAIVE: Final = "waive"
+"""The step under which the journal has the entries that an operator has waived."""
 
 
-def run(context: Context, *, slots: int = LEAST_SLOTS, wait: dt.timedelta = dt.timedelta(0)) -> Report:
-    """Prove and close. Fewer than ``slots`` (>= 1) proven slots are no proof: then the outcome is inconclusive.
+def run(
+    context: Context, *, slots: int = LEAST_SLOTS, wait: dt.timedelta = dt.timedelta(0), waive: Sequence[str] = ()
+) -> Report:
+    """Prove and close. The outcome is inconclusive while there is too little to judge by.
 
-    ``wait``: for how long to try again while it is. Nothing is held meanwhile: a rollback need not wait for a proof.
+    That is: fewer than ``slots`` (>= 1) proven slots, or an entry without one; ``waive`` names entries that may be
+    without. ``wait``: for how long to try again, where that can help. Nothing is held meanwhile: a rollback need not
+    wait for a proof.
     """
     if wait:
-        context.wait_for(lambda: _conclusive(context, slots), wait, "enough slots", every_s=1.0)
+        until = clock.now() + wait
+        context.wait_for(lambda: _conclusive(context, slots, waive, until), wait, "enough slots", every_s=1.0)
     state = read(context)
     if state.phase >= 4:
         lines = ["Phase 4 is done already: the cutover is closed. Nothing was changed."]
+        if waived := noted(context.alias, NAME, WAIVE, state.switched_at):
+            lines.append(f"Closed without a proof of what was waived by name: {waived}.")
         return Report(NAME, Outcome.ALREADY, (), lines, command("status"), command("rollback"))
     with at_work(context.alias, NAME) as journal:
         state = read(context)
@@ -37,62 +53,143 @@ def run(context: Context, *, slots: int = LEAST_SLOTS, wait: dt.timedelta = dt.t
         if not all_hold(checks):
             return journal.refused(NAME, checks, next_command=command(f"phase{min(state.phase, 2) + 1}"))
         context.progress("reading the ledger")
-        report = _prove(context, state, slots)
+        evidence = _gather(context, state)
+        if strange := _strange(evidence, waive):
+            return journal.refused(NAME, [strange])
+        report = _report(context, evidence, slots, waive)
         if report.outcome is Outcome.DONE:
+            if waived := report.data["waived"]:
+                journal.note(NAME, WAIVE, ", ".join(waived))
             journal.finish(NAME, 4)
         else:
             journal.not_done(NAME, report.outcome.value)
     return report
 
 
-def _conclusive(context: Context, slots: int) -> bool | None:
-    """True once the proof would say more than that it is too early; else None."""
+def _conclusive(context: Context, slots: int, named: Collection[str], until: dt.datetime) -> bool | None:
+    """True once waiting on, up to ``until``, would say no more; else None."""
     state = read(context)
-    over = state.phase != 3 or state.side is not Side.DATABASE
-    return over or _prove(context, state, slots).outcome is not Outcome.INCONCLUSIVE or None
+    if state.phase != 3 or state.side is not Side.DATABASE:
+        return True
+    evidence = _gather(context, state)
+    if _strange(evidence, named) or evidence.failures:
+        return True
+    due = [_provable_at(evidence, name, why) for name, why in _open(evidence, named).items()]
+    if any(at is None or at + GRACE > until for at in due):
+        return True
+    return _report(context, evidence, slots, named).outcome is not Outcome.INCONCLUSIVE or None
 
 
-def _prove(context: Context, state: State, slots: int) -> Report:
-    # Since the switch; or, when that is longer ago, as far back as the ledger surely still remembers.
+def _provable_at(evidence: Evidence, name: EntryName, why: Why) -> dt.datetime | None:
+    """When an entry may be proved at the earliest; None for never, as things are."""
+    return evidence.until if why is Why.NOT_READ else evidence.next_due(name)
+
+
+def _gather(context: Context, state: State) -> Evidence:
+    """Since the switch; or, when that is longer ago, as far back as the ledger surely still remembers."""
     remembered = clock.now() - context.config.retention + dt.timedelta(hours=1)
-    evidence = gather(context, max(state.switched_at or remembered, remembered), clock.now() - GRACE)
+    return gather(context, max(state.switched_at or remembered, remembered), clock.now() - GRACE)
+
+
+def _strange(evidence: Evidence, named: Collection[str]) -> Check | None:
+    """What is waived and is no entry; None where all are. One that was proved meanwhile may be named all the same."""
+    known = evidence.moved | evidence.others
+    strange = [name for name in named if name not in known]
+    if not strange:
+        return None
+    remedy = f"--waive takes the name of an entry: {inline(sorted(evidence.to_prove()) or sorted(known), ', ')}"
+    return Check(
+        "waived", False, inline([f"no entry is named {name!r}{near(name, known)}" for name in strange]), remedy
+    )
+
+
+def _open(evidence: Evidence, named: Collection[str]) -> dict[EntryName, Why]:
+    """What is to be proved still, without what the operator has named."""
+    return {name: why for name, why in evidence.to_prove().items() if name not in named}
+
+
+def _report(context: Context, evidence: Evidence, slots: int, named: Collection[str]) -> Report:
+    to_prove, open_ = evidence.to_prove(), _open(evidence, named)
+    waived = sorted(to_prove.keys() - open_.keys())
+    proven = sum(evidence.proven.values())
+    entries = sum(evidence.proven[name] > 0 and name not in to_prove for name in evidence.moved)
+    unproven = len(evidence.moved) - entries - len(waived)  # those whose slots are under way, or were missed, too
+    short = slots - proven
     lines = [
-        f"{evidence.proven} slots of {evidence.entries} entries were claimed, published and run once; "
-        f"{evidence.deduplicated} further messages were deduplicated."
+        f"{proven} slots were claimed, published and run once; "
+        f"{evidence.deduplicated} further messages were deduplicated.",
+        f"Of the {len(evidence.moved)} entries that were moved {entries} are proven, {unproven} are not"
+        + (f", {len(waived)} are waived." if waived else "."),
     ]
-    if evidence.unproven:
-        lines += ["Not yet proven, for nothing of theirs fell due since the switch:"]
-        zone = context.app.timezone
-        ahead = {name: f"next due at {instant(at, zone)}" for name, (_, at) in evidence.upcoming.items()}
-        lines += listed([f"{name}, {ahead.get(name, 'read again by the leader soon')}" for name in evidence.unproven])
-    short = slots - evidence.proven
+    if waived:
+        lines.append(f"Waived by name, without a proof: {', '.join(waived)}.")
+    if open_:
+        lines += ["Not proven:", *listed([_spelt(context, evidence, name, why) for name, why in open_.items()])]
     outcome, following = Outcome.DONE, "status"
     if evidence.failures:
         outcome = Outcome.FAILED
         lines += [f"{len(evidence.failures)} slots were not sent and run once:", *listed(evidence.failures)]
-    elif evidence.pending or short > 0:
+    elif evidence.pending or short > 0 or open_:
         outcome, following = Outcome.INCONCLUSIVE, NAME
-        lines += [*listed(evidence.pending), _wait(context, evidence, slots, short)]
+        lines += [*listed(evidence.pending), *_wait(context, evidence, slots, short, open_, waived)]
     else:
         lines += [
             "Phase 4 is done: the cutover is closed.",
             "The retired code schedule, CUTOVER['CODE_SCHEDULE'] and the process `legacy-beat` may now be removed; "
             "with them goes the way back by rollback.",
         ]
-    data = plain(evidence, "proven entries deduplicated unproven")
+    data = {
+        "proven": proven,
+        "entries": len(evidence.moved | evidence.others),
+        "entries_moved": len(evidence.moved),
+        "entries_proven": entries,
+        "deduplicated": evidence.deduplicated,
+        "unproven": list(open_),
+        "waived": waived,
+    }
     for kind in ("failures", "pending"):
         data[kind] = [plain(finding, "entry due_at reason") for finding in getattr(evidence, kind)]
     return Report(NAME, outcome, (), lines, command(following), command("rollback"), data)
 
 
-def _wait(context: Context, evidence: Evidence, slots: int, short: int) -> str:
-    if short <= 0:
-        return "Inconclusive: the slots above are under way. Run phase4 again in a minute."
-    at = evidence.due_by(max(1, short - len(evidence.pending)))
-    if at is None:
-        return f"Inconclusive: {slots} slots are asked for and no more will fall due. Ask for fewer with --slots."
-    wait = max(dt.timedelta(0), at - clock.now())
-    return (
-        f"Inconclusive: {slots} slots are asked for, {short} are missing. The last of them is due at "
-        f"{instant(at, context.app.timezone)}, in {span(wait)}. Run phase4 again then, or ask for fewer with --slots."
-    )
+def _spelt(context: Context, evidence: Evidence, name: EntryName, why: Why) -> str:
+    at = evidence.next_due(name)
+    return f"{name}: {why}" + (f"; next due at {instant(at, context.app.timezone)}" if at is not None else "")
+
+
+def _wait(
+    context: Context,
+    evidence: Evidence,
+    slots: int,
+    short: int,
+    open_: Mapping[EntryName, Why],
+    waived: Collection[EntryName],
+) -> list[str]:
+    """What is waited for, for how long, and what to type instead."""
+    said = []
+    if short > 0:
+        at = evidence.due_by(max(1, short - len(evidence.pending)))
+        if at is None:
+            said = [f"{slots} slots are asked for and no more will fall due. Ask for fewer with --slots."]
+        else:
+            again = "Run phase4 again then, or ask for fewer with --slots."
+            said = [
+                f"{slots} slots are asked for, {short} are missing. The last of them is due {_in(context, at)}. {again}"
+            ]
+    if open_:
+        due = [_provable_at(evidence, name, why) for name, why in open_.items()]
+        known = [at for at in due if at is not None]
+        last = f" The last of them is due {_in(context, max(known))}: run phase4 again then." if known else ""
+        if None in due:
+            last += " One that nothing sends never is: give it a row, enabled, or take it out of the code."
+        typed = " ".join(f"--waive {shlex.quote(name)}" for name in sorted({*open_, *waived}))
+        said.append(
+            f"{len(open_)} entries are not proven.{last} To close without a proof of them: {command(NAME)} {typed}"
+        )
+    return [
+        f"Inconclusive: {line}" for line in said or ["the slots above are under way. Run phase4 again in a minute."]
+    ]
+
+
+def _in(context: Context, at: dt.datetime) -> str:
+    return f"at {instant(at, context.app.timezone)}, in {span(max(dt.timedelta(0), at - clock.now()))}"

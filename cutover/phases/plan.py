@@ -14,6 +14,7 @@ from cutover.phases.context import Context
 from cutover.phases.evidence import quiet_windows, side, survey
 from cutover.phases.evidence.survey import Survey
 from cutover.phases.facts import State, read
+from cutover.phases.gates import installation
 from cutover.phases.gates.imported import importable
 from cutover.phases.report import Outcome, Report, command, plain
 from cutover.phases.wording import instant
@@ -65,6 +66,8 @@ def run(context: Context) -> Report:
     lines += ["", f"Next, from the {state.side} side:", *coming] if coming else ["", "Nothing falls due."]
     lines += [*quiet_windows.lines(quiet, zone), "", *_phases(context, state, data)]
     checks = importable([refusal for name in found.entries for refusal in found.refusals.get(name, [])])
+    if state.side is Side.CODE:
+        checks.append(installation.sent_schedule(context, patient=False))
     return Report(NAME, Outcome.DONE, checks, lines, command(f"phase{min(state.phase, 3) + 1}"), "", data)
 
 
@@ -130,7 +133,7 @@ def _phases(context: Context, state: State, data: Mapping[str, Any]) -> list[str
         f"phase2{done[1]}: creates {count['create']} rows, updates {count['update']}, refuses {count['refused']}; "
         "then proves that both sides fire and send alike.",
         f"phase3{done[2]}: enables {len(entries)} rows and switches from code to database in one commit{besides}.",
-        f"phase4{done[3]}: reads the ledger for every slot since the switch, and closes the cutover.",
+        f"phase4{done[3]}: reads the ledger for every slot since the switch, one of each entry at least; closes it.",
         f"Plan {data['hash']}: phase2 and phase3 take it as --plan {data['hash']}, and refuse once it no longer fits.",
         state.in_words(),
     ]

@@ -61,7 +61,7 @@ def run(context: Context, role: Role) -> Report:
 
 
 def _beats(context: Context, role: Role) -> tuple[bool, str]:
-    mine = [beat for beat in context.lease.beats() if beat.host == socket.gethostname()]
+    mine = [beat for beat in context.beats() if beat.host == socket.gethostname()]
     if not mine:
         return False, "no beat of this host has reported lately"
     if wedged := [beat for beat in mine if not beat.warm]:

@@ -44,10 +44,12 @@ def problems(seen: Seen) -> list[str]:
         if held is None or held["side"] != seen["side"]:
             found.append(f"nobody leads for the {seen['side']} side")
         elif held["connected"] is False:
-            found.append(f"the leader {held['holder']} has lost its connection to Redis")
+            found.append(f"the leader {held['holder']} is dead or cut off: its connection to Redis is gone")
     found += [f"{late['entry']} is overdue since {late['due_at']}" for late in seen.get("overdue", [])]
     unsent = seen.get("unsendable", {}).items()
     found += listed([f"{name} is not sent: {why}" for name, why in unsent], indent="")
+    unmoved = [f"{name} is in the code and has no row: nothing sends it" for name in seen.get("without_row", [])]
+    found += listed(unmoved, indent="")
     found += [STUCK[one["state"]].format(one["count"], one["entry"], one["due_at"]) for one in seen.get("stuck", [])]
     if ahead := seen.get("early"):
         found.append(EARLY.format(ahead["count"], ahead["entry"], ahead["due_at"], ahead["epoch"]))
@@ -64,13 +66,19 @@ def lines(seen: Seen) -> list[str]:
         shown += [f"At work   {seen['operator']}"] if seen["operator"] else []
         if term := seen["term"]:
             ended = f", ended {term['ended_at']} ({term['end_reason']})" if term["ended_at"] else ""
+            if term["seen_at"]:
+                ended = f", last sign of life {term['seen_at']}{ended}"
             whose = f"{term['side']}, {term['holder']}, since {term['started_at']}"
             shown += [f"Term      epoch {term['epoch']}, {whose}{ended}"]
         if seen["last_gap_ms"] is not None:
-            shown += [f"Last gap  {seen['last_gap_ms']} ms without a leader before this term"]
+            most = "" if seen["last_gap_since"] == "end" else ", at most: since the last sign of life of the one before"
+            shown += [f"Last gap  {seen['last_gap_ms']} ms without a leader before this term{most}"]
     if "lease" in seen:
         held = seen["lease"]
-        shown += [f"Leader    {held['holder']} ({held['side']})" if held else "Leader    nobody"]
+        leader = f"{held['holder']} ({held['side']})" if held else "nobody"
+        if held and held["connected"] is False:
+            leader = f"nobody; the lease is that of {leader}, which is gone, for {held['remaining_s']} s more"
+        shown += [f"Leader    {leader}"]
         shown += [f"Beat      {_beat_line(beat)}" for beat in seen["beats"]]
     if "slots" in seen:
         shown += [f"Slot      {_slot_line(slot)}" for slot in seen["slots"]]

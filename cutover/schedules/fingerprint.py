@@ -1,11 +1,20 @@
 """Pure: what a schedule means, as text: by it the ledger knows that an entry has another schedule now."""
 
 import datetime as dt
+import hashlib
+import re
+from collections.abc import Mapping, Set
+from typing import Any, Final
 
 from celery import schedules
+from celery.beat import ScheduleEntry
 from django_celery_beat.clockedschedule import clocked
 
 from cutover.schedules.timetable import zone_of
+from cutover.types import EntryName, Fingerprints
+
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
+"""Where an object lies in memory, which Python shows of one that has no text of its own: another in each process."""
 
 
 def stand_in(schedule: schedules.BaseSchedule, other: str) -> schedules.BaseSchedule:
@@ -38,3 +47,34 @@ def fields_of(schedule: schedules.crontab) -> str:
         chosen = sorted(map(int, getattr(schedule, name)))
         fields.append("*" if len(chosen) == size else ",".join(map(str, chosen)))
     return " ".join(fields)
+
+
+def fingerprints(entry: ScheduleEntry, schedule: str = "") -> Fingerprints:
+    """What an entry means: equal in two processes that have the same. Of its message a digest: it may be secret.
+
+    ``schedule``: the fingerprint of its schedule, where that is known already.
+    """
+    sent = _spelt([entry.task, entry.args or (), entry.kwargs or {}, entry.options])
+    digest = hashlib.sha256(sent.encode(errors="backslashreplace")).hexdigest()
+    return Fingerprints(_ADDRESS.sub("", schedule or fingerprint(entry.schedule)), digest[:16])
+
+
+def digest(schedule: Mapping[EntryName, Fingerprints]) -> str:
+    """A whole schedule in a few letters: equal in processes that have the same."""
+    return hashlib.sha256(repr(sorted((name, *marks) for name, marks in schedule.items())).encode()).hexdigest()[:16]
+
+
+def _spelt(value: Any) -> str:
+    """A value as text, in whatever order its process happens to keep it."""
+    if isinstance(value, str | int | float | None):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return f"{{{','.join(sorted(f'{key!r}:{_spelt(part)}' for key, part in value.items()))}}}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_spelt, value))}]"
+    if isinstance(value, Set):
+        return f"<{','.join(sorted(map(_spelt, value)))}>"
+    try:
+        return _ADDRESS.sub("", repr(value))
+    except Exception:  # an object of the project's own making
+        return type(value).__qualname__

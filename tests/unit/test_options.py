@@ -22,6 +22,7 @@ FORCING = {
     "no_code_beat",
     "optional",
     "switched",
+    "waive",
 }
 PACKAGE = Path(cutover.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -16,6 +16,7 @@ from cutover.beats.sources import Loaded, ScheduledEntry, catch_up_rule
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
 from cutover.ledger import Ledger
+from cutover.schedules.fingerprint import digest, fingerprints
 from cutover.schedules.refusals import unsendable
 from cutover.types import EntryName
 
@@ -33,7 +34,7 @@ class CodeSource:
             data[name].last_run_at = self._last_runs[name].at
 
     def load(self, *, full: bool = True) -> Loaded | None:
-        """See ``Source``: once."""
+        """See ``Source``: once. The version is a digest of all that is sent."""
         if self._loaded is not None:
             return None
         config, deadline_s = conf.load(), self._app.conf.beat_cron_starting_deadline
@@ -48,7 +49,7 @@ class CodeSource:
             except Exception as exc:  # a schedule of the project's own making; the others must go on
                 log(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {exc}")
         self._loaded = found
-        return Loaded("code", found)
+        return Loaded(digest({name: fingerprints(each.entry, each.fingerprint) for name, each in found.items()}), found)
 
     def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
         """See ``Source``."""

@@ -32,7 +32,7 @@ PHASES: Final[dict[str, tuple[str, Callable[..., Report], str]]] = {
         "adopt plan shadow",
     ),
     "phase3": ("the switch from code to database", phase3.run, "force accept_edits plan stopped"),
-    "phase4": ("prove by the ledger that every slot was sent and run once; close", phase4.run, "slots wait"),
+    "phase4": ("prove by the ledger that every slot was sent and run once; close", phase4.run, "slots wait waive"),
     "rollback": ("back to the code side, from every phase", rollback.run, "force drop_edits"),
     "status": ("who leads, standbys, phase, last slots, what was missed", _status, "check role"),
 }
@@ -72,6 +72,8 @@ class Command(BaseCommand):
         add("--slots", "phase4", "how many slots are proof enough (10)", type=_positive, default=phase4.LEAST_SLOTS)
         seconds = {"type": lambda text: dt.timedelta(seconds=_positive(text)), "metavar": "SECONDS"}
         add("--wait", "phase4", "try again for so long while inconclusive", default=dt.timedelta(0), **seconds)
+        waive = "an entry that may stay without a proof, by its name; may be repeated; is recorded"
+        add("--waive", "phase4", waive, action="append", default=[], metavar="ENTRY")
         add("--watch", "status", "show it again every second until Ctrl-C")
         add("--check", "status", "exit 1 unless led and nothing overdue")
         role = "with --check: judge this host's own process, in one line, for a platform's probe"

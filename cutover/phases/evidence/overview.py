@@ -9,9 +9,11 @@ from django_celery_beat.models import PeriodicTask
 from cutover import clock, models
 from cutover.errors import CutoverError
 from cutover.ledger.database import outages
+from cutover.ledger.fence import SUCCEEDED
 from cutover.phases.context import Context
 from cutover.phases.evidence import silence
 from cutover.phases.evidence.lateness import early, overdue, stuck
+from cutover.phases.evidence.sent import without_row
 from cutover.phases.evidence.side import enabled_rows
 from cutover.phases.facts import read
 from cutover.phases.report import plain
@@ -22,7 +24,8 @@ from cutover.types import Side, SlotState
 
 RECENT: Final = 10
 """How many of the latest slots are read; and ten times as many of the missed."""
-BEAT: Final = "holder side host pid release role warm entries"
+TERM: Final = "epoch side holder started_at first_tick_at seen_at ended_at end_reason"
+BEAT: Final = "holder side host pid release warm entries"
 SLOT: Final = "entry due_at epoch side state published_at run_started_at run_by deduplicated passed_over reason"
 
 Data = dict[str, Any]
@@ -31,7 +34,7 @@ Data = dict[str, Any]
 def take(context: Context) -> Data:
     """Read everything. A part that could not be read is left out, and ``not_read`` has the reason, once."""
     data: Data = {"now": clock.now().isoformat(), "not_read": []}
-    for part in (_cutover, _leader, _slots, _unsendable, _late, _unmanaged):
+    for part in (_cutover, _leader, _slots, _unsendable, _without_row, _late, _unmanaged):
         try:
             part(context, data)
         except CutoverError as exc:
@@ -52,23 +55,38 @@ def _cutover(context: Context, data: Data) -> None:
     }
     with outages(context.alias):
         terms = list(models.Term.objects.using(context.alias).order_by("-epoch")[:2])
-    data["term"] = plain(terms[0], "epoch side holder started_at first_tick_at ended_at end_reason") if terms else None
-    data["last_gap_ms"] = None
+    data["term"] = plain(terms[0], TERM) if terms else None
+    data["last_gap_ms"] = data["last_gap_since"] = None
     if len(terms) == 2 and terms[0].first_tick_at and terms[1].ended_at:
-        gap: dt.timedelta = terms[0].first_tick_at - terms[1].ended_at
+        told = terms[1].end_reason != SUCCEEDED
+        gap: dt.timedelta = terms[0].first_tick_at - (terms[1].ended_at if told else _seen_at(context, terms[1]))
         data["last_gap_ms"] = max(0, gap // dt.timedelta(milliseconds=1))
+        data["last_gap_since"] = "end" if told else "last sign of life"
+
+
+def _seen_at(context: Context, term: models.Term) -> dt.datetime:
+    """The last sign of life of a term's leader: one that was killed did not say when."""
+    with outages(context.alias):
+        latest = models.Slot.objects.using(context.alias).filter(epoch__lte=term.epoch).order_by("-due_at").first()
+    sent = [latest.claimed_at, latest.published_at] if latest is not None and latest.epoch == term.epoch else []
+    signs: list[dt.datetime | None] = [term.started_at, term.first_tick_at, term.seen_at, *sent]
+    return max(filter(None, signs))
 
 
 def _leader(context: Context, data: Data) -> None:
     held = context.lease.view()
-    beats = context.lease.beats()
     data["lease"] = held and {
         **plain(held, "holder side"),
         "remaining_s": round(held.remaining.total_seconds(), 1),
         "connected": context.lease.is_connected(held.client_id),
     }
-    data["beats"] = [{**plain(beat, BEAT), "seen_ago_s": round(beat.seen_ago.total_seconds(), 1)} for beat in beats]
-    data["standbys"] = sum(1 for beat in beats if beat.role != "leader")
+    data["beats"] = []
+    for beat in context.lease.beats():
+        leads = held is not None and beat.holder == held.holder
+        role = "gone" if context.is_gone(beat.client_id) else "leader" if leads else "standby"
+        seen = {"role": role, "seen_ago_s": round(beat.seen_ago.total_seconds(), 1)}
+        data["beats"].append({**plain(beat, BEAT), **seen})
+    data["standbys"] = sum(1 for beat in data["beats"] if beat["role"] == "standby")
 
 
 def _slots(context: Context, data: Data) -> None:
@@ -101,6 +119,12 @@ def _unsendable(context: Context, data: Data) -> None:
         with suppress(ImportError):
             context.app.loader.import_default_modules()
         unknown |= {row.name: row.task for row in enabled if row.task not in context.app.tasks}
+
+
+def _without_row(context: Context, data: Data) -> None:
+    """Which entries of code nothing sends, once rows are sent; before the end of the cutover its last beat's too."""
+    if data.get("side") == Side.DATABASE:
+        data["without_row"] = without_row(context, declared=data["phase"] < 4)
 
 
 def _unfit(reader: overlay.Reader, row: PeriodicTask) -> str:

@@ -20,7 +20,7 @@ START: Final = {
 @gate("code beat")
 def code_beat(context: Context, *, optional: bool = True) -> Check:
     """A beat of the code side runs under the lease, and leads. ``optional``: the command can go on without one."""
-    beats = [beat for beat in context.lease.beats() if beat.side is Side.CODE]
+    beats = [beat for beat in context.beats() if beat.side is Side.CODE]
     held = context.lease.view()
     name, hint = "code beat", "; where nothing has ever sent the code schedule, add --no-code-beat" if optional else ""
     if not beats:

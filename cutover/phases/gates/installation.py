@@ -1,15 +1,17 @@
-"""Gates on the installation: the code schedule, processes, tasks and versions of this very release."""
+"""Gates on the installation: the code schedule, here and in the beat; processes, tasks and versions of this release."""
 
 import importlib.metadata
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from cutover.errors import ConfigurationError
+from cutover.errors import ConfigurationError, LeaseUnavailable
 from cutover.phases.context import Context
+from cutover.phases.evidence import sent
 from cutover.phases.report import Check, gate
-from cutover.phases.wording import inline
+from cutover.phases.wording import inline, instant
 from cutover.schedules import project
 from cutover.schedules.refusals import EntriesRefused, unsendable
 from cutover.workers import coverage
@@ -27,6 +29,39 @@ def code_schedule(context: Context) -> Check:
         return Check("code schedule", False, inline(refused), "fix the code schedule: a beat would leave these out")
     remedy = "set CUTOVER['CODE_SCHEDULE'] to the dotted path of the retired schedule"
     return Check("code schedule", bool(count), f"{count} entries", "" if count else remedy)
+
+
+@gate("sent schedule")
+def sent_schedule(context: Context, *, patient: bool = True) -> Check:
+    """The leader of the code side sends what the code schedule of this process says.
+
+    ``patient``: waits for the word of a leader that was elected a moment ago.
+    """
+    name, found = "sent schedule", sent.account(context)
+    if patient and found.is_awaited:
+
+        def said() -> sent.Account | None:
+            now = sent.account(context)
+            return None if now.is_awaited else now
+
+        found = context.wait_for(said, context.config.takeover_timeout, "the beat to say what it sends") or found
+    if found.is_awaited:
+        remedy = "it says so at its first poll: look at its log; a beat of a release without that has to be replaced"
+        return Check(name, False, f"{found.leader} leads and has not said what it sends", remedy)
+    if found.declared is None:
+        said_nothing = "no beat has led for the code side yet: what one would send is not known"
+        return Check(name, True, said_nothing, assumed=True)
+    whose = found.declared.holder + (f" of release {found.declared.release}" if found.declared.release else "")
+    as_of = f"{whose}, as of {instant(found.declared.declared_at.replace(microsecond=0))}"
+    remedy = "let each process read one schedule, whatever its arguments, handlers and variables, and restart the beat"
+    here = sent.here(context)
+    if unlike := sent.differences(found.declared.entries, here):
+        return Check(name, False, f"{inline(unlike)} (by {as_of})", remedy)
+    with suppress(LeaseUnavailable):  # the gates that need Redis say so
+        if standbys := [f"{beat.host}:{beat.pid}" for beat in sent.unlike_standbys(context, here)]:
+            detail = f"{inline(standbys, ', ')} would send another schedule than this process reads, should it lead"
+            return Check(name, False, detail, remedy)
+    return Check(name, True, f"the {len(found.declared.entries)} entries of this process (by {as_of})")
 
 
 @gate("processes")

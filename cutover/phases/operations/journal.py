@@ -1,5 +1,6 @@
 """The journal: which step of which phase was begun, and how it ended."""
 
+import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -49,6 +50,11 @@ class Journal:
         with outages(self._alias), transaction.atomic(using=self._alias):
             self._check()
             yield
+
+    def note(self, phase: str, step: str, detail: str) -> None:
+        """Record what an operator has said, as a step that is done with that."""
+        now = clock.now()
+        self._record(phase, step, outcome="done", detail=detail, begun_at=now, ended_at=now)
 
     def finish(self, phase: str, number: int) -> None:
         """Record that the cutover has come to ``number``: the last step of every phase, in one commit."""
@@ -109,3 +115,19 @@ def last_finished(alias: str) -> str:
     with outages(alias):
         row = Transition.objects.using(alias).exclude(outcome="refused").order_by("-pk").first()
     return row.phase if row is not None and row.step == FINISH else ""
+
+
+def noted(alias: str, phase: str, step: str, since: dt.datetime | None) -> str:
+    """What was noted last of that step since then, or ever; empty for nothing."""
+    with outages(alias):
+        steps = Transition.objects.using(alias).filter(phase=phase, step=step, outcome="done")
+        row = (steps if since is None else steps.filter(begun_at__gte=since)).order_by("-pk").first()
+    return row.detail if row is not None else ""
+
+
+def rolled_back_since(alias: str, phase: str) -> bool:
+    """Whether the latest rollback that was finished came after the latest finish of that phase."""
+    with outages(alias):
+        done = Transition.objects.using(alias).filter(step=FINISH, outcome="done", phase__in=(phase, "rollback"))
+        row = done.order_by("-pk").first()
+    return row is not None and row.phase != phase

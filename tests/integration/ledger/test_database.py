@@ -26,6 +26,9 @@ METHODS = {
     "term_since": lambda ledger, term: ledger.fence.term_since(Epoch(1)),
     "end_term": lambda ledger, term: ledger.fence.end_term(term, "r"),
     "first_tick": lambda ledger, term: ledger.fence.first_tick(term),
+    "seen": lambda ledger, term: ledger.fence.seen(term),
+    "declare": lambda ledger, term: ledger.declarations.declare(term, Identity("h", "h", 1, ""), {}),
+    "declared": lambda ledger, term: ledger.declarations.read(Side.CODE),
     "claim": lambda ledger, term: ledger.claims.claim(term, [slot()]),
     "confirm": lambda ledger, term: ledger.claims.confirm([slot()]),
     "give_up": lambda ledger, term: ledger.claims.give_up(term, {slot(): "r"}),
@@ -44,7 +47,10 @@ METHODS = {
     "heard": lambda ledger, term: ledger.runs.heard("o"),
     "prune": lambda ledger, term: ledger.retention.prune(1),
 }
-TABLES = [m._meta.db_table for m in (models.Slot, models.Fence, models.Term, models.Entry, models.UnmanagedBeat)]
+TABLES = [
+    m._meta.db_table
+    for m in (models.Slot, models.Fence, models.Term, models.Entry, models.Declaration, models.UnmanagedBeat)
+]
 
 
 @contextmanager

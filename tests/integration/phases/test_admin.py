@@ -14,6 +14,7 @@ from cutover import clock
 from cutover.admin import PAGED, SEARCHED
 from cutover.models import (
     Cutover,
+    Declaration,
     Entry,
     Fence,
     ImportedEntry,
@@ -42,6 +43,7 @@ def admin(client: Client) -> Client:
     Cutover.objects.get_or_create(id=1)
     Term.objects.create(epoch=1, holder="h:1:x", side="code", host="h", pid=1, started_at=NOW)
     Entry.objects.create(name="e", fingerprint="f", eligible_since=NOW)
+    Declaration.objects.create(side="code", holder="h:1:x", declared_at=NOW)
     Slot.objects.create(entry="e", due_at=NOW, epoch=1, side="code", state="claimed", task_id="0" * 32, claimed_at=NOW)
     Transition.objects.create(phase="phase1", step="finish", operator="o", begun_at=NOW)
     UnmanagedBeat.objects.create(origin="1@h", first_heard_at=NOW, last_heard_at=NOW)

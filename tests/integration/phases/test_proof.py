@@ -11,7 +11,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from cutover import clock
 from cutover.errors import PhaseFailed
-from cutover.models import Cutover, Entry, Fence, ImportedEntry, Slot
+from cutover.models import Cutover, Declaration, Entry, Fence, ImportedEntry, Slot, Transition
 from cutover.phases import facts, phase2, phase3, phase4, rollback
 from cutover.phases.context import Context
 from cutover.phases.operations import snapshot
@@ -81,7 +81,8 @@ class Site:
         row.exclude(published_at=None).update(published_at=self.slot(minute).due_at)
 
     def prove(self, **options: Any) -> Report:
-        return phase4.run(self.context(), **options)
+        """Phase 4; what falls due once a year is waived."""
+        return phase4.run(self.context(), **{"waive": ["yearly"], **options})
 
 
 @pytest.fixture
@@ -100,12 +101,91 @@ def test_whole_evidence_closes_the_cutover(site: Site) -> None:
     site.send(*ALL)
     report = site.prove()
     assert report.outcome is Outcome.DONE
-    assert (report.data["proven"], report.data["failures"], report.data["unproven"]) == (MINUTES, [], ["yearly"])
+    assert (report.data["proven"], report.data["failures"], report.data["unproven"]) == (MINUTES, [], [])
     assert any("legacy-beat" in line for line in report.lines)
-    assert any("yearly, next due at" in line for line in report.lines)
     assert facts.read(site.context()).phase == 4
     assert site.prove().outcome is Outcome.ALREADY
     assert phase3.run(site.context()).outcome is Outcome.ALREADY
+
+
+def test_many_slots_of_one_entry_prove_no_other(site: Site) -> None:
+    site.send(*ALL)
+    report = site.prove(waive=[])
+    assert (report.outcome, report.outcome.exit_code) == (Outcome.INCONCLUSIVE, 3)
+    assert facts.read(site.context()).phase == 3
+    assert (report.data["proven"], report.data["entries_moved"], report.data["entries_proven"]) == (MINUTES, 2, 1)
+    assert report.data["unproven"] == ["yearly"]
+    assert "Of the 2 entries that were moved 1 are proven, 1 are not." in report.lines
+    assert any("yearly: nothing of it has fallen due since the switch; next due at" in line for line in report.lines)
+    assert report.lines[-1].endswith("python manage.py cutover phase4 --waive yearly")
+
+
+def test_what_is_waived_by_name_is_recorded_and_said_again(site: Site) -> None:
+    site.send(*ALL)
+    report = site.prove(waive=["yearly", "minutely"])
+    assert (report.outcome, report.data["waived"]) == (Outcome.DONE, ["yearly"]), "what is proved needs no waiver"
+    assert Transition.objects.using(site.alias).get(step="waive").detail == "yearly"
+    again = site.prove(waive=[])
+    assert again.outcome is Outcome.ALREADY
+    assert "Closed without a proof of what was waived by name: yearly." in again.lines
+
+
+def test_a_name_that_is_no_entry_waives_nothing(site: Site) -> None:
+    site.send(*ALL)
+    report = site.prove(waive=["yaerly"])
+    assert report.outcome is Outcome.REFUSED
+    [check] = report.checks
+    assert check.detail == "no entry is named 'yaerly'; did you mean 'yearly'?"
+    assert facts.read(site.context()).phase == 3
+
+
+def test_no_waiver_helps_a_slot_that_was_missed(site: Site) -> None:
+    site.send(*[minute for minute in ALL if minute != 7])
+    assert site.prove(waive=["yearly", "minutely"]).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"enabled": False}, "its row is disabled: nothing sends it"),
+        ({"name": "annually"}, "nothing of it has fallen due since the switch"),
+        (None, "it has no row: nothing sends it"),
+    ],
+    ids=["disabled", "renamed", "deleted"],
+)
+def test_an_entry_whose_row_was_changed_is_to_be_proved_all_the_same(
+    site: Site, change: dict[str, Any] | None, why: str
+) -> None:
+    site.send(*ALL)
+    row = PeriodicTask.objects.using(site.alias).filter(name="yearly")
+    if change is None:
+        row.delete()
+    else:
+        row.update(**change)
+    name = (change or {}).get("name", "yearly")
+    Entry.objects.using(site.alias).filter(name="yearly").update(name=name)
+    report = site.prove(waive=[])
+    assert (report.outcome, report.data["unproven"]) == (Outcome.INCONCLUSIVE, [name])
+    assert any(f"{name}: {why}" in line for line in report.lines)
+    assert site.prove(waive=[name]).outcome is Outcome.DONE
+
+
+def test_what_only_the_beat_sent_before_the_switch_is_named(site: Site, schedule: dict[str, dict[str, Any]]) -> None:
+    site.send(*ALL)
+    said = {"nightly": ["every 86400s", ""]}
+    Declaration.objects.using(site.alias).create(side="code", holder="h", declared_at=site.switched_at, entries=said)
+    schedule["added"] = {"task": "demo.tasks.note", "schedule": 60}
+    report = site.prove()
+    assert (report.outcome, report.data["unproven"]) == (Outcome.INCONCLUSIVE, ["added", "nightly"])
+    assert any("nightly: it has no row: nothing sends it" in line for line in report.lines)
+
+
+def test_there_is_no_waiting_for_what_falls_due_later_than_that(site: Site) -> None:
+    site.send(*ALL)
+    context, waited = site.context(), []
+    context.progress = lambda line: waited.append(line) if line.startswith("waiting") else None
+    report = phase4.run(context, wait=dt.timedelta(minutes=2))
+    assert (report.outcome, waited) == (Outcome.INCONCLUSIVE, [])
 
 
 def test_the_cadence_is_that_of_the_last_slot_before_the_switch(site: Site) -> None:
@@ -157,7 +237,7 @@ def test_too_little_evidence_is_inconclusive_and_says_how_long_to_wait(site: Sit
     assert report.outcome is Outcome.INCONCLUSIVE
     assert report.outcome.exit_code == 3
     due_at = site.slot(MINUTES + 2).due_at
-    assert any(f"{due_at:%H:%M:%S}" in line for line in report.lines)
+    assert any(f"due at {due_at:%Y-%m-%d %H:%M:%S} UTC, in " in line for line in report.lines)
     assert facts.read(site.context()).phase == 3
     assert site.prove(slots=MINUTES).outcome is Outcome.DONE
 
@@ -171,7 +251,7 @@ def test_a_rollback_does_not_have_to_wait_for_a_proof(site: Site) -> None:
             went_back.append(rollback.run(site.context(), force=True).outcome)
 
     proving.progress = meanwhile
-    report = phase4.run(proving, slots=MINUTES + 3, wait=dt.timedelta(minutes=1))
+    report = phase4.run(proving, slots=MINUTES + 3, wait=dt.timedelta(minutes=1), waive=["yearly"])
     assert went_back == [Outcome.DONE]
     assert report.outcome is Outcome.REFUSED
     assert facts.read(site.context()).phase == 2

@@ -67,6 +67,17 @@ def test_both_sides_come_to_the_same_slots_and_nothing_is_sent_or_written(
         assert client.llen("celery") == claimed
 
 
+def test_a_shadow_run_in_which_nothing_fell_due_proves_nothing(
+    context: Surroundings, beat: Beats, schedule: dict[str, dict[str, Any]]
+) -> None:
+    del schedule["ticking"], schedule["relative"], schedule["hourly"]
+    with beat(Side.CODE), beat(Side.DATABASE):
+        report = phase2.run(context(), shadow=dt.timedelta(seconds=1))
+    assert (report.outcome, report.outcome.exit_code) == (Outcome.INCONCLUSIVE, 3)
+    assert report.data["shadow"]["unproven"] == ["yearly"]
+    assert facts.read(context()).phase == 1
+
+
 def test_a_standby_that_would_send_something_else_fails_the_phase(
     context: Surroundings, beat: Beats, monkeypatch: pytest.MonkeyPatch
 ) -> None:

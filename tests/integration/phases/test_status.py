@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from django.db import connections, transaction
 from django.db.models import F
+from pytest_django import Settings
 
-from cutover import clock
-from cutover.models import Cutover, Entry, Slot, UnmanagedBeat
-from cutover.phases import plan, status
+from cutover import checks, clock
+from cutover.models import Cutover, Declaration, Entry, Fence, Slot, UnmanagedBeat
+from cutover.phases import phase2, phase3, plan, status
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome, Report
 from cutover.schedules.fingerprint import fingerprint
@@ -18,6 +19,7 @@ from cutover.types import EntryName, HolderId, Missed, Side, Term
 from cutover.types import Slot as SlotName
 from demo.waiting import wait_until
 from tests.integration.phases.conftest import Beat
+from tests.support.site import Site
 
 pytestmark = pytest.mark.integration
 
@@ -149,3 +151,68 @@ def test_a_command_that_only_asks_writes_nothing(context: Surroundings, run: Cal
     with connections[site.alias].execute_wrapper(watch):
         assert run(site).data["phase"] == 0
     assert written == []
+
+
+def test_a_leader_that_was_killed_is_not_said_to_lead_and_its_gap_counts_from_its_last_sign_of_life(
+    sqlite_site: Site,
+) -> None:
+    site = sqlite_site
+    killed = site.prodserver("legacy-beat")
+    leads = wait_until(lambda: _is_seen(site), "the beat leads and has polled", poll_s=0.3)
+    killed.kill()
+    killed_at = dt.datetime.now(dt.UTC)
+    dead = site.status()
+    assert dead["lease"]["connected"] is False
+    assert [beat["role"] for beat in dead["beats"]] == ["gone"]
+    assert dead["standbys"] == 0
+    assert dead["healthy"] is False
+    assert any(line.startswith("Leader    nobody; ") for line in dead["lines"])
+    probed = site.cutover("status", "--check", "--role", "any")
+    assert (probed.exit_code, "no beat of this host has reported lately" in probed.output) == (1, True)
+    site.prodserver("legacy-beat")
+    now = wait_until(lambda: (s := _is_seen(site)) and s["epoch"] > leads["epoch"] and s, "the next one leads")
+    began = dt.datetime.fromisoformat(now["term"]["first_tick_at"])
+    assert now["last_gap_since"] == "last sign of life"
+    gap = dt.timedelta(milliseconds=now["last_gap_ms"])
+    assert began - killed_at <= gap <= began - dt.datetime.fromisoformat(leads["term"]["seen_at"])
+    assert any("at most: since the last sign of life" in line for line in now["lines"])
+
+
+CLEANUP = "celery.backend_cleanup"
+
+
+def test_what_the_code_has_and_no_row_sends_is_named_after_the_switch(
+    context: Surroundings, schedule: dict[str, dict[str, Any]], settings: Settings
+) -> None:
+    alias = context().alias
+    Cutover.objects.using(alias).update(phase=1)
+    assert phase2.run(context()).outcome is Outcome.DONE
+    schedule["added"] = {"task": "demo.tasks.note", "schedule": 60}
+    settings.CELERY_RESULT_EXPIRES = 3600
+    assert "without_row" not in status.run(context()).data, "the code side sends it"
+    assert checks.check_rows(databases=[alias]) == []
+    assert phase3.run(context(), force=True).outcome is Outcome.REFUSED
+    Fence.objects.using(alias).update(side="database")
+    Cutover.objects.using(alias).update(phase=4)
+    Declaration.objects.using(alias).create(
+        side="code", holder="h", declared_at=clock.now(), entries={"retired": ["every 60s", ""]}
+    )
+    data = status.run(context()).data
+    assert data["without_row"] == ["added", CLEANUP]
+    assert "added is in the code and has no row: nothing sends it" in data["problems"]
+    [warning] = checks.check_rows(databases=[alias])
+    assert (warning.id, f"added, {CLEANUP}." in warning.msg) == ("cutover.W010", True)
+    assert checks.check_rows() == [], "a check asks the database only where Django does"
+    Cutover.objects.using(alias).update(phase=3)
+    assert status.run(context()).data["without_row"] == ["added", CLEANUP, "retired"]
+
+
+def test_a_check_of_a_database_without_tables_is_silent(context: Surroundings, alias: str) -> None:
+    """``migrate`` runs the checks before it makes them."""
+    Fence.objects.using(alias).all().delete()
+    assert checks.check_rows(databases=[alias]) == []
+
+
+def _is_seen(site: Site) -> dict[str, Any] | None:
+    seen = site.status()
+    return seen if (seen.get("term") or {}).get("seen_at") else None

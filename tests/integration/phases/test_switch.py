@@ -302,3 +302,20 @@ def test_preflight_with_and_without_a_beat_of_the_code_side(context: Surrounding
     assert facts.read(context()).phase == 0
     assert rollback.run(context()).outcome is Outcome.ALREADY
     assert phase1.run(context(), no_code_beat=True).outcome is Outcome.DONE
+
+
+@pytest.mark.usefixtures("imported")
+def test_after_a_rollback_the_preflight_is_made_again(context: Surroundings, beat: Beats) -> None:
+    """The release that is back may not hold what held for the one before."""
+    assert_switched(context(), phase3.run(context(), force=True))
+    assert phase1.run(context()).outcome is Outcome.ALREADY
+    assert rollback.run(context(), force=True).outcome is Outcome.DONE
+    refused = phase1.run(context())
+    assert refused.outcome is Outcome.REFUSED
+    assert [check.name for check in refused.checks if not check.ok] == ["code beat"]
+    with beat(Side.CODE):
+        again = phase1.run(context())
+        assert again.outcome is Outcome.DONE
+        assert again.next_command.endswith("phase3")
+        assert facts.read(context()).phase == 2
+        assert phase1.run(context()).outcome is Outcome.ALREADY

@@ -122,6 +122,9 @@ class Fencing:
     def first_tick(self, term: Term) -> None:
         self.world.note("first tick")
 
+    def seen(self, term: Term) -> None:
+        self.world.note("seen")
+
     def end_term(self, term: Term, reason: str) -> None:
         self.world.note(f"end term: {reason}")
 
@@ -181,6 +184,10 @@ class Schedule:
 
     def settle(self, term: Term) -> bool:
         return self.world.note("settle")
+
+    def declare(self, term: Term, who: Identity) -> bool:
+        assert who is ME
+        return self.world.note("declare")
 
     def published(self, entries: object) -> None: ...
 
@@ -338,7 +345,10 @@ def test_a_leader_sends_at_every_turn_and_polls_now_and_then(world, leader):
     assert world.made() == ["send"]
     world.now_s += POLL_EVERY_S
     leader.turn()
-    assert world.made() == ["poll", "chore", "refresh", "send"]
+    assert world.made() == ["poll", "chore", "seen", "declare", "refresh", "send"]
+    world.now_s += POLL_EVERY_S
+    leader.turn()
+    assert world.made() == ["poll", "chore", "seen", "refresh", "send"], "what it sends is said once a term"
 
 
 def test_a_leader_waits_for_the_next_slot_or_sweep_or_poll(world, leader):
@@ -361,7 +371,7 @@ def test_while_the_broker_takes_nothing_nothing_is_sent_and_the_sweep_waited_for
 def test_a_schedule_that_was_read_again_is_settled_before_it_is_sent_by(world, leader):
     world.now_s, world.loads = world.now_s + POLL_EVERY_S, 2
     leader.turn()
-    assert world.made() == ["poll", "chore", "refresh", "settle", "send"]
+    assert world.made() == ["poll", "chore", "seen", "declare", "refresh", "settle", "send"]
     leader.turn()
     assert world.made() == ["send"]
 
@@ -375,7 +385,7 @@ def test_a_leader_that_has_lost_the_lease_steps_down(world, leader):
     assert world.made() == ["poll", "campaign", "refresh"], "and campaigns at once"
 
 
-@pytest.mark.parametrize("call", ["settle", "sweep", "send", "chore"])
+@pytest.mark.parametrize("call", ["settle", "sweep", "send", "chore", "declare"])
 def test_a_leader_that_is_fenced_steps_down(world, leader, call):
     world.now_s, world.loads, world.sweep_in_s, world.fenced = world.now_s + POLL_EVERY_S, 2, 0.0, {call}
     leader.turn()
@@ -441,4 +451,4 @@ def test_when_the_database_is_back_a_leader_sweeps_before_it_sends(world, leader
     world.fails = set()
     world.made()
     leader.turn()
-    assert world.made() == ["poll", "chore", "refresh", "sweep", "recover", "send"]
+    assert world.made() == ["poll", "chore", "seen", "declare", "refresh", "sweep", "recover", "send"]

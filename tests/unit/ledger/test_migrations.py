@@ -1,4 +1,4 @@
-"""The first migration is frozen: databases that have applied it never see an edit of it."""
+"""A migration is frozen: databases that have applied it never see an edit of it."""
 
 import hashlib
 from pathlib import Path
@@ -10,7 +10,10 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 
 FOLDER = Path(apps.get_app_config("cutover").path) / "migrations"
-FROZEN = {"0001_initial": "8c3649d2a77d0da36fe38d9204634341de6a959a1e74872464d19c2d0873b0e9"}
+FROZEN = {
+    "0001_initial": "8c3649d2a77d0da36fe38d9204634341de6a959a1e74872464d19c2d0873b0e9",
+    "0002_evidence": "3f093b27e68dce7f6f9c9197d650b383cab95af15dd68b1c1e65107183b5197d",
+}
 
 
 @pytest.mark.parametrize("name", FROZEN)

@@ -26,10 +26,12 @@ def seen(**parts: Any) -> dict[str, Any]:
             "holder": "web:1:x",
             "started_at": AT,
             "first_tick_at": AT,
+            "seen_at": AT,
             "ended_at": None,
             "end_reason": "",
         },
         "last_gap_ms": 9,
+        "last_gap_since": "end",
         "lease": {"holder": "web:1:x", "side": "database", "remaining_s": 14.0, "connected": True},
         "beats": [
             {
@@ -64,7 +66,7 @@ def test_a_healthy_site_has_no_problem_and_a_line_for_each_part() -> None:
     assert lines(seen()) == [
         "Cutover   Phase 3 is done; the database side is active. Epoch 7.",
         f"Switched  {AT}",
-        f"Term      epoch 7, database, web:1:x, since {AT}",
+        f"Term      epoch 7, database, web:1:x, since {AT}, last sign of life {AT}",
         "Last gap  9 ms without a leader before this term",
         "Leader    web:1:x (database)",
         "Beat      database leader web:1, release b, 3 entries, seen 0.5 s ago",
@@ -82,7 +84,10 @@ STUCK = {"count": 2, "entry": "daily", "due_at": AT}
         ({"not_read": ["Redis gives no answer"], "lease": None}, "Redis gives no answer"),
         ({"lease": {}}, "nobody leads for the database side"),
         ({"lease": {**LEASE, "side": "code"}}, "nobody leads for the database side"),
-        ({"lease": {**LEASE, "connected": False}}, "the leader web:1:x has lost its connection to Redis"),
+        (
+            {"lease": {**LEASE, "connected": False}},
+            "the leader web:1:x is dead or cut off: its connection to Redis is gone",
+        ),
         ({"overdue": [{"entry": "daily", "due_at": AT}]}, f"daily is overdue since {AT}"),
         ({"unsendable": {"daily": "its row has no schedule"}}, "daily is not sent: its row has no schedule"),
         (
@@ -122,3 +127,16 @@ def test_a_connection_that_cannot_be_seen_is_no_problem() -> None:
     found = seen()
     found["lease"] = {**LEASE, "connected": None}
     assert problems(found) == []
+
+
+def test_a_leader_whose_connection_is_gone_is_not_said_to_lead() -> None:
+    found = lines(seen(lease={**LEASE, "connected": False}))
+    assert "Leader    nobody; the lease is that of web:1:x (database), which is gone, for 14.0 s more" in found
+
+
+def test_a_gap_whose_beginning_nobody_has_told_is_said_to_be_a_bound() -> None:
+    found = lines(seen(last_gap_since="last sign of life"))
+    assert (
+        "Last gap  9 ms without a leader before this term, at most: since the last sign of life of the one before"
+        in found
+    )

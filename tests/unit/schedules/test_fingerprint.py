@@ -4,13 +4,14 @@ import datetime as dt
 from zoneinfo import ZoneInfo
 
 import pytest
-from celery.schedules import crontab, schedule, solar
+from celery.beat import ScheduleEntry
+from celery.schedules import BaseSchedule, crontab, schedule, solar
 from django_celery_beat.clockedschedule import clocked
 from django_celery_beat.tzcrontab import TzAwareCrontab
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cutover.schedules.fingerprint import fingerprint
+from cutover.schedules.fingerprint import fingerprint, fingerprints
 from tests.unit.schedules.test_timetable import DAYS, SECOND, TIMES, ZONES, app, utc
 
 NOON = utc("2026-05-05T12:00")
@@ -52,3 +53,54 @@ def test_schedules_that_fire_differently_have_different_fingerprints(one, other)
 
 def test_an_interval_means_the_same_as_seconds_and_as_timedelta():
     assert fingerprint(schedule(90.0)) == fingerprint(schedule(dt.timedelta(minutes=1, seconds=30))) == "every 90s"
+
+
+class Own(BaseSchedule):
+    """Has no text of its own: Python shows where it lies in memory."""
+
+
+class Silent:
+    def __repr__(self) -> str:
+        raise RuntimeError("no text at all")
+
+
+def entry(**fields):
+    return ScheduleEntry(**{"name": "e", "task": "t", "schedule": schedule(60), "app": app("UTC"), **fields})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"args": (1, "a")}, {"args": [1, "a"]}),
+        ({"kwargs": {"a": 1, "b": {2, 3}}}, {"kwargs": {"b": {3, 2}, "a": 1}}),
+        ({"args": (object(),)}, {"args": (object(),)}),
+        ({"args": (Silent(),)}, {"args": (Silent(),)}),
+        ({"schedule": Own(app=app("UTC"))}, {"schedule": Own(app=app("UTC"))}),
+        ({"options": {}}, {"options": None}),
+    ],
+    ids=["a tuple", "a set", "an object", "one without a text", "an own schedule", "no options"],
+)
+def test_one_entry_has_one_fingerprint_in_every_process(one, other):
+    assert fingerprints(entry(**one)) == fingerprints(entry(**other))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"task": "u"},
+        {"args": (1,)},
+        {"args": (True,)},
+        {"kwargs": {"a": 1}},
+        {"kwargs": {"a": "1"}},
+        {"options": {"queue": "q"}},
+        {"schedule": schedule(61)},
+    ],
+    ids=str,
+)
+def test_another_entry_has_another(fields):
+    found = {fingerprints(entry()), fingerprints(entry(**fields)), fingerprints(entry(args=("x",)))}
+    assert len(found) == 3
+
+
+def test_what_a_message_holds_is_not_to_be_read_from_its_fingerprint():
+    assert "secret" not in fingerprints(entry(args=("secret",), options={"headers": {"key": "secret"}})).message

@@ -1,0 +1,79 @@
+"""What the leader of the code side says that it sends, against this process's code schedule, and against the rows.
+
+A schedule may hang on the process that reads it: its arguments, a ``beat_init`` handler, a variable of its container.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django_celery_beat.models import PeriodicTask
+
+from cutover.election.lease import Presence
+from cutover.ledger.database import outages
+from cutover.ledger.declarations import Declaration
+from cutover.phases.context import Context
+from cutover.phases.evidence import edits
+from cutover.schedules.fingerprint import digest, fingerprints
+from cutover.types import EntryName, Fingerprints, HolderId, Side
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The latest declaration of the code side, and who leads there now; None for nobody, or for none so far."""
+
+    declared: Declaration | None
+    leader: HolderId | None
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody leads who has not declared yet: what an earlier leader sent says nothing of this one."""
+        return self.leader is not None and (self.declared is None or self.declared.holder != self.leader)
+
+
+def account(context: Context) -> Account:
+    """What the code side has declared, as of now. Raises LedgerUnavailable."""
+    term = context.ledger.fence.term_since(context.ledger.fence.read().epoch)
+    leads = term is not None and term.side == Side.CODE and term.ended_at is None
+    return Account(context.ledger.declarations.read(Side.CODE), HolderId(term.holder) if term and leads else None)
+
+
+def differences(declared: Mapping[EntryName, Fingerprints], here: Mapping[EntryName, Fingerprints]) -> list[str]:
+    """Every entry that the beat and this process do not have alike, and how they differ. Pure."""
+    found = []
+    for name in sorted(declared.keys() | here.keys()):
+        beat, own = declared.get(name), here.get(name)
+        if own is None and beat is not None:
+            found.append(f"{name} ({beat.schedule}) is sent by the beat and is not in the schedule of this process")
+        elif beat is None and own is not None:
+            found.append(f"{name} ({own.schedule}) is in the schedule of this process and is not sent by the beat")
+        elif beat is not None and own is not None and beat != own:
+            if beat.schedule != own.schedule:
+                found.append(f"{name}: schedule is {beat.schedule} in the beat, {own.schedule} in this process")
+            if beat.message != own.message:
+                found.append(f"{name}: task, arguments or options are others in the beat than in this process")
+    return found
+
+
+def unlike_standbys(context: Context, here: Mapping[EntryName, Fingerprints]) -> list[Presence]:
+    """The warm beats of the code side that have loaded another schedule than this. Raises LeaseUnavailable."""
+    return [beat for beat in context.warm_beats(Side.CODE) if beat.schedule_version != digest(here)]
+
+
+def here(context: Context) -> dict[EntryName, Fingerprints]:
+    """The code schedule as this process has it. Raises ConfigurationError or EntriesRefused."""
+    return {name: fingerprints(entry) for name, entry in context.entries.items()}
+
+
+def without_row(context: Context, *, declared: bool) -> list[EntryName]:
+    """The entries of code that no row has, enabled or not: with the database side active nothing sends them.
+
+    ``declared``: also what the last leader of the code side sent. A row that somebody has renamed is one. Raises
+    LedgerUnavailable, and as ``here``.
+    """
+    names = set(context.entries)
+    if declared and (last := context.ledger.declarations.read(Side.CODE)) is not None:
+        names |= last.entries.keys()
+    with outages(context.alias):
+        rows = PeriodicTask.objects.using(context.alias).values_list("name", flat=True)
+        known = edits.read(context.alias).renamed.keys() | set(rows)
+    return sorted(names - known)
