@@ -1,6 +1,7 @@
 """Any number of beats of both sides at once: every slot is sent once and run once, also across a switch."""
 
 import datetime as dt
+import re
 
 import pytest
 
@@ -33,6 +34,26 @@ def test_two_beats_of_each_side_send_every_slot_once(site: Site, long: bool) -> 
     assert {slot for slot in expected if slot not in run} == set()
     assert {slot for slot, count in sent.items() if count > 1} == set()
     assert {slot for slot, count in run.items() if count > 1} == set()
+
+
+def test_a_project_without_logging_of_its_own_reads_of_changes_alone(sqlite_site: Site) -> None:
+    beat = sqlite_site.start(
+        "beat",
+        "celery -A prayer_room_api beat -l INFO -S cutover.schedulers:CodeScheduler",
+        DJANGO_SETTINGS_MODULE="tests.support.plain_logging",
+    )
+    with sqlite_site.monitor() as monitor:
+        wait_until(lambda: len({slot.due_at for slot in per_slot(monitor.published)}) > 3, "the beat is at work")
+    said = [line for line in beat.output.splitlines() if line[:1] == "[" and "cutover." in line]
+    assert beat.stop() == 0, beat.output
+    assert all(re.match(r"\[\d{4}-[^]]*: INFO/MainProcess\] cutover\.\S+ \w+=", line) for line in said), said
+    events = [re.search(r"cutover\.\S+", line).group() for line in said]
+    assert sorted(events) == [
+        "cutover.lease.acquired",
+        "cutover.schedule.loaded",
+        "cutover.standby.started",
+        "cutover.term.started",
+    ]
 
 
 def stop_all(processes: list[Process]) -> None:
