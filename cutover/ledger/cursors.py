@@ -63,6 +63,8 @@ class Cursors:
                 for pk, entry, due_at in recent.values_list("pk", "entry", "due_at"):
                     name, key = EntryName(entry), max(key, pk)
                     last[name] = max(due_at, last.get(name, due_at))
+                if not last:  # the table was emptied, and counts its keys from the start again
+                    key = min(key, slots.aggregate(newest=Max("pk"))["newest"] or 1)
         # After the key was read: what is recorded in between is in both.
         return last | self.latest_of(wholly), key
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from django.db import connections
-from django.db.models import F, Func, TextField, Value
+from django.db.models import F, Func, OuterRef, QuerySet, Subquery, TextField, Value
 
 from cutover import clock, models
 from cutover.ledger.database import outages, transaction
@@ -20,6 +20,11 @@ _PATIENCE: Final = Func(
     output_field=TextField(),
 )
 """A holder of the fence that falls silent, frozen or cut off, loses it: PostgreSQL ends its session after 2 s."""
+
+_HOLDER: Final = Subquery(models.Term.objects.filter(epoch=OuterRef("epoch")).values("holder")[:1])
+"""Whose term the fence's epoch is. By its number alone an epoch from before a flush or a restored backup, which start
+the count again, could be taken for a later leader's.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +56,8 @@ class Fence:
 
     def held_for(self, term: Term) -> FenceView | None:
         """The fence, held until the surrounding transaction ends; None when it does not admit ``term``."""
-        fence = self._locked()
-        return fence if (fence.epoch, fence.side) == (term.epoch, term.side) else None
+        row = self._lock(self._fences.annotate(holder=_HOLDER))
+        return _view(row) if (row.epoch, row.side, row.holder) == (term.epoch, term.side, term.holder) else None
 
     def open_term(self, who: Identity, side: Side) -> Term | None:
         """Raise the epoch and begin a leadership, in one commit; None when ``side`` is not the active one."""
@@ -103,14 +108,17 @@ class Fence:
         return epoch
 
     def _locked(self) -> FenceView:
-        """The fence row, locked until the transaction ends."""
-        fences = self._fences.all()
+        """The fence, locked until the transaction ends."""
+        return _view(self._lock(self._fences.all()))
+
+    def _lock(self, fences: QuerySet[Any]) -> Any:
+        """The fence row as ``fences`` has it, locked until the transaction ends."""
         if not connections[self._alias].features.has_select_for_update:
             # SQLite locks the whole file at the first write; without one, two readers could both go on to write.
-            fences.update(epoch=F("epoch"))
+            self._fences.update(epoch=F("epoch"))
         elif connections[self._alias].vendor == "postgresql":
             fences = fences.annotate(patience=_PATIENCE)
-        return _view(fences.select_for_update().get())
+        return fences.select_for_update().get()
 
 
 def _view(row: models.Fence) -> FenceView:
