@@ -102,7 +102,10 @@ class Command(BaseCommand):
             hint = f"did you mean `{command(close[0])}`?" if close else f"there are {', '.join(PHASES)}."
             self._terminal(as_json=False).say(f"There is no phase {argv[2]!r}; {hint}")
             sys.exit(2)
-        super().run_from_argv(argv)
+        try:
+            super().run_from_argv(argv)
+        finally:
+            self._terminal(as_json=False).end()  # argparse writes by itself
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run one phase; every error of ours is one line on stderr and an exit code."""
