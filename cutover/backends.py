@@ -10,6 +10,7 @@ import click
 from celery.bin.beat import beat as beat_command
 from celery.bin.celery import celery as celery_command
 from celery.bin.worker import worker as worker_command
+from django.conf import settings
 from django.core.management.base import CommandError
 from django_prodserver.backends import base
 
@@ -31,8 +32,10 @@ class CeleryProcess(*_KINDS):  # type: ignore[misc]
     fixed: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, **process: Any) -> None:
+        self.setting = _setting(process)
         try:
-            project.import_app(process.get("APP", ""), "PRODUCTION_PROCESSES[...]['APP']")
+            conf.require_apps()
+            project.import_app(process.get("APP", ""), f"{self.setting}['APP']")
             conf.load()
         except ConfigurationError as exc:
             raise CommandError(str(exc)) from exc
@@ -58,18 +61,21 @@ class CeleryProcess(*_KINDS):  # type: ignore[misc]
         return self.args
 
     def _options(self, args: Any) -> list[str]:
+        setting = f"{self.setting}['ARGS']"
         if not isinstance(args, Mapping):
-            raise CommandError("ARGS must be a dictionary of celery options, such as {'loglevel': 'info'}.")
+            raise CommandError(f"{setting} must be a dictionary of celery options, such as {{'loglevel': 'info'}}.")
         known = {o.lstrip("-"): p for p in self.command.params for o in (*p.opts, *p.secondary_opts) if o[:2] == "--"}
         rendered: list[str] = []
         for name, value in {**args, **self.fixed}.items():
             if name not in known:
                 near = conf.near(str(name), known)
-                raise CommandError(f"ARGS has {name!r}, but celery {self.command.name} has no option --{name}{near}.")
+                raise CommandError(
+                    f"{setting} has {name!r}, but celery {self.command.name} has no option --{name}{near}."
+                )
             if args.get(name, value) != value:
                 whose = f"{type(self).__name__} runs under the lease with {value!r}; leave {name!r} out"
-                raise CommandError(f"ARGS has {name!r}: {args[name]!r}, but {whose}.")
-            rendered += _render(name, value, is_flag=getattr(known[name], "is_flag", False))
+                raise CommandError(f"{setting} has {name!r}: {args[name]!r}, but {whose}.")
+            rendered += _render(setting, name, value, is_flag=getattr(known[name], "is_flag", False))
         return rendered
 
 
@@ -93,12 +99,19 @@ class DatabaseBeat(CeleryProcess):
     fixed: ClassVar[Mapping[str, str]] = {"scheduler": "cutover.schedulers:DatabaseScheduler"}
 
 
-def _render(name: str, value: Any, *, is_flag: bool) -> list[str]:
+def _setting(process: Mapping[str, Any]) -> str:
+    """How a process is named in the settings, which do not tell its backend."""
+    configured = getattr(settings, "PRODUCTION_PROCESSES", {}).items()
+    name = next((repr(name) for name, each in configured if each == process), "...")
+    return f"PRODUCTION_PROCESSES[{name}]"
+
+
+def _render(setting: str, name: str, value: Any, *, is_flag: bool) -> list[str]:
     if is_flag:
         if value is not None and not isinstance(value, bool):
-            raise CommandError(f"ARGS has {name!r}: {value!r}, but --{name} takes no value: use True or False.")
+            raise CommandError(f"{setting} has {name!r}: {value!r}, but --{name} takes no value: use True or False.")
         return [] if value is False else [f"--{name}"]
     if value is None or isinstance(value, bool):
-        raise CommandError(f"ARGS has {name!r}: {value!r}, but --{name} takes a value.")
+        raise CommandError(f"{setting} has {name!r}: {value!r}, but --{name} takes a value.")
     values = value if isinstance(value, list | tuple) else [value]
     return [f"--{name}={v}" for v in values]

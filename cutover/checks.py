@@ -1,13 +1,19 @@
 """System checks: what is missing or contradictory in the project, said before anything starts. See docs/checks.md."""
 
-from collections.abc import Collection, Iterator
+import warnings
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from celery import Celery
+from celery.utils.imports import load_extension_class_names
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from django.db import router
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError
+from django.db import connections, router
+from django.utils.module_loading import import_string
+from kombu.utils.imports import symbol_by_name
 
 from cutover import conf
 from cutover.conf import Config
@@ -17,6 +23,9 @@ from cutover.schedules import project
 from cutover.types import Side
 
 SCHEDULERS: Final = ("cutover.schedulers:CodeScheduler", "cutover.schedulers:DatabaseScheduler")
+BACKENDS: Final = tuple(f"cutover.backends.{name}" for name in ("CeleryWorker", "CodeBeat", "DatabaseBeat"))
+VENDORS: Final = ("postgresql", "sqlite", "mysql")
+"""How Django calls the databases whose locks the fence knows; MariaDB is ``mysql``."""
 
 
 @register("cutover")
@@ -26,7 +35,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         config = conf.load()
     except ConfigurationError as exc:
         return [_error("E001", str(exc), "See docs/settings.md.")]
-    return [*_apps(), *_ledger(config), *_lease(config), *_celery(config)]
+    return [*_apps(), *_ledger(config), *_lease(config), *_celery(config), *_processes()]
 
 
 @register("cutover", Tags.database)
@@ -61,11 +70,20 @@ def _apps() -> Iterator[CheckMessage]:
 
 
 def _ledger(config: Config) -> Iterator[CheckMessage]:
-    """E004, E005: the ledger's database."""
+    """E004, E005, E011: the ledger's database."""
     if config.database not in settings.DATABASES:
         hint = f"Name one of DATABASES: {', '.join(sorted(settings.DATABASES))}."
         yield _error("E004", f"CUTOVER['DATABASE'] = {config.database!r} is no database of DATABASES.", hint)
         return
+    try:
+        vendor, engine = connections[config.database].vendor, settings.DATABASES[config.database].get("ENGINE")
+    except ImproperlyConfigured as exc:
+        yield _error("E004", f"DATABASES[{config.database!r}] cannot be used: {exc}", "Fix its ENGINE.")
+        return
+    if vendor not in VENDORS:
+        hint = "Keep rows and ledger in PostgreSQL, SQLite, MySQL or MariaDB: see docs/support.md."
+        message = f"DATABASES[{config.database!r}] has the engine {engine!r}: how it locks is not known to the fence."
+        yield _error("E011", message, hint)
     if not apps.is_installed("django_celery_beat"):
         return
     from django_celery_beat.models import PeriodicTask
@@ -105,11 +123,73 @@ def _celery(config: Config) -> Iterator[CheckMessage]:
     yield from _schedule(app, config)
     if apps.is_installed("django_celery_beat"):  # else E002 says so, and what the guard imports is not there
         yield from _guard(app)
-    scheduler = app.conf.beat_scheduler
-    if not str(scheduler).startswith("cutover.") and not getattr(scheduler, "side", None):
-        hint = f"Set it to {' or '.join(map(repr, SCHEDULERS))}: then `celery beat` and `worker -B` are safe too."
-        message = f"The Celery app's beat_scheduler is {scheduler!r}: a beat started by it sends without the lease."
-        yield Warning(message, hint=hint, id="cutover.W002")
+        yield from _scheduler(app)
+
+
+def _scheduler(app: Celery) -> Iterator[CheckMessage]:
+    """W002: what a bare ``celery beat`` would run, found as celery finds it."""
+    from cutover.beats.scheduler import Leased
+
+    named = app.conf.beat_scheduler
+    hint = f"Set it to {' or '.join(map(repr, SCHEDULERS))}: then `celery beat` and `worker -B` are safe too."
+    said = f"The Celery app's beat_scheduler is {named!r}"
+    try:
+        found = symbol_by_name(named, aliases=dict(load_extension_class_names("celery.beat_schedulers")))
+    except Exception as exc:  # whatever the project's own module raises
+        yield Warning(f"{said}, which cannot be imported: {exc}", hint=hint, id="cutover.W002")
+        return
+    if not (isinstance(found, type) and issubclass(found, Leased)):
+        yield Warning(f"{said}: a beat started by it sends without the lease.", hint=hint, id="cutover.W002")
+
+
+def _processes() -> Iterator[CheckMessage]:
+    """E009, E010, W005: what ``manage.py prodserver`` is to start."""
+    processes = getattr(settings, "PRODUCTION_PROCESSES", None) or {}
+    if not isinstance(processes, Mapping):
+        message = f"PRODUCTION_PROCESSES must be a dictionary of processes, not {type(processes).__name__}."
+        yield _error("E009", message, "Map each process's name to a dictionary, as django-prodserver's pages say.")
+        return
+    found: list[tuple[set[str], Any]] = []
+    for name, process in processes.items():
+        setting = f"PRODUCTION_PROCESSES[{name!r}]"
+        path = process.get("BACKEND") if isinstance(process, Mapping) else None
+        if not isinstance(path, str):
+            yield _error("E009", f"{setting} has no 'BACKEND'.", f"Give it one, such as {BACKENDS[0]!r}.")
+            continue
+        try:
+            with warnings.catch_warnings(
+                action="ignore"
+            ):  # of a path that is going, which is django-prodserver's to say
+                backend = import_string(path)
+        except ImportError as exc:
+            if _leads_nowhere(path, exc):
+                hint = f"Fix it{conf.near(path, BACKENDS) or '; a backend is the dotted path of a class.'}"
+                yield _error("E009", f"{setting}['BACKEND'] = {path!r} cannot be imported: {exc}.", hint)
+            continue  # else the server of a process is not installed here, where that is not started
+        kinds = backend.__mro__ if isinstance(backend, type) else ()
+        found.append(({kind.__name__ for kind in kinds}, process.get("ARGS")))
+        if "CeleryProcess" in found[-1][0] and apps.is_installed("django_celery_beat"):
+            try:
+                backend(**process)
+            except CommandError as exc:
+                yield _error("E010", str(exc), "`prodserver` refuses to start it: fix the setting.")
+    if any("CeleryWorker" in names for names, _ in found) and not any(_is_beat(*each) for each in found):
+        message = "PRODUCTION_PROCESSES has a Celery worker and no beat: nothing sends the periodic tasks."
+        hint = f"Add one with the backend {BACKENDS[1]!r} or {BACKENDS[2]!r}. Right where another command starts beat."
+        yield Warning(message, hint=hint, id="cutover.W005")
+
+
+def _leads_nowhere(path: str, exc: ImportError) -> bool:
+    """Whether a dotted path names what does not exist, and not a module that needs one which is not installed."""
+    if isinstance(exc, ModuleNotFoundError):
+        return f"{path}.".startswith(f"{exc.name}.")
+    return isinstance(exc.__cause__, AttributeError | ValueError)
+
+
+def _is_beat(names: set[str], args: Any) -> bool:
+    """Whether a backend of these classes' names, ours or django-prodserver's, runs a beat; ``-B`` is one, too."""
+    embedded = isinstance(args, Mapping) and args.get("beat", False) is not False
+    return embedded or any(name.endswith("Beat") for name in names)
 
 
 def _schedule(app: Celery, config: Config) -> Iterator[CheckMessage]:

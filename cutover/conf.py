@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
+from django.apps import apps
 from django.conf import settings
 
 from cutover.errors import ConfigurationError
@@ -83,6 +84,14 @@ def load() -> Config:
     config = Config(**{name.lower(): value for name, value in values.items()}, release=release[:RELEASE_LENGTH])
     _validate(config)
     return config
+
+
+def require_apps() -> None:
+    """Raise ConfigurationError while an app is not installed whose tables ours refer to."""
+    if not apps.is_installed("django_celery_beat"):
+        raise ConfigurationError(
+            "django_celery_beat is not in INSTALLED_APPS: add it, for its rows are the database side."
+        )
 
 
 def near(name: str, known: Collection[str]) -> str:

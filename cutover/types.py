@@ -63,6 +63,15 @@ class Start(StrEnum):
     TOO_OLD = "too_old"
 
 
+class ProbeRole(StrEnum):
+    """What a probe asks of this host."""
+
+    LEADER = "leader"
+    STANDBY = "standby"
+    WORKER = "worker"
+    ANY = "any"
+
+
 class CatchUp(StrEnum):
     """What a late leader does with the latest slot that fell due while nobody led."""
 

@@ -32,8 +32,8 @@ def read(filename: str | None) -> dict[str, LastRun]:
     """What the file has of each entry (aware, UTC); empty when there is no such file or it cannot be read."""
     if not filename or not _files(filename):
         return {}
-    with tempfile.TemporaryDirectory() as folder:
-        try:
+    try:
+        with tempfile.TemporaryDirectory(dir=_scratch(filename)) as folder:
             _copy(filename, folder)
             # "w": for a copy of what SQLite holds open, and it is ours to write.
             with shelve.open(str(Path(folder) / Path(filename).name), flag="w") as store:  # noqa: S301 - beat's own file
@@ -42,9 +42,9 @@ def read(filename: str | None) -> dict[str, LastRun]:
                     name: LastRun(maybe_make_aware(entry.last_run_at).astimezone(dt.UTC), bool(entry.total_run_count))
                     for name, entry in entries.items()
                 }
-        except Exception as exc:  # whatever a damaged pickle or dbm raises; the ledger is the record
-            log(Event.ENTRY_FAILED, reason=f"the schedule file {filename} cannot be read: {exc}")
-            return {}
+    except Exception as exc:  # whatever a damaged pickle or dbm, or a full disk raises; the ledger is the record
+        log(Event.ENTRY_FAILED, reason=f"the schedule file {filename} cannot be read: {exc}")
+        return {}
 
 
 def write(filename: str | None, entries: Mapping[str, ScheduleEntry], app: Celery) -> None:
@@ -63,6 +63,17 @@ def write(filename: str | None, entries: Mapping[str, ScheduleEntry], app: Celer
                 file.replace(target.parent / file.name)
     except Exception as exc:  # a full disk, or an entry that cannot be pickled; the ledger is the record
         log(Event.ENTRY_FAILED, reason=f"the schedule file {filename} cannot be written: {exc}")
+
+
+def _scratch(filename: str) -> str:
+    """Where a copy can be made: beside the file where the root file system is read-only, and the file's volume is not.
+
+    A folder of that volume is no first choice: others may watch it, or keep it read-only.
+    """
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        return str(Path(filename).parent)
 
 
 def _copy(filename: str, folder: str) -> None:

@@ -17,6 +17,8 @@ from cutover.conf import ANSWER_TIMEOUT, Config
 from cutover.errors import ConfigurationError, LeaseUnavailable
 
 ANSWER_TIMEOUT_S: Final = ANSWER_TIMEOUT.total_seconds()
+_OF_ONE_POOL: Final = ("maint_notifications_pool_handler", "orig_")
+"""What redis-py's newer pools add to their own arguments for connections: a second pool has its own."""
 
 
 def redis_client(config: Config) -> redis.Redis:
@@ -33,20 +35,26 @@ def redis_client(config: Config) -> redis.Redis:
         ) from exc
     except redis.RedisError as exc:
         raise LeaseUnavailable(f"Redis (CACHES[{config.redis_alias!r}]) gives no answer: {exc}") from exc
-    return redis.Redis(connection_pool=_bounded(shared.connection_pool))
+    pool = getattr(shared, "connection_pool", None)
+    if not isinstance(pool, redis.ConnectionPool):
+        raise ConfigurationError(
+            f"CUTOVER['REDIS_ALIAS'] = {config.redis_alias!r} has the client {type(shared).__name__}: the lease needs "
+            "one server, or a primary that Sentinel names. Name another CACHES entry."
+        )
+    return redis.Redis(connection_pool=_bounded(pool))
 
 
 def _bounded(pool: redis.ConnectionPool) -> redis.ConnectionPool:
     own: dict[str, Any] = {
-        **pool.connection_kwargs,
+        **{name: value for name, value in pool.connection_kwargs.items() if not name.startswith(_OF_ONE_POOL)},
         "socket_timeout": ANSWER_TIMEOUT_S,
         "socket_connect_timeout": ANSWER_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
         "retry_on_timeout": False,
         "decode_responses": True,
     }
-    if not issubclass(pool.connection_class, redis.UnixDomainSocketConnection):
-        own["socket_keepalive"] = True  # no argument of a unix socket's connection
+    if issubclass(pool.connection_class, redis.Connection):
+        own["socket_keepalive"] = True  # no argument of a unix socket, nor of what a project may bring
     if isinstance(pool, SentinelConnectionPool):
         own.pop("connection_pool", None)
         return SentinelConnectionPool(

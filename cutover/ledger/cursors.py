@@ -80,6 +80,8 @@ class Cursors:
                     name, key = EntryName(entry), max(key, pk)
                     if until is None or due_at <= until:
                         last[name] = max(due_at, last.get(name, due_at))
+                if not last:  # the table was emptied, and counts its keys from the start again
+                    key = min(key, slots.aggregate(newest=Max("pk"))["newest"] or 1)
         # After the key was read: what is recorded in between is in both.
         return last | self.latest_of(wholly, until), key
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from django.db import connections
-from django.db.models import F, Func, QuerySet, TextField, Value
+from django.db.models import F, Func, OuterRef, QuerySet, Subquery, TextField, Value
 
 from cutover import clock, models
 from cutover.events import Event, log
@@ -24,6 +24,10 @@ _PATIENCE: Final = Func(
 )
 """A holder of the fence that falls silent, frozen or cut off, loses it: PostgreSQL ends its session after 2 s."""
 
+_HOLDER: Final = Subquery(models.Term.objects.filter(epoch=OuterRef("epoch")).values("holder")[:1])
+"""Whose term the fence's epoch is. By its number alone an epoch from before a flush or a restored backup, which start
+the count again, could be taken for a later leader's.
+"""
 
 AHEAD: Final = dt.timedelta(seconds=1)
 """How far ahead of the database's clock a slot is still claimed, and how far apart two clocks are still taken as equal.
@@ -63,7 +67,7 @@ class Fence:
     def read(self) -> FenceView:
         """The fence, read without a lock: good for deciding whether to campaign, never for deciding what to send."""
         with outages(self._alias):
-            return self._view(self._fences)
+            return _view(self._get(self._fences))
 
     def admits(self, term: Term) -> bool:
         """Whether ``term`` may claim; holds the fence until the surrounding transaction ends."""
@@ -71,8 +75,8 @@ class Fence:
 
     def held_for(self, term: Term) -> FenceView | None:
         """The fence, held until the surrounding transaction ends; None when it does not admit ``term``."""
-        fence = self._locked()
-        return fence if (fence.epoch, fence.side) == (term.epoch, term.side) else None
+        row = self._lock(self._fences.annotate(holder=_HOLDER))
+        return _view(row) if (row.epoch, row.side, row.holder) == (term.epoch, term.side, term.holder) else None
 
     def open_term(self, who: Identity, side: Side) -> Term | None:
         """Raise the epoch and begin a leadership, in one commit; None when ``side`` is not the active one."""
@@ -128,21 +132,23 @@ class Fence:
         return epoch
 
     def _locked(self) -> FenceView:
-        """The fence row, locked until the transaction ends."""
-        fences = self._fences.all()
+        """The fence, locked until the transaction ends."""
+        return _view(self._lock(self._fences.all()))
+
+    def _lock(self, fences: QuerySet[Any]) -> Any:
+        """The fence row as ``fences`` has it, locked until the transaction ends."""
         if not connections[self._alias].features.has_select_for_update:
             # SQLite locks the whole file at the first write; without one, two readers could both go on to write.
-            fences.update(epoch=F("epoch"))
+            self._fences.update(epoch=F("epoch"))
         elif connections[self._alias].vendor == "postgresql":
             fences = fences.annotate(patience=_PATIENCE)
-        return self._view(fences.select_for_update())
+        return self._get(fences.select_for_update())
 
-    def _view(self, fences: QuerySet[Any]) -> FenceView:
+    def _get(self, fences: QuerySet[Any]) -> Any:
         before = clock.now()
         row = fences.get()
         self._correct(before - row.now, clock.now() - row.now)
-        epoch, side = Epoch(row.epoch), Side(row.side)
-        return FenceView(epoch, side, row.switched_at, row.guarded_since, row.schedule_revision, row.now)
+        return row
 
     def _correct(self, least: dt.timedelta, most: dt.timedelta) -> None:
         """This host's clock is between ``least`` and ``most`` ahead of the database's, which was read in between."""
@@ -151,3 +157,8 @@ class Fence:
             reason = f"this host's clock is {ahead.total_seconds():+.1f} s from the database's, by which slots go now"
             log(Event.CLOCK_CORRECTED, reason=reason)
         self._ahead = ahead
+
+
+def _view(row: Any) -> FenceView:
+    epoch, side = Epoch(row.epoch), Side(row.side)
+    return FenceView(epoch, side, row.switched_at, row.guarded_since, row.schedule_revision, row.now)

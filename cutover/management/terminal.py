@@ -48,6 +48,14 @@ class Terminal:
         """Write one line in the command's name."""
         self._note(f"cutover: {' '.join(line.split())}")
 
+    def end(self) -> None:
+        """Write what is still in the streams' buffers, before the interpreter does."""
+        for stream in (self.stdout, self.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                _redirect_to_nowhere(stream)
+
     def _in_lines(self, report: Report) -> str:
         encoding = getattr(self.stdout, "encoding", None) or "utf-8"
         marks = MARKS

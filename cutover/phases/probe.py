@@ -8,7 +8,6 @@ readiness, and ``leader`` want proof.
 
 import socket
 from concurrent.futures import Future
-from enum import StrEnum
 from typing import Final
 
 from cutover import clock, models
@@ -19,7 +18,7 @@ from cutover.phases.context import Context, in_time
 from cutover.phases.evidence.lateness import OVERDUE, early, overdue
 from cutover.phases.report import Outcome, Report
 from cutover.phases.wording import named, one_line
-from cutover.types import SlotState
+from cutover.types import ProbeRole, SlotState
 
 WITHIN_S: Final = 8.0
 """How long a probe takes at most, once Django has started; give the platform's own time limit more."""
@@ -27,16 +26,7 @@ PING_S: Final = 3.0
 """How long a worker's answer is waited for."""
 
 
-class Role(StrEnum):
-    """What is asked of this host."""
-
-    LEADER = "leader"
-    STANDBY = "standby"
-    WORKER = "worker"
-    ANY = "any"
-
-
-def run(context: Context, role: Role) -> Report:
+def run(context: Context, role: ProbeRole) -> Report:
     """Judge this host's process. The outcome is failed when it does not do what ``role`` asks.
 
     ``leader``: leads for the active side, and nothing is overdue. ``standby``: could lead, or leads. ``any``: is not
@@ -44,14 +34,14 @@ def run(context: Context, role: Role) -> Report:
     """
 
     def judge(answer: Future[tuple[bool, str]]) -> None:
-        answer.set_result(_worker(context) if role is Role.WORKER else _beats(context, role))
+        answer.set_result(_worker(context) if role is ProbeRole.WORKER else _beats(context, role))
 
     try:
         ok, reason = in_time(judge, WITHIN_S)
     except TimeoutError as exc:
-        ok, reason = role is Role.ANY, f"not known: {one_line(exc)}"
+        ok, reason = role is ProbeRole.ANY, f"not known: {one_line(exc)}"
     except CutoverError as exc:
-        ok, reason = role is Role.ANY and isinstance(exc, LeaseUnavailable | LedgerUnavailable), one_line(exc)
+        ok, reason = role is ProbeRole.ANY and isinstance(exc, LeaseUnavailable | LedgerUnavailable), one_line(exc)
     except Exception as exc:  # whatever a driver raises: a probe has one line, not a traceback
         ok, reason = False, named(exc)
     host = socket.gethostname()
@@ -60,7 +50,7 @@ def run(context: Context, role: Role) -> Report:
     return Report("status", Outcome.DONE if ok else Outcome.FAILED, (), [line], data=data)
 
 
-def _beats(context: Context, role: Role) -> tuple[bool, str]:
+def _beats(context: Context, role: ProbeRole) -> tuple[bool, str]:
     mine = [beat for beat in context.beats() if beat.host == socket.gethostname()]
     if not mine:
         return False, "no beat of this host has reported lately"
@@ -68,7 +58,7 @@ def _beats(context: Context, role: Role) -> tuple[bool, str]:
         return False, f"{_named(wedged[0])} has not loaded its schedule, or its loop has not come round lately"
     held = context.lease.view()
     leader = next((beat for beat in mine if held is not None and beat.holder == held.holder), None)
-    may_be_no_leader = role is not Role.LEADER
+    may_be_no_leader = role is not ProbeRole.LEADER
     if leader is None:
         return may_be_no_leader, f"{', '.join(map(_named, mine))} stands by"
     fence = context.ledger.fence.read()

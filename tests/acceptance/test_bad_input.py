@@ -123,6 +123,15 @@ def test_a_reader_that_has_seen_enough_is_no_error(sqlite_site: Site, command: s
     assert [line for line in err.splitlines() if not line.startswith("... ")] == []
 
 
+@pytest.mark.parametrize(
+    ("command", "code"), [("--help", 0), ("plan --help", 0), ("phase4 --slots x", 2), ("xyzzy", 2)]
+)
+def test_help_and_usage_that_nobody_reads_are_no_error(sqlite_site: Site, command: str, code: int) -> None:
+    for reader in ("| true", "2>&1 | true"):
+        ended, _, err = typed_into(reader, sqlite_site, command, PYTHONUNBUFFERED="")
+        assert (ended, "Broken pipe" in err, "Traceback" in err) == (code, False, False)
+
+
 def test_a_phase_goes_on_when_nobody_reads_what_it_says(sqlite_site: Site) -> None:
     for command, code in (("phase1 --no-code-beat", 0), ("phase2", 0), ("phase3", 3), ("rolback", 2)):
         assert typed_into("2>&1 | true", sqlite_site, command) == (code, "", "")

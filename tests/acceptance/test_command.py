@@ -155,6 +155,24 @@ def test_marks_are_plain_where_the_terminal_has_no_others(sqlite_site: Site) -> 
     assert re.search(r"^NO code beat: .*\n    -> ", answer.out, re.MULTILINE)
 
 
+def test_names_that_the_terminal_cannot_write_stop_no_command(sqlite_site: Site) -> None:
+    plain = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "CODE_SCHEDULE": "tests.support.accents.beat_schedule"}
+    for typed, code in (
+        (["plan"], 0),
+        (["phase1", "--no-code-beat"], 0),
+        (["phase2"], 0),
+        (["phase3"], 3),
+        (["phase4"], 3),
+        (["status"], 0),
+        (["rollback"], 0),
+    ):
+        answer = cutover(sqlite_site, *typed, **plain)
+        assert answer.code == code, answer
+        assert (answer.out + answer.err).isascii()
+        if typed == ["plan"]:
+            assert "t?glich ?" in answer.out
+
+
 def test_a_database_that_was_not_migrated(site: Site) -> None:
     undone = site.manage("migrate", "cutover", "zero", "--verbosity=0")
     assert undone.exit_code == 0, undone.output

@@ -15,7 +15,8 @@ import yaml
 from django.conf import settings
 from django.core.management import get_commands, load_command_class
 
-from cutover.phases.probe import WITHIN_S, Role
+from cutover.phases.probe import WITHIN_S
+from cutover.types import ProbeRole
 from demo.processes import ROOT
 
 MANIFESTS = sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
@@ -82,7 +83,7 @@ def test_each_process_type_has_a_check_that_a_standby_passes() -> None:
     assert app["healthchecks"].keys() == settings.PRODUCTION_PROCESSES.keys()
     for name in ("beat", "legacy-beat"):
         [check] = app["healthchecks"][name]
-        assert check["command"][-1] == Role.STANDBY
+        assert check["command"][-1] == ProbeRole.STANDBY
         assert check["timeout"] > WITHIN_S + STARTUP_S
     # One quantity would set every type that is not listed to zero.
     assert "formation" not in app
@@ -96,8 +97,8 @@ def test_probes_have_the_time_they_need_and_no_standby_is_restarted() -> None:
                 assert part["timeoutSeconds"] > WITHIN_S + STARTUP_S
                 assert part["periodSeconds"] >= part["timeoutSeconds"]
         if name.endswith("beat"):
-            assert container["livenessProbe"]["exec"]["command"][-1] == Role.ANY
-            assert container["readinessProbe"]["exec"]["command"][-1] == Role.STANDBY
+            assert container["livenessProbe"]["exec"]["command"][-1] == ProbeRole.ANY
+            assert container["readinessProbe"]["exec"]["command"][-1] == ProbeRole.STANDBY
 
 
 def test_old_and_new_pods_overlap_and_end_in_their_own_time() -> None:

@@ -35,8 +35,8 @@ MUTANTS = (
         (
             (
                 "cutover/ledger/fence.py",
-                "return fence if (fence.epoch, fence.side) == (term.epoch, term.side) else None",
-                "return fence",
+                "if (row.epoch, row.side, row.holder) == (term.epoch, term.side, term.holder) else None",
+                "",
             ),
         ),
         (

@@ -4,6 +4,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from demo.processes import ROOT
 from prayer_room_api.models import EmailLog, PrayerPraiseRequest, UserProfile
 
 pytestmark = pytest.mark.django_db
@@ -82,3 +83,15 @@ def test_the_mail_log_is_read_only(desk, rows):
     desk.post(reverse("admin:prayer_room_api_emaillog_change", args=[log.pk]), {"to": "b@example.org"})
     log.refresh_from_db()
     assert log.to == "a@example.org"
+
+
+@pytest.mark.parametrize(("scheduler", "warns"), [("CodeScheduler", True), ("DatabaseScheduler", False)])
+def test_what_the_list_of_schedules_warns_of_is_what_the_runbook_says(desk, settings, scheduler, warns):
+    """django-celery-beat reads the setting of the web process, whoever leads."""
+    settings.CELERY_BEAT_SCHEDULER = f"cutover.schedulers:{scheduler}"
+    page = desk.get(reverse("admin:django_celery_beat_periodictask_changelist"))
+    assert page.context["wrong_scheduler"] is warns
+    assert "won't be dispatched" not in page.content.decode(), "the runbook says that 2.9 does not show it"
+    runbook = (ROOT / "runbooks" / "phase3.md").read_text()
+    assert "Periodic tasks won't be dispatched" in runbook
+    assert 'CELERY_BEAT_SCHEDULER = "cutover.schedulers:DatabaseScheduler"' in runbook

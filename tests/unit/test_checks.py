@@ -4,6 +4,9 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,13 +14,18 @@ from celery import Celery, Task
 from celery.signals import import_modules
 from django.apps import apps
 from django.core.checks import CheckMessage
+from django.db import connections
 from pytest_django import Settings
 
 from cutover import checks
+from cutover.schedulers import DatabaseScheduler
 from cutover.schedules import project
 from demo.processes import ROOT
 
 APP = "prayer_room_api.celery.app"
+CELERY_BACKENDS = "django_prodserver.backends" + (
+    ".workers.celery" if find_spec("django_prodserver.backends.workers") else ".celery"
+)
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 
 
@@ -131,10 +139,112 @@ def test_tasks_are_loaded_once_though_celery_runs_the_checks_as_it_loads_them(gu
     assert times == 1
 
 
-@pytest.mark.parametrize("scheduler", checks.SCHEDULERS)
-def test_both_schedulers_of_ours_are_under_the_lease(guarded: Celery, scheduler: str) -> None:
+class OwnScheduler(DatabaseScheduler):
+    """A project's own scheduler, made of one of ours."""
+
+
+OWN = f"{__name__}:OwnScheduler"
+
+
+@pytest.mark.parametrize("scheduler", [*checks.SCHEDULERS, checks.SCHEDULERS[1].replace(":", "."), OWN, OwnScheduler])
+def test_schedulers_of_ours_and_what_is_made_of_them_are_under_the_lease(guarded: Celery, scheduler: Any) -> None:
+    sys.modules[__name__] = sys.modules.get(__name__) or ModuleType(__name__)
     guarded.conf.beat_scheduler = scheduler
     assert found() == {}
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "said"),
+    [
+        ("celery.beat:PersistentScheduler", "a beat started by it sends without the lease"),
+        ("django", "a beat started by it sends without the lease"),
+        ("django_celery_beat.schedulers:DatabaseScheduler", "a beat started by it sends without the lease"),
+        ("cutover.schedulers:CodeSheduler", "which cannot be imported: "),
+        ("no.such.module:Scheduler", "which cannot be imported: No module named 'no'"),
+    ],
+)
+def test_a_scheduler_without_the_lease_is_named(guarded: Celery, scheduler: str, said: str) -> None:
+    guarded.conf.beat_scheduler = scheduler
+    assert list(found()) == ["W002"]
+    assert said in found()["W002"].msg
+
+
+BEAT = {"BACKEND": "cutover.backends.DatabaseBeat", "APP": APP}
+WORKER = {"BACKEND": "cutover.backends.CeleryWorker", "APP": APP}
+
+
+@pytest.mark.parametrize(
+    ("processes", "number", "said"),
+    [
+        (["beat"], "E009", "PRODUCTION_PROCESSES must be a dictionary of processes, not list."),
+        ({"beat": "cutover.backends.CodeBeat"}, "E009", "PRODUCTION_PROCESSES['beat'] has no 'BACKEND'."),
+        ({"beat": {"APP": APP}}, "E009", "PRODUCTION_PROCESSES['beat'] has no 'BACKEND'."),
+        ({"beat": {"BACKEND": "cutover.backends.DatabaseBaet"}}, "E009", "'cutover.backends.DatabaseBaet' cannot"),
+        ({"beat": {"BACKEND": "cutover.backend.DatabaseBeat"}}, "E009", "No module named 'cutover.backend'"),
+        ({"web": {"BACKEND": "GunicornServer"}}, "E009", "PRODUCTION_PROCESSES['web']['BACKEND'] = 'GunicornServer'"),
+        ({"beat": {**BEAT, "APP": "prayer_room_api"}}, "E010", "PRODUCTION_PROCESSES['beat']['APP'] must be"),
+        ({"beat": {**BEAT, "ARGS": {"logevel": 1}}}, "E010", "PRODUCTION_PROCESSES['beat']['ARGS'] has 'logevel'"),
+        ({"worker": WORKER}, "W005", "nothing sends the periodic tasks"),
+        ({"worker": {**WORKER, "ARGS": {"beat": False}}}, "W005", "nothing sends the periodic tasks"),
+    ],
+    ids=str,
+)
+def test_a_process_that_prodserver_could_not_start(settings: Settings, processes: Any, number: str, said: str) -> None:
+    settings.PRODUCTION_PROCESSES = processes
+    assert list(found()) == [number]
+    assert said in found()[number].msg
+
+
+def test_a_misspelt_backend_is_answered_with_the_nearest(settings: Settings) -> None:
+    settings.PRODUCTION_PROCESSES = {"beat": {**BEAT, "BACKEND": "cutover.backends.DatabaseBaet"}}
+    assert "did you mean 'cutover.backends.DatabaseBeat'?" in (found()["E009"].hint or "")
+
+
+@pytest.mark.parametrize(
+    "processes",
+    [
+        {"worker": WORKER, "beat": BEAT},
+        {"worker": {**WORKER, "ARGS": {"beat": True}}},
+        {"worker": WORKER, "beat": {"BACKEND": f"{CELERY_BACKENDS}.CeleryBeat", "APP": APP}},
+        {"web": {"BACKEND": "tests.support.uninstalled.Server"}},
+    ],
+    ids=["beat", "embedded beat", "stock beat", "a server that is not installed where the checks run"],
+)
+def test_processes_with_nothing_to_fix(settings: Settings, processes: Any) -> None:
+    settings.PRODUCTION_PROCESSES = processes
+    assert found() == {}
+
+
+@pytest.mark.parametrize(("vendor", "numbers"), [("oracle", ["E011"]), ("mysql", []), ("postgresql", [])])
+def test_a_database_that_the_fence_does_not_know(
+    monkeypatch: pytest.MonkeyPatch, vendor: str, numbers: list[str]
+) -> None:
+    monkeypatch.setattr(connections["default"], "vendor", vendor)
+    assert list(found()) == numbers
+
+
+def test_a_database_engine_that_does_not_exist(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connections.databases, "typo", {"ENGINE": "django.db.backends.postgres"})
+    settings.CUTOVER = {"APP": APP, "DATABASE": "typo"}
+    assert list(found()) == ["E004"]
+
+
+def test_with_nothing_but_the_app_itself_installed_every_message_is_ours(tmp_path: Path) -> None:
+    (tmp_path / "bare.py").write_text('SECRET_KEY = "x"\nINSTALLED_APPS = ["cutover"]\n')
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "bare", "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+
+    def typed(*line: str) -> tuple[int, list[str]]:
+        command = [sys.executable, "-m", "django", *line]
+        ended = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        return ended.returncode, ended.stderr.splitlines()
+
+    code, lines = typed("check")
+    assert code == 1
+    ids = re.findall(r"^\?: \(cutover\.(\w+)\)", "\n".join(lines), re.MULTILINE)
+    assert ids == ["E002", "E006", "E007", "E011"]
+    said = "cutover: django_celery_beat is not in INSTALLED_APPS: add it, for its rows are the database side."
+    for phase in ("plan", "phase1", "status"):
+        assert typed("cutover", phase) == (2, [said])
 
 
 def test_each_check_is_documented_and_no_other() -> None:

@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -14,13 +15,30 @@ from django.core.management.base import BaseCommand, CommandParser
 from cutover import clock, conf
 from cutover.errors import ConfigurationError, CutoverError, PhaseFailed
 from cutover.management.terminal import Terminal, stdout_kept_free
-from cutover.phases import facts, phase1, phase2, phase3, phase4, plan, probe, rollback, status
+from cutover.phases import facts
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome, Report, command
+from cutover.types import ProbeRole
 
 
-def _status(context: Context, *, check: bool, role: str | None) -> Report:
-    return probe.run(context, probe.Role(role)) if role else status.run(context, check=check)
+class _Phase:
+    """A module of ``cutover.phases``, imported when it runs: an import fails while django-celery-beat is missing."""
+
+    def __init__(self, name: str) -> None:
+        self._name = f"cutover.phases.{name}"
+
+    def run(self, context: Context, **options: Any) -> Report:
+        """See the module."""
+        report: Report = import_module(self._name).run(context, **options)
+        return report
+
+
+phase1, phase2, phase3, phase4 = map(_Phase, ("phase1", "phase2", "phase3", "phase4"))
+plan, probe, rollback, status = map(_Phase, ("plan", "probe", "rollback", "status"))
+
+
+def _status(context: Context, *, check: bool, role: str | None = None) -> Report:
+    return probe.run(context, role=ProbeRole(role)) if role else status.run(context, check=check)
 
 
 PHASES: Final[dict[str, tuple[str, Callable[..., Report], str]]] = {
@@ -69,7 +87,7 @@ class Command(BaseCommand):
         add("--stopped", "phase1 phase3", stopped, action="append", default=[], metavar="ORIGIN")
         force = "switch even to a side on which no beat stands by, or one that lacks imported entries"
         add("--force", "phase3 rollback", force)
-        add("--slots", "phase4", "how many slots are proof enough (10)", type=_positive, default=phase4.LEAST_SLOTS)
+        add("--slots", "phase4", "how many slots are proof enough (10)", type=_positive)
         seconds = {"type": lambda text: dt.timedelta(seconds=_positive(text)), "metavar": "SECONDS"}
         add("--wait", "phase4", "try again for so long while inconclusive", default=dt.timedelta(0), **seconds)
         waive = "an entry that may stay without a proof, by its name; may be repeated; is recorded"
@@ -77,7 +95,7 @@ class Command(BaseCommand):
         add("--watch", "status", "show it again every second until Ctrl-C")
         add("--check", "status", "exit 1 unless led and nothing overdue")
         role = "with --check: judge this host's own process, in one line, for a platform's probe"
-        add("--role", "status", role, choices=[role.value for role in probe.Role])
+        add("--role", "status", role, choices=[role.value for role in ProbeRole])
 
     def run_from_argv(self, argv: list[str]) -> None:
         """As Django does it; a misspelt phase is answered with the nearest one."""
@@ -86,7 +104,10 @@ class Command(BaseCommand):
             hint = f"did you mean `{command(close[0])}`?" if close else f"there are {', '.join(PHASES)}."
             self._terminal(as_json=False).say(f"There is no phase {argv[2]!r}; {hint}")
             sys.exit(2)
-        super().run_from_argv(argv)
+        try:
+            super().run_from_argv(argv)
+        finally:
+            self._terminal(as_json=False).end()  # argparse writes by itself
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run one phase; every error of ours is one line on stderr and an exit code."""
@@ -95,9 +116,11 @@ class Command(BaseCommand):
             if options.get("role") and not options["check"]:
                 raise ConfigurationError("--role goes with --check: it says of whom the check is.")
             with stdout_kept_free(options["verbosity"]):
+                conf.require_apps()
                 context = Context(conf.load(), terminal.progress)
                 _, phase, taken = PHASES[options["phase"]]
-                run = partial(phase, context, **{name: options[name] for name in taken.split()})
+                given = {name: options[name] for name in taken.split() if options[name] is not None}
+                run = partial(phase, context, **given)
                 report = run()
                 while options.get("watch") and terminal.report(report, clear=True):
                     clock.sleep(1.0)

@@ -1,8 +1,10 @@
 """Celery's schedule file: what the stock beat wrote is read, what we write the stock beat reads."""
 
 import datetime as dt
+import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,6 +160,25 @@ def test_a_folder_that_can_not_be_written_is_told_and_not_raised(app, caplog):
     schedule_file.write("/proc/celerybeat-schedule", entries(app, daily=NOON, often=NOON), app)
     assert "cannot be written" in caplog.text
     schedule_file.write(None, {}, app)
+
+
+def test_on_a_read_only_root_the_volume_of_the_file_is_enough(app, file, monkeypatch):
+    def none_usable() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_get_default_tempdir", none_usable)
+    schedule_file.write(file, entries(app, daily=NOON, often=NOON), app)
+    before = set(Path(file).parent.iterdir())
+    assert instants(file) == {"daily": NOON, "often": NOON}
+    assert set(Path(file).parent.iterdir()) == before
+
+
+def test_nowhere_to_copy_the_file_to_is_told_and_not_raised(app, file, caplog, monkeypatch):
+    schedule_file.write(file, entries(app, daily=NOON, often=NOON), app)
+    monkeypatch.setattr(tempfile, "tempdir", "/no/such/folder")
+    assert schedule_file.read(file) == {}
+    assert "cannot be read" in caplog.text
 
 
 def test_an_entry_that_can_not_be_pickled_is_told_and_not_raised(app, file, caplog):

@@ -16,7 +16,7 @@ from cutover.conf import Config
 from cutover.election import connection as connections_of_cutover
 from cutover.election.connection import Link
 from cutover.election.elector import JOIN_S, Description, Elector, News
-from cutover.election.lease import Lease
+from cutover.election.lease import SCHEDULE, Lease
 from cutover.types import Identity, Side
 from demo.services import Valkey
 from demo.waiting import wait_until
@@ -237,6 +237,26 @@ def test_a_dead_leader_is_replaced_long_before_its_lease_ends(start, lease, redi
         assert not standby.leads
     assert timed(lambda: standby.leads, "the standby leads") < 1.5
     assert lease.view().remaining > dt.timedelta(seconds=13)
+
+
+def test_a_connection_that_checks_its_own_health_hears_of_news_all_the_same(settings, valkey, lease):
+    alias = {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": valkey.url.replace("/0", "/3"),
+        "OPTIONS": {"CONNECTION_POOL_KWARGS": {"health_check_interval": 1}},
+    }
+    settings.CACHES = {**settings.CACHES, "healthy": alias}
+    with (
+        connections_of_cutover.redis_client(Config(redis_alias="healthy")) as client,
+        closing(Link(client, lease.channel)) as link,
+    ):
+        until = clock.monotonic_s() + 2.5
+        while clock.monotonic_s() < until:
+            assert link.wait(0.6) is None
+        assert not link.is_cut()
+        lease.announce_schedule()
+        assert wait_until(lambda: link.wait(0.5), "the news has come") == SCHEDULE
+        client.connection_pool.disconnect()
 
 
 def test_a_slow_leader_keeps_its_lease_to_the_end_and_no_longer(start, redis_client, identity):

@@ -14,10 +14,9 @@ from cutover.models import Entry, Slot
 from cutover.phases import probe
 from cutover.phases.context import Context
 from cutover.phases.evidence import lateness
-from cutover.phases.probe import Role
 from cutover.phases.report import Outcome
 from cutover.schedules.fingerprint import fingerprint
-from cutover.types import EntryName, Side
+from cutover.types import EntryName, ProbeRole, Side
 from demo.services import HOST, free_port
 from demo.waiting import wait_until
 from tests.integration.phases.conftest import Beat
@@ -28,7 +27,7 @@ Surroundings = Callable[[], Context]
 Beats = Callable[[Side], Beat]
 
 
-def asked(context: Context, role: Role) -> tuple[bool, str]:
+def asked(context: Context, role: ProbeRole) -> tuple[bool, str]:
     """Whether the probe passes, and its one line."""
     report = probe.run(context, role)
     [line] = report.lines
@@ -39,21 +38,25 @@ def asked(context: Context, role: Role) -> tuple[bool, str]:
 
 def test_a_standby_passes_without_leading(context: Surroundings, beat: Beats) -> None:
     with beat(Side.DATABASE):
-        verdicts = {role: asked(context(), role) for role in (Role.STANDBY, Role.ANY, Role.LEADER)}
-    assert {role: ok for role, (ok, _) in verdicts.items()} == {Role.STANDBY: True, Role.ANY: True, Role.LEADER: False}
-    assert "stands by" in verdicts[Role.LEADER][1]
+        verdicts = {role: asked(context(), role) for role in (ProbeRole.STANDBY, ProbeRole.ANY, ProbeRole.LEADER)}
+    assert {role: ok for role, (ok, _) in verdicts.items()} == {
+        ProbeRole.STANDBY: True,
+        ProbeRole.ANY: True,
+        ProbeRole.LEADER: False,
+    }
+    assert "stands by" in verdicts[ProbeRole.LEADER][1]
 
 
 def test_a_leader_passes_in_every_role(context: Surroundings, beat: Beats) -> None:
     with beat(Side.CODE):
-        wait_until(lambda: asked(context(), Role.LEADER)[0], "the beat leads")
-        assert "nothing is overdue" in asked(context(), Role.ANY)[1]
-        assert asked(context(), Role.STANDBY)[0]
+        wait_until(lambda: asked(context(), ProbeRole.LEADER)[0], "the beat leads")
+        assert "nothing is overdue" in asked(context(), ProbeRole.ANY)[1]
+        assert asked(context(), ProbeRole.STANDBY)[0]
 
 
-@pytest.mark.parametrize("role", [Role.STANDBY, Role.ANY, Role.LEADER])
+@pytest.mark.parametrize("role", [ProbeRole.STANDBY, ProbeRole.ANY, ProbeRole.LEADER])
 def test_a_beat_of_another_host_is_no_beat_of_this_one(
-    context: Surroundings, beat: Beats, monkeypatch: pytest.MonkeyPatch, role: Role
+    context: Surroundings, beat: Beats, monkeypatch: pytest.MonkeyPatch, role: ProbeRole
 ) -> None:
     with beat(Side.CODE):
         monkeypatch.setattr(socket, "gethostname", lambda: "another")
@@ -71,8 +74,10 @@ def test_a_beat_whose_loop_does_not_come_round_fails(
         turn, freed = Candidate.turn, threading.Event()
         monkeypatch.setattr(Candidate, "turn", lambda self: (freed.wait(), turn(self)))
         try:
-            wait_until(lambda: not asked(context(), Role.ANY)[0], "the probe sees that the loop is stuck", timeout_s=15)
-            assert not asked(context(), Role.STANDBY)[0]
+            wait_until(
+                lambda: not asked(context(), ProbeRole.ANY)[0], "the probe sees that the loop is stuck", timeout_s=15
+            )
+            assert not asked(context(), ProbeRole.STANDBY)[0]
         finally:
             freed.set()
             monkeypatch.setattr(Candidate, "turn", turn)
@@ -92,7 +97,7 @@ def test_a_leader_that_leaves_due_entries_unsent_fails(
     context: Surroundings, beat: Beats, alias: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with beat(Side.CODE):
-        wait_until(lambda: asked(context(), Role.LEADER)[0], "the beat leads")
+        wait_until(lambda: asked(context(), ProbeRole.LEADER)[0], "the beat leads")
         wait_until(lambda: Entry.objects.using(alias).filter(name="yearly").exists(), "it has noted its entries")
         _owe(context())
         claimed_now = Slot.objects.using(alias).create(
@@ -104,15 +109,15 @@ def test_a_leader_that_leaves_due_entries_unsent_fails(
             task_id="00000000-0000-0000-0000-000000000000",
             claimed_at=clock.now() + dt.timedelta(minutes=1),
         )
-        ok, line = asked(context(), Role.ANY)
+        ok, line = asked(context(), ProbeRole.ANY)
         assert not ok, "what is claimed this very moment says nothing of the broker"
         assert "yearly since" in line
         claimed_now.delete(using=alias)
         monkeypatch.setattr(probe, "_stuck", lambda context: 3)
-        ok, line = asked(context(), Role.ANY)
+        ok, line = asked(context(), ProbeRole.ANY)
         assert ok, "the broker is to blame, not this beat"
         assert "the broker has not taken 3 messages" in line
-        assert not asked(context(), Role.LEADER)[0]
+        assert not asked(context(), ProbeRole.LEADER)[0]
 
 
 def test_what_cannot_be_known_restarts_nothing_and_is_no_proof_either(
@@ -120,12 +125,12 @@ def test_what_cannot_be_known_restarts_nothing_and_is_no_proof_either(
 ) -> None:
     site = context()
     site.redis = connection.redis.Redis(host=HOST, port=free_port())
-    verdicts = {role: asked(site, role)[0] for role in (Role.ANY, Role.STANDBY, Role.LEADER)}
-    assert verdicts == {Role.ANY: True, Role.STANDBY: False, Role.LEADER: False}
+    verdicts = {role: asked(site, role)[0] for role in (ProbeRole.ANY, ProbeRole.STANDBY, ProbeRole.LEADER)}
+    assert verdicts == {ProbeRole.ANY: True, ProbeRole.STANDBY: False, ProbeRole.LEADER: False}
     monkeypatch.setattr(probe, "WITHIN_S", 0.2)
     monkeypatch.setattr(probe, "_beats", lambda context, role: threading.Event().wait(1))
-    assert "no answer within 0.2 s" in asked(context(), Role.ANY)[1]
-    assert not asked(context(), Role.LEADER)[0]
+    assert "no answer within 0.2 s" in asked(context(), ProbeRole.ANY)[1]
+    assert not asked(context(), ProbeRole.LEADER)[0]
 
 
 def test_lateness_is_seen_by_the_latest_slot_alone(context: Surroundings) -> None:

@@ -10,7 +10,7 @@ from cutover.models import Cutover
 from cutover.phases import phase2, phase3, phase4, plan, probe, rollback, status
 from cutover.phases.context import Context
 from cutover.phases.report import Report
-from cutover.types import Side
+from cutover.types import ProbeRole, Side
 from demo.processes import ROOT
 from demo.waiting import wait_until
 from tests.integration.phases.conftest import Beat
@@ -67,7 +67,7 @@ def test_every_command_has_the_keys_that_are_documented(
         check("phase2", phase2.run(context()))
         wait_until(lambda: status.run(context()).data["slots"], "the first slot")
         check("status", status.run(context()))
-        check("status --role", probe.run(context(), probe.Role.ANY))
+        check("status --role", probe.run(context(), ProbeRole.ANY))
         check("phase3", phase3.run(context()))
         check("phase4", phase4.run(context()))
         check("rollback", rollback.run(context()))

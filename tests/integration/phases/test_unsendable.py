@@ -12,7 +12,7 @@ from cutover.models import Cutover, Slot
 from cutover.phases import phase2, phase3, probe, rollback, status
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome
-from cutover.types import Side
+from cutover.types import ProbeRole, Side
 from demo.waiting import wait_until
 from prayer_room_api.celery import app as celery_app
 from tests.integration.phases.conftest import Beat
@@ -120,7 +120,7 @@ def test_a_schedule_that_cannot_be_read_is_named_and_breaks_no_command_and_no_pr
     wait_until(lambda: "schedule cannot be read" in problems(switched).get("no list", ""), "status names it", 10)
     ticks = len(published(switched, "ticking"))
     wait_until(lambda: len(published(switched, "ticking")) > ticks + 2, "the others go on")
-    assert probe.run(Context(switched.config), probe.Role.LEADER).outcome is Outcome.DONE
+    assert probe.run(Context(switched.config), ProbeRole.LEADER).outcome is Outcome.DONE
     report = rollback.run(Context(switched.config), drop_edits=True)
     assert report.outcome is Outcome.DONE, report
     assert PeriodicTask.objects.using(switched.alias).get(name="no list").crontab is None

@@ -1,0 +1,31 @@
+"""The two single rows, fence and cutover: made after every ``migrate`` and ``flush``, wherever they are missing.
+
+A flush empties them with all else, and whoever led then is refused from there on: its term is gone too.
+"""
+
+from contextlib import suppress
+from typing import Any
+
+from django import db
+from django.apps import apps as installed
+from django.apps.registry import Apps
+
+
+def make_missing(*, using: str, apps: Apps = installed, **_: Any) -> None:
+    """Make the rows in the database ``using``, if its tables are ours and are there.
+
+    A fence that was lost alone goes on from the newest term, so that no epoch is given twice.
+    """
+    try:
+        fences, terms, cutovers = (apps.get_model("cutover", name) for name in ("Fence", "Term", "Cutover"))
+    except LookupError:  # the app was migrated to zero
+        return
+    if not db.router.allow_migrate_model(using, fences):
+        return
+    # No tables, or those of an older release: the `migrate` that is still to come makes the rows.
+    with suppress(db.OperationalError, db.ProgrammingError), db.transaction.atomic(using=using):
+        if not fences.objects.using(using).exists():
+            newest = terms.objects.using(using).order_by("-epoch").first()
+            known = {} if newest is None else {"epoch": newest.epoch, "side": newest.side}
+            fences.objects.using(using).get_or_create(id=1, defaults=known)
+        cutovers.objects.using(using).get_or_create(id=1)
