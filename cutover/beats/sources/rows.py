@@ -13,6 +13,7 @@ from celery.beat import ScheduleEntry
 from django.db import connections
 from django.db.models import F, QuerySet
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
+from django_celery_beat.schedulers import ModelEntry
 
 from cutover import clock, conf
 from cutover.beats.sources import Loaded, ScheduledEntry, catch_up_rule
@@ -25,7 +26,7 @@ from cutover.schedules import columns, overlay
 from cutover.schedules.rows import with_schedules
 from cutover.types import EntryName, Limits
 
-_WATCHED: Final = (
+WATCHED: Final = (
     *("pk", "name", "task", "args", "kwargs", "queue", "exchange", "routing_key", "headers", "priority"),
     *("expires", "expire_seconds", "one_off", "start_time"),
     *("interval_id", "crontab_id", "solar_id", "clocked_id"),
@@ -68,13 +69,13 @@ class RowSource:
             version = last_change.isoformat() if last_change else ""
             if not full and seen is not None and version == seen.version:
                 return None
-            digest = digest_of_rows()
+            digest = self._digest()
             if seen is not None and (version, digest) == (seen.version, seen.digest):
                 self._seen = Seen(version, digest, now, seen.clocked)
                 return None
-            rows = with_schedules(PeriodicTask.objects.enabled())
+            rows = self._rows()
             now_seen = Seen(version, digest, now, clocked(rows, seen))
-            found = entries(self._app, rows, now_seen.clocked)
+            found = self._entries(rows, now_seen.clocked)
         self._seen = now_seen
         self.schedule = {name: each.entry for name, each in found.items()}
         return Loaded(version, found)
@@ -84,12 +85,13 @@ class RowSource:
 
         A row that was disabled meanwhile is left alone: a person, or a rollback, has said what its last run is.
         """
-        if not entries:
+        rows = [row for entry in entries if (row := getattr(entry, "model", None)) is not None]
+        if not rows:
             return ()
         with outages(PeriodicTask.objects.db):
-            sent = PeriodicTask.objects.filter(pk__in=[e.model.pk for e in entries], enabled=True)
+            sent = PeriodicTask.objects.filter(pk__in=[row.pk for row in rows], enabled=True)
             sent.update(last_run_at=stored(clock.now()), total_run_count=F("total_run_count") + 1)
-            return _end([e.model for e in entries if e.model.one_off])
+            return _end([row for row in rows if row.one_off])
 
     def recover(self) -> Collection[EntryName]:
         """See ``Source``: one-off rows that were sent, and are still enabled."""
@@ -98,13 +100,30 @@ class RowSource:
             since = {name: instant(row.date_changed) for name, row in once.items()}
             return _end([once[name] for name in self._ledger.claims.sent_since(since)]) if since else ()
 
+    def _rows(self) -> list[PeriodicTask]:
+        """The enabled rows, with their schedules."""
+        return with_schedules(PeriodicTask.objects.enabled())
+
+    def _digest(self) -> int:
+        """Of all that the schedule depends on."""
+        return digest_of_rows()
+
+    def _entries(
+        self, rows: list[PeriodicTask], clocked: Mapping[EntryName, Clocked]
+    ) -> dict[EntryName, ScheduledEntry]:
+        """The schedule that ``rows`` are."""
+        return entries(self._app, rows, clocked)
+
 
 def entries(
-    app: Celery, rows: Iterable[PeriodicTask], clocked: Mapping[EntryName, Clocked]
+    app: Celery,
+    rows: Iterable[PeriodicTask],
+    clocked: Mapping[EntryName, Clocked],
+    kind: type[ModelEntry] = ModelEntry,
 ) -> dict[EntryName, ScheduledEntry]:
-    """The schedule that ``rows`` are; one that cannot be read is logged and left out."""
+    """The schedule that ``rows`` are, each an entry of ``kind``; one that cannot be read is logged and left out."""
     config, deadline_s = conf.load(), app.conf.beat_cron_starting_deadline
-    reader = overlay.Reader(app, overlay.load(config.database))
+    reader = overlay.Reader(app, overlay.load(config.database), kind)
     found: dict[EntryName, ScheduledEntry] = {}
     for row in rows:
         name = EntryName(row.name)
@@ -144,7 +163,7 @@ def imported(app: Celery) -> dict[EntryName, ScheduledEntry]:
 
 def digest_of_rows() -> int:
     """Of all that the database side sends by: enabled rows, and schedules. Columns as the database gives them."""
-    enabled = PeriodicTask.objects.enabled().order_by("pk").values_list(*_WATCHED)
+    enabled = PeriodicTask.objects.enabled().order_by("pk").values_list(*WATCHED)
     schedules: Iterable[QuerySet[PeriodicTask]] = (
         model._default_manager.order_by("pk").values_list() for _, model in columns.MODELS.values()
     )

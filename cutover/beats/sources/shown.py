@@ -1,0 +1,103 @@
+"""What the project's own subclass of the database scheduler shows of the rows: its overrides decide, as under stock's.
+
+Stock's ``all_as_schedule`` makes an ``Entry`` of each of ``enabled_models``, which are those of ``enabled_models_qs``,
+which are a ``Model``'s; ``Changes`` says when to ask again. A subclass that overrides one of them is asked at each
+poll.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from celery.beat import ScheduleEntry
+from django_celery_beat.models import PeriodicTask
+from django_celery_beat.schedulers import DatabaseScheduler
+
+from cutover import conf
+from cutover.beats.sources import Loaded, ScheduledEntry, catch_up_rule
+from cutover.beats.sources.rows import WATCHED, Clocked, RowSource, digest_of_rows, entries
+from cutover.errors import ConfigurationError
+from cutover.ledger import Ledger
+from cutover.ledger.database import outages
+from cutover.schedules.fingerprint import fingerprint
+from cutover.schedules.rows import with_schedules
+from cutover.types import EntryName
+
+HOOKS: Final = ("enabled_models", "enabled_models_qs", "all_as_schedule", "Entry", "Model", "Changes")
+
+
+class ShownRows(RowSource):
+    """The rows as ``scheduler`` shows them; ``ours``: the class whose own hooks show every enabled row."""
+
+    def __init__(self, scheduler: DatabaseScheduler, ours: type[DatabaseScheduler], ledger: Ledger) -> None:
+        super().__init__(scheduler.app, ledger)
+        self._scheduler = scheduler
+        kind = type(scheduler)
+        self._overridden = {hook for hook in HOOKS if getattr(kind, hook) is not getattr(ours, hook)}
+        self._ahead: Loaded | None = None
+        self._read: dict[EntryName, ScheduledEntry] = {}
+        if not issubclass(kind.Model, PeriodicTask):
+            raise ConfigurationError(
+                f"{kind.__module__}.{kind.__qualname__}.Model is no PeriodicTask: the phases move rows of that table. "
+                "Derive the model from PeriodicTask, or leave it out."
+            )
+
+    def read_ahead(self) -> None:
+        """Read the schedule before the first turn, which is then given it. Raises LedgerUnavailable."""
+        if not self.schedule:
+            self._ahead = super().load() or self._ahead
+
+    def load(self, *, full: bool = True) -> Loaded | None:
+        """See ``Source``."""
+        loaded = super().load(full=full)
+        ahead, self._ahead = self._ahead, None
+        return loaded or ahead
+
+    def read(self) -> dict[str, ScheduleEntry]:
+        """The entries of all rows that the scheduler shows, for its ``all_as_schedule``. Raises LedgerUnavailable."""
+        found = self._read
+        if not found:
+            with outages(PeriodicTask.objects.db):
+                found = entries(self._app, self._rows(), {}, self._scheduler.Entry)
+        return {name: each.entry for name, each in found.items()}
+
+    def _rows(self) -> list[PeriodicTask]:
+        own = "enabled_models" in self._overridden
+        return with_schedules(self._scheduler.enabled_models() if own else self._scheduler.enabled_models_qs())
+
+    def _digest(self) -> int:
+        found = digest_of_rows()
+        if not self._overridden:
+            return found
+        shown = [tuple(getattr(row, column) for column in WATCHED) for row in self._scheduler.enabled_models()]
+        parts: list[Any] = [found, tuple(shown), self._scheduler.Changes.last_change()]
+        if "all_as_schedule" in self._overridden:
+            given = self._scheduler.all_as_schedule()
+            parts.append(repr(sorted((name, _meaning(entry)) for name, entry in given.items())))
+        return hash(tuple(parts))
+
+    def _entries(
+        self, rows: list[PeriodicTask], clocked: Mapping[EntryName, Clocked]
+    ) -> dict[EntryName, ScheduledEntry]:
+        found = entries(self._app, rows, clocked, self._scheduler.Entry)
+        if "all_as_schedule" not in self._overridden:
+            return found
+        self._read = found
+        try:
+            given = self._scheduler.all_as_schedule()
+        finally:
+            self._read = {}
+        return {EntryName(name): self._shown(found.get(EntryName(name)), entry) for name, entry in given.items()}
+
+    def _shown(self, read: ScheduledEntry | None, entry: ScheduleEntry) -> ScheduledEntry:
+        if read is not None and read.entry is entry:
+            return read
+        config, deadline_s = conf.load(), self._app.conf.beat_cron_starting_deadline
+        made = ScheduledEntry.of(entry, catch_up_rule(config, entry.name, deadline_s))
+        if read is None:
+            return made
+        return replace(read, entry=entry, timetable=made.timetable, fingerprint=made.fingerprint)
+
+
+def _meaning(entry: ScheduleEntry) -> tuple[Any, ...]:
+    return entry.task, repr(entry.args), repr(entry.kwargs), repr(entry.options), fingerprint(entry.schedule)
