@@ -6,34 +6,18 @@ as no second check-in is to be opened, with what was put on the first message: t
 scheduler that overrides either is called; what it may NOT do is send more than one message for a slot.
 """
 
-import ast
-import inspect
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from celery.beat import ScheduleEntry, Scheduler
 
 from cutover import headers
-from cutover.errors import ConfigurationError
+from cutover.beats.overrides import TooManyMessages
 from cutover.events import Event, log
 
 KEPT: Final = 5_000
 """Of how many slots it is known what was put on their messages; a further message of an older one goes without."""
-_CALLS: Final = ("apply_entry", "apply_async")
-_LOOPS: Final = (ast.For, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-_STOCK: Final = ("celery.beat", "django_celery_beat.schedulers")
-
-
-class TooManyMessages(ConfigurationError):
-    """The project's scheduler sends more than one message for a slot."""
-
-    def __init__(self, kind: type) -> None:
-        super().__init__(
-            f"{kind.__module__}.{kind.__qualname__} sends several messages for one entry, but a slot has one: workers "
-            "would drop the others. Make an entry for each, or one entry whose task calls the others."
-        )
 
 
 class Send(Protocol):
@@ -85,7 +69,7 @@ class Outlet:
         if attempt.refused:
             raise TooManyMessages(type(scheduler))
         if attempt.error is not None and not attempt.is_sent:
-            raise attempt.error
+            _raise_again(attempt.error)
         return attempt.is_sent
 
     def pass_on(self, apply_async: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -123,29 +107,10 @@ class Outlet:
             del self._put_on[next(iter(self._put_on))]
 
 
-def require_one_message(kind: type[Scheduler]) -> None:
-    """Raises TooManyMessages for a scheduler whose own code sends in a loop over something, such as tenants.
-
-    What cannot be read so is found out when it happens, before the second message leaves.
-    """
-    for owner in kind.__mro__:
-        if owner.__module__ not in _STOCK and not owner.__module__.startswith("cutover."):
-            overrides = [vars(owner)[call] for call in _CALLS if call in vars(owner)]
-            if any(_sends_each(loop) for override in overrides for loop in _loops(override)):
-                raise TooManyMessages(kind)
-
-
-def _loops(function: Any) -> Iterator[ast.AST]:
+def _raise_again(error: Exception) -> NoReturn:
+    """Raise it with the context that it has, by which faults are told apart; an ``except`` around would replace it."""
+    context = error.__context__
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):  # no source to be had
-        return
-    yield from (node for node in ast.walk(tree) if isinstance(node, _LOOPS))
-
-
-def _sends_each(loop: ast.AST) -> bool:
-    """Whether the loop sends in each round; one that a message ends tries to send one."""
-    nodes = list(ast.walk(loop))
-    ends = any(isinstance(node, ast.Return | ast.Break) for node in nodes)
-    called = {node.func.attr for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
-    return not ends and not called.isdisjoint(_CALLS)
+        raise error
+    finally:
+        error.__context__ = context

@@ -12,7 +12,8 @@ from celery.beat import ScheduleEntry, SchedulingError
 from kombu.exceptions import ChannelError, OperationalError, SerializationError
 
 from cutover import headers
-from cutover.beats.outlet import Send, TooManyMessages
+from cutover.beats.outlet import Send
+from cutover.beats.overrides import TooManyMessages
 from cutover.events import Event, log
 from cutover.ledger import Ledger
 from cutover.types import Epoch, Slot

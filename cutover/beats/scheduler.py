@@ -25,7 +25,8 @@ from cutover import conf
 from cutover.beats.candidate import Candidate
 from cutover.beats.dispatcher import Dispatcher
 from cutover.beats.leadership import Chore
-from cutover.beats.outlet import Outlet, require_one_message
+from cutover.beats.outlet import Outlet
+from cutover.beats.overrides import require_foretold, require_one_message, require_rows
 from cutover.beats.pruning import Pruning
 from cutover.beats.publisher import Publisher, send_twice_where_refused
 from cutover.beats.resend import Resend
@@ -62,9 +63,9 @@ class Leased(Scheduler, ABC):
     _is_stopping = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """As celery makes a scheduler. Raises TooManyMessages for a subclass that sends several for one entry."""
+        """As celery makes a scheduler. Raises OverrideRefused for a subclass whose overrides cannot be honoured."""
         if not kwargs.get("lazy"):
-            require_one_message(type(self))
+            self._require()
         super().__init__(*args, **kwargs)
 
     def tick(self, *_: Any, **__: Any) -> float:
@@ -75,6 +76,10 @@ class Leased(Scheduler, ABC):
             raise SystemExit
         self._candidate.turn(self._within_tick)
         return 0.0
+
+    def _require(self) -> None:
+        require_one_message(type(self))
+        require_foretold(type(self))
 
     def _within_tick(self, work: Callable[[], float]) -> float:
         """Do a turn's work within celery's own ``tick``, for whatever watches that; without the wait, as there."""
@@ -248,6 +253,10 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
 
     def _source(self, ledger: Ledger) -> Source:
         return self._shown_rows()
+
+    def _require(self) -> None:
+        super()._require()
+        require_rows(type(self))
 
     def _shown_rows(self) -> ShownRows:
         if self._rows is None:

@@ -140,13 +140,21 @@ def _fields(app: Celery, name: str, message: Any, rest: dict[str, Any]) -> dict[
     else:
         fields["body"] = received
     own = {**message_headers, **(rest.pop("headers", None) or {})}
-    # The last two show the arguments to a person; the arguments themselves are compared.
-    left_out = headers.ADDED_BY_BEATS | headers.SLOT | {"argsrepr", "kwargsrepr"}
-    fields |= {f"header {key}": value for key, value in own.items() if key not in left_out}
+    # These two show the arguments to a person; the arguments themselves are compared.
+    shown = ("argsrepr", "kwargsrepr")
+    fields |= {f"header {key}": value for key, value in _own(own).items() if key not in shown}
     fields |= {f"property {key}": value for key, value in properties.items()}
     if (seconds := rest.get("expiration")) is not None:
         rest["expiration"] = float(seconds)
     return fields | {f"option {key}": value for key, value in rest.items()}
+
+
+def _own(given: Any) -> Any:
+    """Headers without those that beats add; at every depth, as monitoring agents nest them."""
+    if not isinstance(given, Mapping):
+        return given
+    added = headers.ADDED_BY_BEATS | headers.SLOT
+    return {key: _own(value) for key, value in given.items() if key not in added}
 
 
 def _copied(thing: _T, kind: type | None = None, **changed: Any) -> _T:

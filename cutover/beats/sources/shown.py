@@ -16,7 +16,6 @@ from django_celery_beat.schedulers import DatabaseScheduler
 from cutover import conf
 from cutover.beats.sources import Loaded, ScheduledEntry, catch_up_rule
 from cutover.beats.sources.rows import WATCHED, Clocked, RowSource, digest_of_rows, entries
-from cutover.errors import ConfigurationError
 from cutover.ledger import Ledger
 from cutover.ledger.database import outages
 from cutover.schedules.fingerprint import fingerprint
@@ -36,11 +35,6 @@ class ShownRows(RowSource):
         self._overridden = {hook for hook in HOOKS if getattr(kind, hook) is not getattr(ours, hook)}
         self._ahead: Loaded | None = None
         self._read: dict[EntryName, ScheduledEntry] = {}
-        if not issubclass(kind.Model, PeriodicTask):
-            raise ConfigurationError(
-                f"{kind.__module__}.{kind.__qualname__}.Model is no PeriodicTask: the phases move rows of that table. "
-                "Derive the model from PeriodicTask, or leave it out."
-            )
 
     def read_ahead(self) -> None:
         """Read the schedule before the first turn, which is then given it. Raises LedgerUnavailable."""

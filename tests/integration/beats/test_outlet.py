@@ -12,7 +12,8 @@ from celery.schedules import schedule
 
 from cutover import clock, models
 from cutover.beats.dispatcher import WITHHELD, Dispatcher
-from cutover.beats.outlet import Outlet, TooManyMessages, require_one_message
+from cutover.beats.outlet import Outlet
+from cutover.beats.overrides import TooManyMessages, require_one_message
 from cutover.beats.publisher import Publisher, send_twice_where_refused
 from cutover.beats.resend import Resend
 from cutover.types import EntryName, Side, Slot

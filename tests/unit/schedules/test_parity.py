@@ -116,8 +116,8 @@ def stamping(monkeypatch: pytest.MonkeyPatch, stamp: Callable[[], Any]) -> None:
 
     def wrapped(call: Any) -> Any:
         def stamped(*args: Any, headers: dict[str, Any] | None = None, **options: Any) -> Any:
-            mark = {"x-mark": stamp()}
-            return call(*args, headers={**(headers or {}), **mark, "headers": mark}, **options)
+            marked = {**(headers or {}), "x-mark": stamp()}
+            return call(*args, headers={**marked, "headers": marked}, **options)
 
         return stamped
 
