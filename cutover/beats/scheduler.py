@@ -26,7 +26,7 @@ from cutover.beats.candidate import Candidate
 from cutover.beats.dispatcher import Dispatcher
 from cutover.beats.leadership import Chore
 from cutover.beats.outlet import Outlet
-from cutover.beats.overrides import require_foretold, require_one_message, require_rows
+from cutover.beats.overrides import OverrideRefused, require_foretold, require_one_message, require_rows
 from cutover.beats.pruning import Pruning
 from cutover.beats.publisher import Publisher, send_twice_where_refused
 from cutover.beats.resend import Resend
@@ -63,9 +63,12 @@ class Leased(Scheduler, ABC):
     _is_stopping = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """As celery makes a scheduler. Raises OverrideRefused for a subclass whose overrides cannot be honoured."""
+        """As celery makes a scheduler. A subclass whose overrides cannot be honoured ends the process, saying so."""
         if not kwargs.get("lazy"):
-            self._require()
+            try:
+                self._require()
+            except OverrideRefused as exc:
+                raise SystemExit(str(exc)) from exc  # of any other error celery logs nothing but a traceback
         super().__init__(*args, **kwargs)
 
     def tick(self, *_: Any, **__: Any) -> float:

@@ -56,6 +56,8 @@ class Seen:
 class RowSource:
     """The enabled rows. ``schedule`` has celery's entries by name, as loaded last."""
 
+    _kind: type[ModelEntry] = ModelEntry
+
     def __init__(self, app: Celery, ledger: Ledger) -> None:
         self._app, self._ledger = app, ledger
         self._seen: Seen | None = None
@@ -75,7 +77,7 @@ class RowSource:
                 return None
             rows = self._rows()
             now_seen = Seen(version, digest, now, clocked(rows, seen))
-            found = self._entries(rows, now_seen.clocked)
+            found = entries(self._app, rows, now_seen.clocked, self._kind)
         self._seen = now_seen
         self.schedule = {name: each.entry for name, each in found.items()}
         return Loaded(version, found)
@@ -85,13 +87,12 @@ class RowSource:
 
         A row that was disabled meanwhile is left alone: a person, or a rollback, has said what its last run is.
         """
-        rows = [row for entry in entries if (row := getattr(entry, "model", None)) is not None]
-        if not rows:
+        if not entries:
             return ()
         with outages(PeriodicTask.objects.db):
-            sent = PeriodicTask.objects.filter(pk__in=[row.pk for row in rows], enabled=True)
+            sent = PeriodicTask.objects.filter(pk__in=[e.model.pk for e in entries], enabled=True)
             sent.update(last_run_at=stored(clock.now()), total_run_count=F("total_run_count") + 1)
-            return _end([row for row in rows if row.one_off])
+            return _end([e.model for e in entries if e.model.one_off])
 
     def recover(self) -> Collection[EntryName]:
         """See ``Source``: one-off rows that were sent, and are still enabled."""
@@ -107,12 +108,6 @@ class RowSource:
     def _digest(self) -> int:
         """Of all that the schedule depends on."""
         return digest_of_rows()
-
-    def _entries(
-        self, rows: list[PeriodicTask], clocked: Mapping[EntryName, Clocked]
-    ) -> dict[EntryName, ScheduledEntry]:
-        """The schedule that ``rows`` are."""
-        return entries(self._app, rows, clocked)
 
 
 def entries(

@@ -5,7 +5,7 @@ which are a ``Model``'s; ``Changes`` says when to ask again. A subclass that ove
 poll.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,7 +15,9 @@ from django_celery_beat.schedulers import DatabaseScheduler
 
 from cutover import conf
 from cutover.beats.sources import Loaded, ScheduledEntry, catch_up_rule
-from cutover.beats.sources.rows import WATCHED, Clocked, RowSource, digest_of_rows, entries
+from cutover.beats.sources.rows import WATCHED, RowSource, digest_of_rows, entries
+from cutover.errors import LedgerUnavailable
+from cutover.events import Event, log
 from cutover.ledger import Ledger
 from cutover.ledger.database import outages
 from cutover.schedules.fingerprint import fingerprint
@@ -30,29 +32,44 @@ class ShownRows(RowSource):
 
     def __init__(self, scheduler: DatabaseScheduler, ours: type[DatabaseScheduler], ledger: Ledger) -> None:
         super().__init__(scheduler.app, ledger)
-        self._scheduler = scheduler
+        self._scheduler, self._kind = scheduler, scheduler.Entry
         kind = type(scheduler)
         self._overridden = {hook for hook in HOOKS if getattr(kind, hook) is not getattr(ours, hook)}
         self._ahead: Loaded | None = None
-        self._read: dict[EntryName, ScheduledEntry] = {}
+        self._read: Mapping[EntryName, ScheduledEntry] = {}
 
     def read_ahead(self) -> None:
         """Read the schedule before the first turn, which is then given it. Raises LedgerUnavailable."""
         if not self.schedule:
-            self._ahead = super().load() or self._ahead
+            self._ahead = self.load()
 
     def load(self, *, full: bool = True) -> Loaded | None:
         """See ``Source``."""
         loaded = super().load(full=full)
         ahead, self._ahead = self._ahead, None
-        return loaded or ahead
+        if loaded is None:
+            return ahead
+        if "all_as_schedule" not in self._overridden:
+            return loaded
+        try:
+            with outages(PeriodicTask.objects.db):
+                shown = self._as_finished(loaded.entries)
+        except LedgerUnavailable:
+            self._seen = None  # the next call reads it all again
+            raise
+        self.schedule = {name: each.entry for name, each in shown.items()}
+        return Loaded(loaded.version, shown)
+
+    def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
+        """See ``Source``; an entry that is no row's has nothing to be kept true."""
+        return super().published([entry for entry in entries if getattr(entry, "model", None) is not None])
 
     def read(self) -> dict[str, ScheduleEntry]:
         """The entries of all rows that the scheduler shows, for its ``all_as_schedule``. Raises LedgerUnavailable."""
         found = self._read
         if not found:
             with outages(PeriodicTask.objects.db):
-                found = entries(self._app, self._rows(), {}, self._scheduler.Entry)
+                found = entries(self._app, self._rows(), {}, self._kind)
         return {name: each.entry for name, each in found.items()}
 
     def _rows(self) -> list[PeriodicTask]:
@@ -70,18 +87,20 @@ class ShownRows(RowSource):
             parts.append(repr(sorted((name, _meaning(entry)) for name, entry in given.items())))
         return hash(tuple(parts))
 
-    def _entries(
-        self, rows: list[PeriodicTask], clocked: Mapping[EntryName, Clocked]
-    ) -> dict[EntryName, ScheduledEntry]:
-        found = entries(self._app, rows, clocked, self._scheduler.Entry)
-        if "all_as_schedule" not in self._overridden:
-            return found
-        self._read = found
+    def _as_finished(self, read: Mapping[EntryName, ScheduledEntry]) -> dict[EntryName, ScheduledEntry]:
+        """What the scheduler's own ``all_as_schedule`` makes of the rows' entries."""
+        self._read = read
         try:
-            given = self._scheduler.all_as_schedule()
+            finished = self._scheduler.all_as_schedule()
         finally:
             self._read = {}
-        return {EntryName(name): self._shown(found.get(EntryName(name)), entry) for name, entry in given.items()}
+        shown: dict[EntryName, ScheduledEntry] = {}
+        for name, entry in finished.items():
+            try:
+                shown[EntryName(name)] = self._shown(read.get(EntryName(name)), entry)
+            except Exception as exc:  # a schedule of the project's own making; the others must go on
+                log(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {exc}")
+        return shown
 
     def _shown(self, read: ScheduledEntry | None, entry: ScheduleEntry) -> ScheduledEntry:
         if read is not None and read.entry is entry:

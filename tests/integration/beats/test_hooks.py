@@ -12,7 +12,6 @@ from celery.schedules import schedule
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from django_celery_beat.schedulers import ModelEntry
 
-from cutover.beats.overrides import OverrideRefused, TooManyMessages
 from cutover.errors import ConfigurationError
 from cutover.models import Fence, Slot
 from cutover.schedulers import CodeScheduler, DatabaseScheduler
@@ -144,6 +143,12 @@ class OfShopSchedule(DatabaseScheduler):
         return found
 
 
+def test_what_a_subclass_makes_of_the_schedule_is_there_before_beat_init_too():
+    row("shown")
+    row("hidden", description="hidden")
+    assert sorted(OfShopSchedule(app=celery_app).schedule) == ["own", "shown"]
+
+
 class ShopEntry(ModelEntry):
     def __init__(self, model: PeriodicTask, app: Any = None) -> None:
         super().__init__(model, app=app)
@@ -209,7 +214,7 @@ def test_a_subclass_that_says_of_changes_itself_is_asked_again_then():
 
 def test_a_model_of_another_table_is_refused_by_name():
     kind = type("OfShop", (DatabaseScheduler,), {"Model": Slot, "__module__": "shop.beat"})
-    with pytest.raises(OverrideRefused, match=r"shop\.beat\.OfShop has a Model that is no PeriodicTask"):
+    with pytest.raises(SystemExit, match=r"shop\.beat\.OfShop has a Model that is no PeriodicTask"):
         kind(app=celery_app)
 
 
@@ -222,7 +227,7 @@ def test_one_that_decides_itself_what_is_due_is_refused_by_name(side, whose, tmp
     own = {"is_due": is_due, "__module__": "shop.beat"}
     overrides = own if whose == "scheduler" else {"Entry": type("Deciding", (side.Entry,), own)}
     kind = type("Deciding", (side,), overrides)
-    with pytest.raises(OverrideRefused, match=r"shop\.beat\.Deciding has its own is_due"):
+    with pytest.raises(SystemExit, match=r"shop\.beat\.Deciding has its own is_due"):
         kind(app=celery_app, schedule_filename=str(tmp_path / "schedule"))
 
 
@@ -234,11 +239,22 @@ class PerTenant:
             self.apply_async(entry, producer=producer, advance=False)  # type: ignore[attr-defined]
 
 
+class TenantScheduler(PerTenant, CodeScheduler):
+    """One that a process is started with."""
+
+
+def test_a_beat_that_is_refused_says_why_in_one_line_and_ends_with_one(room):
+    process = room.start("beat", f"celery -A prayer_room_api beat -S {__name__}:TenantScheduler")
+    assert process.wait(60) == 1
+    assert "TenantScheduler sends several messages for one entry, but a slot has one" in process.output
+    assert "Traceback" not in process.output
+
+
 @pytest.mark.parametrize("side", [CodeScheduler, DatabaseScheduler])
 def test_a_mixin_that_sends_to_each_tenant_is_refused_at_start(side, tmp_path):
     kind = type("TenantScheduler", (PerTenant, side), {"__module__": "shop.beat"})
     kind(app=celery_app, lazy=True)  # celery's banner
-    with pytest.raises(TooManyMessages, match=r"shop\.beat\.TenantScheduler sends several messages for one entry"):
+    with pytest.raises(SystemExit, match=r"shop\.beat\.TenantScheduler sends several messages for one entry"):
         kind(app=celery_app, schedule_filename=str(tmp_path / "schedule"))
 
 
