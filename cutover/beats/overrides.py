@@ -39,6 +39,13 @@ class TooManyMessages(OverrideRefused):
         )
 
 
+def require(kind: type[Scheduler]) -> None:
+    """Raises OverrideRefused for a scheduler that overrides what cannot be honoured."""
+    require_one_message(kind)
+    require_foretold(kind)
+    require_rows(kind)
+
+
 def require_one_message(kind: type[Scheduler]) -> None:
     """Raises TooManyMessages for a scheduler whose own code sends in a loop over something, such as tenants.
 
@@ -58,8 +65,8 @@ def require_foretold(kind: type[Scheduler]) -> None:
 
 
 def require_rows(kind: type[Scheduler]) -> None:
-    """Raises OverrideRefused where the scheduler's model is of another table than the rows'."""
-    if not issubclass(kind.Model, PeriodicTask):
+    """Raises OverrideRefused where the scheduler has a model of another table than the rows'."""
+    if not issubclass(getattr(kind, "Model", PeriodicTask), PeriodicTask):
         remedy = "Derive its model from PeriodicTask, or leave it out."
         raise OverrideRefused(kind, f"has a Model that is no PeriodicTask, whose rows the phases move. {remedy}")
 

@@ -11,7 +11,6 @@ import signal
 import socket
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any, ClassVar, Final
@@ -22,11 +21,12 @@ from django.db import connections
 from django_celery_beat.schedulers import DatabaseScheduler as StockDatabaseScheduler
 
 from cutover import conf
+from cutover.beats import overrides
 from cutover.beats.candidate import Candidate
 from cutover.beats.dispatcher import Dispatcher
+from cutover.beats.frame import Framed
 from cutover.beats.leadership import Chore
 from cutover.beats.outlet import Outlet
-from cutover.beats.overrides import OverrideRefused, require_foretold, require_one_message, require_rows
 from cutover.beats.pruning import Pruning
 from cutover.beats.publisher import Publisher, send_twice_where_refused
 from cutover.beats.resend import Resend
@@ -49,7 +49,7 @@ BROKER_TRIES: Final = 2
 """How often a broker connection is tried before the slot is left to the sweep; stock beat waits minutes here."""
 
 
-class Leased(Scheduler, ABC):
+class Leased(Framed, ABC):
     """A scheduler under the lease; mixed in before a stock one."""
 
     side: ClassVar[Side]
@@ -57,17 +57,14 @@ class Leased(Scheduler, ABC):
     _elector: Elector | None = None
     _ledger: Ledger | None = None
     _outlet: Outlet | None = None
-    _heap: list[Any] | None
-    _work: Callable[[], float] | None = None
-    _wait_s = 0.0
     _is_stopping = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """As celery makes a scheduler. A subclass whose overrides cannot be honoured ends the process, saying so."""
         if not kwargs.get("lazy"):
             try:
-                self._require()
-            except OverrideRefused as exc:
+                overrides.require(type(self))
+            except overrides.OverrideRefused as exc:
                 raise SystemExit(str(exc)) from exc  # of any other error celery logs nothing but a traceback
         super().__init__(*args, **kwargs)
 
@@ -77,26 +74,8 @@ class Leased(Scheduler, ABC):
             self._candidate = self._enter()
         if self._is_stopping:
             raise SystemExit
-        self._candidate.turn(self._within_tick)
+        self._candidate.turn(self.within_tick)
         return 0.0
-
-    def _require(self) -> None:
-        require_one_message(type(self))
-        require_foretold(type(self))
-
-    def _within_tick(self, work: Callable[[], float]) -> float:
-        """Do a turn's work within celery's own ``tick``, for whatever watches that; without the wait, as there."""
-        self._work, self._heap = work, []  # an empty heap leaves nothing for the stock tick to do
-        super().tick()
-        return self._wait_s
-
-    def schedules_equal(self, *schedules: Any, **__: Any) -> bool:
-        """Where the stock tick compares all entries, the turn's work is done instead."""
-        if self._work is None:
-            return bool(super().schedules_equal(*schedules))
-        work, self._work = self._work, None
-        self._wait_s = work()
-        return True
 
     def apply_async(self, *args: Any, **kwargs: Any) -> Any:
         """As celery's. A slot has one message: another one, by an override that sends several, is refused."""
@@ -176,14 +155,11 @@ class Leased(Scheduler, ABC):
             self._elector.wake(News.SIGNAL)
 
     def _ensure_connected(self) -> Any:
-        def failed(exc: Exception, interval_s: float) -> None:
-            self.logger.error(
-                "beat: Connection error: %s. Trying again in %s seconds...", exc, interval_s
-            )  # as stock's
+        def failed(exc: Exception, interval_s: float) -> None:  # says what the stock one says
+            self.logger.error("beat: Connection error: %s. Trying again in %s seconds...", exc, interval_s)
 
-        return self.connection.ensure_connection(
-            failed, max_retries=BROKER_TRIES, interval_start=0.1, interval_step=0.2
-        )
+        bounds = {"max_retries": BROKER_TRIES, "interval_start": 0.1, "interval_step": 0.2}
+        return self.connection.ensure_connection(failed, **bounds)
 
 
 class CodeScheduler(Leased, PersistentScheduler):
@@ -256,10 +232,6 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
 
     def _source(self, ledger: Ledger) -> Source:
         return self._shown_rows()
-
-    def _require(self) -> None:
-        super()._require()
-        require_rows(type(self))
 
     def _shown_rows(self) -> ShownRows:
         if self._rows is None:
