@@ -80,7 +80,11 @@ class Outlet:
         if attempt.is_sent:
             attempt.refused = True
             raise TooManyMessages(type(self._scheduler))
-        result = apply_async(*args, **kwargs)
+        try:
+            result = apply_async(*args, **kwargs)
+        except Exception as exc:
+            attempt.error = exc  # an override around may keep it to itself
+            raise
         attempt.is_sent = True
         return result
 
@@ -92,8 +96,8 @@ class Outlet:
             if attempt is not None:
                 attempt.error = exc
             raise
-        if attempt is not None and result is not None:
-            attempt.is_sent = True  # also where an override has not asked celery's scheduler to send it
+        if attempt is not None and getattr(result, "id", None) is not None:
+            attempt.is_sent = True  # a task's result: an override has sent it in its own way
         return result
 
     def _keep(self, task_id: str, put_on: dict[str, Any], attempt: Attempt) -> None:

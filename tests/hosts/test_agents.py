@@ -59,6 +59,7 @@ class Watched:
 def sentry(processes: Processes, valkey: Valkey, tmp_path: Path) -> Watched:
     """A project with Sentry, whose entries of a minute fall due one after the other, the first at once."""
     project = Project(Kind("sentry"), processes, tmp_path, valkey.url)
+    project.env["CODE_SCHEDULE"] = "tests.hosts.sentry.schedule.beat_schedule"
     app = Celery("stock", set_as_current=False)
     record = PersistentScheduler(app, schedule_filename=str(tmp_path / "celerybeat-schedule"), lazy=True)
     record.setup_schedule()

@@ -1,5 +1,7 @@
 """Sentry as its own pages say: initialised in the settings, with the integration for Celery Beat."""
 
+import os
+
 import sentry_sdk
 from sentry_sdk.integrations.celery import CeleryIntegration
 
@@ -18,7 +20,7 @@ sentry_sdk.init(
 INSTALLED_APPS = [*INSTALLED_APPS, "django_celery_beat", "django_prodserver", "cutover"]
 APP = "tests.hosts.sentry.celery.app"
 CELERY_BEAT_SCHEDULER = "cutover.schedulers:CodeScheduler"
-CUTOVER = {"APP": APP, "CODE_SCHEDULE": "tests.hosts.sentry.schedule.beat_schedule"}
+CUTOVER = {"APP": APP, "CODE_SCHEDULE": os.environ.get("CODE_SCHEDULE", "tests.hosts.schedule.beat_schedule")}
 PRODUCTION_PROCESSES = {
     "worker": {"BACKEND": "cutover.backends.CeleryWorker", "APP": APP},
     "beat": {"BACKEND": "cutover.backends.DatabaseBeat", "APP": APP},

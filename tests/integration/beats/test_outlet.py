@@ -3,6 +3,7 @@
 import datetime as dt
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -236,6 +237,27 @@ def test_a_scheduler_that_sends_in_its_own_way_is_honoured(ledger, broker, term,
     assert rows() == {"published": 2}
     assert set(broker.task_ids().values()) == {1}
     assert all((message["headers"].get("own") == "1") is (kind is Own) for message in broker.messages())
+
+
+class Careless(Passing):
+    """Keeps failures to itself."""
+
+    def apply_async(self, entry: ScheduleEntry, **options: Any) -> Any:
+        with suppress(Exception):
+            return super().apply_async(entry, **options)
+
+
+def test_a_scheduler_that_keeps_a_failure_to_itself_loses_no_slot(ledger, own_broker, term, rows):
+    agenda = due_now(own_broker, "a")
+    sender = through(ledger, own_broker, Careless)
+    assert own_broker.scheduler.producer
+    own_broker.server.stop()
+    assert sender.send(term, agenda, due(agenda)).published == []
+    assert rows() == {"claimed": 1}
+    assert not sender.may_claim, "it is the broker that fails"
+    own_broker.server.start()
+    assert [entry.name for entry in sender.sweep(term, agenda).published] == ["a"]
+    assert set(own_broker.task_ids().values()) == {1}
 
 
 class Tenants(Passing):
