@@ -45,6 +45,7 @@ class Event(Enum):
     SLOT_ALREADY_CLAIMED = ("cutover.slot.already_claimed", logging.DEBUG)
     SLOT_PUBLISHED = ("cutover.slot.published", logging.DEBUG)
     SLOT_PUBLISH_FAILED = ("cutover.slot.publish_failed", logging.WARNING)
+    SLOT_WITHHELD = ("cutover.slot.withheld", logging.INFO)
     SLOT_SWEPT = ("cutover.slot.swept", logging.WARNING)
     SLOT_RESENT = ("cutover.slot.resent", logging.WARNING)
     SLOT_MISSED = ("cutover.slot.missed", logging.ERROR)

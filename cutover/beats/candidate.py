@@ -6,7 +6,7 @@ with the schedule. Losing leadership never ends the process: it stands by again.
     standby --elected, and the fence admits its side--> leader --fenced, or the lease is another's--> standby
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -29,6 +29,9 @@ POLL_EVERY_S: Final = POLL_EVERY.total_seconds()
 """How often fence, schedule and ledger are polled when nobody says that they have changed."""
 _RETRY: Final = Backoff(first_s=0.2, most_s=POLL_EVERY_S)
 _CHANGES: Final = frozenset({News.SWITCHED, News.SCHEDULE})
+
+Within = Callable[[Callable[[], float]], float]
+"""Something that a turn's work is to be done within."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +68,22 @@ class Candidate:
         self._news: frozenset[News] = frozenset()
         self._logged_for: Side | None = None
 
-    def turn(self) -> None:
-        """Do what is to be done now, then wait for news or for the next slot, at most until the next poll."""
+    def turn(self, within: Within = lambda work: work()) -> None:
+        """Do what is to be done now, then wait for news or for the next slot, at most until the next poll.
+
+        ``within`` calls what it is given, and returns its answer.
+        """
+        self._news = self._elector.wait(within(self._work))
+
+    def _work(self) -> float:
+        """What is to be done now; how long to wait after it, in seconds."""
         self._elector.heartbeat()
         try:
             wait_s = self._lead(self._leadership) if self._leadership is not None else self._stand_by()
             self._database_answers()
         except LedgerUnavailable as exc:
             wait_s = self._database_lost(exc)
-        self._news = self._elector.wait(wait_s)
+        return wait_s
 
     def close(self) -> None:
         """End the term, release the lease, leave the election."""

@@ -8,7 +8,7 @@ from celery.beat import ScheduleEntry
 
 from cutover.backoff import Backoff
 from cutover.beats.agenda import Agenda, Due
-from cutover.beats.publisher import Published, Publisher
+from cutover.beats.publisher import Message, Published, Publisher
 from cutover.clock import SYSTEM, Clock
 from cutover.events import Event, log
 from cutover.ledger import Ledger
@@ -25,6 +25,7 @@ SWEEP_FAULTY_S: Final = 10.0
 PASSED_OVER: Final = "a later slot was sent in its stead"
 SUPERSEDED: Final = "superseded by a newer slot before it was published"
 TOO_LATE: Final = "older than the catch-up window"
+WITHHELD: Final = "the project's own scheduler sent no message for it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Dispatcher:
         self._ledger.claims.confirm_started()
         self._sweep = None
         hopeless: dict[Slot, str] = {}
-        stuck: list[tuple[ScheduleEntry, Slot, Epoch]] = []
+        stuck: list[tuple[Message, Epoch]] = []
         now = self._time.now()
         for claim in self._ledger.claims.unpublished():
             entry = agenda.entry(claim.slot.entry)
@@ -95,14 +96,15 @@ class Dispatcher:
             elif now - claim.slot.due_at > agenda.window(claim.slot.entry):
                 hopeless[claim.slot] = _because(TOO_LATE, claim.fault)
             else:
-                stuck.append((entry, claim.slot, claim.epoch))
+                # Of what another leader claimed nobody knows whether it was announced: it is not done again.
+                stuck.append((Message(entry, claim.slot, is_first=claim.epoch == term.epoch), claim.epoch))
         if (hopeless or stuck) and not self._ledger.claims.give_up(term, hopeless):
             return Sent(fenced=True)
         for slot, reason in hopeless.items():
             _log(Event.SLOT_MISSED, slot, term.epoch, reason=reason)
-        for _, slot, epoch in stuck:
-            _log(Event.SLOT_SWEPT, slot, epoch)
-        return Sent(self.publish([(entry, slot) for entry, slot, _ in stuck], term.epoch))
+        for message, epoch in stuck:
+            _log(Event.SLOT_SWEPT, message.slot, epoch)
+        return Sent(self.publish([message for message, _ in stuck], term))
 
     def send(self, term: Term, agenda: Agenda, due: Iterable[Due]) -> Sent:
         """Claim, publish and confirm all that is due, and record what is missed; agenda entries move on."""
@@ -114,7 +116,7 @@ class Dispatcher:
                 break
             wanted = {Slot(d.owed.send, d.name): d.entry for d in chunk if d.owed.send is not None}
             claimed = [(entry, slot) for slot, entry in wanted.items() if outcomes[slot] is Claim.CLAIMED]
-            sent.published += self.publish(claimed, term.epoch)
+            sent.published += self.publish([Message(entry, slot, is_first=True) for entry, slot in claimed], term)
             for each in chunk:
                 settled = each.settled
                 if settled is not None and outcomes.get(Slot(settled, each.name)) is not Claim.TOO_EARLY:
@@ -123,9 +125,13 @@ class Dispatcher:
                 break
         return sent
 
-    def publish(self, messages: Sequence[tuple[ScheduleEntry, Slot]], epoch: Epoch) -> list[ScheduleEntry]:
+    def publish(self, messages: Sequence[Message], term: Term) -> list[ScheduleEntry]:
         """Publish and confirm claimed slots; returns the entries. A claim that is not taken is swept."""
-        published = self._publisher.publish(messages, epoch)
+        published = self._publisher.publish(messages, term.epoch)
+        if published.withheld:
+            self._ledger.claims.give_up(term, dict.fromkeys(published.withheld, WITHHELD))
+        for slot in published.withheld:
+            _log(Event.SLOT_WITHHELD, slot, term.epoch, reason=WITHHELD)
         self._plan_sweep(published)
         return published.entries
 

@@ -5,13 +5,15 @@ A message goes its way through celery's own scheduler. What the broker does not 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import redis
 from celery.beat import ScheduleEntry, SchedulingError
 from kombu.exceptions import ChannelError, OperationalError, SerializationError
 
 from cutover import headers
+from cutover.beats.outlet import Send
+from cutover.beats.overrides import TooManyMessages
 from cutover.events import Event, log
 from cutover.ledger import Ledger
 from cutover.types import Epoch, Slot
@@ -21,15 +23,24 @@ BROKERS_FAULTS: Final[tuple[type[BaseException], ...]] = (OperationalError, OSEr
 OWN_FAULTS: Final = (TypeError, ValueError, LookupError, AttributeError, SerializationError)
 """An entry's own fault even where a client names them: arguments that do not serialise, a queue that is not there."""
 
-Send = Callable[[ScheduleEntry], None]
-"""Sends one entry's message as celery's scheduler does; raises whatever the broker's client raises."""
+
+class Message(NamedTuple):
+    """What is to be sent for a slot; ``is_first``: no other leader can have tried before."""
+
+    entry: ScheduleEntry
+    slot: Slot
+    is_first: bool
 
 
 @dataclass(slots=True)
 class Published:
-    """What came of some messages: the entries that were published, and whose fault it was that others were not."""
+    """What came of some messages: the entries that were published, and whose fault it was that others were not.
+
+    ``withheld``: slots for which the project's own scheduler chose to send nothing.
+    """
 
     entries: list[ScheduleEntry] = field(default_factory=list)
+    withheld: list[Slot] = field(default_factory=list)
     brokers_fault: bool = False
     own_fault: bool = False
 
@@ -37,7 +48,7 @@ class Published:
 class Publisher:
     """Publishes for one beat. ``heartbeat`` is called at every message. ``faults``: errors that are the broker's doing.
 
-    Methods raise LedgerUnavailable.
+    Methods raise LedgerUnavailable, and TooManyMessages.
     """
 
     def __init__(
@@ -53,13 +64,16 @@ class Publisher:
         self._brokers_faults = (*BROKERS_FAULTS, *faults)
         self._unconfirmed: list[Slot] = []
 
-    def publish(self, messages: Sequence[tuple[ScheduleEntry, Slot]], epoch: Epoch) -> Published:
+    def publish(self, messages: Sequence[Message], epoch: Epoch) -> Published:
         """Publish and confirm. When the broker takes nothing the rest is not tried; an own fault holds up no other."""
         published = Published()
         try:
-            for entry, slot in messages:
+            for entry, slot, is_first in messages:
                 try:
-                    self._send(self._message(entry, slot, epoch))
+                    is_sent = self._send(self._message(entry, slot, epoch), first=is_first)
+                except TooManyMessages:
+                    self._unconfirmed.append(slot)  # one of them is on its way
+                    raise
                 except Exception as exc:  # whatever the broker's client raises: the claim stands and is swept
                     published.brokers_fault |= self._not_published(slot, epoch, exc)
                     published.own_fault |= not published.brokers_fault
@@ -68,6 +82,9 @@ class Publisher:
                     continue
                 finally:
                     self._heartbeat()
+                if not is_sent:
+                    published.withheld.append(slot)
+                    continue
                 self._unconfirmed.append(slot)
                 published.entries.append(entry)
                 log(Event.SLOT_PUBLISHED, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch)
@@ -115,14 +132,14 @@ def send_twice_where_refused(send: Send) -> Send:
     message hears of it: so what was refused is tried once more, on a new channel.
     """
 
-    def sent(entry: ScheduleEntry) -> None:
+    def sent(message: ScheduleEntry, *, first: bool) -> bool:
         try:
-            send(entry)
+            return send(message, first=first)
         except SchedulingError as exc:
             if _refusal(exc) is None:
                 raise
             try:
-                send(entry)
+                return send(message, first=False)
             except SchedulingError as again:
                 if (refusal := _refusal(again)) is None:
                     raise

@@ -14,6 +14,7 @@ from django.db.models import F, Max
 from cutover import clock, models
 from cutover.beats.agenda import Agenda
 from cutover.beats.dispatcher import CHUNK, Dispatcher
+from cutover.beats.publisher import Message
 from cutover.events import Event, log
 from cutover.ledger import Ledger
 from cutover.ledger.database import outages, transaction
@@ -51,7 +52,7 @@ class Resend:
             return False
         for _, slot in lost:
             log(Event.SLOT_RESENT, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=term.epoch)
-        self._dispatcher.publish(lost, term.epoch)
+        self._dispatcher.publish([Message(entry, slot, is_first=False) for entry, slot in lost], term)
         return True
 
     def _lost(self, agenda: Agenda, guarded_since: dt.datetime) -> list[tuple[ScheduleEntry, Slot]]:

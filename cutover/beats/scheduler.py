@@ -10,6 +10,8 @@ import secrets
 import signal
 import socket
 import threading
+from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import replace
 from types import FrameType
 from typing import Any, ClassVar, Final
@@ -17,13 +19,15 @@ from typing import Any, ClassVar, Final
 from billiard import current_process
 from celery.beat import PersistentScheduler, ScheduleEntry, Scheduler
 from django.db import connections
-from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler as StockDatabaseScheduler
 
 from cutover import conf
+from cutover.beats import overrides
 from cutover.beats.candidate import Candidate
 from cutover.beats.dispatcher import Dispatcher
+from cutover.beats.frame import Framed
 from cutover.beats.leadership import Chore
+from cutover.beats.outlet import Outlet
 from cutover.beats.pruning import Pruning
 from cutover.beats.publisher import Publisher, send_twice_where_refused
 from cutover.beats.resend import Resend
@@ -31,12 +35,14 @@ from cutover.beats.schedule import Schedule
 from cutover.beats.shadow import Shadow
 from cutover.beats.sources import Source
 from cutover.beats.sources.code import CodeSource
-from cutover.beats.sources.rows import RowSource, imported
+from cutover.beats.sources.rows import imported
+from cutover.beats.sources.shown import ShownRows
 from cutover.clock import SYSTEM
 from cutover.conf import Config
 from cutover.election.connection import redis_client
 from cutover.election.elector import Elector, News
 from cutover.election.lease import Lease
+from cutover.errors import ConfigurationError, LedgerUnavailable
 from cutover.ledger import Ledger
 from cutover.schedules import project
 from cutover.types import HolderId, Identity, Side
@@ -45,13 +51,24 @@ BROKER_TRIES: Final = 2
 """How often a broker connection is tried before the slot is left to the sweep; stock beat waits minutes here."""
 
 
-class Leased(Scheduler):
+class Leased(Framed, ABC):
     """A scheduler under the lease; mixed in before a stock one."""
 
     side: ClassVar[Side]
     _candidate: Candidate | None = None
     _elector: Elector | None = None
+    _ledger: Ledger | None = None
+    _outlet: Outlet | None = None
     _is_stopping = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As celery makes a scheduler. A subclass whose overrides cannot be honoured ends the process, saying so."""
+        if not kwargs.get("lazy"):
+            try:
+                overrides.require(type(self))
+            except overrides.OverrideRefused as exc:
+                raise SystemExit(str(exc)) from exc  # of any other error celery logs nothing but a traceback
+        super().__init__(*args, **kwargs)
 
     def tick(self, *_: Any, **__: Any) -> float:
         """One turn of the candidate. It does its own waiting, so that it can be woken; hence always 0."""
@@ -59,8 +76,14 @@ class Leased(Scheduler):
             self._candidate = self._enter()
         if self._is_stopping:
             raise SystemExit
-        self._candidate.turn()
+        self._candidate.turn(self.within_tick)
         return 0.0
+
+    def apply_async(self, *args: Any, **kwargs: Any) -> Any:
+        """As celery's. A slot has one message: another one, by an override that sends several, is refused."""
+        if self._outlet is None:
+            return super().apply_async(*args, **kwargs)
+        return self._outlet.pass_on(super().apply_async, *args, **kwargs)
 
     def close(self) -> None:
         """Step down at once, then close as the stock scheduler does.
@@ -74,9 +97,9 @@ class Leased(Scheduler):
         """Never by the stock clock: what was sent is in the ledger when it was sent."""
         return False
 
+    @abstractmethod
     def _source(self, ledger: Ledger) -> Source:
         """Where the schedule comes from."""
-        raise NotImplementedError
 
     def _shadow(self, config: Config, who: Identity) -> Shadow | None:
         """What takes part in shadow runs; the code side does not."""
@@ -89,14 +112,11 @@ class Leased(Scheduler):
         who = Identity(HolderId(f"{host}:{pid}:{secrets.token_hex(4)}"), host, pid, config.release)
         client = redis_client(config)
         lease = Lease(client, config.namespace, config.lease)
-        ledger = Ledger(config.database, config.namespace, config.retention)
-        _forget_inherited_connections()
-        database = connections[config.database].settings_dict
-        if not database.get("OPTIONS", {}).get("pool"):  # Django's own pool keeps connections, and takes no other age
-            database["CONN_MAX_AGE"] = None  # a connection made for every turn would cost more than the turn
+        ledger = self._open_ledger()
         elector = Elector(client, lease, who, self.side, config.lease, config.renew_every)
         faults = (*self.connection.connection_errors, *self.connection.channel_errors)
-        send = send_twice_where_refused(self._send)
+        self._outlet = Outlet(self)
+        send = send_twice_where_refused(self._outlet.send)
         publisher = Publisher(ledger, send, config.namespace, elector.heartbeat, faults)
         time = replace(SYSTEM, now=ledger.fence.now)
         dispatcher = Dispatcher(ledger, publisher, elector.heartbeat, time)
@@ -109,6 +129,17 @@ class Leased(Scheduler):
         self._defer_signals()
         elector.start()
         return Candidate(who, self.side, elector, ledger, dispatcher, schedule, chores, shadow, time)
+
+    def _open_ledger(self) -> Ledger:
+        """The ledger, over a connection that is this process's own and is kept."""
+        if self._ledger is None:
+            config = conf.load()
+            _forget_inherited_connections()
+            database = connections[config.database].settings_dict
+            if not database.get("OPTIONS", {}).get("pool"):  # Django's own pool keeps connections, and takes no age
+                database["CONN_MAX_AGE"] = None  # a connection made for every turn would cost more than the turn
+            self._ledger = Ledger(config.database, config.namespace, config.retention)
+        return self._ledger
 
     def _leave(self) -> None:
         candidate, self._candidate = self._candidate, None
@@ -126,11 +157,12 @@ class Leased(Scheduler):
         if self._elector is not None:
             self._elector.wake(News.SIGNAL)
 
-    def _send(self, entry: ScheduleEntry) -> None:
-        self.apply_async(entry, producer=self.producer, advance=False)
-
     def _ensure_connected(self) -> Any:
-        return self.connection.ensure_connection(max_retries=BROKER_TRIES, interval_start=0.1, interval_step=0.2)
+        def failed(exc: Exception, interval_s: float) -> None:  # says what the stock one says
+            self.logger.error("beat: Connection error: %s. Trying again in %s seconds...", exc, interval_s)
+
+        bounds = {"max_retries": BROKER_TRIES, "interval_start": 0.1, "interval_step": 0.2}
+        return self.connection.ensure_connection(failed, **bounds)
 
 
 class CodeScheduler(Leased, PersistentScheduler):
@@ -158,7 +190,8 @@ class CodeScheduler(Leased, PersistentScheduler):
 
     def _source(self, ledger: Ledger) -> Source:
         if self._code is None:
-            raise RuntimeError("setup_schedule has not run")
+            kind = type(self)
+            raise ConfigurationError(f"{kind.__module__}.{kind.__qualname__}.setup_schedule must call that of super().")
         self._code.ledger = ledger
         return self._code
 
@@ -171,7 +204,7 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
     """
 
     side = Side.DATABASE
-    _rows: RowSource | None = None
+    _rows: ShownRows | None = None
 
     def setup_schedule(self) -> None:
         """Nothing is written: the rows are the master."""
@@ -179,18 +212,33 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
 
     @property
     def schedule(self) -> dict[str, ScheduleEntry]:
-        """The entries by name, as loaded last."""
-        return self._rows.schedule if self._rows is not None else {}
+        """The entries by name, as loaded last. Whoever asks before the first turn, as at ``beat_init``, has them read.
+
+        Empty where the database gives no answer then.
+        """
+        rows = self._shown_rows()
+        if self._candidate is None:
+            with suppress(LedgerUnavailable):
+                rows.read_ahead()
+        return rows.schedule
 
     def sync(self) -> None:
         """Nothing is left to write: the source has recorded it when it was sent."""
 
     def enabled_models_qs(self) -> Any:
         """Every enabled row: the stock scheduler hides those whose hour is not near, and so misses late ones."""
-        return PeriodicTask.objects.enabled()
+        return self.Model.objects.enabled()
+
+    def all_as_schedule(self) -> dict[str, ScheduleEntry]:
+        """The entries of all rows that ``enabled_models`` returns, with their overlays."""
+        return self._shown_rows().read()
 
     def _source(self, ledger: Ledger) -> Source:
-        self._rows = RowSource(self.app, ledger)
+        return self._shown_rows()
+
+    def _shown_rows(self) -> ShownRows:
+        if self._rows is None:
+            self._rows = ShownRows(self, DatabaseScheduler, self._open_ledger())
         return self._rows
 
     def _shadow(self, config: Config, who: Identity) -> Shadow:

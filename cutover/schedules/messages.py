@@ -6,7 +6,7 @@ in the copy, so that two messages built one after the other can be compared.
 """
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, Final, TypeVar
@@ -25,6 +25,8 @@ DELAYS: Final = frozenset({"countdown", "eta"})
 WAITS: Final = DELAYS | {"expires", "expiration"}
 """Options by which a message waits, or lapses; the last one is the broker's own (AMQP)."""
 _TASK_ID: Final = "00000000-0000-0000-0000-000000000000"
+_NONE: Final = object()
+"""What a message has of a field that it lacks."""
 
 
 class Unsendable(Exception):
@@ -75,11 +77,35 @@ class Builder:
         self._taken.append((name, message, rest))
 
 
-def differing(code: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Where two messages differ: field to both values."""
-    keys = sorted(code.keys() | row.keys())
-    apart = [key for key in keys if (key in code) != (key in row) or not alike(code.get(key), row.get(key))]
-    return {key: (code.get(key), row.get(key)) for key in apart}
+def differing(
+    code: Mapping[str, Any], row: Mapping[str, Any], again: Callable[[], Mapping[str, Any]]
+) -> dict[str, tuple[Any, Any]]:
+    """Where two messages differ: field to both values. ``again`` builds the first of them once more, if need be.
+
+    What wraps celery's own calls may add a trace id or the time: what two builds of one entry do not have in common is
+    no difference. The second build is made after ``row``, so a clock that moved on in between has moved on for it too.
+    """
+    apart = [key for key in sorted(code.keys() | row.keys()) if not _are_alike(code, row, key)]
+    anew = again() if apart else {}
+    steady = [key for key in apart if _differ(code.get(key, _NONE), row.get(key, _NONE), anew.get(key, _NONE))]
+    return {key: (code.get(key), row.get(key)) for key in steady}
+
+
+def _are_alike(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:
+    return alike(one.get(key, _NONE), other.get(key, _NONE))
+
+
+def _differ(code: Any, row: Any, again: Any) -> bool:
+    """Whether ``row`` differs from ``code`` where that does not differ from itself, built again."""
+    if alike(code, row):
+        return False
+    values = (code, row, again)
+    if all(isinstance(value, Mapping) for value in values):
+        keys = {key for value in values for key in value}
+        return any(_differ(*(value.get(key, _NONE) for value in values)) for key in keys)
+    if all(isinstance(value, list | tuple) for value in values) and len({len(value) for value in values}) == 1:
+        return any(map(_differ, *values))
+    return alike(code, again)
 
 
 class _NeverEager:
@@ -114,13 +140,21 @@ def _fields(app: Celery, name: str, message: Any, rest: dict[str, Any]) -> dict[
     else:
         fields["body"] = received
     own = {**message_headers, **(rest.pop("headers", None) or {})}
-    # The last two show the arguments to a person; the arguments themselves are compared.
-    left_out = headers.ADDED_BY_BEATS | headers.SLOT | {"argsrepr", "kwargsrepr"}
-    fields |= {f"header {key}": value for key, value in own.items() if key not in left_out}
+    # These two show the arguments to a person; the arguments themselves are compared.
+    shown = ("argsrepr", "kwargsrepr")
+    fields |= {f"header {key}": value for key, value in _own(own).items() if key not in shown}
     fields |= {f"property {key}": value for key, value in properties.items()}
     if (seconds := rest.get("expiration")) is not None:
         rest["expiration"] = float(seconds)
     return fields | {f"option {key}": value for key, value in rest.items()}
+
+
+def _own(given: Any) -> Any:
+    """Headers without those that beats add; at every depth, as monitoring agents nest them."""
+    if not isinstance(given, Mapping):
+        return given
+    added = headers.ADDED_BY_BEATS | headers.SLOT
+    return {key: _own(value) for key, value in given.items() if key not in added}
 
 
 def _copied(thing: _T, kind: type | None = None, **changed: Any) -> _T:

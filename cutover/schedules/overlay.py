@@ -45,10 +45,12 @@ def load(alias: str) -> dict[EntryName, Overlay]:
 
 
 class Reader:
-    """Rows as the database side sends them. Rows on one schedule share one schedule object: it is parsed once."""
+    """Rows as the database side sends them, each an entry of ``kind``. Rows on one schedule share its object."""
 
-    def __init__(self, app: Celery, overlays: Mapping[EntryName, Overlay] = NOTHING) -> None:
-        self._app = app
+    def __init__(
+        self, app: Celery, overlays: Mapping[EntryName, Overlay] = NOTHING, kind: type[ModelEntry] = ModelEntry
+    ) -> None:
+        self._app, self._kind = app, kind
         self._overlays = overlays
         self._shared: dict[tuple[type[Any], Any], BaseSchedule] = {}
 
@@ -63,7 +65,7 @@ class Reader:
             made = _Unreadable(_Given(row, **given, args="", kwargs="", headers=""), app=self._app)
             made.why = why
         else:
-            made = ModelEntry(_Given(row, **given), app=self._app)
+            made = self._kind(_Given(row, **given), app=self._app)
         made.model = row
         overlay = self._overlays.get(EntryName(row.name))
         if overlay is not None and row.task == overlay.row["task"]:

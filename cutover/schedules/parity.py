@@ -93,10 +93,11 @@ class _Comparison:
         try:
             in_code = self._builder.message(entry)
             in_row = self._builder.message(sent)
+            apart = messages.differing(in_code, in_row, lambda: self._builder.message(entry))
         except messages.Unsendable as exc:
             why = f"not to be sent ({exc})"
             return [Difference(name, "message", *(("sent", why) if in_code else (why, "not compared")))]
-        return [Difference(name, field, *both) for field, both in messages.differing(in_code, in_row).items()]
+        return [Difference(name, field, *both) for field, both in apart.items()]
 
 
 def _spelt(at: dt.datetime | None, zones: list[dt.tzinfo]) -> str:

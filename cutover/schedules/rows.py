@@ -37,12 +37,12 @@ def periodic_tasks(alias: str, values: Collection[Any], by: str = "name") -> dic
     return {getattr(row, by): row for row in with_schedules(query) if getattr(row, by) in values}
 
 
-def with_schedules(query: QuerySet[PeriodicTask]) -> list[PeriodicTask]:
+def with_schedules(query: QuerySet[PeriodicTask] | list[PeriodicTask]) -> list[PeriodicTask]:
     """The rows of ``query``; those on the same schedule share one object of it."""
-    found = list(query)
+    found, alias = list(query), query.db if isinstance(query, QuerySet) else PeriodicTask.objects.db
     for column, model in columns.MODELS.values():
         keys = {getattr(row, f"{column}_id") for row in found} - {None}
-        schedules = model._default_manager.using(query.db)
+        schedules = model._default_manager.using(alias)
         shared = {one.pk: one for one in (schedules.filter(pk__in=keys) if len(keys) <= _FEW else schedules.all())}
         for row in found:
             if (key := getattr(row, f"{column}_id")) in shared:

@@ -40,6 +40,8 @@ KINDS = (
     Kind("custom_user"),
     Kind("routed", databases=("default", "background")),
     Kind("naive"),
+    Kind("sentry"),
+    Kind("opentelemetry"),
     Kind("embedded", before=(EMBEDDED,), after=(WORKER,)),
 )
 

@@ -14,6 +14,7 @@ from celery.beat import ScheduleEntry
 from django.db import connections
 from django.db.models import F, QuerySet
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
+from django_celery_beat.schedulers import ModelEntry
 
 from cutover import clock, conf
 from cutover.beats.sources import LastRun, Loaded, ScheduledEntry, catch_up_rule
@@ -27,7 +28,7 @@ from cutover.schedules.rows import with_schedules
 from cutover.schedules.timetable import interval
 from cutover.types import EntryName, Limits
 
-_WATCHED: Final = (
+WATCHED: Final = (
     *("pk", "name", "task", "args", "kwargs", "queue", "exchange", "routing_key", "headers", "priority"),
     *("expires", "expire_seconds", "one_off", "start_time"),
     *("interval_id", "crontab_id", "solar_id", "clocked_id"),
@@ -58,6 +59,8 @@ class Seen:
 class RowSource:
     """The enabled rows. ``schedule`` has celery's entries by name, as loaded last."""
 
+    _kind: type[ModelEntry] = ModelEntry
+
     def __init__(self, app: Celery, ledger: Ledger) -> None:
         self._app, self._ledger = app, ledger
         self._seen: Seen | None = None
@@ -71,13 +74,13 @@ class RowSource:
             version = last_change.isoformat() if last_change else ""
             if not full and seen is not None and version == seen.version:
                 return None
-            digest = digest_of_rows()
+            digest = self._digest()
             if seen is not None and (version, digest) == (seen.version, seen.digest):
                 self._seen = replace(seen, at=now)
                 return None
-            rows = with_schedules(PeriodicTask.objects.enabled())
+            rows = self._rows()
             runs = {EntryName(row.name): row.last_run_at for row in rows}  # before celery's entries fill in what is not
-            found = entries(self._app, rows)
+            found = entries(self._app, rows, self._kind)
             found = {name: _with_past(each, runs[name], seen, now) for name, each in found.items()}
         self._seen = Seen(version, digest, now, found)
         self.schedule = {name: each.entry for name, each in found.items()}
@@ -135,11 +138,21 @@ class RowSource:
             sent |= counted - self._ledger.cursors.latest_of(counted).keys()  # in the ledger, the count is of before
             return _end([once[name] for name in sent])
 
+    def _rows(self) -> list[PeriodicTask]:
+        """The enabled rows, with their schedules."""
+        return with_schedules(PeriodicTask.objects.enabled())
 
-def entries(app: Celery, rows: Iterable[PeriodicTask]) -> dict[EntryName, ScheduledEntry]:
-    """The schedule that ``rows`` are; one that cannot be read is logged and left out."""
+    def _digest(self) -> int:
+        """Of all that the schedule depends on."""
+        return digest_of_rows()
+
+
+def entries(
+    app: Celery, rows: Iterable[PeriodicTask], kind: type[ModelEntry] = ModelEntry
+) -> dict[EntryName, ScheduledEntry]:
+    """The schedule that ``rows`` are, each an entry of ``kind``; one that cannot be read is logged and left out."""
     config, deadline_s = conf.load(), app.conf.beat_cron_starting_deadline
-    reader = overlay.Reader(app, overlay.load(config.database))
+    reader = overlay.Reader(app, overlay.load(config.database), kind)
     found: dict[EntryName, ScheduledEntry] = {}
     for row in rows:
         name = EntryName(row.name)
@@ -194,7 +207,7 @@ def imported(app: Celery) -> dict[EntryName, ScheduledEntry]:
 
 def digest_of_rows() -> int:
     """Of all that the database side sends by: enabled rows, and schedules. Columns as the database gives them."""
-    enabled = PeriodicTask.objects.enabled().order_by("pk").values_list(*_WATCHED)
+    enabled = PeriodicTask.objects.enabled().order_by("pk").values_list(*WATCHED)
     schedules: Iterable[QuerySet[PeriodicTask]] = (
         model._default_manager.order_by("pk").values_list() for _, model in columns.MODELS.values()
     )

@@ -14,7 +14,7 @@ from celery.schedules import schedule
 from cutover import clock, models
 from cutover.beats.agenda import MISFIRE_GRACE, Agenda
 from cutover.beats.dispatcher import Dispatcher
-from cutover.beats.publisher import Publisher, Send
+from cutover.beats.publisher import Publisher
 from cutover.beats.scheduler import Leased
 from cutover.beats.sources import ScheduledEntry
 from cutover.conf import CatchUpRule
@@ -116,11 +116,15 @@ def dispatcher(ledger: Ledger, broker: Broker, heartbeat: Callable[[], None] = l
 
 def sending(
     ledger: Ledger,
-    send: Send,
+    send: Callable[[ScheduleEntry], None],
     heartbeat: Callable[[], None] = lambda: None,
     faults: tuple[type[BaseException], ...] = (),
 ) -> Dispatcher:
-    return Dispatcher(ledger, Publisher(ledger, send, "tests", heartbeat, faults), heartbeat)
+    def sent(message: ScheduleEntry, *, first: bool) -> bool:
+        send(message)
+        return True
+
+    return Dispatcher(ledger, Publisher(ledger, sent, "tests", heartbeat, faults), heartbeat)
 
 
 def due(agenda: Agenda) -> Any:

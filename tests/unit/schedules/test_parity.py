@@ -1,10 +1,13 @@
 """Both sides compared: alike is alike in whatever spelling, and every difference is named."""
 
 import datetime as dt
+from collections.abc import Callable
+from itertools import count
+from random import random
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, Task
 from celery.beat import ScheduleEntry
 from celery.schedules import crontab, schedule
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask
@@ -106,6 +109,45 @@ def test_a_row_in_utc_is_no_row_in_london_once_summer_comes() -> None:
         )
     }
     assert compare(code(app_in(LONDON)), row(LONDON)) == {}
+
+
+def stamping(monkeypatch: pytest.MonkeyPatch, stamp: Callable[[], Any]) -> None:
+    """Wrap celery's calls, as monitoring agents and projects do: a header at the top, and one within."""
+
+    def wrapped(call: Any) -> Any:
+        def stamped(*args: Any, headers: dict[str, Any] | None = None, **options: Any) -> Any:
+            marked = {**(headers or {}), "x-mark": stamp()}
+            return call(*args, headers={**marked, "headers": marked}, **options)
+
+        return stamped
+
+    monkeypatch.setattr(Task, "apply_async", wrapped(Task.apply_async))
+    monkeypatch.setattr(Celery, "send_task", wrapped(Celery.send_task))
+
+
+@pytest.mark.parametrize("task", ["a.task", "celery.backend_cleanup"], ids=["unknown here", "known here"])
+@pytest.mark.parametrize("every", [1, 2, 3], ids=["a trace id", "a coarse clock", "a coarser clock"])
+def test_what_a_wrapper_stamps_on_each_message_is_no_difference(
+    monkeypatch: pytest.MonkeyPatch, task: str, every: int
+) -> None:
+    builds = count()
+    stamping(monkeypatch, lambda: next(builds) // every)
+    app = app_in("UTC")
+    entry = ScheduleEntry(name=NAME, task=task, schedule=crontab(0, 8), app=app, options={"queue": "q"})
+    for _ in range(every):
+        assert compare(entry, row(task=task, queue="q")) == {}
+        assert compare(entry, row(task=task, queue="other")).keys() == {"option queue"}
+
+
+def test_what_a_wrapper_makes_of_the_entry_itself_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = Celery.send_task
+
+    def routed(app: Celery, name: str, args: Any, *rest: Any, **options: Any) -> Any:
+        return call(app, name, args, *rest, **{**options, "headers": {"first": args[0], "id": random()}})
+
+    monkeypatch.setattr(Celery, "send_task", routed)
+    assert compare(code(app_in("UTC"), args=("a",)), row(args='["a"]')) == {}
+    assert compare(code(app_in("UTC"), args=("a",)), row(args='["b"]')).keys() == {"args", "header first"}
 
 
 def test_an_entry_that_one_side_lacks_is_a_difference() -> None:

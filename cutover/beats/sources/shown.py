@@ -1,0 +1,116 @@
+"""What the project's own subclass of the database scheduler shows of the rows: its overrides decide, as under stock's.
+
+Stock's ``all_as_schedule`` makes an ``Entry`` of each of ``enabled_models``, which are those of ``enabled_models_qs``,
+which are a ``Model``'s; ``Changes`` says when to ask again. A subclass that overrides one of them is asked at each
+poll.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from celery.beat import ScheduleEntry
+from django_celery_beat.models import PeriodicTask
+from django_celery_beat.schedulers import DatabaseScheduler
+
+from cutover import conf
+from cutover.beats.sources import Loaded, ScheduledEntry, catch_up_rule
+from cutover.beats.sources.rows import WATCHED, RowSource, digest_of_rows, entries
+from cutover.errors import LedgerUnavailable
+from cutover.events import Event, log
+from cutover.ledger import Ledger
+from cutover.ledger.database import outages
+from cutover.schedules.fingerprint import fingerprint
+from cutover.schedules.rows import with_schedules
+from cutover.types import EntryName
+
+HOOKS: Final = ("enabled_models", "enabled_models_qs", "all_as_schedule", "Entry", "Model", "Changes")
+
+
+class ShownRows(RowSource):
+    """The rows as ``scheduler`` shows them; ``ours``: the class whose own hooks show every enabled row."""
+
+    def __init__(self, scheduler: DatabaseScheduler, ours: type[DatabaseScheduler], ledger: Ledger) -> None:
+        super().__init__(scheduler.app, ledger)
+        self._scheduler, self._kind = scheduler, scheduler.Entry
+        kind = type(scheduler)
+        self._overridden = {hook for hook in HOOKS if getattr(kind, hook) is not getattr(ours, hook)}
+        self._ahead: Loaded | None = None
+        self._read: Mapping[EntryName, ScheduledEntry] = {}
+
+    def read_ahead(self) -> None:
+        """Read the schedule before the first turn, which is then given it. Raises LedgerUnavailable."""
+        if not self.schedule:
+            self._ahead = self.load()
+
+    def load(self, *, full: bool = True) -> Loaded | None:
+        """See ``Source``."""
+        loaded = super().load(full=full)
+        ahead, self._ahead = self._ahead, None
+        if loaded is None:
+            return ahead
+        if "all_as_schedule" not in self._overridden:
+            return loaded
+        try:
+            with outages(PeriodicTask.objects.db):
+                shown = self._as_finished(loaded.entries)
+        except LedgerUnavailable:
+            self._seen = None  # the next call reads it all again
+            raise
+        self.schedule = {name: each.entry for name, each in shown.items()}
+        return Loaded(loaded.version, shown)
+
+    def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
+        """See ``Source``; an entry that is no row's has nothing to be kept true."""
+        return super().published([entry for entry in entries if getattr(entry, "model", None) is not None])
+
+    def read(self) -> dict[str, ScheduleEntry]:
+        """The entries of all rows that the scheduler shows, for its ``all_as_schedule``. Raises LedgerUnavailable."""
+        found = self._read
+        if not found:
+            with outages(PeriodicTask.objects.db):
+                found = entries(self._app, self._rows(), self._kind)
+        return {name: each.entry for name, each in found.items()}
+
+    def _rows(self) -> list[PeriodicTask]:
+        own = "enabled_models" in self._overridden
+        return with_schedules(self._scheduler.enabled_models() if own else self._scheduler.enabled_models_qs())
+
+    def _digest(self) -> int:
+        found = digest_of_rows()
+        if not self._overridden:
+            return found
+        shown = [tuple(getattr(row, column) for column in WATCHED) for row in self._scheduler.enabled_models()]
+        parts: list[Any] = [found, tuple(shown), self._scheduler.Changes.last_change()]
+        if "all_as_schedule" in self._overridden:
+            given = self._scheduler.all_as_schedule()
+            parts.append(repr(sorted((name, _meaning(entry)) for name, entry in given.items())))
+        return hash(tuple(parts))
+
+    def _as_finished(self, read: Mapping[EntryName, ScheduledEntry]) -> dict[EntryName, ScheduledEntry]:
+        """What the scheduler's own ``all_as_schedule`` makes of the rows' entries."""
+        self._read = read
+        try:
+            finished = self._scheduler.all_as_schedule()
+        finally:
+            self._read = {}
+        shown: dict[EntryName, ScheduledEntry] = {}
+        for name, entry in finished.items():
+            try:
+                shown[EntryName(name)] = self._shown(read.get(EntryName(name)), entry)
+            except Exception as exc:  # a schedule of the project's own making; the others must go on
+                log(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {exc}")
+        return shown
+
+    def _shown(self, read: ScheduledEntry | None, entry: ScheduleEntry) -> ScheduledEntry:
+        if read is not None and read.entry is entry:
+            return read
+        config, deadline_s = conf.load(), self._app.conf.beat_cron_starting_deadline
+        made = ScheduledEntry.of(entry, catch_up_rule(config, entry.name, deadline_s))
+        if read is None:
+            return made
+        return replace(read, entry=entry, timetable=made.timetable, fingerprint=made.fingerprint)
+
+
+def _meaning(entry: ScheduleEntry) -> tuple[Any, ...]:
+    return entry.task, repr(entry.args), repr(entry.kwargs), repr(entry.options), fingerprint(entry.schedule)

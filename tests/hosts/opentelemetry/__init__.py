@@ -1,0 +1,1 @@
+"""Traced by OpenTelemetry."""

@@ -1,0 +1,1 @@
+"""Watched by Sentry: errors, traces, and a check-in for each periodic run."""
