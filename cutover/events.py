@@ -40,6 +40,7 @@ class Event(Enum):
     BEAT_STALLED = ("cutover.beat.stalled", logging.WARNING)
     CLOCK_CORRECTED = ("cutover.clock.corrected", logging.WARNING)
     SCHEDULE_LOADED = ("cutover.schedule.loaded", logging.INFO)
+    ENTRY_ENDED = ("cutover.entry.ended", logging.INFO)
     ENTRY_FAILED = ("cutover.entry.failed", logging.ERROR)
     SLOT_CLAIMED = ("cutover.slot.claimed", logging.DEBUG)
     SLOT_ALREADY_CLAIMED = ("cutover.slot.already_claimed", logging.DEBUG)

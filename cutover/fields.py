@@ -37,11 +37,20 @@ class InstantField(models.DateTimeField):  # type: ignore[type-arg]  # no generi
         return instant(value) if connection.vendor == "postgresql" else value.replace(tzinfo=dt.UTC)
 
 
+class _Now(models.Field):  # type: ignore[type-arg]  # no generic at run time
+    """What ``DatabaseNow`` gives, aware. No ``DateTimeField``: Django takes such a value to be in a column's zone."""
+
+    def from_db_value(self, value: Any, _expression: Any, connection: BaseDatabaseWrapper) -> dt.datetime:
+        """See Django."""
+        found = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
+        return instant(found) if connection.vendor == "postgresql" else found.replace(tzinfo=dt.UTC)
+
+
 class DatabaseNow(models.Func):
     """The present instant by the database server's own clock, not by that of the process that asks."""
 
     function = "clock_timestamp"
-    output_field = InstantField()
+    output_field = _Now()
 
     def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
         """In milliseconds. The server is this process, so it has this host's clock."""

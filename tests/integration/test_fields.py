@@ -9,7 +9,8 @@ from django.db import connections
 from django.db.models import Max
 from pytest_django import Settings
 
-from cutover import fields, models
+from cutover import clock, fields, models
+from cutover.ledger import Ledger
 
 pytestmark = pytest.mark.integration
 
@@ -51,3 +52,22 @@ def test_another_apps_fields_get_what_they_take(kept: str, settings: Settings) -
     stored = fields.stored(INSTANTS[0])
     assert (stored.tzinfo is not None) == settings.USE_TZ
     assert fields.instant(stored) == INSTANTS[0]
+
+
+@pytest.mark.parametrize("zone", [None, ZONE], ids=["columns in UTC", "columns in a zone"])
+def test_the_databases_clock_is_read_as_an_instant_whatever_zone_its_columns_are_in(
+    kept: str, ledger: Ledger, settings: Settings, zone: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if zone is not None and not settings.USE_TZ:
+        pytest.skip("Django refuses a zone for the columns then")
+    connection = connections[kept]
+    monkeypatch.setitem(connection.settings_dict, "TIME_ZONE", zone)
+    for cached in ("timezone", "timezone_name"):
+        connection.__dict__.pop(cached, None)
+    try:
+        connection.close()
+        assert abs(ledger.fence.read().now - clock.now()) < dt.timedelta(seconds=1)
+    finally:
+        connection.close()
+        for cached in ("timezone", "timezone_name"):
+            connection.__dict__.pop(cached, None)

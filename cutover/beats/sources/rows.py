@@ -122,10 +122,11 @@ class RowSource:
         if not PeriodicTask.objects.filter(enabled=True, **as_read).update(enabled=False):
             return
         PeriodicTasks.update_changed()
+        reason = "its end has come"
         if not has_expired:
             at = instant(row.clocked.clocked_time).isoformat()
-            reason = f"its slot of {at} is in the ledger, or a later one is: the row is disabled; give it another time"
-            log(Event.ENTRY_FAILED, entry=row.name, reason=reason)
+            reason = f"its slot of {at}, or a later one, is in the ledger; to have it sent, give it another time"
+        log(Event.ENTRY_ENDED, entry=row.name, reason=f"the row is disabled: {reason}")
 
     def recover(self) -> Collection[EntryName]:
         """See ``Source``: one-off rows that were sent, by us or by a stock scheduler, and are still enabled."""

@@ -277,3 +277,42 @@ def test_what_is_dropped_is_due_no_more_until_a_schedule_has_it_again():
     new = made.load(scheduled({"a": hourly()}), NOON)
     assert new == {"a"}
     assert set(sent(made, NOON + HOUR)) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("when", "limits", "last", "is_over"),
+    [
+        (clocked(NOON - HOUR, app=APP), ALWAYS, NOON - HOUR, True),
+        (clocked(NOON - HOUR, app=APP), ALWAYS, None, False),
+        (clocked(NOON + HOUR, app=APP), ALWAYS, None, False),
+        (hourly(), Limits(None, NOON), NOON - HOUR, True),
+        (hourly(), Limits(None, NOON), NOON - 2 * HOUR, False),
+        (hourly(), Limits(None, NOON + MINUTE), NOON, False),
+        (hourly(), ALWAYS, NOON, False),
+    ],
+    ids=["clocked, settled", "clocked, owed", "clocked, to come", "ended", "ended, a slot owed", "to end", "no end"],
+)
+def test_what_will_never_fall_due_again_is_over_until_it_is_dealt_with(when, limits, last, is_over):
+    made = agenda({"a": when}, limits, now=NOON - 3 * HOUR)
+    if last is not None:
+        made.settle({EntryName("a"): last}, {})
+    assert made.over(NOON) == ({"a"} if is_over else set())
+    made.pass_by(["a"])
+    assert made.over(NOON) == set()
+
+
+def test_a_clocked_entry_is_due_at_its_start_where_that_is_later():
+    made = agenda({"a": clocked(NOON - MINUTE, app=APP)}, Limits(NOON + HOUR), now=NOON - HOUR)
+    assert made.next_at() == NOON + HOUR
+    assert sent(made, NOON) == {}
+    assert sent(made, NOON + HOUR) == {"a": NOON - MINUTE}
+
+
+def test_a_cursor_that_is_ahead_is_named_and_set_back_and_no_other():
+    made = agenda({"a": hourly(), "b": hourly()})
+    assert made.ahead(NOON) == set()
+    made.settle({EntryName("a"): NOON + 2 * HOUR, EntryName("b"): NOON}, {})
+    assert made.ahead(NOON) == {"a"}
+    made.set_back(made.ahead(NOON), NOON)
+    assert made.ahead(NOON) == set()
+    assert sent(made, NOON + HOUR) == {"a": NOON + HOUR, "b": NOON + HOUR}
