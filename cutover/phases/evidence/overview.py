@@ -123,8 +123,9 @@ def _unsendable(context: Context, data: Data) -> None:
 
 def _without_row(context: Context, data: Data) -> None:
     """Which entries of code nothing sends, once rows are sent; before the end of the cutover its last beat's too."""
-    if data.get("side") == Side.DATABASE:
-        data["without_row"] = without_row(context, declared=data["phase"] < 4)
+    if "side" in data:
+        switched = data["side"] == Side.DATABASE
+        data["without_row"] = without_row(context, declared=data["phase"] < 4) if switched else []
 
 
 def _unfit(reader: overlay.Reader, row: PeriodicTask) -> str:
