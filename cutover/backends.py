@@ -16,6 +16,7 @@ from django_prodserver.backends import base
 
 from cutover import conf
 from cutover.errors import ConfigurationError
+from cutover.ledger.database import connection_of
 from cutover.schedules import project
 
 _KINDS = dict.fromkeys((base.BaseServerBackend, getattr(base, "BaseWorkerBackend", base.BaseServerBackend)))
@@ -36,7 +37,7 @@ class CeleryProcess(*_KINDS):  # type: ignore[misc]
         try:
             conf.require_apps()
             project.import_app(process.get("APP", ""), f"{self.setting}['APP']")
-            conf.load()
+            self.database = conf.load().database
         except ConfigurationError as exc:
             raise CommandError(str(exc)) from exc
         self.app_path = ":".join(process["APP"].rsplit(".", 1))  # as celery spells it
@@ -48,7 +49,10 @@ class CeleryProcess(*_KINDS):  # type: ignore[misc]
         # from the environment's APP, where a platform may keep a word of its own.
         line = ["--app", self.app_path, self.command.name, *args]
         try:
+            connection_of(self.database)
             code = celery_command.main(args=line, prog_name="celery", standalone_mode=False)
+        except ConfigurationError as exc:
+            raise CommandError(str(exc)) from exc
         except click.ClickException as exc:
             raise CommandError(f"celery {self.command.name}: {exc.format_message()}", returncode=exc.exit_code) from exc
         except click.exceptions.Abort:

@@ -9,10 +9,12 @@ from typing import Final
 
 from django import db
 from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.connection import ConnectionDoesNotExist
 
 from cutover import models
-from cutover.errors import LedgerNotMigrated, LedgerUnavailable
+from cutover.errors import ConfigurationError, LedgerNotMigrated, LedgerUnavailable
 
 _NOT_MIGRATED: Final = "The database has no ledger yet: run `manage.py migrate`."
 _REFUSALS: Final = (db.ProgrammingError, db.InternalError, db.NotSupportedError)
@@ -32,11 +34,14 @@ def transaction(alias: str) -> Iterator[None]:
 def outages(alias: str) -> Iterator[None]:
     """Raise LedgerUnavailable for a database that gives no answer or refuses, LedgerNotMigrated where tables miss.
 
-    The connection is closed then, unless a transaction is open on it; the next statement opens another.
+    The connection is closed then, unless a transaction is open on it; the next statement opens another. Raises
+    ConfigurationError for settings with which there can be no connection.
     """
-    connection = db.connections[alias]
+    connection = connection_of(alias)
     try:
         yield
+    except ImproperlyConfigured as exc:  # such as a database without a name
+        raise _unusable(alias, exc) from exc
     except (db.IntegrityError, db.DataError):
         raise
     except models.Fence.DoesNotExist as exc:
@@ -53,6 +58,19 @@ def outages(alias: str) -> Iterator[None]:
     finally:
         if not connection.in_atomic_block and connection.errors_occurred:
             connection.close()
+
+
+def connection_of(alias: str) -> BaseDatabaseWrapper:
+    """This thread's connection. Raises ConfigurationError where ``DATABASES`` has no such alias, or a wrong engine."""
+    try:
+        return db.connections[alias]
+    except (ConnectionDoesNotExist, ImproperlyConfigured) as exc:
+        raise _unusable(alias, exc) from exc
+
+
+def _unusable(alias: str, exc: Exception) -> ConfigurationError:
+    said = " ".join(str(exc).split()).removesuffix(".")
+    return ConfigurationError(f"DATABASES[{alias!r}], which CUTOVER['DATABASE'] names, cannot be used: {said}.")
 
 
 def _lacks_tables(connection: BaseDatabaseWrapper) -> bool:

@@ -98,6 +98,22 @@ def test_a_wrong_setting_of_cutover_is_said_in_one_line(settings):
     refused("did you mean 'LEASE'?", APP=APP)
 
 
+def test_the_process_is_said_by_its_name(settings):
+    processes = {
+        "beat": {"BACKEND": "b", "APP": APP},
+        "mail worker": {"BACKEND": "w", "APP": APP, "ARGS": {"quues": "m"}},
+    }
+    settings.PRODUCTION_PROCESSES = processes
+    refused("PRODUCTION_PROCESSES['mail worker']['ARGS'] has 'quues'", **processes["mail worker"])
+    refused("PRODUCTION_PROCESSES[...]['APP'] must be", APP="")
+
+
+def test_a_database_that_the_settings_do_not_have_is_said_before_the_process_starts(settings):
+    settings.CUTOVER = {"DATABASE": "nowhere"}
+    with pytest.raises(CommandError, match=r"^DATABASES\['nowhere'\], which CUTOVER\['DATABASE'\] names, cannot"):
+        CodeBeat(APP=APP).start_server()
+
+
 def refused(said: str, **process: Any) -> None:
     with pytest.raises(CommandError) as raised:
         CeleryWorker(**process)

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DataError, IntegrityError, connections
 from django.db.transaction import atomic
 from django_celery_beat.models import PeriodicTask
 
 from cutover import models
 from cutover.beats.resend import unstarted
-from cutover.errors import LedgerNotMigrated, LedgerUnavailable
+from cutover.errors import ConfigurationError, LedgerNotMigrated, LedgerUnavailable
 from cutover.ledger.database import outages, transaction
 from cutover.types import Claim, Epoch, Identity, Side
 from tests.support.ledger import NOW, name, slot
@@ -185,6 +186,13 @@ def test_an_outage_within_a_callers_transaction_leaves_its_connection_to_the_cal
             assert connection.connection is opened
             assert connection.in_atomic_block
     assert ledger.fence.read().epoch == 0
+
+
+def test_settings_with_which_there_is_no_connection_are_no_outage(alias):
+    with pytest.raises(ConfigurationError, match=r"DATABASES\['nowhere'\].*doesn't exist\.$"), outages("nowhere"):
+        pass
+    with pytest.raises(ConfigurationError, match=r"cannot be used: Please supply the NAME\.$"), outages(alias):
+        raise ImproperlyConfigured("Please supply\nthe NAME.")
 
 
 def test_the_rows_tables_count_too(ledger, alias):
