@@ -8,6 +8,7 @@ from cutover.ledger.entries import Entries
 from cutover.ledger.fence import Fence
 from cutover.ledger.retention import Retention
 from cutover.ledger.runs import Runs
+from cutover.ledger.senders import Senders
 
 
 class Ledger:
@@ -23,4 +24,5 @@ class Ledger:
         self.runs = Runs(alias, self.fence, namespace, retention)
         self.entries = Entries(alias, self.fence)
         self.cursors = Cursors(alias)
+        self.senders = Senders(alias)
         self.retention = Retention(alias, retention)

@@ -1,14 +1,17 @@
 """Phase 4: the ledger's proof that every slot since the switch was sent and run once; then the cutover is closed."""
 
 import datetime as dt
+from collections.abc import Sequence
 
 from cutover import clock
 from cutover.phases.context import Context
+from cutover.phases.evidence import hearing
 from cutover.phases.evidence.proof import Evidence, gather
 from cutover.phases.facts import State, read
-from cutover.phases.gates import progress
+from cutover.phases.gates import beats, progress
+from cutover.phases.operations import remembered
 from cutover.phases.operations.journal import at_work
-from cutover.phases.report import Outcome, Report, all_hold, command, plain
+from cutover.phases.report import Check, Outcome, Report, all_hold, command, plain
 from cutover.phases.wording import instant, listed, span
 from cutover.types import Side
 
@@ -18,16 +21,26 @@ GRACE = dt.timedelta(seconds=5)
 """How old a slot must be to be judged: the message of a younger one may be under way."""
 
 
-def run(context: Context, *, slots: int = LEAST_SLOTS, wait: dt.timedelta = dt.timedelta(0)) -> Report:
+def run(
+    context: Context,
+    *,
+    slots: int = LEAST_SLOTS,
+    wait: dt.timedelta = dt.timedelta(0),
+    only_beat_sends: Sequence[str] = (),
+    called_by_hand: Sequence[str] = (),
+) -> Report:
     """Prove and close. Fewer than ``slots`` (>= 1) proven slots are no proof: then the outcome is inconclusive.
 
-    ``wait``: for how long to try again while it is. Nothing is held meanwhile: a rollback need not wait for a proof.
+    So it is while a beat without the lease may be running, or could without being heard: it would run all once more.
+    ``wait``: for how long to try again while slots are too few. Nothing is held meanwhile: a rollback need not wait for
+    a proof. ``only_beat_sends``, ``called_by_hand``: of which tasks the operator says so.
     """
+    unchanged = remembered.senders_named(context, only_beat_sends, called_by_hand)
     if wait:
         context.wait_for(lambda: _conclusive(context, slots), wait, "enough slots", every_s=1.0)
     state = read(context)
     if state.phase >= 4:
-        lines = ["Phase 4 is done already: the cutover is closed. Nothing was changed."]
+        lines = [f"Phase 4 is done already: the cutover is closed. {unchanged}"]
         return Report(NAME, Outcome.ALREADY, (), lines, command("status"), command("rollback"))
     with at_work(context.alias, NAME) as journal:
         state = read(context)
@@ -54,8 +67,9 @@ def _conclusive(context: Context, slots: int) -> bool | None:
 
 def _prove(context: Context, state: State, slots: int) -> Report:
     # Since the switch; or, when that is longer ago, as far back as the ledger surely still remembers.
-    remembered = clock.now() - context.config.retention + dt.timedelta(hours=1)
-    evidence = gather(context, max(state.switched_at or remembered, remembered), clock.now() - GRACE)
+    known = clock.now() - context.config.retention + dt.timedelta(hours=1)
+    evidence = gather(context, since := max(state.switched_at or known, known), clock.now() - GRACE)
+    checks: list[Check] = []
     lines = [
         f"{evidence.proven} slots of {evidence.entries} entries were claimed, published and run once; "
         f"{evidence.deduplicated} further messages were deduplicated."
@@ -65,6 +79,7 @@ def _prove(context: Context, state: State, slots: int) -> Report:
         zone = context.app.timezone
         ahead = {name: f"next due at {instant(at, zone)}" for name, (_, at) in evidence.upcoming.items()}
         lines += listed([f"{name}, {ahead.get(name, 'read again by the leader soon')}" for name in evidence.unproven])
+    lines += _slotless(context, since)
     short = slots - evidence.proven
     outcome, following = Outcome.DONE, "status"
     if evidence.failures:
@@ -73,6 +88,9 @@ def _prove(context: Context, state: State, slots: int) -> Report:
     elif evidence.pending or short > 0:
         outcome, following = Outcome.INCONCLUSIVE, NAME
         lines += [*listed(evidence.pending), _wait(context, evidence, slots, short)]
+    elif not (alone := beats.no_unmanaged_beat(context)).ok:
+        outcome, following, checks = Outcome.INCONCLUSIVE, NAME, [alone]
+        lines += ["Inconclusive: a beat without the lease may send besides, see above."]
     else:
         lines += [
             "Phase 4 is done: the cutover is closed.",
@@ -82,7 +100,14 @@ def _prove(context: Context, state: State, slots: int) -> Report:
     data = plain(evidence, "proven entries deduplicated unproven")
     for kind in ("failures", "pending"):
         data[kind] = [plain(finding, "entry due_at reason") for finding in getattr(evidence, kind)]
-    return Report(NAME, outcome, (), lines, command(following), command("rollback"), data)
+    return Report(NAME, outcome, checks, lines, command(following), command("rollback"), data)
+
+
+def _slotless(context: Context, since: dt.datetime) -> list[str]:
+    """What workers have run of scheduled tasks, besides the slots that are proven here."""
+    found = [row for row in hearing.slotless(context) if row.last_seen_at > since]
+    said = [f"{row.task} from {row.origin}: {row.messages}, the latest {instant(row.last_seen_at)}" for row in found]
+    return ["Run besides, for these messages carried no slot:", *listed(said)] if said else []
 
 
 def _wait(context: Context, evidence: Evidence, slots: int, short: int) -> str:

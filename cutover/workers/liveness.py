@@ -11,6 +11,7 @@ import threading
 from contextlib import suppress
 from typing import Final
 
+import celery
 import redis
 
 from cutover import clock, conf
@@ -80,7 +81,7 @@ def this() -> Worker:
     with _one_at_a_time:  # of a pool of threads: they are one worker
         known = _of_process.get(pid)
         if known is None:
-            _of_process[pid] = Worker(f"{processes.own_name()}:{secrets.token_hex(4)}")
+            _of_process[pid] = Worker(f"{processes.own_name()}:{secrets.token_hex(4)}:{celery.__version__}")
         elif known.is_cut():
             known.leave()
             _of_process[pid] = Worker(known.process)

@@ -13,7 +13,8 @@ from functools import cache
 from itertools import chain
 from typing import Any, Final
 
-from celery import Task
+import celery
+from celery import Celery, Task
 from celery.exceptions import Ignore
 
 from cutover import clock, conf, headers
@@ -21,7 +22,7 @@ from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
 from cutover.ledger import Ledger
 from cutover.types import EntryName, Epoch, Sender, Slot, Start
-from cutover.workers import hooks, liveness, unmanaged
+from cutover.workers import hooks, liveness, slotless, unmanaged
 
 _LATEST_ATTEMPTS: Final = 20
 """Besides the first one: only those at an outage's edges can have been committed without an answer."""
@@ -39,8 +40,8 @@ class GuardedTask(Task):
 
     @property
     def run_guard(self) -> str | None:
-        """What workers answer a preflight that asks them for it; None where an override keeps the guard off."""
-        return None if lost(self) else "cutover"
+        """What workers answer a preflight: guarded, and by which celery; None where an override keeps it off."""
+        return None if lost(self) else f"cutover celery={celery.__version__}"
 
     def before_start(self, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Let the run begin, or raise Ignore: the message is acknowledged, the task does not run."""
@@ -49,8 +50,11 @@ class GuardedTask(Task):
             pass  # a retry of a run that was admitted, or a call without any message
         elif request.get(headers.DUE_AT) is not None:
             _Delivery(self, args, kwargs).admit([_slot(self)])
-        elif request.get(headers.BEAT) or self.name in _config().sent_by_beat_alone:
+            _watch(self.app).refresh()
+        elif request.get(headers.BEAT):
             _Delivery(self, args, kwargs).admit_unmanaged()
+        elif not request.is_eager:
+            _admit_slotless(self, args, kwargs)
         super().before_start(task_id, args, kwargs)
 
     def after_return(self, *details: Any) -> None:
@@ -108,19 +112,11 @@ class _Delivery:
 
     def admit_unmanaged(self) -> None:
         """Find the slot of an unmanaged beat's message, so that it runs once all the same; anything else may run."""
-        request, seen_at = self._request, self._request.get(headers.SEEN_AT)
-        if request.parent_id and not seen_at:
+        request = self._request
+        if request.parent_id and not request.get(headers.SEEN_AT):
             return
-        origin = request.get(headers.ORIGIN) or request.origin or "unknown"
-        message = unmanaged.Message(
-            Sender(origin, request.id),
-            self._task.name,
-            self._args,
-            self._kwargs,
-            bool(request.get(headers.BEAT)),
-            request.get(headers.ROW) or "",
-            dt.datetime.fromisoformat(seen_at) if seen_at else clock.now(),
-        )
+        message = self.message()
+        origin = message.sender.origin
         try:
             slots = unmanaged.slots_of(message, self._task.app, _config(), _ledger())
             first = next(slots, None)
@@ -136,6 +132,19 @@ class _Delivery:
             slot = self.admit(chain([first], slots), message.sender)
             # From here on it counts as a message of that slot: so do its retries, and its end is recorded.
             request.update(_headers(slot), headers={**(request.headers or {}), **_headers(slot)})
+
+    def message(self) -> unmanaged.Message:
+        """What there is to see of a message without a slot."""
+        request, seen_at = self._request, self._request.get(headers.SEEN_AT)
+        origin = request.get(headers.ORIGIN) or request.origin or "unknown"
+        return unmanaged.Message(
+            Sender(origin, request.id),
+            self._task.name,
+            self._args,
+            self._kwargs,
+            request.get(headers.ROW) or "",
+            dt.datetime.fromisoformat(seen_at) if seen_at else clock.now(),
+        )
 
     def _resume(self, slot: Slot, mark: str, sender: Sender | None) -> bool:
         """Whether a run that was started before goes on here; deferred while that cannot be said yet."""
@@ -165,6 +174,15 @@ class _Delivery:
         return Ignore(f"{self._task.name} for slot {entry} {due_at} is tried again later: {reason}")
 
 
+def _admit_slotless(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Neither a slot's message nor marked as a beat's: a beat's all the same if nobody else sends it; else counted."""
+    request, watch = task.request, _watch(task.app)
+    if watch.is_sent_by_beats_alone(task.name):
+        _Delivery(task, args, kwargs).admit_unmanaged()
+    elif not request.parent_id and (request.get(headers.ROW) or watch.is_scheduled(task.name)):
+        watch.count(_Delivery(task, args, kwargs).message())
+
+
 def _slot(task: Task) -> Slot:
     return Slot(dt.datetime.fromisoformat(task.request.get(headers.DUE_AT)), EntryName(task.request.get(headers.ENTRY)))
 
@@ -176,6 +194,11 @@ def _headers(slot: Slot) -> dict[str, str]:
 @cache
 def _config() -> conf.Config:
     return conf.load()
+
+
+@cache
+def _watch(app: Celery) -> slotless.Watch:
+    return slotless.Watch(app, _config(), _ledger())
 
 
 @cache

@@ -10,7 +10,7 @@ from cutover import clock, models
 from cutover.errors import CutoverError
 from cutover.ledger.database import outages
 from cutover.phases.context import Context
-from cutover.phases.evidence import silence
+from cutover.phases.evidence import hearing, silence
 from cutover.phases.evidence.lateness import overdue, stuck
 from cutover.phases.evidence.side import enabled_rows
 from cutover.phases.facts import read
@@ -21,6 +21,8 @@ from cutover.types import Side, SlotState
 
 RECENT: Final = 10
 """How many of the latest slots are read; and ten times as many of the missed."""
+HEARD: Final = "origin last_heard_at silent_at probably"
+SLOTLESS: Final = "task origin messages at_slots first_seen_at last_seen_at"
 BEAT: Final = "holder side host pid release role warm entries"
 SLOT: Final = "entry due_at epoch side state published_at run_started_at run_by deduplicated passed_over reason"
 
@@ -119,4 +121,7 @@ def _late(context: Context, data: Data) -> None:
 
 
 def _unmanaged(context: Context, data: Data) -> None:
-    data["unmanaged_beats"] = [plain(beat, "origin last_heard_at silent_at") for beat in silence.alive(context)]
+    data["unmanaged_beats"] = [plain(beat, HEARD) for beat in silence.alive(context)]
+    data["slotless"] = [plain(each, SLOTLESS) for each in hearing.slotless(context)[:RECENT]]
+    unheard = hearing.unheard(context)
+    data |= {"unheard_tasks": [*unheard.tasks], "celery_of_workers": unheard.celery}

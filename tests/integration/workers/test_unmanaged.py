@@ -36,7 +36,7 @@ def see(app, ledger, monkeypatch):
     def see(message: str, at: dt.datetime, origin: str = "beat") -> Slot | None:
         monkeypatch.setattr(clock, "now", lambda: at)
         sender = Sender(origin, message)
-        sent = unmanaged.Message(sender, "a.task", (), {}, True, "", at)
+        sent = unmanaged.Message(sender, "a.task", (), {}, "", at)
         for slot in unmanaged.slots_of(sent, app, Config(), ledger):
             if ledger.runs.start(slot, Epoch(0), f"a worker, run {next(marks)}", sender) is Start.STARTED:
                 return slot
