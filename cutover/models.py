@@ -187,7 +187,7 @@ class UnmanagedBeat(models.Model):
 
 
 class SlotlessSender(models.Model):
-    """Messages of a scheduled task that carried no slot, as workers counted them by entry and origin.
+    """Messages of a scheduled task without a slot, as workers counted them by entry and origin.
 
     Below celery 5.7 such a message is a person's or an unmanaged beat's. ``entry`` is empty where none, or several,
     send such a message. ``at_slots``: how many came when the entry was due.

@@ -107,7 +107,7 @@ def _slotless(context: Context, since: dt.datetime) -> list[str]:
     """What workers have run of scheduled tasks, besides the slots that are proven here."""
     found = [row for row in hearing.slotless(context) if row.last_seen_at > since]
     said = [f"{row.task} from {row.origin}: {row.messages}, the latest {instant(row.last_seen_at)}" for row in found]
-    return ["Run besides, for these messages carried no slot:", *listed(said)] if said else []
+    return ["Run besides, for these messages named no slot:", *listed(said)] if said else []
 
 
 def _wait(context: Context, evidence: Evidence, slots: int, short: int) -> str:

@@ -1,4 +1,4 @@
-"""Messages of scheduled tasks that carry no slot and no mark of a beat: who sends them, and whether when a slot is due.
+"""Messages of scheduled tasks that name no slot, and no beat: who sends them, and whether when a slot is due.
 
 Below celery 5.7 a beat's message looks like a ``.delay()``, whatever the worker's own celery. What can be seen is how
 often an origin sends a task, and when. Any other task pays one look-up in a set. What is scheduled is the worker's own
@@ -71,7 +71,7 @@ class Watch:
             self._beats_alone = self._config.sent_by_beat_alone | named
 
     def count(self, message: unmanaged.Message) -> None:
-        """Count a scheduled task's message that neither carries a slot nor is marked as a beat's."""
+        """Count a scheduled task's message that neither names a slot nor is marked as a beat's."""
         names = [message.row] if message.row else self._names(message)
         who = Slotless(message.task, names[0] if len(names) == 1 else "", message.sender.origin)
         if len(self._waiting) > MOST_KNOWN:

@@ -83,10 +83,11 @@ def test_a_stray_beat_that_no_worker_can_hear_is_named_and_then_deduplicated_by_
 
     stray = site.start_stray_beat()
     wait_until(lambda: site.runs_without_a_slot() > 8, "it runs everything once more", timeout_s=60)
+    [beat] = wait_until(lambda: site.status()["unmanaged_beats"], "it is suspected", timeout_s=60)
+    assert "came when a slot was due" in beat["probably"]
     seen = site.status()
     assert not seen["healthy"]
     assert seen["unheard_tasks"] == [TASK]
-    [beat] = seen["unmanaged_beats"]
     assert f"{stray.pid}@" in beat["origin"]
     code, report = site.cutover("phase1")
     assert (code, unmanaged(report)["ok"]) == (3, False)
@@ -101,21 +102,15 @@ def test_a_stray_beat_that_no_worker_can_hear_is_named_and_then_deduplicated_by_
     assert site.doubled_since(since) == []
     assert site.status()["deduplicated"] > 3
 
-    assert stray.stop() == 0, stray.output
-    assert site.cutover("phase1", "--stopped", beat["origin"])[0] == 0
-    assert site.cutover("phase2")[0] == 0
-    database_beat = site.start(NEW_BEAT, READY)
-    wait_until(lambda: any(each["side"] == "database" for each in site.status()["beats"]), "it stands by")
-    code, report = site.cutover("phase3")
-    assert (code, unmanaged(report)["detail"]) == (0, "none is heard")
-    code, report = site.cutover("phase4", "--slots", "3", "--wait", "60")
-    assert code == 0, report
-    assert site.status()["problems"] == []
-    for process in (database_beat, legacy_beat, worker):
+    for process in (stray, legacy_beat, worker):
         assert process.stop() == 0, process.output
 
 
-def test_the_switch_waits_for_the_operators_word_where_no_worker_can_hear(site: Site) -> None:
+def test_such_a_project_goes_through_all_phases_once_the_operator_has_said_who_sends_what(
+    site: Site, long: bool
+) -> None:
+    if not long:
+        pytest.skip("--long takes a project on Celery 5.4 through the phases too")
     processes = [site.start(WORKER, " ready."), site.start(LEGACY_BEAT, READY)]
     wait_until(lambda: read_runs(site.project.runs), "the leader sends", timeout_s=60)
     code, report = site.cutover("phase1")
@@ -128,7 +123,8 @@ def test_the_switch_waits_for_the_operators_word_where_no_worker_can_hear(site: 
     assert code == 3
     assert "--called-by-hand" in unmanaged(report)["remedy"]
     code, report = site.cutover("phase3", "--called-by-hand", "all")
-    assert code == 0, report
-    assert unmanaged(report)["detail"] == "none is heard; of demo.tasks.note, called by hand, none can be"
+    assert (code, unmanaged(report)["detail"]) == (0, "none is heard; of demo.tasks.note, called by hand, none can be")
+    assert site.cutover("phase4", "--slots", "3", "--wait", "60")[0] == 0
+    assert site.status()["problems"] == []
     for process in processes:
         assert process.stop() == 0, process.output

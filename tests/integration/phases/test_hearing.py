@@ -9,12 +9,13 @@ import pytest
 from cutover import clock
 from cutover.errors import PhaseFailed
 from cutover.models import Cutover, Slot
-from cutover.phases import phase1, status
+from cutover.phases import phase1, phase2, phase3, status
 from cutover.phases.context import Context
 from cutover.phases.evidence import hearing
 from cutover.phases.gates import beats
 from cutover.phases.operations import remembered
-from cutover.types import EntryName, Epoch, SentBy, Slotless
+from cutover.phases.report import Outcome
+from cutover.types import EntryName, Epoch, SentBy, Side, Slotless
 from cutover.types import Slot as SlotName
 
 pytestmark = pytest.mark.integration
@@ -72,6 +73,21 @@ def test_from_celery_5_7_on_none_is_heard(context, ran):
     check = beats.no_unmanaged_beat(context())
     assert (check.ok, check.detail) == (True, "none is heard")
     assert unheard(context()) == []
+
+
+def test_phase_3_refuses_until_the_operator_has_said_who_sends_the_tasks(context, ran, beat):
+    Cutover.objects.using(context().alias).update(phase=1)
+    assert phase2.run(context()).outcome is Outcome.DONE
+    context().ledger.fence.set_guarded(clock.now())
+    with beat(Side.DATABASE):
+        ran("5.4.0")
+        report = phase3.run(context())
+        assert report.outcome is Outcome.REFUSED
+        assert [check.name for check in report.checks if not check.ok] == ["unmanaged beats"]
+        assert context().ledger.fence.read().side is Side.CODE
+        report = phase3.run(context(), only_beat_sends=[OTHER], called_by_hand=["all"])
+        assert report.outcome is Outcome.DONE
+    assert context().ledger.senders.words() == {OTHER: SentBy.BEATS_ALONE, NOTE: SentBy.HAND}
 
 
 def test_of_workers_of_two_releases_the_older_counts(context, ran):

@@ -126,6 +126,37 @@ def test_messages_of_an_unmanaged_beat_that_waited_are_matched_to_different_slot
     assert labels(room) == {"every-second-a": 4}
 
 
+def test_what_names_no_slot_and_is_no_beats_for_certain_runs_and_is_counted_by_who_sends_it(room, books, worker, send):
+    process = worker()
+    for number in range(3):
+        send("demo.tasks.note", "every-two-seconds-a")
+        wait_until(lambda sent=number + 1: labels(room)["every-two-seconds-a"] == sent, "it has run")
+        give_time(0.6, "it may be written again")
+    send("demo.tasks.note", "by-hand")
+    send("tests.support.tasks.at_once", "of no entry")
+    send("demo.tasks.note", "of-a-slot", slot=slot("a"))
+    wait_until(lambda: {"by-hand", "of no entry", "of-a-slot"} <= labels(room).keys(), "all have run")
+    counted = "SELECT task, entry, messages, origin LIKE 'gen%@%' FROM cutover_slotlesssender ORDER BY entry"
+    expected = [("demo.tasks.note", "", 1, 1), ("demo.tasks.note", "every-two-seconds-a", 3, 1)]
+    wait_until(lambda: books.ask(counted) == expected, "all are counted, but for the task that no entry sends")
+    assert books.ask("SELECT entry FROM cutover_slot") == [("a",)]
+    assert books.ask("SELECT * FROM cutover_unmanagedbeat") == []
+    assert stop(process) == 0, process.output
+
+
+def test_by_the_operators_word_what_names_no_slot_is_an_unmanaged_beats(room, books, worker, send):
+    books.ask("INSERT INTO cutover_operatorword VALUES ('demo.tasks.note', 'beats_alone', '2026-01-01 00:00:00')")
+    process = worker()
+    send("demo.tasks.note", "every-second-a", task_id="delivered twice")
+    wait_until(lambda: labels(room)["every-second-a"], "it has run")
+    send("demo.tasks.note", "every-second-a", task_id="delivered twice", cutover_redelivered=True)
+    wait_until(lambda: books.deduplicated("every-second-a") == 1, "the second one is dropped")
+    assert labels(room) == {"every-second-a": 1}
+    assert len(books.ask("SELECT * FROM cutover_unmanagedbeat")) == 1
+    assert books.ask("SELECT * FROM cutover_slotlesssender") == []
+    assert stop(process) == 0, process.output
+
+
 def test_every_retry_of_an_admitted_run_runs_and_a_second_message_meanwhile_does_not(room, books, worker, send):
     process = worker()
     one = slot("a")

@@ -6,6 +6,7 @@ import pytest
 from celery import Celery
 from celery.schedules import crontab, schedule
 
+from cutover.guard import GuardedTask
 from cutover.workers.slotless import slots_at
 
 NOON = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
@@ -44,3 +45,16 @@ def test_a_short_interval_leaves_little_room() -> None:
 )
 def test_a_crontab_counts_by_the_clock(after: dt.timedelta, slots: int) -> None:
     assert slots_at(crontab(hour=12, minute=0, app=APP), NOON + after, None) == slots
+
+
+def test_a_task_that_no_entry_sends_costs_no_look_into_the_database() -> None:
+    """Which is shut in the tests of this folder: whoever asks it fails."""
+
+    @APP.task(name="a.task", base=GuardedTask, shared=False)
+    def task() -> None: ...
+
+    task.push_request(id="1", origin="gen1@web", headers={}, args=(), kwargs={}, called_directly=False)
+    try:
+        task.before_start("1", (), {})
+    finally:
+        task.pop_request()
