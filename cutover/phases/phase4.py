@@ -11,7 +11,7 @@ from cutover.phases.facts import State, read
 from cutover.phases.gates import beats, progress
 from cutover.phases.operations import remembered
 from cutover.phases.operations.journal import at_work
-from cutover.phases.report import Check, Outcome, Report, all_hold, command, plain
+from cutover.phases.report import Outcome, Report, all_hold, command, plain
 from cutover.phases.wording import instant, listed, span
 from cutover.types import Side
 
@@ -69,7 +69,6 @@ def _prove(context: Context, state: State, slots: int) -> Report:
     # Since the switch; or, when that is longer ago, as far back as the ledger surely still remembers.
     known = clock.now() - context.config.retention + dt.timedelta(hours=1)
     evidence = gather(context, since := max(state.switched_at or known, known), clock.now() - GRACE)
-    checks: list[Check] = []
     lines = [
         f"{evidence.proven} slots of {evidence.entries} entries were claimed, published and run once; "
         f"{evidence.deduplicated} further messages were deduplicated."
@@ -80,7 +79,7 @@ def _prove(context: Context, state: State, slots: int) -> Report:
         ahead = {name: f"next due at {instant(at, zone)}" for name, (_, at) in evidence.upcoming.items()}
         lines += listed([f"{name}, {ahead.get(name, 'read again by the leader soon')}" for name in evidence.unproven])
     lines += _slotless(context, since)
-    short = slots - evidence.proven
+    short, alone = slots - evidence.proven, beats.no_unmanaged_beat(context)
     outcome, following = Outcome.DONE, "status"
     if evidence.failures:
         outcome = Outcome.FAILED
@@ -88,8 +87,8 @@ def _prove(context: Context, state: State, slots: int) -> Report:
     elif evidence.pending or short > 0:
         outcome, following = Outcome.INCONCLUSIVE, NAME
         lines += [*listed(evidence.pending), _wait(context, evidence, slots, short)]
-    elif not (alone := beats.no_unmanaged_beat(context)).ok:
-        outcome, following, checks = Outcome.INCONCLUSIVE, NAME, [alone]
+    elif not alone.ok:
+        outcome, following = Outcome.INCONCLUSIVE, NAME
         lines += ["Inconclusive: a beat without the lease may send besides, see above."]
     else:
         lines += [
@@ -100,7 +99,7 @@ def _prove(context: Context, state: State, slots: int) -> Report:
     data = plain(evidence, "proven entries deduplicated unproven")
     for kind in ("failures", "pending"):
         data[kind] = [plain(finding, "entry due_at reason") for finding in getattr(evidence, kind)]
-    return Report(NAME, outcome, checks, lines, command(following), command("rollback"), data)
+    return Report(NAME, outcome, [alone], lines, command(following), command("rollback"), data)
 
 
 def _slotless(context: Context, since: dt.datetime) -> list[str]:

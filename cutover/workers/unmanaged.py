@@ -7,7 +7,9 @@ counts those. A message that is not recognised for certain is never taken for a 
 """
 
 import datetime as dt
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -69,20 +71,29 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
 
 
 def entries_of(message: Message, app: Celery, config: Config) -> Iterator[tuple[EntryName, BaseSchedule]]:
-    """Every entry that sends such a message, of the side that it came from."""
+    """Every entry that sends such a message, of the side that it came from; of a retired code schedule, their rows."""
     if message.row:
-        with outages(config.database):
-            rows = PeriodicTask.objects.using(config.database).filter(name=message.row)
-            found = list(rows.select_related("interval", "crontab", "solar", "clocked"))
-        yield from ((EntryName(row.name), row.schedule) for row in found)
+        yield from ((EntryName(row.name), row.schedule) for row in _rows(config, name=message.row))
         return
-    for name, entry in project.code_schedule(app, config).items():
-        if sends(entry, message):
-            yield EntryName(name), maybe_schedule(entry["schedule"], entry.get("relative", False), app=app)
+    code = [(name, entry) for name, entry in project.code_schedule(app, config).items() if sends(entry, message)]
+    for name, entry in code:
+        yield EntryName(name), maybe_schedule(entry["schedule"], entry.get("relative", False), app=app)
+    if not code:
+        for row in _rows(config, task=message.task, enabled=True):
+            with suppress(ValueError, TypeError):  # no JSON, or none of arguments: status says that it is not sent
+                args, kwargs = json.loads(row.args or "[]"), json.loads(row.kwargs or "{}")
+                if sends({"task": row.task, "args": args, "kwargs": kwargs}, message):
+                    yield EntryName(row.name), row.schedule
+
+
+def _rows(config: Config, **wanted: Any) -> list[PeriodicTask]:
+    with outages(config.database):
+        rows = PeriodicTask.objects.using(config.database).filter(**wanted)
+        return list(rows.select_related("interval", "crontab", "solar", "clocked"))
 
 
 def sends(entry: Mapping[str, Any], message: Message) -> bool:
-    """Whether an entry of the code schedule sends such a message. Pure."""
+    """Whether an entry, as a code schedule has it, sends such a message. Pure."""
     arguments = list(entry.get("args") or ()), dict(entry.get("kwargs") or {})
     return entry["task"] == message.task and arguments == (list(message.args), message.kwargs)
 
