@@ -2,7 +2,7 @@
 
 ``app = Celery("project", task_cls="cutover.guard.GuardedTask")`` is all there is to it. ``Task.before_start`` is the
 hook that can refuse a run; Celery swallows what signal handlers raise. A task that no entry sends pays a few
-look-ups in memory. NOT promised: that a run that began also did its work; a task that dies half-way is the task's own concern.
+look-ups in memory. NOT promised: that a run that began also did its work; a task that dies half-way is its own concern.
 """
 
 import datetime as dt

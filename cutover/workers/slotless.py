@@ -65,7 +65,7 @@ class Watch:
         self._refresh_at_s = clock.monotonic_s() + REFRESH_S
         with suppress(LedgerUnavailable), outages(self._config.database):
             rows = PeriodicTask.objects.using(self._config.database).filter(enabled=True)
-            self._scheduled = frozenset(self._in_code).union(rows.values_list("task", flat=True))
+            self._scheduled = frozenset(self._in_code).union(rows.values_list("task", flat=True).distinct())
             said = self._ledger.senders.words()
             named = {task for task, sent_by in said.items() if sent_by is SentBy.BEATS_ALONE}
             self._beats_alone = self._config.sent_by_beat_alone | named
