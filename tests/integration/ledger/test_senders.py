@@ -35,6 +35,13 @@ def test_of_a_task_whose_origins_are_ever_new_the_latest_are_kept(ledger, alias)
     assert sorted(kept) == sorted([*(("a.task", f"gen{n + 3}@web") for n in range(ORIGINS)), ("b.task", "gen1@web")])
 
 
+def test_who_was_seen_before_the_retention_is_forgotten(ledger, alias):
+    ledger.senders.count(WEB, 1, 0, clock.now() - dt.timedelta(days=31))
+    ledger.senders.count(Slotless("a.task", "", "gen8@web"), 1, 0, clock.now() - dt.timedelta(days=29))
+    ledger.retention.prune(100)
+    assert [row.origin for row in ledger.senders.read()] == ["gen8@web"]
+
+
 def test_the_operators_last_word_on_a_task_counts(ledger):
     ledger.senders.say(["a", "b"], SentBy.HAND)
     ledger.senders.say(["b"], SentBy.BEATS_ALONE)
