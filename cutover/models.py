@@ -199,7 +199,7 @@ class SlotlessSender(models.Model):
     messages = models.PositiveBigIntegerField(default=0)
     at_slots = models.PositiveBigIntegerField(default=0)
     first_seen_at = InstantField()
-    last_seen_at = InstantField()
+    last_seen_at = InstantField(db_index=True)
 
     class Meta:
         ordering = ["-last_seen_at"]

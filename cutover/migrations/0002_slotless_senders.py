@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
                 ("messages", models.PositiveBigIntegerField(default=0)),
                 ("at_slots", models.PositiveBigIntegerField(default=0)),
                 ("first_seen_at", models.DateTimeField()),
-                ("last_seen_at", models.DateTimeField()),
+                ("last_seen_at", models.DateTimeField(db_index=True)),
             ],
             options={
                 "ordering": ["-last_seen_at"],

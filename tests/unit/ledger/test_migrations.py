@@ -12,7 +12,7 @@ from django.db.migrations.state import ProjectState
 FOLDER = Path(apps.get_app_config("cutover").path) / "migrations"
 FROZEN = {
     "0001_initial": "8c3649d2a77d0da36fe38d9204634341de6a959a1e74872464d19c2d0873b0e9",
-    "0002_slotless_senders": "719eff0e3ec502ada5445b03505e2e2465525f2b2926e23d2cf029673838b763",
+    "0002_slotless_senders": "73a57a03690a24915f09c5568badc9e5485532fb92ea7773512543cf44ebb6b5",
 }
 
 
