@@ -10,7 +10,10 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 
 FOLDER = Path(apps.get_app_config("cutover").path) / "migrations"
-FROZEN = {"0001_initial": "8c3649d2a77d0da36fe38d9204634341de6a959a1e74872464d19c2d0873b0e9"}
+FROZEN = {
+    "0001_initial": "8c3649d2a77d0da36fe38d9204634341de6a959a1e74872464d19c2d0873b0e9",
+    "0002_run_attempt": "ecdd8ae7686da35fb52903d90ca5c600d86dcb8c34f9ebb27d239ab3eaae1eaf",
+}
 
 
 @pytest.mark.parametrize("name", FROZEN)
