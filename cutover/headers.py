@@ -5,9 +5,10 @@ from typing import Final
 ENTRY: Final = "cutover_entry"
 DUE_AT: Final = "cutover_due_at"
 EPOCH: Final = "cutover_epoch"
-"""A leader's message names its slot, and the epoch under which that was claimed."""
+TASK: Final = "cutover_task"
+"""A leader's message names its slot, the epoch under which that was claimed, and the task that is to run for it."""
 
-SLOT: Final = frozenset({ENTRY, DUE_AT, EPOCH})
+SLOT: Final = frozenset({ENTRY, DUE_AT, EPOCH, TASK})
 
 MESSAGE: Final = "cutover_message"
 """On an unmanaged beat's message whose slot was found: its own id. What has these headers under another id, has them

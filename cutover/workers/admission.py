@@ -1,8 +1,8 @@
 """Admission: whether a message in hand may run, by what the ledger knows of its slot; and what is recorded of its run.
 
-A header is no identity, for tasks pass their own on. A slot's message is one under the slot's task id that no task
-sent. A stock beat's becomes one when its slot is found, and from then on names itself in a header. A retry of either is
-an attempt of its own, and each attempt runs once.
+A header is no identity, for tasks pass their own on. A slot's message is one of the slot's task, under the slot's task
+id, that no task sent. A stock beat's becomes one when its slot is found, and from then on names itself in a header. A
+retry of either is an attempt of its own, and each attempt runs once.
 """
 
 import datetime as dt
@@ -105,11 +105,13 @@ class Admission:
         except (LookupError, TypeError, ValueError):
             return None
         slot = Slot(due_at, entry)
-        is_deferred = headers.REDELIVERED in request
-        sent_by_task = request.get("parent_id") and not (self._attempt or is_deferred)
-        if sent_by_task or request.get("replaced_task_nesting"):
-            return None  # of the very same id where a task has replaced itself
-        return slot if self._task_id in (slot.task_id(config().namespace), request.get(headers.MESSAGE)) else None
+        if self._task_id not in (slot.task_id(config().namespace), request.get(headers.MESSAGE)):
+            return None
+        # Of the very same id are what takes a task's place, and what somebody sends so.
+        sent_by_task = request.get("parent_id") and not (self._attempt or headers.REDELIVERED in request)
+        task = self._task.app.tasks.get(request.get(headers.TASK) or self._task.name)
+        is_another = sent_by_task or request.get("replaced_task_nesting") or task is not self._task
+        return None if is_another else slot
 
     def _admit(self, slots: Iterable[Slot], sender: Sender | None = None) -> bool:
         """Whether the message starts one of the slots: the first that no other message of ``sender`` has started."""

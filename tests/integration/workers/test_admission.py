@@ -11,8 +11,9 @@ import pytest
 from celery import Celery, Task
 from celery.app.trace import trace_task
 from celery.backends.base import BaseBackend
-from celery.exceptions import Reject
+from celery.exceptions import Reject, SoftTimeLimitExceeded
 from celery.signals import task_postrun, task_prerun
+from django.db import connections
 
 from cutover import clock, headers, models
 from cutover.errors import LedgerUnavailable
@@ -69,14 +70,20 @@ class Site:
         given = {"id": task_id, "delivery_info": delivery, "retries": 0} | named | request
         return trace_task(task, task_id, (), {}, given, app=self.app)
 
+    def messages(self) -> list[dict[str, Any]]:
+        """What waits in the broker, as a worker would have it; taken out of there."""
+        found = []
+        with self.app.connection() as connection, connection.SimpleQueue("celery") as queue:
+            while queue.qsize():
+                message = queue.get(block=False)
+                message.ack()
+                found.append({**message.headers, "delivery_info": message.delivery_info})
+        return found
+
     def deliver_deferred(self, task: Task) -> None:
         """Give it the one message that waits in the broker."""
-        with self.app.connection() as connection, connection.SimpleQueue("celery") as queue:
-            message = queue.get(block=False)
-            message.ack()
-            assert queue.qsize() == 0
-            given = {**message.headers, "delivery_info": message.delivery_info}
-            trace_task(task, given["id"], (), {}, given, app=self.app)
+        (message,) = self.messages()
+        trace_task(task, message["id"], (), {}, message, app=self.app)
 
     @property
     def row(self) -> models.Slot:
@@ -169,8 +176,13 @@ def test_what_a_task_sends_with_its_own_headers_is_no_message_of_its_slot(site, 
     for number in range(7):
         site.deliver(child if number % 2 else task, slot, f"child-{number}", parent_id=site.ran[0])
     site.deliver(child, slot, "published later, by no task")
-    assert len(site.ran) == 9
+    site.deliver(child, slot, cutover_task=task.name)
+    assert len(site.ran) == 10
     assert site.row.deduplicated == 0
+    site.app.tasks["another name of it"] = task
+    site.deliver(task, slot, cutover_task="another name of it")
+    assert len(site.ran) == 10
+    assert site.row.deduplicated == 1
 
 
 def test_a_task_that_replaces_itself_and_passes_its_headers_on_runs_the_replacement(site, slot):
@@ -201,6 +213,36 @@ def test_each_retry_runs_once_however_often_its_message_comes(site, slot, acks_l
     row = site.row
     assert (row.run_attempt, row.deduplicated) == (2, 4)
     assert (row.run_ended_at is not None) == acks_late
+
+
+def test_a_retry_of_a_stock_beats_message_is_an_attempt_of_the_slot_that_was_found(site):
+    def retried(task: Task) -> None:
+        if not task.request.retries:
+            raise task.retry(countdown=0)
+
+    task, child = site.task(retried), site.task()
+    site.app.conf.beat_schedule = {"a": {"task": task.name, "schedule": 3600.0}}
+    trace_task(task, "stock", (), {}, {"id": "stock", headers.BEAT: True, "origin": "1@stock"}, app=site.app)
+    assert site.row.sender == "1@stock stock"
+    (message,) = site.messages()
+    assert message["retries"] == 1
+    for _ in range(2):
+        trace_task(task, "stock", (), {}, dict(message), app=site.app)
+    assert site.ran == ["stock", "stock"]
+    assert (site.row.run_attempt, site.row.deduplicated) == (1, 1)
+    site.deliver(child, Slot(site.row.due_at, EntryName("a")), "child", **{headers.MESSAGE: "stock"})
+    assert site.ran[2:] == ["child"]
+
+
+def test_the_guard_leaves_no_connection_behind(site, slot, monkeypatch):
+    connection, seen = connections[site.alias], []
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 0)
+    connection.close()
+    task = site.task(lambda task: seen.append(connection.connection), acks_late=True)
+    for _ in range(2):
+        site.deliver(task, slot)
+        seen.append(connection.connection)
+    assert seen == [None, None, None], "as the task begins, as it has ended, and where a message is dropped"
 
 
 def test_a_retry_runs_though_the_ledger_has_forgotten_its_slot(site, slot):
@@ -252,8 +294,9 @@ def test_a_message_that_a_task_gives_back_to_the_broker_runs_again(site, slot, m
         (Runs, "start", after(LedgerUnavailable("no answer"))),
         (admission.Admission, "_own_slot", instead(RuntimeError("a fault of ours"))),
         (liveness, "this", instead(TypeError("an argument of another connection"))),
+        (Runs, "start", after(SoftTimeLimitExceeded())),
     ],
-    ids=["start", "start-committed", "database-committed", "identity", "liveness"],
+    ids=["start", "start-committed", "database-committed", "identity", "liveness", "time-limit"],
 )
 def test_a_message_that_cannot_be_decided_is_neither_lost_nor_run_twice(site, slot, monkeypatch, place, name, fault):
     task = site.task()
