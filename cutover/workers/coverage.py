@@ -1,20 +1,17 @@
 """Which tasks run without the guard though their app has it, and why: for a check, a gate, and the worker's log."""
 
 from collections.abc import Collection, Mapping
-from itertools import takewhile
 from typing import Any, Final
 
 from celery import Celery, Task
 from celery.signals import worker_ready
 
 from cutover.events import Event, log
-from cutover.workers.run_guard import GuardedTask
+from cutover.workers.run_guard import OWN, GuardedTask, override
 
 SHOWN: Final = 5
 """How many tasks without the guard are named for each reason."""
-REMEDY: Final = "derive a task's own base from cutover.guard.GuardedTask, and leave its run_guard and __trace__ alone"
-_OWN: Final = ("run_guard", "__trace__")
-"""What an override would keep the guard off by, or hide it; a task's hooks are no part of it."""
+REMEDY: Final = f"derive a task's own base from cutover.guard.GuardedTask, and leave its {' and '.join(OWN)} alone"
 
 
 def gap(task: Task) -> str:
@@ -22,12 +19,7 @@ def gap(task: Task) -> str:
     if not isinstance(task, GuardedTask):
         base = next(kind for kind in type(task).__mro__ if "_decorated" not in vars(kind))
         return f"the base {base.__module__}.{base.__qualname__} is no GuardedTask"
-    for kind in takewhile(lambda kind: kind is not GuardedTask, type(task).__mro__):
-        if found := [name for name in _OWN if name in vars(kind)]:
-            is_option = "_decorated" in vars(kind)  # celery's mark of a class that a decorator made
-            place = "the task's option " if is_option else f"{kind.__module__}.{kind.__qualname__}."
-            return f"{place}{found[0]} takes the guard's place"
-    return ""
+    return override(task)
 
 
 def gaps(app: Celery, names: Collection[str] | None = None) -> dict[str, list[str]]:

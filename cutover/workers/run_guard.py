@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from itertools import takewhile
 from typing import Any, Final
 
 from billiard.einfo import ExceptionInfo
@@ -19,7 +20,7 @@ from celery.app.trace import TraceInfo, trace_ok_t
 from celery.contrib.django.task import DjangoTask
 from celery.exceptions import Ignore, Reject
 from celery.result import EagerResult
-from celery.states import IGNORED
+from celery.states import IGNORED, REJECTED
 from django.db import connections
 
 from cutover import headers
@@ -43,9 +44,9 @@ class GuardedTask(DjangoTask):
     Request = "cutover.workers.request:GuardedRequest"
 
     @property
-    def run_guard(self) -> str:
-        """What workers answer a preflight that asks them for it."""
-        return "cutover"
+    def run_guard(self) -> str | None:
+        """What workers answer a preflight that asks them for it; None where an override may keep the guard off."""
+        return None if override(self) else "cutover"
 
     @property
     def __trace__(self) -> Tracer | None:
@@ -69,6 +70,20 @@ class GuardedTask(DjangoTask):
         return super().apply(args, kwargs, *others, **options)
 
 
+OWN: Final = ("run_guard", "__trace__", "Strategy")
+"""What the guard is seen by, stands at, and is reached by. A task's hooks are no part of it."""
+
+
+def override(task: GuardedTask) -> str:
+    """What may keep the guard off a task, and where it stands; empty for nothing."""
+    for kind in takewhile(lambda kind: kind is not GuardedTask, type(task).__mro__):
+        if found := [name for name in OWN if name in vars(kind)]:
+            is_option = "_decorated" in vars(kind)  # celery's mark of a class that a decorator made
+            place = "the task's option " if is_option else f"{kind.__module__}.{kind.__qualname__}."
+            return f"{place}{found[0]} may keep the guard off"
+    return ""
+
+
 def _run_once(
     task: GuardedTask, tracer: Tracer, task_id: str, args: Any, kwargs: Any, request: dict[str, Any] | None = None
 ) -> Any:
@@ -87,6 +102,9 @@ def _run_once(
     _in_hand.add(id(request))
     try:
         outcome = tracer(task_id, args, kwargs, request)
+    except Reject as exc:  # of a hook after the task: celery's main process settles it
+        _end(admission, TraceInfo(REJECTED, exc))
+        raise
     finally:
         _in_hand.discard(id(request))
     _end(admission, outcome[1])

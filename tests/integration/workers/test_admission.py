@@ -271,6 +271,18 @@ def test_an_attempt_is_resumed_once_its_worker_is_gone_and_only_the_latest_one(s
     assert len(site.ran) == 2
 
 
+def test_a_message_that_a_hook_gives_back_to_the_broker_runs_again(site, slot, monkeypatch):
+    task = site.task(acks_late=True)
+    monkeypatch.setattr(liveness.this(), "is_gone", THERE)
+    task.__trace__ = instead(Reject("as celery's tracer passes it on", requeue=True))
+    with pytest.raises(Reject):
+        site.deliver(task, slot)
+    task.__trace__ = None
+    for _ in range(2):
+        site.deliver(task, slot, redelivered=True)
+    assert len(site.ran) == 1
+
+
 def test_a_message_that_a_task_gives_back_to_the_broker_runs_again(site, slot, monkeypatch):
     def refuse(task: Task) -> None:
         if len(site.ran) < 3:

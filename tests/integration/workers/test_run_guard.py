@@ -112,7 +112,9 @@ def test_messages_of_an_unmanaged_beat_that_waited_are_matched_to_different_slot
     process = worker()
     send("demo.tasks.note", "every-second-a", celery_beat_task=True)
     wait_until(lambda: labels(room)["every-second-a"] == 1, "the first has run")
-    give_time(3.0, "three more fall due")
+    ((first,),) = books.ask("SELECT due_at FROM cutover_slot")
+    fourth_at = dt.datetime.fromisoformat(first).replace(tzinfo=dt.UTC) + dt.timedelta(seconds=3)
+    wait_until(lambda: clock.now() > fourth_at, "three more have fallen due")
     send("demo.tasks.note", "every-second-a", celery_beat_task=True, task_id="returned", cutover_redelivered=True)
     for _ in range(2):
         send("demo.tasks.note", "every-second-a", celery_beat_task=True)
@@ -180,6 +182,7 @@ def test_a_dropped_message_leaves_the_result_and_says_of_no_task_that_it_has_sta
             send("demo.tasks.note", "by-hand", task_id="by-hand")
             wait_until(lambda: heard("by-hand", *ran[:2], "task-succeeded"), "a further task has run")
             assert heard(failed, "task-received", *ran)
+            assert len({event["hostname"] for event in seen}) == 1, "they are all of one worker"
         result = app.AsyncResult(failed)
         assert (result.state, str(result.result)) == ("FAILURE", "no such thing")
         result.forget()
