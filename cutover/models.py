@@ -105,6 +105,8 @@ class Slot(models.Model):
     run_started_at = InstantField(null=True)
     run_ended_at = InstantField(null=True)
     run_by = models.CharField(max_length=255, blank=True)
+    # How often the task was tried again. The database's default is for an older release that writes beside this one.
+    run_attempt = models.IntegerField(default=0, db_default=0)
     # Null where a leader's message runs: few rows have one, and its index holds those alone.
     sender = models.CharField(max_length=SENDER_LENGTH, null=True)
     deduplicated = models.PositiveIntegerField(default=0)

@@ -12,7 +12,8 @@ from django.db.migrations.state import ProjectState
 FOLDER = Path(apps.get_app_config("cutover").path) / "migrations"
 FROZEN = {
     "0001_initial": "8c3649d2a77d0da36fe38d9204634341de6a959a1e74872464d19c2d0873b0e9",
-    "0002_slotless_senders": "73a57a03690a24915f09c5568badc9e5485532fb92ea7773512543cf44ebb6b5",
+    "0002_run_attempt": "ecdd8ae7686da35fb52903d90ca5c600d86dcb8c34f9ebb27d239ab3eaae1eaf",
+    "0003_slotless_senders": "df9de7c0e15f847ff8174159a8ab8bd5452d1dd9db9f80a3cc47879949b80cd0",
 }
 
 

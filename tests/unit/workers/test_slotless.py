@@ -4,10 +4,11 @@ import datetime as dt
 
 import pytest
 from celery import Celery
+from celery.app.trace import trace_task
 from celery.schedules import crontab, schedule
 
 from cutover.guard import GuardedTask
-from cutover.workers.slotless import slots_at
+from cutover.workers.slotless import Watch, slots_at
 
 NOON = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)
@@ -47,14 +48,13 @@ def test_a_crontab_counts_by_the_clock(after: dt.timedelta, slots: int) -> None:
     assert slots_at(crontab(hour=12, minute=0, app=APP), NOON + after, None) == slots
 
 
-def test_a_task_that_no_entry_sends_costs_no_look_into_the_database() -> None:
-    """Which is shut in the tests of this folder: whoever asks it fails."""
+def test_a_task_that_no_entry_sends_costs_no_look_into_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(Watch, "refresh", lambda watch: asked.append("refresh"))
+    monkeypatch.setattr(Watch, "count", lambda watch, message: asked.append("count"))
 
     @APP.task(name="a.task", base=GuardedTask, shared=False)
     def task() -> None: ...
 
-    task.push_request(id="1", origin="gen1@web", headers={}, args=(), kwargs={}, called_directly=False)
-    try:
-        task.before_start("1", (), {})
-    finally:
-        task.pop_request()
+    _, info, *_ = trace_task(APP.tasks["a.task"], "1", (), {}, {"id": "1", "origin": "gen1@web"}, app=APP)
+    assert (info, asked) == (None, [])

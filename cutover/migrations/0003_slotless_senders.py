@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("cutover", "0001_initial"),
+        ("cutover", "0002_run_attempt"),
     ]
 
     operations = [
