@@ -136,6 +136,12 @@ _register(
     searched="name",
 )
 _register(models.UnmanagedBeat, "origin first_heard_at last_heard_at", searched="origin")
+_register(
+    models.SlotlessSender,
+    "task entry origin messages at_slots first_seen_at last_seen_at",
+    searched="task entry origin",
+)
+_register(models.OperatorWord, "task sent_by said_at", "sent_by", "task")
 _register(models.ShadowRun, "asked_at seconds holder began_at ended_at")
 admin.site.register(
     models.ShadowSlot, LargeTableAdmin, list_display=("due_at", "entry", "seen_at", "run"), ordering=("-pk",)

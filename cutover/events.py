@@ -56,6 +56,7 @@ class Event(Enum):
     RUN_DEDUPLICATED = ("cutover.run.deduplicated", logging.WARNING)
     RUN_RESUMED = ("cutover.run.resumed", logging.WARNING)
     RUN_DEFERRED = ("cutover.run.deferred", logging.WARNING)
+    GUARD_FAILED = ("cutover.guard.failed", logging.ERROR)
     GUARD_LOST = ("cutover.guard.lost", logging.ERROR)
     SIDE_SWITCHED = ("cutover.side.switched", logging.INFO)
     PHASE_STARTED = ("cutover.phase.started", logging.INFO)

@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from cutover.fields import InstantField
-from cutover.types import Limits, Side, SlotState
+from cutover.types import Limits, SentBy, Side, SlotState
 
 SIDES = [(side.value, side.value) for side in Side]
 NAME_LENGTH = 200
@@ -126,6 +126,8 @@ class Slot(models.Model):
     run_started_at = InstantField(null=True)
     run_ended_at = InstantField(null=True)
     run_by = models.CharField(max_length=255, blank=True)
+    # How often the task was tried again. The database's default is for an older release that writes beside this one.
+    run_attempt = models.IntegerField(default=0, db_default=0)
     # Null where a leader's message runs: few rows have one, and its index holds those alone.
     sender = models.CharField(max_length=SENDER_LENGTH, null=True)
     deduplicated = models.PositiveIntegerField(default=0)
@@ -205,6 +207,43 @@ class UnmanagedBeat(models.Model):
 
     def __str__(self) -> str:
         return self.origin
+
+
+class SlotlessSender(models.Model):
+    """Messages of a scheduled task without a slot, as workers counted them by entry and origin.
+
+    Below celery 5.7 such a message is a person's or an unmanaged beat's. ``entry`` is empty where none, or several,
+    send such a message. ``at_slots``: how many came when the entry was due.
+    """
+
+    task = models.CharField(max_length=NAME_LENGTH)
+    entry = models.CharField(max_length=NAME_LENGTH, blank=True)
+    origin = models.CharField(max_length=255)
+    messages = models.PositiveBigIntegerField(default=0)
+    at_slots = models.PositiveBigIntegerField(default=0)
+    first_seen_at = InstantField()
+    last_seen_at = InstantField(db_index=True)
+
+    class Meta:
+        ordering = ["-last_seen_at"]
+        constraints = [models.UniqueConstraint(fields=["task", "entry", "origin"], name="cutover_slotless_once")]
+
+    def __str__(self) -> str:
+        return f"{self.task} by {self.origin}"
+
+
+class OperatorWord(models.Model):
+    """What the operator has said of a scheduled task: who sends it without a slot."""
+
+    task = models.CharField(max_length=NAME_LENGTH, primary_key=True)
+    sent_by = models.CharField(max_length=11, choices=[(s.value, s.value) for s in SentBy])
+    said_at = InstantField()
+
+    class Meta:
+        ordering = ["task"]
+
+    def __str__(self) -> str:
+        return f"{self.task}: {self.sent_by}"
 
 
 class ImportedEntry(models.Model):

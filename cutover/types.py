@@ -55,6 +55,13 @@ class SlotState(StrEnum):
     MISSED = "missed"
 
 
+class SentBy(StrEnum):
+    """What the operator has said of who sends a scheduled task without a slot: a beat without the lease, or people."""
+
+    BEATS_ALONE = "beats_alone"
+    HAND = "hand"
+
+
 class Start(StrEnum):
     """Outcome of a worker's attempt to start a slot's run."""
 
@@ -123,6 +130,18 @@ class Sender:
 
     def __str__(self) -> str:
         return f"{self.origin} {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Slotless:
+    """Who sends a scheduled task without a slot; ``entry``: the one that sends such a message, empty for none or many.
+
+    ``origin``: the sending process, as celery names it in the message.
+    """
+
+    task: str
+    entry: str
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,7 @@ class Publisher:
             headers.ENTRY: slot.entry,
             headers.DUE_AT: slot.due_at.isoformat(),
             headers.EPOCH: int(epoch),
+            headers.TASK: entry.task,
         }
         message.options = {**entry.options, "task_id": slot.task_id(self._namespace), "headers": named}
         return message

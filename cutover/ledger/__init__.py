@@ -9,6 +9,7 @@ from cutover.ledger.entries import Entries
 from cutover.ledger.fence import Fence
 from cutover.ledger.retention import Retention
 from cutover.ledger.runs import Runs
+from cutover.ledger.senders import Senders
 
 
 class Ledger:
@@ -25,4 +26,5 @@ class Ledger:
         self.entries = Entries(alias, self.fence)
         self.cursors = Cursors(alias)
         self.declarations = Declarations(alias, self.fence)
+        self.senders = Senders(alias)
         self.retention = Retention(alias, self.fence, retention)

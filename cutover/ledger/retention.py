@@ -1,4 +1,4 @@
-"""What the ledger forgets once it is older than the retention: slots, terms, and the journal's transitions.
+"""What the ledger forgets once it is older than the retention: slots, terms, senders, and the journal's transitions.
 
 Only age counts, not that a newer slot exists: a young one that was forgotten could be claimed again. Each entry's
 latest slot stays however old it is, for its cadence is counted from there.
@@ -37,6 +37,7 @@ class Retention:
             # Of the journal: never an open step, nor anything from the last phase that was finished on.
             last_finish = steps.filter(step=models.FINISH, outcome="done").aggregate(pk=Max("pk"))["pk"] or 0
             _delete(steps.filter(ended_at__lt=before, pk__lt=last_finish).order_by("pk"), most)
+            _delete(models.SlotlessSender.objects.using(self._alias).filter(last_seen_at__lt=before), most)
             return _delete(slots.order_by("due_at"), most)
 
 

@@ -1,12 +1,14 @@
-"""Runs of slots, as workers record them: who started a slot's run first, and whether it has ended.
+"""Runs of slots, as workers record them: who started which attempt of a slot's run first, and whether it has ended.
 
-One conditional update decides which message of a slot runs; its fence is the slot's own row.
+One conditional update decides which message of a slot runs; its fence is the slot's own row. The first message is
+attempt 0; a task's retry is another attempt, and each attempt runs once.
 """
 
 import datetime as dt
 from dataclasses import dataclass
 
 from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models.functions import Coalesce
 
 from cutover import clock, models
 from cutover.fields import InstantField
@@ -17,14 +19,16 @@ from cutover.types import EntryName, Epoch, Sender, Slot, SlotState, Start
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run: the worker that started it (empty for none), and whether it is known to have ended.
+    """A run: the mark of the worker that started its latest attempt, and whether that is known to have ended.
 
-    ``sender``: the beat without the lease, and the message, by which it was started; empty for a leader's.
+    ``worker`` is empty where none started, or where the one that did gave the message back. ``sender``: the beat
+    without the lease, and the message, by which the run was started; empty for a leader's.
     """
 
     worker: str
     has_ended: bool
     sender: str
+    attempt: int
 
 
 class Runs:
@@ -35,15 +39,15 @@ class Runs:
         self._slots = models.Slot.objects.using(alias)
         self._namespace, self._retention = namespace, retention
 
-    def start(self, slot: Slot, epoch: Epoch, worker: str, sender: Sender | None = None) -> Start:
-        """Mark a slot's run as started by ``worker``, in one conditional update; its only winner runs.
+    def start(self, slot: Slot, epoch: Epoch, worker: str, sender: Sender | None = None, attempt: int = 0) -> Start:
+        """Mark an attempt (>= 0) of a slot's run as started by ``worker``, in one conditional update, won once.
 
         A slot that no leader claimed is recorded here, the unique (entry, due_at) admitting it once: it was sent by a
         beat without the lease (``sender``), or the ledger was put back from an older copy. TOO_OLD: the ledger may have
         forgotten it.
         """
         with outages(self._alias):
-            if self._begin(slot, worker, sender):
+            if self._begin(slot, worker, sender, attempt):
                 return Start.STARTED
             is_known = self._rows(slot).exists()
             if not is_known and slot.due_at < clock.now() - self._retention:
@@ -52,24 +56,30 @@ class Runs:
         with transaction(self._alias):
             # Asked once more: a claim, or another worker's record, may have been committed since.
             self._slots.bulk_create(fresh, ignore_conflicts=True)
-            return Start.STARTED if self._begin(slot, worker, sender) else Start.ALREADY_STARTED
+            return Start.STARTED if self._begin(slot, worker, sender, attempt) else Start.ALREADY_STARTED
 
-    def end(self, slot: Slot, process: str) -> None:
-        """Record that the run of a worker process (the end of its mark; empty: any) has ended, well or badly."""
+    def end(self, slot: Slot, worker: str) -> None:
+        """Record that the attempt marked ``worker`` has ended, well or badly; a later one may have started since."""
         with outages(self._alias):
-            self._rows(slot).filter(run_by__endswith=process).update(run_ended_at=clock.now())
+            self._rows(slot).filter(run_by=worker).update(run_ended_at=clock.now())
+
+    def give_back(self, slot: Slot, worker: str) -> None:
+        """Record that the attempt marked ``worker`` gave its message back to the broker, to be run once more."""
+        with outages(self._alias):
+            self._rows(slot).filter(run_by=worker).update(run_by="")
 
     def read(self, slot: Slot) -> RunView:
         """Who started a slot's run, and whether it is known to have ended."""
         with outages(self._alias):
-            found = self._rows(slot).values_list("run_by", "run_ended_at", "sender")
-            worker, ended_at, sender = next(iter(found), ("", None, None))
-        return RunView(worker, ended_at is not None, sender or "")
+            found = self._rows(slot).values_list("run_by", "run_ended_at", "sender", "run_attempt")
+            worker, ended_at, sender, attempt = next(iter(found), ("", None, None, 0))
+        return RunView(worker, ended_at is not None, sender or "", attempt)
 
     def resume(self, slot: Slot, dead: str, worker: str) -> bool:
         """Make a slot's run that of ``worker``; False when somebody else was first.
 
-        ``dead``: the mark of a run whose worker is gone, or of a start that got no answer, after which nothing ran.
+        ``dead``: the mark of a run whose worker is gone, or of a start that got no answer, after which nothing ran;
+        empty for a run that was given back.
         """
         with outages(self._alias):
             rows = self._rows(slot).filter(run_by=dead, run_ended_at=None)
@@ -117,21 +127,25 @@ class Runs:
             reason=reason[: models.REASON_LENGTH],
         )
 
-    def _begin(self, slot: Slot, worker: str, sender: Sender | None) -> bool:
+    def _begin(self, slot: Slot, worker: str, sender: Sender | None, attempt: int) -> bool:
         now, missed = clock.now(), Q(state=SlotState.MISSED)
+        instant = Value(now, InstantField())
+        is_open = Q(run_attempt__lt=attempt) if attempt else Q(run_started_at=None)
         return bool(
             self._rows(slot)
-            .filter(run_started_at=None)
+            .filter(is_open)
             .update(
                 # A message that a frozen leader publishes after its claim was given up: what runs was not missed.
                 state=Case(When(missed, then=Value(SlotState.PUBLISHED)), default=F("state")),
-                published_at=Case(When(missed, then=Value(now, InstantField())), default=F("published_at")),
-                run_started_at=now,
+                published_at=Case(When(missed, then=instant), default=F("published_at")),
+                run_started_at=Coalesce(F("run_started_at"), instant),
+                run_ended_at=None,
+                run_attempt=attempt,
                 run_by=worker,
-                sender=_named(sender),
+                **({"sender": _named(sender)} if sender else {}),
             )
         )
 
 
-def _named(sender: Sender | None) -> str | None:
-    return str(sender)[: models.SENDER_LENGTH] if sender else None
+def _named(sender: Sender) -> str:
+    return str(sender)[: models.SENDER_LENGTH]

@@ -31,6 +31,8 @@ class Context:
         self.alias = config.database
         self.progress = progress
         self.ledger = Ledger(config.database, config.namespace, config.retention)
+        self.celery_of_workers: set[str] = set()
+        """Which versions of celery workers have answered, where this command has asked them."""
 
     @cached_property
     def app(self) -> Celery:

@@ -12,20 +12,31 @@ from cutover.phases.report import Check, Outcome, Report, all_hold, already, com
 NAME = "phase1"
 
 
-def run(context: Context, *, no_code_beat: bool = False, stopped: Sequence[str] = ()) -> Report:
+def run(
+    context: Context,
+    *,
+    no_code_beat: bool = False,
+    stopped: Sequence[str] = (),
+    only_beat_sends: Sequence[str] = (),
+    called_by_hand: Sequence[str] = (),
+) -> Report:
     """Check everything; record phase 1 as done when all of it holds. After a rollback everything is checked again.
 
     ``no_code_beat`` is for a project where nothing has sent the code schedule so far: no such beat is asked for.
-    ``stopped``: origins of unmanaged beats that the operator has ended.
+    ``stopped``: origins of unmanaged beats that the operator has ended. ``only_beat_sends``, ``called_by_hand``: of
+    which tasks the operator says so; that is remembered in every phase, also by one that is done already.
     """
     first = [servers.migrations(context)]
     if all_hold(first):
         first.append(servers.database(context))
     if not all_hold(first):
         return refused(NAME, first)
+    unchanged = remembered.senders_named(context, only_beat_sends, called_by_hand)
     state = read(context)
     if not _is_due(context, state):
-        return already(NAME, state.phase) if state.fence.guarded_since else _ask_workers_again(context, state.phase)
+        if state.fence.guarded_since:
+            return already(NAME, state.phase, what=unchanged)
+        return _ask_workers_again(context, state.phase)
     with at_work(context.alias, NAME) as journal:
         state = read(context)
         if not _is_due(context, state):  # somebody else was faster
@@ -56,11 +67,11 @@ def _checks(context: Context, *, no_code_beat: bool) -> list[Check]:
     context.progress(f"asking the broker, up to {broker.BROKER_TIMEOUT_S:g} s")
     reached, readable = broker.broker(context), installation.code_schedule(context)
     checks += [reached, installation.versions(context), installation.processes(context), readable]
-    checks.append(beats.no_unmanaged_beat(context))
     if readable.ok:
         checks.append(installation.tasks(context))
         if reached.ok:
             checks.append(broker.workers(context))
+    checks.append(beats.no_unmanaged_beat(context, is_asked_later=True))
     if no_code_beat:
         checks.append(Check("code beat", True, "not asked for (--no-code-beat): nothing sends the code schedule"))
     else:

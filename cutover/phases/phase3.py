@@ -9,6 +9,7 @@ from typing import Any
 
 from cutover.errors import PhaseFailed
 from cutover.phases.context import Context
+from cutover.phases.evidence import hearing
 from cutover.phases.facts import State, read
 from cutover.phases.gates import beats, broker, imported, installation, progress
 from cutover.phases.operations import remembered, snapshot, switchover
@@ -20,18 +21,27 @@ NAME = "phase3"
 
 
 def run(
-    context: Context, *, force: bool = False, accept_edits: bool = False, plan: str = "", stopped: Sequence[str] = ()
+    context: Context,
+    *,
+    force: bool = False,
+    accept_edits: bool = False,
+    plan: str = "",
+    stopped: Sequence[str] = (),
+    only_beat_sends: Sequence[str] = (),
+    called_by_hand: Sequence[str] = (),
 ) -> Report:
     """Switch. ``force`` goes on where no beat of the database side stands by: then nothing is sent until one starts.
 
     ``accept_edits`` takes rows as they are that somebody has edited since their import. ``plan`` is the hash of the
     plan that the operator approved; without it the one that phase 2 was given holds. ``stopped``: origins of
-    unmanaged beats that the operator has ended. Raises PhaseFailed, with everything put back, when no beat of the new
+    unmanaged beats that the operator has ended. ``only_beat_sends``, ``called_by_hand``: of which tasks the operator
+    says so, where workers cannot hear a beat. Raises PhaseFailed, with everything put back, when no beat of the new
     side has loaded the rows or leads in time.
     """
+    unchanged = remembered.senders_named(context, only_beat_sends, called_by_hand)
     state = read(context)
     if state.is_switched:
-        return already(NAME, state.phase)
+        return already(NAME, state.phase, what=unchanged)
     if state.phase >= 3:
         unfinished = Check("order", False, state.in_words(), command("rollback"))
         return refused(NAME, [unfinished], next_command=command("rollback"))
@@ -67,9 +77,10 @@ def _checks(context: Context, state: State, plan: str, *, force: bool, accept_ed
         remembered.plan_approved(context, plan)
     checks += [*approved, *imported.same_parity(context, accept_edits=accept_edits)]
     checks.append(installation.sent_schedule(context))
-    checks.append(beats.no_unmanaged_beat(context))
-    if state.fence.guarded_since is None:  # there was a rollback since phase 1, or no worker answered then
+    # There was a rollback since phase 1, no worker answered then, or none has run a slot since.
+    if state.fence.guarded_since is None or not hearing.oldest_celery(context):
         checks.append(broker.workers(context))
+    checks.append(beats.no_unmanaged_beat(context))
     standby = beats.standby(context, Side.DATABASE)
     if force and not standby.ok:
         forced = f"{standby.detail}; forced: nothing is sent until one starts"

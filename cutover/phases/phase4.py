@@ -11,9 +11,11 @@ from typing import Final
 from cutover import clock
 from cutover.conf import near
 from cutover.phases.context import Context
+from cutover.phases.evidence import hearing
 from cutover.phases.evidence.proof import Evidence, Why, gather
 from cutover.phases.facts import State, read
-from cutover.phases.gates import progress
+from cutover.phases.gates import beats, progress
+from cutover.phases.operations import remembered
 from cutover.phases.operations.journal import at_work, noted
 from cutover.phases.report import Check, Outcome, Report, all_hold, command, plain
 from cutover.phases.wording import inline, instant, listed, span
@@ -28,20 +30,28 @@ WAIVE: Final = "waive"
 
 
 def run(
-    context: Context, *, slots: int = LEAST_SLOTS, wait: dt.timedelta = dt.timedelta(0), waive: Sequence[str] = ()
+    context: Context,
+    *,
+    slots: int = LEAST_SLOTS,
+    wait: dt.timedelta = dt.timedelta(0),
+    waive: Sequence[str] = (),
+    only_beat_sends: Sequence[str] = (),
+    called_by_hand: Sequence[str] = (),
 ) -> Report:
     """Prove and close. The outcome is inconclusive while there is too little to judge by.
 
     That is: fewer than ``slots`` (>= 1) proven slots, or an entry without one; ``waive`` names entries that may be
-    without. ``wait``: for how long to try again, where that can help. Nothing is held meanwhile: a rollback need not
-    wait for a proof.
+    without. So it is while a beat without the lease may be running, or could without being heard: it would run all once
+    more. ``wait``: for how long to try again, where that can help. Nothing is held meanwhile: a rollback need not wait
+    for a proof. ``only_beat_sends``, ``called_by_hand``: of which tasks the operator says so.
     """
+    unchanged = remembered.senders_named(context, only_beat_sends, called_by_hand)
     if wait:
         until = clock.now() + wait
         context.wait_for(lambda: _conclusive(context, slots, waive, until), wait, "enough slots", every_s=1.0)
     state = read(context)
     if state.phase >= 4:
-        lines = ["Phase 4 is done already: the cutover is closed. Nothing was changed."]
+        lines = [f"Phase 4 is done already: the cutover is closed. {unchanged}"]
         if waived := noted(context.alias, NAME, WAIVE, state.switched_at):
             lines.append(f"Closed without a proof of what was waived by name: {waived}.")
         return Report(NAME, Outcome.ALREADY, (), lines, command("status"), command("rollback"))
@@ -87,8 +97,8 @@ def _provable_at(evidence: Evidence, name: EntryName, why: Why) -> dt.datetime |
 
 def _gather(context: Context, state: State) -> Evidence:
     """Since the switch; or, when that is longer ago, as far back as the ledger surely still remembers."""
-    remembered = clock.now() - context.config.retention + dt.timedelta(hours=1)
-    return gather(context, max(state.switched_at or remembered, remembered), clock.now() - GRACE)
+    known = clock.now() - context.config.retention + dt.timedelta(hours=1)
+    return gather(context, max(state.switched_at or known, known), clock.now() - GRACE)
 
 
 def _strange(evidence: Evidence, named: Collection[str]) -> Check | None:
@@ -125,6 +135,8 @@ def _report(context: Context, evidence: Evidence, slots: int, named: Collection[
         lines.append(f"Waived by name, without a proof: {', '.join(waived)}.")
     if open_:
         lines += ["Not proven:", *listed([_spelt(context, evidence, name, why) for name, why in open_.items()])]
+    lines += _slotless(context, evidence.since)
+    alone = beats.no_unmanaged_beat(context)
     outcome, following = Outcome.DONE, "status"
     if evidence.failures:
         outcome = Outcome.FAILED
@@ -132,6 +144,9 @@ def _report(context: Context, evidence: Evidence, slots: int, named: Collection[
     elif evidence.pending or short > 0 or open_:
         outcome, following = Outcome.INCONCLUSIVE, NAME
         lines += [*listed(evidence.pending), *_wait(context, evidence, slots, short, open_, waived)]
+    elif not alone.ok:
+        outcome, following = Outcome.INCONCLUSIVE, NAME
+        lines += ["Inconclusive: a beat without the lease may send besides, see above."]
     else:
         lines += [
             "Phase 4 is done: the cutover is closed.",
@@ -149,7 +164,14 @@ def _report(context: Context, evidence: Evidence, slots: int, named: Collection[
     }
     for kind in ("failures", "pending"):
         data[kind] = [plain(finding, "entry due_at reason") for finding in getattr(evidence, kind)]
-    return Report(NAME, outcome, (), lines, command(following), command("rollback"), data)
+    return Report(NAME, outcome, [alone], lines, command(following), command("rollback"), data)
+
+
+def _slotless(context: Context, since: dt.datetime) -> list[str]:
+    """What workers have run of scheduled tasks, besides the slots that are proven here."""
+    found = [row for row in hearing.slotless(context) if row.last_seen_at > since]
+    said = [f"{row.task} from {row.origin}: {row.messages}, the latest {instant(row.last_seen_at)}" for row in found]
+    return ["Run besides, for these messages named no slot:", *listed(said)] if said else []
 
 
 def _spelt(context: Context, evidence: Evidence, name: EntryName, why: Why) -> str:

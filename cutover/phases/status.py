@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from cutover.phases.context import Context
-from cutover.phases.evidence import overview
+from cutover.phases.evidence import hearing, overview
 from cutover.phases.report import Outcome, Report, command
 from cutover.phases.wording import listed
 from cutover.types import SlotState
@@ -53,8 +53,14 @@ def problems(seen: Seen) -> list[str]:
     found += [STUCK[one["state"]].format(one["count"], one["entry"], one["due_at"]) for one in seen.get("stuck", [])]
     if ahead := seen.get("early"):
         found.append(EARLY.format(ahead["count"], ahead["entry"], ahead["due_at"], ahead["epoch"]))
-    unmanaged = seen.get("unmanaged_beats", [])
-    return [*found, *(f"a beat without the lease was heard: {one['origin']}" for one in unmanaged)]
+    for one in seen.get("unmanaged_beats", []):
+        certain = f"a beat without the lease was heard: {one['origin']}"
+        probable = f"probably a beat without the lease: {one['origin']}, {one['probably']}"
+        found.append(probable if one["probably"] else certain)
+    if tasks := seen.get("unheard_tasks"):
+        unheard = hearing.Unheard(seen["celery_of_workers"], tasks)
+        found.append(f"a beat without the lease {unheard}; {hearing.REMEDY}: {command('phase1')} takes that")
+    return found
 
 
 def lines(seen: Seen) -> list[str]:
@@ -91,6 +97,11 @@ def lines(seen: Seen) -> list[str]:
     shown += [
         f"Unknown   {name} names the task {task}, which this project does not register: its workers drop it"
         for name, task in unknown.items()
+    ]
+    shown += [
+        f"No slot   {one['task']} from {one['origin']}: {one['messages']} messages, {one['at_slots']} of them when "
+        f"a slot was due, the latest at {one['last_seen_at']}"
+        for one in seen.get("slotless", [])
     ]
     return [*shown, *(f"Unmanaged {beat['origin']}, heard at {beat['last_heard_at']}" for beat in heard)]
 

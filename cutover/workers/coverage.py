@@ -1,4 +1,4 @@
-"""Which tasks run without the guard though they seem to have it, and why: for a check, a gate, and the worker's log."""
+"""Which tasks run without the guard though their app has it, and why: for a check, a gate, and the worker's log."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -7,15 +7,11 @@ from celery import Celery, Task
 from celery.signals import worker_ready
 
 from cutover.events import Event, log
-from cutover.workers import hooks
-from cutover.workers.run_guard import GuardedTask, lost
+from cutover.workers.run_guard import OWN, GuardedTask, override
 
 SHOWN: Final = 5
 """How many tasks without the guard are named for each reason."""
-REMEDY: Final = (
-    "call super() in the override, as in super().before_start(task_id, args, kwargs), "
-    "and derive a task's own base from cutover.guard.GuardedTask"
-)
+REMEDY: Final = f"derive a task's own base from cutover.guard.GuardedTask, and leave its {' and '.join(OWN)} alone"
 
 
 def gap(task: Task) -> str:
@@ -23,9 +19,7 @@ def gap(task: Task) -> str:
     if not isinstance(task, GuardedTask):
         base = next(kind for kind in type(task).__mro__ if "_decorated" not in vars(kind))
         return f"the base {base.__module__}.{base.__qualname__} is no GuardedTask"
-    for place, _ in hooks.overrides(task, GuardedTask, "run_guard"):
-        return f"{place} hides from others that the task is guarded"
-    return lost(task)
+    return override(task)
 
 
 def gaps(app: Celery, names: Collection[str] | None = None) -> dict[str, list[str]]:

@@ -11,12 +11,13 @@ import threading
 from contextlib import suppress
 from typing import Final
 
-import redis
+import celery
 
 from cutover import clock, conf
 from cutover.election.connection import Link, redis_client
 from cutover.election.lease import Lease
-from cutover.errors import CutoverError, LeaseUnavailable
+from cutover.errors import LeaseUnavailable
+from cutover.events import Event, log
 from cutover.workers import processes
 
 AGAIN_S: Final = 30.0
@@ -31,16 +32,21 @@ class Worker:
         self._link: Link | None = None
         self._lease: Lease | None = None
         self._server, self._client_id = "", 0
-        # Without Redis nobody can take this process's runs over; it still runs each slot once.
-        with suppress(redis.RedisError, OSError, CutoverError):
-            config = conf.load()
-            # Nobody speaks on this channel: it is subscribed to so that the server does not take it for idle.
-            self._link = Link(redis_client(config), f"{{cutover:{config.namespace}}}:workers")
-            self._server = str(self._link.commands.info("server")["run_id"])
-            self._lease = Lease(self._link.commands, config.namespace, config.lease)
-            self._client_id = self._link.client_id
+        try:
+            self._connect()
+        except Exception as exc:  # whatever a project's connection raises: the process still runs each slot once
+            reason = f"{type(exc).__name__}: {exc}; no other worker can resume what this process runs"
+            log(Event.REDIS_LOST, reason=reason)
         self._again_at_s = clock.monotonic_s() + AGAIN_S
         self._runs = itertools.count(1)
+
+    def _connect(self) -> None:
+        config = conf.load()
+        # Nobody speaks on this channel: it is subscribed to so that the server does not take it for idle.
+        self._link = Link(redis_client(config), f"{{cutover:{config.namespace}}}:workers")
+        self._server = str(self._link.commands.info("server")["run_id"])
+        self._lease = Lease(self._link.commands, config.namespace, config.lease)
+        self._client_id = self._link.client_id
 
     def sign(self) -> str:
         """A mark for one run, never given twice: its connection, server and process."""
@@ -50,12 +56,16 @@ class Worker:
         """Whether the standing connection was closed, or could not be made a while ago; others then misjudge it."""
         if self._link is None or not self._client_id:
             return clock.monotonic_s() >= self._again_at_s
-        return self._link.is_cut()
+        try:
+            return self._link.is_cut()
+        except Exception:  # one that cannot be asked is of no use to others either
+            return True
 
     def leave(self) -> None:
         """Close the standing connection."""
         if self._link is not None:
-            self._link.close()
+            with suppress(Exception):
+                self._link.close()
 
     def is_gone(self, mark: str) -> bool:
         """Whether the process of ``mark`` is seen to have ended; False where that cannot be seen."""
@@ -80,7 +90,7 @@ def this() -> Worker:
     with _one_at_a_time:  # of a pool of threads: they are one worker
         known = _of_process.get(pid)
         if known is None:
-            _of_process[pid] = Worker(f"{processes.own_name()}:{secrets.token_hex(4)}")
+            _of_process[pid] = Worker(f"{processes.own_name()}:{secrets.token_hex(4)}:{celery.__version__}")
         elif known.is_cut():
             known.leave()
             _of_process[pid] = Worker(known.process)

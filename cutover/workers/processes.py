@@ -20,6 +20,11 @@ def number(name: str) -> str:
     return [*name.split(":"), ""][1]
 
 
+def celery_of(name: str) -> str:
+    """The version of celery that a worker's name, or the mark of one of its runs, gives; empty where it gives none."""
+    return [*name.split(":"), *[""] * 5][4]
+
+
 def has_ended(name: str) -> bool | None:
     """Whether the process of that name has ended; None when that cannot be seen from here."""
     host, pid, began, *_ = [*name.split(":"), "", "", ""]

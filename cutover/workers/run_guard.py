@@ -1,183 +1,199 @@
 """The run guard: a worker runs each slot once, however often its message arrives.
 
-``app = Celery("project", task_cls="cutover.guard.GuardedTask")`` is all there is to it. ``Task.before_start`` is the
-hook that can refuse a run; Celery swallows what signal handlers raise. A task that is no slot's pays two dictionary
-look-ups. NOT promised: that a run that began also did its work; a task that dies half-way is the task's own concern.
+``app = Celery("project", task_cls="cutover.guard.GuardedTask")`` is all there is to it. The guard stands around the
+tracer that celery gives each task: a message that is dropped or deferred has stored no result, sent no signal and
+called none of the task's hooks. A task that no entry sends pays a few look-ups in memory. NOT promised: that a run
+that began also did its work; a task that dies half-way is the task's own concern.
 """
 
-import datetime as dt
 import random
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
-from itertools import chain
+from functools import partial
+from itertools import takewhile
 from typing import Any, Final
 
-from celery import Task
-from celery.exceptions import Ignore
+import celery
+from billiard.einfo import ExceptionInfo
+from celery.app.task import Context
+from celery.app.trace import TraceInfo, trace_ok_t
+from celery.contrib.django.task import DjangoTask
+from celery.exceptions import Ignore, Reject
+from celery.result import EagerResult
+from celery.states import IGNORED, REJECTED
+from django.db import connections
 
-from cutover import clock, conf, headers
+from cutover import headers
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
-from cutover.ledger import Ledger
-from cutover.types import EntryName, Epoch, Sender, Slot, Start
-from cutover.workers import hooks, liveness, unmanaged
+from cutover.workers.admission import Admission, Undecided, config, is_beats, watch
+from cutover.workers.request import START_UNSAID, say_started
 
-_LATEST_ATTEMPTS: Final = 20
-"""Besides the first one: only those at an outage's edges can have been committed without an answer."""
 DEFER_S: Final = 5.0
 """After how long a deferred message is tried again (half as much to twice as much)."""
-HEARD_EVERY_S: Final = 10.0
-"""An unmanaged beat is recorded at most this often by each worker process."""
-_heard_at_s: dict[str, float] = {}
+_in_hand: set[int] = set()
+"""The requests that are being run, by identity: whoever wraps a task's tracer once more may give it to the task."""
+
+Tracer = Callable[..., Any]
 
 
-class GuardedTask(Task):
+class GuardedTask(DjangoTask):
     """The project's base task. A task class of the project's own derives from it to be guarded."""
 
     abstract = True
+    Request = "cutover.workers.request:GuardedRequest"
 
     @property
     def run_guard(self) -> str | None:
-        """What workers answer a preflight that asks them for it; None where an override keeps the guard off."""
-        return None if lost(self) else "cutover"
+        """What workers answer a preflight: guarded, and by which celery; None where an override may keep it off."""
+        return None if override(self) else f"cutover celery={celery.__version__}"
 
-    def before_start(self, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Let the run begin, or raise Ignore: the message is acknowledged, the task does not run."""
-        request = self.request
-        if request.retries or request.called_directly:
-            pass  # a retry of a run that was admitted, or a call without any message
-        elif request.get(headers.DUE_AT) is not None:
-            _Delivery(self, args, kwargs).admit([_slot(self)])
-        elif request.get(headers.BEAT) or self.name in _config().sent_by_beat_alone:
-            _Delivery(self, args, kwargs).admit_unmanaged()
-        super().before_start(task_id, args, kwargs)
+    @property
+    def __trace__(self) -> Tracer | None:
+        """Celery's tracer for this task, with the guard around it; None until celery has made one."""
+        return self.__dict__.get("__trace__")
 
-    def after_return(self, *details: Any) -> None:
-        """Record the end of a slot's run where its message may still come again."""
-        if self.acks_late and self.request.get(headers.DUE_AT) is not None:
-            try:
-                # A retry runs in any process of the pool, or of another host.
-                process = "" if self.request.retries else liveness.this().process
-                _ledger().runs.end(_slot(self), process)
-            except LedgerUnavailable as exc:
-                log(Event.DATABASE_LOST, reason=f"the end of a run is not recorded: {exc}")
-        super().after_return(*details)
+    @__trace__.setter
+    def __trace__(self, tracer: Tracer | None) -> None:
+        self.__dict__["__trace__"] = tracer and partial(_run_once, self, tracer)
 
+    def apply(self, args: Any = None, kwargs: Any = None, *others: Any, **options: Any) -> EagerResult:
+        """Run the task in this process, as celery does; with ``task_always_eager`` a beat's message comes here.
 
-def lost(task: GuardedTask) -> str:
-    """Why the guard does not run for a task, or cannot be seen to: an override of its hooks; empty when it runs."""
-    names = ("before_start", "after_return") if task.acks_late else ("before_start",)
-    return next(filter(None, (hooks.lost(task, GuardedTask, name) for name in names)), "")
+        A further message of a slot is IGNORED. Raises LedgerUnavailable where the ledger gives no answer.
+        """
+        request = {**(options.get("headers") or {}), "retries": options.get("retries")}
+        if request.get(headers.DUE_AT) is not None:
+            task_id = options.get("task_id") or ""
+            if not Admission(self, task_id, args or (), kwargs or {}, request).decide():
+                return EagerResult(task_id, None, IGNORED, name=self.name)
+        return super().apply(args, kwargs, *others, **options)
 
 
-class _Delivery:
-    """One message, as it comes to a task that is about to run. Whatever refuses it raises Ignore."""
+OWN: Final = ("run_guard", "__trace__", "Strategy")
+"""What the guard is seen by, stands at, and is reached by. A task's hooks are no part of it."""
 
-    def __init__(self, task: GuardedTask, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._task = task
-        self._args = args
-        self._kwargs = kwargs
-        self._request = task.request
-        self._runs = _ledger().runs
-        delivery = self._request.delivery_info or {}
-        self._is_redelivered = bool(delivery.get("redelivered") or self._request.get(headers.REDELIVERED))
-        self._attempts: list[str] = (self._request.get(headers.ATTEMPT) or "").splitlines()
 
-    def admit(self, slots: Iterable[Slot], sender: Sender | None = None) -> Slot:
-        """The slot that the message may run: the first that no other message of ``sender`` has started."""
-        epoch, mark = Epoch(self._request.get(headers.EPOCH) or 0), liveness.this().sign()
-        try:
-            for slot in slots:
-                outcome = self._runs.start(slot, epoch, mark, sender)
-                was_started = outcome is Start.ALREADY_STARTED
-                if not (was_started and sender and self._runs.was_started_for(slot, sender.origin)):
-                    break
-            if outcome is Start.STARTED or (was_started and self._resume(slot, mark, sender)):
-                return slot
-        except LedgerUnavailable as exc:
-            if _config().run_without_database:
-                return slot
-            marks = [*self._attempts, mark]
-            attempts = "\n".join([*marks[:1], *marks[1:][-_LATEST_ATTEMPTS:]])
-            raise self._defer(_headers(slot) | {headers.ATTEMPT: attempts}, str(exc)) from exc
-        with suppress(LedgerUnavailable):  # it is known to have been started: dropped, counted or not
-            self._runs.count_deduplicated(slot)
-        log(Event.RUN_DEDUPLICATED, entry=slot.entry, due_at=slot.due_at.isoformat(), outcome=outcome.value)
-        raise Ignore(f"slot {slot.entry} {slot.due_at.isoformat()} has been run")
+def override(task: GuardedTask) -> str:
+    """What may keep the guard off a task, and where it stands; empty for nothing."""
+    for kind in takewhile(lambda kind: kind is not GuardedTask, type(task).__mro__):
+        if found := [name for name in OWN if name in vars(kind)]:
+            is_option = "_decorated" in vars(kind)  # celery's mark of a class that a decorator made
+            place = "the task's option " if is_option else f"{kind.__module__}.{kind.__qualname__}."
+            return f"{place}{found[0]} may keep the guard off"
+    return ""
 
-    def admit_unmanaged(self) -> None:
-        """Find the slot of an unmanaged beat's message, so that it runs once all the same; anything else may run."""
-        request, seen_at = self._request, self._request.get(headers.SEEN_AT)
-        if request.parent_id and not seen_at:
-            return
-        origin = request.get(headers.ORIGIN) or request.origin or "unknown"
-        message = unmanaged.Message(
-            Sender(origin, request.id),
-            self._task.name,
-            self._args,
-            self._kwargs,
-            bool(request.get(headers.BEAT)),
-            request.get(headers.ROW) or "",
-            dt.datetime.fromisoformat(seen_at) if seen_at else clock.now(),
-        )
-        try:
-            slots = unmanaged.slots_of(message, self._task.app, _config(), _ledger())
-            first = next(slots, None)
-            if (now_s := clock.monotonic_s()) - _heard_at_s.get(origin, -HEARD_EVERY_S) >= HEARD_EVERY_S:
-                self._runs.heard(origin)
-                _heard_at_s[origin] = now_s
-        except LedgerUnavailable as exc:
-            if _config().run_without_database:
-                return
-            marks = {headers.SEEN_AT: message.seen_at.isoformat(), headers.ORIGIN: origin}
-            raise self._defer(marks, str(exc)) from exc
-        if first is not None:
-            slot = self.admit(chain([first], slots), message.sender)
-            # From here on it counts as a message of that slot: so do its retries, and its end is recorded.
-            request.update(_headers(slot), headers={**(request.headers or {}), **_headers(slot)})
 
-    def _resume(self, slot: Slot, mark: str, sender: Sender | None) -> bool:
-        """Whether a run that was started before goes on here; deferred while that cannot be said yet."""
-        if any(self._runs.resume(slot, mine, mark) for mine in self._attempts):
-            return True  # it was committed, but its answer never came: nothing ran then
-        if not (self._task.acks_late and self._is_redelivered):
+def _run_once(
+    task: GuardedTask, tracer: Tracer, task_id: str, args: Any, kwargs: Any, request: dict[str, Any] | None = None
+) -> Any:
+    """Give a message to celery's tracer, unless it is a further one of its slot's, or is deferred."""
+    request = {} if request is None else request
+    given = task, task_id, args, kwargs, request
+    if id(request) in _in_hand or not (is_beats(task.name, request) or _is_beats_by_word(*given)):
+        return tracer(task_id, args, kwargs, request)
+    is_start_unsaid = request.pop(START_UNSAID, False)
+    admission = Admission(*given)
+    context = partial(Context, request, args=args, kwargs=kwargs)
+    if not _is_admitted(task, admission, context):
+        return _ignored(task, context())
+    if is_start_unsaid:
+        with suppress(Exception):  # an event more or less
+            say_started(task, task_id, request)
+    _in_hand.add(id(request))
+    try:
+        outcome = tracer(task_id, args, kwargs, request)
+    except Reject as exc:  # of a hook after the task: celery's main process settles it
+        _end(admission, TraceInfo(REJECTED, exc))
+        raise
+    finally:
+        _in_hand.discard(id(request))
+    _end(admission, outcome[1])
+    return outcome
+
+
+def _is_beats_by_word(task: GuardedTask, task_id: str, args: Any, kwargs: Any, request: dict[str, Any]) -> bool:
+    """Whether a message without slot or mark is a beat's, by the operator's word; else counted, if it is an entry's."""
+    try:
+        seen = watch(task.app)
+        if seen.is_sent_by_beats_alone(task.name):
+            return True
+        is_own = request.get("retries") or request.get("parent_id")
+        if is_own or not (request.get(headers.ROW) or seen.is_scheduled(task.name)):
             return False
-        run = self._runs.read(slot)
-        if run.has_ended or (sender is not None and run.sender != str(sender)):
+        seen.count(Admission(task, task_id, args, kwargs, request).message())
+    except Exception as exc:  # no task is to fail for the sake of a number
+        log(Event.GUARD_FAILED, entry="", due_at="", reason=f"{type(exc).__name__}: {exc}")
+    _close_database()
+    return False
+
+
+def _is_admitted(task: GuardedTask, admission: Admission, context: Callable[[], Context]) -> bool:
+    """Whether the message runs here and now; False where it is dropped, or was sent again for later.
+
+    Where it can be neither decided nor sent again it is held: the process has nothing better to do, and it is not lost.
+    """
+    is_held = False
+    while True:
+        try:
+            if is_held:
+                time.sleep(DEFER_S)
+            return admission.decide()
+        except (LedgerUnavailable, Undecided) as exc:
+            reason = str(exc)
+        except Exception as exc:
+            reason = _failed(admission, exc)
+        finally:
+            _close_database()
+        try:
+            _defer(task, admission, context())
+        except Exception as exc:
+            _failed(admission, exc)
+            is_held = True
+        else:
+            log(Event.RUN_DEFERRED, **admission.details, reason=reason)
             return False
-        if not liveness.this().is_gone(run.worker):
-            raise self._defer(_headers(slot), "the worker that started it is still there")
-        if not self._runs.resume(slot, run.worker, mark):
-            raise self._defer(_headers(slot), "another worker has resumed it")
-        log(Event.RUN_RESUMED, entry=slot.entry, due_at=slot.due_at.isoformat())
-        return True
-
-    def _defer(self, marks: Mapping[str, str], reason: str) -> Ignore:
-        """Send the same message again for later, with the same id and count of retries; returns what to raise."""
-        request = self._request
-        countdown = DEFER_S * random.uniform(0.5, 2.0)  # noqa: S311 - jitter, not secrecy
-        given = request, self._args, self._kwargs
-        again = self._task.signature_from_request(*given, countdown=countdown, retries=request.retries)
-        again.apply_async(headers={**(request.headers or {}), headers.REDELIVERED: self._is_redelivered, **marks})
-        entry, due_at = marks.get(headers.ENTRY, ""), marks.get(headers.DUE_AT, "")
-        log(Event.RUN_DEFERRED, entry=entry, due_at=due_at, reason=reason)
-        return Ignore(f"{self._task.name} for slot {entry} {due_at} is tried again later: {reason}")
 
 
-def _slot(task: Task) -> Slot:
-    return Slot(dt.datetime.fromisoformat(task.request.get(headers.DUE_AT)), EntryName(task.request.get(headers.ENTRY)))
+def _defer(task: GuardedTask, admission: Admission, context: Context) -> None:
+    """Send the same message again for later, with the same id and count of retries."""
+    countdown = DEFER_S * random.uniform(0.5, 2.0)  # noqa: S311 - jitter, not secrecy
+    given = context, context.args, context.kwargs
+    again = task.signature_from_request(*given, countdown=countdown, retries=context.retries)
+    again.apply_async(headers={**(context.headers or {}), **admission.marks()})
 
 
-def _headers(slot: Slot) -> dict[str, str]:
-    return {headers.ENTRY: slot.entry, headers.DUE_AT: slot.due_at.isoformat()}
+def _end(admission: Admission, info: TraceInfo | None) -> None:
+    """Record the end; what goes wrong here undoes nothing: the task has run, and its result is stored."""
+    reject = getattr(info, "retval", None)
+    try:
+        admission.end(is_given_back=isinstance(reject, Reject) and bool(reject.requeue))
+    except LedgerUnavailable as exc:
+        log(Event.DATABASE_LOST, reason=f"the end of a run is not recorded: {exc}")
+    except Exception as exc:
+        _failed(admission, exc)
+    finally:
+        _close_database()
 
 
-@cache
-def _config() -> conf.Config:
-    return conf.load()
+def _ignored(task: GuardedTask, context: Context) -> Any:
+    """What celery's tracer returns of a task that raises Ignore: the message is acknowledged, and that is all."""
+    try:
+        raise Ignore
+    except Ignore as exc:
+        info = TraceInfo(IGNORED, exc)
+        info.handle_ignore(task, context)
+        return trace_ok_t(ExceptionInfo(internal=True), info, None, None)
 
 
-@cache
-def _ledger() -> Ledger:
-    return Ledger(_config().database, _config().namespace, _config().retention)
+def _failed(admission: Admission, exc: Exception) -> str:
+    reason = f"{type(exc).__name__}: {exc}"
+    log(Event.GUARD_FAILED, **admission.details, reason=reason)
+    return reason
+
+
+def _close_database() -> None:
+    """Leave no connection behind that Django would close after a request; celery closes its own around the task."""
+    with suppress(Exception):
+        connections[config().database].close_if_unusable_or_obsolete()

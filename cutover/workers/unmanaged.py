@@ -1,12 +1,15 @@
 """Unmanaged beats: which slot one of their messages is of.
 
 While two releases overlap, the old one's stock beat sends too, and its messages name no slot. From celery 5.7 on they
-are marked as a beat's; below that only tasks listed in ``CUTOVER['SENT_BY_BEAT_ALONE']`` can be recognised, because a
-stray message and a ``.delay()`` look the same. A message that is not recognised for certain is never taken for a slot.
+are marked as a beat's; below that only tasks that nobody but a beat sends can be recognised, by the operator's word or
+``CUTOVER['SENT_BY_BEAT_ALONE']``, because a stray message and a ``.delay()`` look the same: ``workers/slotless.py``
+counts those. A message that is not recognised for certain is never taken for a slot.
 """
 
 import datetime as dt
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,20 +39,17 @@ class Message:
     task: str
     args: Sequence[Any]
     kwargs: dict[str, Any]
-    is_marked: bool
     row: str
     seen_at: dt.datetime
 
 
 def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> Iterator[Slot]:
-    """The slot that an unmanaged beat's message is of; none when it is of none, or that is not certain.
+    """The slot that an unmanaged beat's message is of; none where that is not certain.
 
     Then the slots before it, the latest first. Messages that waited are seen at one moment, and no beat sends a slot
     twice: so of one beat's messages each is matched to an earlier slot than the one before. Raises LedgerUnavailable.
     """
-    if not message.is_marked and message.task not in config.sent_by_beat_alone:
-        return
-    entries = list(_entries(message, app, config))
+    entries = list(entries_of(message, app, config))
     if len(entries) != 1:
         return
     [(name, schedule)] = entries
@@ -61,34 +61,51 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
     if every is not None and schedule.relative and last and (following := table.next_after(last)):
         every = following - last  # shorter where it is no whole unit: 90 minutes, rounded, come every hour
     if every is None:
-        due_at = _latest(table, message.seen_at + EARLY)
+        due_at = latest(table, message.seen_at + EARLY)
     else:  # without any slot yet its cadence begins here: the guarded beat goes on from the old one's last run
         due_at = last + round((message.seen_at - last) / every) * every if last else message.seen_at
     for _ in range(WAITING):
         if due_at is None:
             return
         yield Slot(due_at, name)
-        due_at = _latest(table, due_at - dt.timedelta(microseconds=1)) if every is None else due_at - every
+        due_at = latest(table, due_at - dt.timedelta(microseconds=1)) if every is None else due_at - every
 
 
-def _entries(message: Message, app: Celery, config: Config) -> Iterator[tuple[EntryName, BaseSchedule]]:
-    """Every entry that sends such a message, of the side that it came from."""
+def entries_of(message: Message, app: Celery, config: Config) -> Iterator[tuple[EntryName, BaseSchedule]]:
+    """Every entry that sends such a message, of the side that it came from; of a retired code schedule, their rows."""
     if message.row:
-        with outages(config.database):
-            rows = PeriodicTask.objects.using(config.database).filter(name=message.row)
-            found = list(rows.select_related("interval", "crontab", "solar", "clocked"))
-        yield from ((EntryName(row.name), row.schedule) for row in found)
+        yield from ((EntryName(row.name), row.schedule) for row in _rows(config, name=message.row))
         return
+    code = [(name, entry) for name, entry in named_entries(app, config) if sends(entry, message)]
+    for name, entry in code:
+        yield EntryName(name), maybe_schedule(entry["schedule"], entry.get("relative", False), app=app)
+    if not code:
+        for row in _rows(config, task=message.task, enabled=True):
+            with suppress(ValueError, TypeError):  # no JSON, or none of arguments: status says that it is not sent
+                args, kwargs = json.loads(row.args or "[]"), json.loads(row.kwargs or "{}")
+                if sends({"task": row.task, "args": args, "kwargs": kwargs}, message):
+                    yield EntryName(row.name), row.schedule
+
+
+def named_entries(app: Celery, config: Config) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The code schedule without what has no slots: the code side's beat leaves that out."""
     code: Mapping[Any, Mapping[str, Any]] = project.code_schedule(app, config)
-    for name, entry in code.items():
-        if not isinstance(name, str) or len(name) > NAME_LENGTH:
-            continue  # it has no slots: the code side's beat leaves it out
-        arguments = list(entry.get("args") or ()), dict(entry.get("kwargs") or {})
-        if entry["task"] == message.task and arguments == (list(message.args), message.kwargs):
-            yield EntryName(name), maybe_schedule(entry["schedule"], entry.get("relative", False), app=app)
+    return ((name, entry) for name, entry in code.items() if isinstance(name, str) and len(name) <= NAME_LENGTH)
 
 
-def _latest(table: timetable.Timetable, until: dt.datetime) -> dt.datetime | None:
+def _rows(config: Config, **wanted: Any) -> list[PeriodicTask]:
+    with outages(config.database):
+        rows = PeriodicTask.objects.using(config.database).filter(**wanted)
+        return list(rows.select_related("interval", "crontab", "solar", "clocked"))
+
+
+def sends(entry: Mapping[str, Any], message: Message) -> bool:
+    """Whether an entry, as a code schedule has it, sends such a message. Pure."""
+    arguments = list(entry.get("args") or ()), dict(entry.get("kwargs") or {})
+    return entry["task"] == message.task and arguments == (list(message.args), message.kwargs)
+
+
+def latest(table: timetable.Timetable, until: dt.datetime) -> dt.datetime | None:
     """The latest slot, sought in ever longer spans: some timetables walk through every slot of one."""
     span = EARLY
     while (found := table.latest(until - span, until)) is None and span < LOOK_BACK:

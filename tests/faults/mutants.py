@@ -64,9 +64,9 @@ MUTANTS = (
         "the run guard's refusal",
         (
             (
-                "cutover/workers/run_guard.py",
-                'raise Ignore(f"slot {slot.entry} {slot.due_at.isoformat()} has been run")',
-                "return",
+                "cutover/workers/admission.py",
+                "log(Event.RUN_DEDUPLICATED, **self.details, outcome=outcome.value)\n        return False",
+                "return True",
             ),
         ),
         (GUARD.format("test_the_second_message_of_a_slot_is_dropped_and_counted_and_what_belongs_to_no_slot_runs"),),

@@ -13,11 +13,13 @@ from .tasks import BEGUN, ENDED, MAY_END
 from .theatre import Theatre
 
 SEND = """
-import datetime as dt, uuid
+import datetime as dt
+from cutover import conf
+from cutover.types import Slot
 from tests.faults.tasks import note_slowly
-slot = dt.datetime.now(dt.UTC)
-headers = {"cutover_entry": %r, "cutover_due_at": slot.isoformat(), "cutover_epoch": 1}
-note_slowly.apply_async(headers=headers, task_id=str(uuid.uuid4()))
+slot = Slot(dt.datetime.now(dt.UTC), %r)
+headers = {"cutover_entry": slot.entry, "cutover_due_at": slot.due_at.isoformat(), "cutover_epoch": 1}
+note_slowly.apply_async(headers=headers, task_id=slot.task_id(conf.load().namespace))
 """
 REDELIVERED = dt.timedelta(seconds=2.5)
 """The stage's broker gives a message to another worker after two seconds."""

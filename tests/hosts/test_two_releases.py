@@ -63,9 +63,10 @@ class Pair:
             return connection.execute("SELECT count(*) FROM cutover_unmanagedbeat").fetchone()[0]
 
     def forget_the_old_beat(self) -> None:
-        """Two minutes pass until a beat that was heard is taken to be gone; not here."""
+        """Two minutes pass until a beat that was heard, or suspected, is taken to be gone; not here."""
         with contextlib.closing(sqlite3.connect(self._database, timeout=20)) as connection, connection:
             connection.execute("UPDATE cutover_unmanagedbeat SET last_heard_at = '2000-01-01 00:00:00'")
+            connection.execute("UPDATE cutover_slotlesssender SET last_seen_at = '2000-01-01 00:00:00'")
 
     def cut_over_and_back(self) -> Process:
         """Phase 1 to 4 and rollback; the beat of the database side, which then stands by."""
@@ -149,6 +150,7 @@ def test_one_beat_follows_the_other_in_a_quiet_window_and_back_again(
     legacy_beat = pair.start_new(LEGACY_BEAT, READY)
     pair.wait_for_runs(2)
     assert old_worker.stop() == 0, old_worker.output
+    pair.forget_the_old_beat()
     beat = pair.cut_over_and_back()
     old_worker = pair.old.start(OLD_WORKER)
     wait_until(lambda: " ready." in old_worker.output, "the old release's worker is up again")

@@ -25,6 +25,29 @@ def at_once(self: Task, label: str) -> None:
     write_run(self, label)
 
 
+@shared_task
+def fails() -> None:
+    """Fail."""
+    raise LookupError("no such thing")
+
+
+@shared_task(bind=True)
+def child(self: Task, label: str) -> None:
+    """Write down that the run has begun."""
+    write_run(self, label)
+
+
+@shared_task(bind=True)
+def passes_its_headers_on(self: Task, label: str) -> None:
+    """Send seven tasks with the headers of its own message, at last itself, and put another one in its place."""
+    write_run(self, label)
+    if self.request.get("parent_id") is None:
+        for number in range(6):
+            child.apply_async((f"{label}-{number}",), headers=self.request.headers)
+        self.apply_async((f"{label}-6",), headers=self.request.headers)
+        self.replace(child.si(f"{label}-instead").set(headers=self.request.headers))
+
+
 LATE_SCHEDULE = {"late": {"task": at_once.name, "schedule": 3600.0, "args": ("late",)}}
 """A code schedule whose messages are acknowledged late."""
 

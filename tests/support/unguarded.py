@@ -1,4 +1,4 @@
-"""Tasks of which some have lost the run guard, and nothing in their own module says so."""
+"""Tasks of which one has no run guard, and others override what they like and have it."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ def audit(task: Task, task_id: str, args: Any, kwargs: Any) -> None:
     """An option of a task's decorator."""
 
 
-@shared_task(before_start=audit)
+@shared_task(base=Task)
 def pay() -> None:
     """Run without the guard."""
 
 
-@shared_task(acks_late=True)
+@shared_task(acks_late=True, before_start=audit)
 def ship() -> None:
     """Run with it."""

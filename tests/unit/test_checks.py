@@ -114,10 +114,12 @@ def test_an_app_without_guard_and_lease(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_task_that_has_lost_the_guard_is_named_with_what_keeps_it_off(guarded: Celery) -> None:
-    guarded.task(name="pay", shared=False, before_start=print)(nothing)
+    guarded.task(name="pay", shared=False, run_guard=None)(nothing)
+    guarded.task(name="wait", shared=False, before_start=print)(nothing)
     guarded.task(name="ship", shared=False, base=Task)(nothing)
     message = found()["W004"].msg
-    assert "pay: whether builtins.print, the task's option before_start, calls super().before_start()" in message
+    assert "pay: the task's option run_guard may keep the guard off" in message
+    assert "wait" not in message
     assert "ship: the base celery.app.task.Task is no GuardedTask" in message
 
 

@@ -18,6 +18,7 @@ FORCING = {
     "as_proved",
     "drop_edits",
     "force",
+    "is_asked_later",
     "is_back",
     "no_code_beat",
     "optional",

@@ -41,16 +41,25 @@ def _status(context: Context, *, check: bool, role: str | None = None) -> Report
     return probe.run(context, role=ProbeRole(role)) if role else status.run(context, check=check)
 
 
+SENDERS: Final = "only_beat_sends called_by_hand"
 PHASES: Final[dict[str, tuple[str, Callable[..., Report], str]]] = {
     "plan": ("what each phase would do, entry by entry; changes nothing", plan.run, ""),
-    "phase1": ("preflight: database, Redis, broker, clocks, processes, beats", phase1.run, "no_code_beat stopped"),
+    "phase1": (
+        "preflight: database, Redis, broker, clocks, processes, beats",
+        phase1.run,
+        f"no_code_beat stopped {SENDERS}",
+    ),
     "phase2": (
         "import the code schedule as disabled rows; prove they fire alike",
         phase2.run,
         "adopt plan shadow",
     ),
-    "phase3": ("the switch from code to database", phase3.run, "force accept_edits plan stopped"),
-    "phase4": ("prove by the ledger that every slot was sent and run once; close", phase4.run, "slots wait waive"),
+    "phase3": ("the switch from code to database", phase3.run, f"force accept_edits plan stopped {SENDERS}"),
+    "phase4": (
+        "prove by the ledger that every slot was sent and run once; close",
+        phase4.run,
+        f"slots wait waive {SENDERS}",
+    ),
     "rollback": ("back to the code side, from every phase", rollback.run, "force drop_edits"),
     "status": ("who leads, standbys, phase, last slots, what was missed", _status, "check role"),
 }
@@ -85,6 +94,11 @@ class Command(BaseCommand):
         add("--accept-edits", "phase3", "take rows as they are that were edited since their import")
         stopped = "an unmanaged beat that you have stopped, as status names it; may be repeated"
         add("--stopped", "phase1 phase3", stopped, action="append", default=[], metavar="ORIGIN")
+        tasks: dict[str, Any] = {"action": "append", "default": [], "metavar": "TASK"}
+        alone = "a task that nothing but a beat sends (all: every other scheduled task); remembered, may be repeated"
+        add("--only-beat-sends", "phase1 phase3 phase4", alone, **tasks)
+        by_hand = "a scheduled task that people or code send too (all: every other one); remembered, may be repeated"
+        add("--called-by-hand", "phase1 phase3 phase4", by_hand, **tasks)
         force = "switch even to a side on which no beat stands by, or one that lacks imported entries"
         add("--force", "phase3 rollback", force)
         add("--slots", "phase4", "how many slots are proof enough (10)", type=_positive)

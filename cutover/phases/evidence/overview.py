@@ -11,7 +11,7 @@ from cutover.errors import CutoverError
 from cutover.ledger.database import outages
 from cutover.ledger.fence import SUCCEEDED
 from cutover.phases.context import Context
-from cutover.phases.evidence import silence
+from cutover.phases.evidence import hearing, silence
 from cutover.phases.evidence.lateness import early, overdue, stuck
 from cutover.phases.evidence.sent import without_row
 from cutover.phases.evidence.side import enabled_rows
@@ -25,6 +25,8 @@ from cutover.types import Side, SlotState
 RECENT: Final = 10
 """How many of the latest slots are read; and ten times as many of the missed."""
 TERM: Final = "epoch side holder started_at first_tick_at seen_at ended_at end_reason"
+HEARD: Final = "origin last_heard_at silent_at probably"
+SLOTLESS: Final = "task origin messages at_slots first_seen_at last_seen_at"
 BEAT: Final = "holder side host pid release warm entries"
 SLOT: Final = "entry due_at epoch side state published_at run_started_at run_by deduplicated passed_over reason"
 
@@ -149,4 +151,7 @@ def _late(context: Context, data: Data) -> None:
 
 
 def _unmanaged(context: Context, data: Data) -> None:
-    data["unmanaged_beats"] = [plain(beat, "origin last_heard_at silent_at") for beat in silence.alive(context)]
+    data["unmanaged_beats"] = [plain(beat, HEARD) for beat in silence.alive(context)]
+    data["slotless"] = [plain(each, SLOTLESS) for each in hearing.slotless(context)[:RECENT]]
+    unheard = hearing.unheard(context)
+    data |= {"unheard_tasks": [*unheard.tasks], "celery_of_workers": unheard.celery}

@@ -54,13 +54,14 @@ class Why(StrEnum):
 
 @dataclass(slots=True)
 class Evidence:
-    """All findings up to ``until``. ``options``: each entry's overlay.
+    """All findings after ``since``, up to ``until``. ``options``: each entry's overlay.
 
     ``proven``: how many slots of each entry are. ``unproven``: of the entries of which nothing is, why. ``upcoming``:
     timetable and next slot of each that falls due again. ``moved``: the entries that the cutover moves, of which each
     is to be proved; others have rows that it did not bring in.
     """
 
+    since: dt.datetime
     until: dt.datetime
     options: Mapping[EntryName, Mapping[str, Any]]
     moved: set[EntryName] = field(default_factory=set)
@@ -99,7 +100,7 @@ def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence
         found: dict[EntryName, dict[dt.datetime, models.Slot]] = defaultdict(dict)
         for slot in slots.filter(due_at__gt=since, due_at__lte=until).order_by("due_at").iterator():
             found[EntryName(slot.entry)][slot.due_at] = slot
-    evidence = Evidence(until, {name: each.options for name, each in kept.items()})
+    evidence = Evidence(since, until, {name: each.options for name, each in kept.items()})
     for name in sorted(rows.keys() | found.keys()):
         schedule, entry, limit = rows.get(name), entries.get(name), limits.get(name) or UNLIMITED
         if schedule is None or entry is None or (entry.fingerprint, entry.limits) != (fingerprint(schedule), limit):

@@ -11,7 +11,7 @@ from cutover import clock
 from cutover.ledger.database import outages
 from cutover.models import UnmanagedBeat
 from cutover.phases.context import Context
-from cutover.phases.evidence import side
+from cutover.phases.evidence import hearing, side
 from cutover.schedules import timetable
 from cutover.schedules.refusals import EntriesRefused
 from cutover.types import Side
@@ -22,29 +22,35 @@ LATE: Final = dt.timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """An unmanaged beat, by the origin of its messages; ``silent_at``: when it may be taken to have ended."""
+    """An unmanaged beat, by the origin of its messages; ``silent_at``: when it may be taken to have ended.
+
+    ``probably``: why it is taken for a beat, where its messages do not say so; else empty.
+    """
 
     origin: str
     last_heard_at: dt.datetime
     silent_at: dt.datetime
+    probably: str = ""
 
 
 def alive(context: Context) -> list[Heard]:
-    """Every unmanaged beat that was heard and has not been silent for long enough since.
+    """Every unmanaged beat that was heard, if only probably, and has not been silent for long enough since.
 
     Long enough is two minutes, and a minute after its next slot, whose message may have to wait for a worker.
     """
+    heard = dict(hearing.probable(context))
     with outages(context.alias):
-        heard = dict(UnmanagedBeat.objects.using(context.alias).values_list("origin", "last_heard_at"))
+        for origin, at in UnmanagedBeat.objects.using(context.alias).values_list("origin", "last_heard_at"):
+            heard[origin] = max(at, heard.get(origin, (at, ""))[0]), ""
     if not heard:
         return []
     known = [*side.schedules(context, Side.DATABASE).values()]
     with suppress(EntriesRefused):  # the gate on the code schedule says so
         known += side.schedules(context, Side.CODE).values()
     found = []
-    for origin, at in heard.items():
+    for origin, (at, probably) in heard.items():
         next_at = min(filter(None, (_next_after(schedule, at) for schedule in known)), default=at)
-        found.append(Heard(origin, at, max(at + LEAST, next_at + LATE)))
+        found.append(Heard(origin, at, max(at + LEAST, next_at + LATE), probably))
     return [beat for beat in found if beat.silent_at > clock.now()]
 
 

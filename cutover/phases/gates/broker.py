@@ -2,6 +2,7 @@
 
 import contextlib
 import operator
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final, TypeVar
@@ -18,6 +19,8 @@ _T = TypeVar("_T")
 
 BROKER_TIMEOUT_S: Final = 5.0
 WORKERS_TIMEOUT_S: Final = 2.0
+_CELERY: Final = re.compile(r"\[.*\bcelery=([\w.]+)")
+"""What the run guard of a worker adds to its answer."""
 
 
 @gate("broker")
@@ -78,6 +81,7 @@ def workers(context: Context) -> Check:
         answers = _asked(context, ask, BROKER_TIMEOUT_S + WORKERS_TIMEOUT_S)
     except Exception as exc:  # whatever the transport raises
         return Check("workers", False, f"cannot be asked: {named(exc)}", "see the gate on the broker")
+    context.celery_of_workers = {v for _, listed in answers for line in listed for v in _CELERY.findall(line)}
     wanted = {str(entry.task) for entry in context.entries.values()}
     bare = sorted(
         f"{worker} runs {task}"

@@ -1,4 +1,4 @@
-"""What is remembered for the commands to come: the approved plan, beats that were stopped, workers that are guarded."""
+"""What is remembered for the commands to come: an approved plan, stopped beats, tasks' senders, guarded workers."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,7 +7,9 @@ from cutover.errors import PhaseFailed
 from cutover.ledger.database import outages
 from cutover.models import Cutover, UnmanagedBeat
 from cutover.phases.context import Context
+from cutover.phases.evidence import hearing
 from cutover.phases.report import Check
+from cutover.types import SentBy
 
 
 def plan_approved(context: Context, plan_hash: str) -> None:
@@ -21,9 +23,26 @@ def beats_stopped(context: Context, origins: Iterable[str]) -> None:
     with outages(context.alias):
         rows = UnmanagedBeat.objects.using(context.alias)
         for origin in origins:
-            if not rows.filter(origin=origin).delete()[0]:
-                known = ", ".join(rows.values_list("origin", flat=True)) or "none"
+            counted = context.ledger.senders.forget(origin)
+            if not rows.filter(origin=origin).delete()[0] and not counted:
+                known = ", ".join([*rows.values_list("origin", flat=True), *hearing.probable(context)]) or "none"
                 raise PhaseFailed(f"No beat {origin!r} was heard without the lease; heard: {known}.")
+
+
+def senders_named(context: Context, only_beat_sends: Sequence[str], called_by_hand: Sequence[str]) -> str:
+    """The operator says of these tasks who sends them without a slot. Raises PhaseFailed for no scheduled task.
+
+    Returns what a phase that is done already says of its changes.
+    """
+    if not only_beat_sends and not called_by_hand:
+        return "Nothing was changed."
+    beats = hearing.named(context, only_beat_sends, called_by_hand)
+    hand = hearing.named(context, called_by_hand, only_beat_sends)
+    if both := set(beats) & set(hand):
+        raise PhaseFailed(f"Named for both, so nothing was remembered: {', '.join(sorted(both))}.")
+    context.ledger.senders.say(beats, SentBy.BEATS_ALONE)
+    context.ledger.senders.say(hand, SentBy.HAND)
+    return "Who sends the tasks is remembered; nothing else was changed."
 
 
 def workers_guarded(context: Context, checks: Sequence[Check]) -> None:

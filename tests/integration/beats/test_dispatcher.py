@@ -50,6 +50,7 @@ def test_a_message_names_its_slot_in_headers_and_task_id(ledger, broker, term):
     assert headers["cutover_entry"] == "a"
     assert dt.datetime.fromisoformat(headers["cutover_due_at"]) == slot.due_at
     assert headers["cutover_epoch"] == term.epoch
+    assert headers["cutover_task"] == "demo.tasks.note"
     assert headers["own"] == "1"
     assert (headers["argsrepr"], headers["kwargsrepr"]) == ("['a']", "{}")
     assert one.entry.options == {"headers": {"own": "1"}, "queue": "celery"}, "the entry is as it was"

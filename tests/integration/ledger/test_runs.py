@@ -123,6 +123,44 @@ def test_the_end_of_a_run_is_recorded_by_its_own_worker_alone(ledger, lead):
     assert ledger.runs.read(slot("z")).worker == ""
 
 
+def test_of_twenty_workers_one_starts_each_attempt_and_none_an_earlier_one(ledger, lead, rows):
+    one, term = slot(), lead()
+    ledger.claims.claim(term, [one])
+    assert ledger.runs.start(one, term.epoch, "w") is Start.STARTED
+    began_at = rows()["a", one.due_at].run_started_at
+    ledger.runs.end(one, "w")
+    for attempt in (1, 3):
+        calls = [lambda i=i, n=attempt: ledger.runs.start(one, term.epoch, f"{n}-{i}", None, n) for i in range(20)]
+        outcomes = in_threads(*calls)
+        assert outcomes.count(Start.STARTED) == 1
+        read = ledger.runs.read(one)
+        assert (read.attempt, read.worker, read.has_ended) == (attempt, f"{attempt}-{outcomes.index('started')}", False)
+    for attempt in range(4):
+        assert ledger.runs.start(one, term.epoch, "late", None, attempt) is Start.ALREADY_STARTED
+    ledger.runs.end(one, "w")
+    assert not ledger.runs.read(one).has_ended, "that was an earlier attempt's"
+    assert rows()["a", one.due_at].run_started_at == began_at
+
+
+def test_a_retry_of_a_slot_that_the_ledger_does_not_know_is_recorded_once(ledger, rows):
+    one = slot()
+    outcomes = in_threads(*[lambda i=i: ledger.runs.start(one, Epoch(5), f"w{i}", None, 2) for i in range(8)])
+    assert outcomes.count(Start.STARTED) == 1
+    assert rows()["a", one.due_at].run_attempt == 2
+
+
+def test_a_run_that_was_given_back_is_taken_up_once(ledger, lead):
+    one = slot()
+    ledger.claims.claim(lead(), [one])
+    ledger.runs.start(one, Epoch(1), "w")
+    ledger.runs.give_back(one, "other")
+    assert ledger.runs.read(one).worker == "w"
+    ledger.runs.give_back(one, "w")
+    assert ledger.runs.start(one, Epoch(1), "v") is Start.ALREADY_STARTED
+    outcomes = in_threads(*[lambda i=i: ledger.runs.resume(one, "", f"w{i}") for i in range(8)])
+    assert outcomes.count(True) == 1
+
+
 def test_every_suppressed_message_is_counted(ledger, lead, rows):
     one = slot()
     ledger.claims.claim(lead(), [one])

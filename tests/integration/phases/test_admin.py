@@ -18,9 +18,11 @@ from cutover.models import (
     Entry,
     Fence,
     ImportedEntry,
+    OperatorWord,
     ShadowRun,
     ShadowSlot,
     Slot,
+    SlotlessSender,
     Term,
     Transition,
     UnmanagedBeat,
@@ -47,6 +49,8 @@ def admin(client: Client) -> Client:
     Slot.objects.create(entry="e", due_at=NOW, epoch=1, side="code", state="claimed", task_id="0" * 32, claimed_at=NOW)
     Transition.objects.create(phase="phase1", step="finish", operator="o", begun_at=NOW)
     UnmanagedBeat.objects.create(origin="1@h", first_heard_at=NOW, last_heard_at=NOW)
+    SlotlessSender.objects.create(task="t", origin="1@h", messages=1, first_seen_at=NOW, last_seen_at=NOW)
+    OperatorWord.objects.create(task="t", sent_by="hand", said_at=NOW)
     ImportedEntry.objects.create(name="e", fingerprint="f", created=True)
     run = ShadowRun.objects.create(asked_at=NOW, seconds=1)
     ShadowSlot.objects.create(run=run, entry="e", due_at=NOW, seen_at=NOW)

@@ -116,7 +116,7 @@ def test_a_task_that_nobody_registers_is_named(context: Surroundings, schedule: 
     assert "not registered: demo.tasks.nothing" in check.detail
 
 
-@pytest.mark.parametrize("options", [{"base": Task}, {"before_start": print}], ids=["base", "override"])
+@pytest.mark.parametrize("options", [{"base": Task}, {"run_guard": None}], ids=["base", "override"])
 def test_a_task_without_the_run_guard_is_named(
     context: Surroundings, schedule: dict[str, dict[str, Any]], options: dict[str, Any]
 ) -> None:

@@ -17,7 +17,7 @@ from cutover.phases.context import Context
 from cutover.phases.operations import snapshot
 from cutover.phases.report import Check, Outcome, Report
 from cutover.schedules.fingerprint import fingerprint
-from cutover.types import EntryName, Epoch, HolderId, Missed, Side, Term
+from cutover.types import EntryName, Epoch, HolderId, Missed, Side, Slotless, Term
 from cutover.types import Slot as SlotName
 
 pytestmark = pytest.mark.integration
@@ -95,6 +95,19 @@ def findings(report: Report, kind: str) -> list[tuple[str, str]]:
 
 
 ALL = range(MINUTES)
+
+
+def test_whole_evidence_proves_nothing_while_a_beat_may_send_besides_that_nobody_can_hear(site: Site) -> None:
+    site.send(*ALL)
+    Slot.objects.using(site.alias).update(run_by="1@server#1 host/boot/1:7:123:abcd:5.4.0")
+    report = site.prove()
+    assert report.outcome is Outcome.INCONCLUSIVE
+    assert "cannot be heard for tasks demo.tasks.note" in report.checks[0].detail
+    assert facts.read(site.context()).phase == 3
+    site.ledger.senders.count(Slotless("demo.tasks.note", "minutely", "gen7@web"), 4, 1, clock.now())
+    report = site.prove(called_by_hand=["demo.tasks.note"])
+    assert report.outcome is Outcome.DONE
+    assert any(line.startswith("  demo.tasks.note from gen7@web: 4, the latest") for line in report.lines)
 
 
 def test_whole_evidence_closes_the_cutover(site: Site) -> None:

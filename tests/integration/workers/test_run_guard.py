@@ -4,7 +4,7 @@ import datetime as dt
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import pairwise
 from typing import Any
 
@@ -49,10 +49,10 @@ def books(room: Site) -> Books:
 def worker(room: Site) -> Callable[..., Process]:
     """Starts workers of two processes each."""
 
-    def start(**env: str) -> Process:
+    def start(*options: str, **env: str) -> Process:
         process = room.start(
             "worker",
-            "celery -A prayer_room_api worker -l INFO -c 2 --without-gossip --without-mingle",
+            " ".join(["celery -A prayer_room_api worker -l INFO -c 2 --without-gossip --without-mingle", *options]),
             **{"CELERY_IMPORTS": "demo.tasks,tests.support.tasks"} | env,
         )
         wait_until(lambda: " ready." in process.output, "the worker is ready")
@@ -70,7 +70,8 @@ def send(room: Site) -> Iterator[Callable[..., None]]:
         if slot:
             headers |= {"cutover_entry": slot.entry, "cutover_due_at": slot.due_at.isoformat(), "cutover_epoch": 1}
             task_id = slot.task_id("cutover")
-        app.send_task(task, args, task_id=task_id, headers=headers, connection=connection)
+        retries = headers.pop("retries", 0)
+        app.send_task(task, args, task_id=task_id, headers=headers, retries=retries, connection=connection)
 
     with app.connection_for_write() as connection:
         yield send
@@ -111,7 +112,9 @@ def test_messages_of_an_unmanaged_beat_that_waited_are_matched_to_different_slot
     process = worker()
     send("demo.tasks.note", "every-second-a", celery_beat_task=True)
     wait_until(lambda: labels(room)["every-second-a"] == 1, "the first has run")
-    give_time(3.0, "three more fall due")
+    ((first,),) = books.ask("SELECT due_at FROM cutover_slot")
+    fourth_at = dt.datetime.fromisoformat(first).replace(tzinfo=dt.UTC) + dt.timedelta(seconds=3)
+    wait_until(lambda: clock.now() > fourth_at, "three more have fallen due")
     send("demo.tasks.note", "every-second-a", celery_beat_task=True, task_id="returned", cutover_redelivered=True)
     for _ in range(2):
         send("demo.tasks.note", "every-second-a", celery_beat_task=True)
@@ -126,6 +129,37 @@ def test_messages_of_an_unmanaged_beat_that_waited_are_matched_to_different_slot
     assert labels(room) == {"every-second-a": 4}
 
 
+def test_what_names_no_slot_and_is_no_beats_for_certain_runs_and_is_counted_by_who_sends_it(room, books, worker, send):
+    process = worker()
+    for number in range(3):
+        send("demo.tasks.note", "every-two-seconds-a")
+        wait_until(lambda sent=number + 1: labels(room)["every-two-seconds-a"] == sent, "it has run")
+        give_time(0.6, "it may be written again")
+    send("demo.tasks.note", "by-hand")
+    send("tests.support.tasks.at_once", "of no entry")
+    send("demo.tasks.note", "of-a-slot", slot=slot("a"))
+    wait_until(lambda: {"by-hand", "of no entry", "of-a-slot"} <= labels(room).keys(), "all have run")
+    counted = "SELECT task, entry, messages, origin LIKE 'gen%@%' FROM cutover_slotlesssender ORDER BY entry"
+    expected = [("demo.tasks.note", "", 1, 1), ("demo.tasks.note", "every-two-seconds-a", 3, 1)]
+    wait_until(lambda: books.ask(counted) == expected, "all are counted, but for the task that no entry sends")
+    assert books.ask("SELECT entry FROM cutover_slot") == [("a",)]
+    assert books.ask("SELECT * FROM cutover_unmanagedbeat") == []
+    assert stop(process) == 0, process.output
+
+
+def test_by_the_operators_word_what_names_no_slot_is_an_unmanaged_beats(room, books, worker, send):
+    books.ask("INSERT INTO cutover_operatorword VALUES ('demo.tasks.note', 'beats_alone', '2026-01-01 00:00:00')")
+    process = worker()
+    send("demo.tasks.note", "every-second-a", task_id="delivered twice")
+    wait_until(lambda: labels(room)["every-second-a"], "it has run")
+    send("demo.tasks.note", "every-second-a", task_id="delivered twice", cutover_redelivered=True)
+    wait_until(lambda: books.deduplicated("every-second-a") == 1, "the second one is dropped")
+    assert labels(room) == {"every-second-a": 1}
+    assert len(books.ask("SELECT * FROM cutover_unmanagedbeat")) == 1
+    assert books.ask("SELECT * FROM cutover_slotlesssender") == []
+    assert stop(process) == 0, process.output
+
+
 def test_every_retry_of_an_admitted_run_runs_and_a_second_message_meanwhile_does_not(room, books, worker, send):
     process = worker()
     one = slot("a")
@@ -134,6 +168,55 @@ def test_every_retry_of_an_admitted_run_runs_and_a_second_message_meanwhile_does
     wait_until(lambda: labels(room)["try-2"] and books.deduplicated("a"), "the third try was made")
     assert labels(room) == {"try-0": 1, "try-1": 1, "try-2": 1}
     assert {run.slot.due_at for run in read_runs(room.runs)} == {one.due_at}
+    assert stop(process) == 0, process.output
+
+
+def test_each_attempt_runs_once_and_what_a_task_sends_with_its_headers_is_no_message_of_its_slot(
+    room, books, worker, send
+):
+    process = worker()
+    one, other = slot("a"), slot("b")
+    send("tests.support.tasks.at_the_third_try", "try", slot=one)
+    send("tests.support.tasks.passes_its_headers_on", "run", slot=other)
+    sent = {"run": 1, "run-instead": 1, **{f"run-{number}": 1 for number in range(7)}}
+    expected = {"try-0": 1, "try-1": 1, "try-2": 1, **sent}
+    wait_until(lambda: labels(room) >= Counter(expected), "each try was made, and what was sent has run")
+    for retries in (1, 2):
+        send("tests.support.tasks.at_the_third_try", "try", slot=one, retries=retries)
+    send("tests.support.tasks.passes_its_headers_on", "run", slot=other)
+    wait_until(lambda: books.deduplicated("a") == 2 and books.deduplicated("b") == 1, "those were dropped")
+    assert labels(room) == expected
+    assert books.ask("SELECT run_attempt FROM cutover_slot WHERE entry = 'a'") == [(2,)]
+    assert stop(process) == 0, process.output
+
+
+def test_a_dropped_message_leaves_the_result_and_says_of_no_task_that_it_has_started(room, books, worker, send):
+    process = worker("-E", DJANGO_SETTINGS_MODULE="tests.support.tracked")
+    one, seen, url = slot("a"), [], room.env["REDIS_URL"]
+    with Celery("watching", broker=url, backend=url, set_as_current=False) as app, app.connection() as connection:
+        receiver = app.events.Receiver(connection, handlers={"*": seen.append})
+        with receiver.consumer_context(wakeup=False) as (watched, *_):
+
+            def heard(task_id: str, *kinds: str) -> bool:
+                """Whether these are the events of a task, in any order: two processes send them."""
+                with suppress(TimeoutError):
+                    watched.drain_events(timeout=0.05)
+                return Counter(e["type"] for e in seen if e.get("uuid") == task_id) == Counter(kinds)
+
+            wait_until(lambda: heard("") and seen, "the worker is heard")
+            ran = ("task-received", "task-started", "task-failed")
+            failed = one.task_id("cutover")
+            send("tests.support.tasks.fails", slot=one)
+            wait_until(lambda: heard(failed, *ran), "it has failed")
+            send("tests.support.tasks.fails", slot=one)
+            wait_until(lambda: books.deduplicated("a") == 1, "the other was dropped")
+            send("demo.tasks.note", "by-hand", task_id="by-hand")
+            wait_until(lambda: heard("by-hand", *ran[:2], "task-succeeded"), "a further task has run")
+            assert heard(failed, "task-received", *ran)
+            assert len({event["hostname"] for event in seen}) == 1, "they are all of one worker"
+        result = app.AsyncResult(failed)
+        assert (result.state, str(result.result)) == ("FAILURE", "no such thing")
+        result.forget()
     assert stop(process) == 0, process.output
 
 

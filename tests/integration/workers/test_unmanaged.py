@@ -6,6 +6,7 @@ import itertools
 import pytest
 from celery import Celery
 from celery.schedules import crontab, schedule
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from cutover import clock
 from cutover.conf import Config
@@ -36,8 +37,8 @@ def see(app, ledger, monkeypatch):
     def see(message: str, at: dt.datetime, origin: str = "beat") -> Slot | None:
         monkeypatch.setattr(clock, "now", lambda: at)
         sender = Sender(origin, message)
-        sent = unmanaged.Message(sender, "a.task", (), {}, True, "", at)
-        for slot in unmanaged.slots_of(sent, app, Config(), ledger):
+        sent = unmanaged.Message(sender, "a.task", (), {}, "", at)
+        for slot in unmanaged.slots_of(sent, app, Config(database=ledger.alias), ledger):
             if ledger.runs.start(slot, Epoch(0), f"a worker, run {next(marks)}", sender) is Start.STARTED:
                 return slot
             if not ledger.runs.was_started_for(slot, origin):
@@ -75,6 +76,16 @@ def test_a_message_that_was_started_and_comes_again_takes_no_other_slot(see):
     see("second", NOON + MINUTE)
     assert see("first", NOON + 2 * MINUTE) is None
     assert see("third", NOON + 2 * MINUTE + SECOND) == Slot(NOON + 2 * MINUTE, ENTRY)
+
+
+@pytest.mark.parametrize("app", [MINUTE], indirect=True, ids=["retired"])
+def test_of_a_code_schedule_that_is_retired_the_row_is_found(see, app, alias):
+    every = IntervalSchedule.objects.using(alias).create(every=1, period="minutes")
+    for name, args, enabled in ((ENTRY, "[]", True), ("other", '["x"]', True), ("disabled", "[]", False)):
+        PeriodicTask(name=name, task="a.task", args=args, enabled=enabled, interval=every).save(using=alias)
+    app.conf.beat_schedule = {}
+    assert see("first", NOON) == Slot(NOON, ENTRY)
+    assert see("second", NOON + MINUTE) == Slot(NOON + MINUTE, ENTRY)
 
 
 @pytest.mark.parametrize("app", [schedule(5 * MINUTE, relative=True)], indirect=True, ids=["relative"])

@@ -13,6 +13,8 @@ FOLDER = Path(apps.get_app_config("cutover").path) / "migrations"
 FROZEN = {
     "0001_initial": "8c3649d2a77d0da36fe38d9204634341de6a959a1e74872464d19c2d0873b0e9",
     "0002_evidence": "3f093b27e68dce7f6f9c9197d650b383cab95af15dd68b1c1e65107183b5197d",
+    "0003_run_attempt": "91f166bef32ce382e1fdfd819cab16f0c27d3659121f18d46b082e348a24e307",
+    "0004_slotless_senders": "044a00532b891c77f5c8d9216aa978097b8cde474afa300fd20c4517ea980bd7",
 }
 
 

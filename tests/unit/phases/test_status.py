@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from cutover.phases.evidence.hearing import REMEDY
 from cutover.phases.status import lines, problems
 from cutover.phases.wording import SHOWN
 
@@ -57,6 +58,9 @@ def seen(**parts: Any) -> dict[str, Any]:
         "stuck": [],
         "early": None,
         "unmanaged_beats": [],
+        "slotless": [],
+        "unheard_tasks": [],
+        "celery_of_workers": "5.7.0",
     }
     return {key: value for key, value in {**healthy, **parts}.items() if value is not None or key in ("operator",)}
 
@@ -99,8 +103,17 @@ STUCK = {"count": 2, "entry": "daily", "due_at": AT}
             f"2 published slots are started by no worker, the oldest daily of {AT}: look at the workers",
         ),
         (
-            {"unmanaged_beats": [{"origin": "7@old", "last_heard_at": AT, "silent_at": AT}]},
+            {"unmanaged_beats": [{"origin": "7@old", "last_heard_at": AT, "silent_at": AT, "probably": ""}]},
             "a beat without the lease was heard: 7@old",
+        ),
+        (
+            {"unmanaged_beats": [{"origin": "7@old", "last_heard_at": AT, "silent_at": AT, "probably": "3 of its 4"}]},
+            "probably a beat without the lease: 7@old, 3 of its 4",
+        ),
+        (
+            {"unheard_tasks": ["a.task"], "celery_of_workers": "5.4.0"},
+            "a beat without the lease cannot be heard for tasks a.task: celery 5.4.0, which workers run, marks no "
+            f"beat's message; {REMEDY}: python manage.py cutover phase1 takes that",
         ),
     ],
 )

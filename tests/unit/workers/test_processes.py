@@ -51,3 +51,16 @@ def test_one_that_is_hidden_is_not_taken_for_ended(child, monkeypatch):
 @pytest.mark.parametrize("name", ["", "elsewhere:7:1", "elsewhere/4026531836:7:1"])
 def test_what_runs_elsewhere_can_not_be_seen(name):
     assert processes.has_ended(name) is None
+
+
+@pytest.mark.parametrize(
+    ("mark", "celery"),
+    [
+        ("12@a-server#3 host/boot/1:7:123:abcd:5.4.0", "5.4.0"),
+        ("host/boot/1:7:123:abcd:5.7.0rc1", "5.7.0rc1"),
+        ("12@a-server#3 host/boot/1:7:123:abcd", ""),
+        ("", ""),
+    ],
+)
+def test_a_mark_gives_the_celery_that_ran_it_where_its_worker_did(mark: str, celery: str) -> None:
+    assert processes.celery_of(mark) == celery

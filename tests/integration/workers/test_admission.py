@@ -1,0 +1,403 @@
+"""The run guard around celery's own tracer, message by message, on real SQLite and real PostgreSQL.
+
+What runs is what a task wrote down; results are those that a backend was handed, one after the other.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from celery import Celery, Task
+from celery.app.trace import trace_task
+from celery.backends.base import BaseBackend
+from celery.exceptions import Reject, SoftTimeLimitExceeded
+from celery.signals import task_postrun, task_prerun
+from django.db import connections
+
+from cutover import clock, headers, models
+from cutover.errors import LedgerUnavailable
+from cutover.guard import GuardedTask
+from cutover.ledger.runs import Runs
+from cutover.types import EntryName, Slot
+from cutover.workers import admission, liveness, run_guard
+from tests.integration.conftest import NAMESPACE
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left", "valkey")]
+
+GONE, THERE = (lambda mark: True), (lambda mark: False)
+
+
+class History(BaseBackend):
+    """A result backend that keeps every state that it is handed; none takes another's place."""
+
+    def __init__(self, app: Celery) -> None:
+        super().__init__(app)
+        self.states: list[str] = []
+
+    def store_result(self, task_id: str, result: Any, state: str, **details: Any) -> None:
+        self.states.append(state)
+
+
+class Site:
+    """An app whose messages are delivered by hand."""
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+        self.app = Celery("guarded", broker="memory://", task_cls=GuardedTask, set_as_current=False)
+        self.app.conf.task_track_started = True
+        self.ran: list[str] = []
+        self.hooks: list[str] = []
+        self.history = History(self.app)
+
+    def task(self, body: Callable[..., Any] = lambda task: None, **options: Any) -> Task:
+        """A task that writes down each run, and then does as ``body``."""
+
+        def run(task: Task) -> Any:
+            self.ran.append(task.request.id)
+            return body(task)
+
+        task = self.app.task(name=f"task-{len(self.app.tasks)}", bind=True, shared=False, **options)(run)
+        task.backend = self.history
+        return self.app.tasks[task.name]
+
+    def deliver(self, task: Task, slot: Slot, task_id: str | None = None, **request: Any) -> Any:
+        """Give a worker's tracer a message with the slot's headers; whatever is not said is as a beat sends it."""
+        task_id = task_id or slot.task_id(NAMESPACE)
+        redelivered = request.pop("redelivered", False)
+        named = {headers.ENTRY: slot.entry, headers.DUE_AT: slot.due_at.isoformat(), headers.EPOCH: 1}
+        delivery = {"exchange": "", "routing_key": "celery", "redelivered": redelivered}
+        given = {"id": task_id, "delivery_info": delivery, "retries": 0} | named | request
+        return trace_task(task, task_id, (), {}, given, app=self.app)
+
+    def messages(self) -> list[dict[str, Any]]:
+        """What waits in the broker, as a worker would have it; taken out of there."""
+        found = []
+        with self.app.connection() as connection, connection.SimpleQueue("celery") as queue:
+            while queue.qsize():
+                message = queue.get(block=False)
+                message.ack()
+                found.append({**message.headers, "delivery_info": message.delivery_info})
+        return found
+
+    def deliver_deferred(self, task: Task) -> None:
+        """Give it the one message that waits in the broker."""
+        (message,) = self.messages()
+        trace_task(task, message["id"], (), {}, message, app=self.app)
+
+    @property
+    def row(self) -> models.Slot:
+        """The only slot of the ledger."""
+        return models.Slot.objects.using(self.alias).get()
+
+
+@pytest.fixture
+def site(alias: str, ledger: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    settings.CUTOVER = {"DATABASE": alias, "NAMESPACE": NAMESPACE}
+    cached = (admission.config, admission.ledger, admission._sent_by_beat_alone)
+    for each in cached:
+        each.cache_clear()
+    monkeypatch.setattr(liveness, "_of_process", {})
+    monkeypatch.setattr(run_guard, "DEFER_S", 0.01)
+    made = Site(alias)
+    yield made
+    made.app.close()
+    liveness.this().leave()
+    for each in cached:
+        each.cache_clear()
+
+
+@pytest.fixture
+def slot() -> Slot:
+    return Slot(clock.now().replace(microsecond=0), EntryName("a"))
+
+
+def failing(task: Task) -> None:
+    raise LookupError("no such thing")
+
+
+def after(exc: BaseException) -> Callable[..., Any]:
+    """A start of a run that is committed, and whose caller is told otherwise."""
+    start = Runs.start
+
+    def committed(self: Runs, *arguments: Any) -> Any:
+        start(self, *arguments)
+        raise exc
+
+    return committed
+
+
+def instead(exc: BaseException) -> Callable[..., Any]:
+    def fail(*arguments: Any, **options: Any) -> Any:
+        raise exc
+
+    return fail
+
+
+@pytest.mark.parametrize(("body", "states"), [(lambda task: None, "SUCCESS"), (failing, "FAILURE")])
+def test_a_dropped_message_leaves_results_signals_and_hooks_as_they_were(site, slot, body, states):
+    heard: list[str] = []
+
+    def hear(signal: Any, **_: Any) -> None:
+        heard.append(signal.name or "")
+
+    def hook(task: Task, *details: Any) -> None:
+        site.hooks.append("called")
+
+    task = site.task(body, before_start=hook, after_return=hook)
+    for signal in (task_prerun, task_postrun):
+        signal.connect(hear, sender=task)
+    site.deliver(task, slot)
+    before = (list(site.history.states), list(heard), list(site.hooks))
+    assert (before[0], len(before[1]), len(before[2])) == (["STARTED", states], 2, 2)
+    _, info, *_ = site.deliver(task, slot)
+    assert info.state == "IGNORED", "its message is acknowledged"
+    assert (site.history.states, heard, site.hooks) == before
+    assert len(site.ran) == 1
+    assert site.row.deduplicated == 1
+
+
+def test_what_a_task_overrides_without_super_is_guarded_all_the_same(site, slot):
+    class Silent(GuardedTask):
+        def before_start(self, *details: Any) -> None: ...
+
+        def after_return(self, *details: Any) -> None: ...
+
+    task = site.task(base=Silent, acks_late=True)
+    for _ in range(2):
+        site.deliver(task, slot)
+    assert len(site.ran) == 1
+    assert site.row.run_ended_at is not None
+
+
+def test_what_a_task_sends_with_its_own_headers_is_no_message_of_its_slot(site, slot):
+    task, child = site.task(), site.task()
+    site.deliver(task, slot)
+    for number in range(7):
+        site.deliver(child if number % 2 else task, slot, f"child-{number}", parent_id=site.ran[0])
+    site.deliver(child, slot, "published later, by no task")
+    site.deliver(child, slot, cutover_task=task.name)
+    assert len(site.ran) == 10
+    assert site.row.deduplicated == 0
+    site.app.tasks["another name of it"] = task
+    site.deliver(task, slot, cutover_task="another name of it")
+    assert len(site.ran) == 10
+    assert site.row.deduplicated == 1
+
+
+def test_a_task_that_replaces_itself_and_passes_its_headers_on_runs_the_replacement(site, slot):
+    task = site.task()
+    site.deliver(task, slot)
+    site.deliver(task, slot, parent_id=site.ran[0], replaced_task_nesting=1)
+    site.deliver(task, slot, parent_id=site.ran[0], replaced_task_nesting=1, retries=1)
+    assert len(site.ran) == 3
+    assert site.row.run_attempt == 0
+
+
+@pytest.mark.parametrize("named", [{headers.DUE_AT: "soon"}, {headers.DUE_AT: 12}, {headers.ENTRY: None}])
+def test_headers_that_name_no_slot_stop_no_task(site, slot, named):
+    task = site.task()
+    for _ in range(2):
+        site.deliver(task, slot, **named)
+    assert len(site.ran) == 2
+
+
+@pytest.mark.parametrize("acks_late", [False, True])
+def test_each_retry_runs_once_however_often_its_message_comes(site, slot, acks_late):
+    task = site.task(acks_late=acks_late)
+    for retries in (0, 1, 1, 2, 1, 0, 2):
+        site.deliver(
+            task, slot, retries=retries, redelivered=True, parent_id=slot.task_id(NAMESPACE) if retries else None
+        )
+    assert len(site.ran) == 3
+    row = site.row
+    assert (row.run_attempt, row.deduplicated) == (2, 4)
+    assert (row.run_ended_at is not None) == acks_late
+
+
+def test_a_retry_of_a_stock_beats_message_is_an_attempt_of_the_slot_that_was_found(site):
+    def retried(task: Task) -> None:
+        if not task.request.retries:
+            raise task.retry(countdown=0)
+
+    task, child = site.task(retried), site.task()
+    site.app.conf.beat_schedule = {"a": {"task": task.name, "schedule": 3600.0}}
+    trace_task(task, "stock", (), {}, {"id": "stock", headers.BEAT: True, "origin": "1@stock"}, app=site.app)
+    assert site.row.sender == "1@stock stock"
+    (message,) = site.messages()
+    assert message["retries"] == 1
+    for _ in range(2):
+        trace_task(task, "stock", (), {}, dict(message), app=site.app)
+    assert site.ran == ["stock", "stock"]
+    assert (site.row.run_attempt, site.row.deduplicated) == (1, 1)
+    site.deliver(child, Slot(site.row.due_at, EntryName("a")), "child", **{headers.MESSAGE: "stock"})
+    assert site.ran[2:] == ["child"]
+
+
+def test_the_guard_leaves_no_connection_behind(site, slot, monkeypatch):
+    connection, seen = connections[site.alias], []
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 0)
+    connection.close()
+    task = site.task(lambda task: seen.append(connection.connection), acks_late=True)
+    for _ in range(2):
+        site.deliver(task, slot)
+        seen.append(connection.connection)
+    assert seen == [None, None, None], "as the task begins, as it has ended, and where a message is dropped"
+
+
+def test_a_retry_runs_though_the_ledger_has_forgotten_its_slot(site, slot):
+    task = site.task()
+    old = Slot(slot.due_at - dt.timedelta(days=31), slot.entry)
+    site.deliver(task, old, retries=1)
+    site.deliver(task, old)
+    assert len(site.ran) == 1, "a first message that old does not"
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_an_attempt_is_resumed_once_its_worker_is_gone_and_only_the_latest_one(site, slot, monkeypatch, retries):
+    def killed(task: Task) -> None:
+        if len(site.ran) == 1:
+            raise SystemExit
+
+    task = site.task(killed, acks_late=True)
+    with pytest.raises(SystemExit):
+        site.deliver(task, slot, retries=retries)
+    monkeypatch.setattr(liveness.this(), "is_gone", GONE)
+    if retries:
+        site.deliver(task, slot, redelivered=True)
+        assert len(site.ran) == 1, "an earlier attempt is over"
+    for _ in range(2):
+        site.deliver(task, slot, retries=retries, redelivered=True)
+    assert len(site.ran) == 2
+
+
+def test_a_message_that_a_hook_gives_back_to_the_broker_runs_again(site, slot, monkeypatch):
+    task = site.task(acks_late=True)
+    monkeypatch.setattr(liveness.this(), "is_gone", THERE)
+    task.__trace__ = instead(Reject("as celery's tracer passes it on", requeue=True))
+    with pytest.raises(Reject):
+        site.deliver(task, slot)
+    task.__trace__ = None
+    for _ in range(2):
+        site.deliver(task, slot, redelivered=True)
+    assert len(site.ran) == 1
+
+
+def test_a_message_that_a_task_gives_back_to_the_broker_runs_again(site, slot, monkeypatch):
+    def refuse(task: Task) -> None:
+        if len(site.ran) < 3:
+            raise Reject("not now", requeue=True)
+
+    task = site.task(refuse, acks_late=True)
+    monkeypatch.setattr(liveness.this(), "is_gone", THERE)
+    site.deliver(task, slot)
+    site.deliver(task, slot)
+    assert len(site.ran) == 1, "another message of the slot is no redelivery"
+    for _ in range(3):
+        site.deliver(task, slot, redelivered=True)
+    assert len(site.ran) == 3
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "fault"),
+    [
+        (Runs, "start", instead(RuntimeError("a fault of ours"))),
+        (Runs, "start", after(RuntimeError("a fault of ours"))),
+        (Runs, "start", after(LedgerUnavailable("no answer"))),
+        (admission.Admission, "_own_slot", instead(RuntimeError("a fault of ours"))),
+        (liveness, "this", instead(TypeError("an argument of another connection"))),
+        (Runs, "start", after(SoftTimeLimitExceeded())),
+    ],
+    ids=["start", "start-committed", "database-committed", "identity", "liveness", "time-limit"],
+)
+def test_a_message_that_cannot_be_decided_is_neither_lost_nor_run_twice(site, slot, monkeypatch, place, name, fault):
+    task = site.task()
+    with monkeypatch.context() as patched:
+        patched.setattr(place, name, fault)
+        site.deliver(task, slot, custom="a header")
+    assert (site.ran, site.history.states) == ([], [])
+    site.deliver_deferred(task)
+    assert site.ran == [slot.task_id(NAMESPACE)]
+    site.deliver(task, slot)
+    assert len(site.ran) == 1
+    assert site.history.states == ["STARTED", "SUCCESS"]
+
+
+def test_a_message_that_can_neither_be_decided_nor_sent_again_is_held(site, slot, monkeypatch):
+    task = site.task()
+    start, starts = Runs.start, iter([after(RuntimeError("a fault")), instead(LedgerUnavailable("no answer"))])
+    monkeypatch.setattr(Runs, "start", lambda *arguments: next(starts, start)(*arguments))
+    monkeypatch.setattr(site.app, "send_task", instead(OSError("no broker")))
+    site.deliver(task, slot)
+    assert site.ran == [slot.task_id(NAMESPACE)]
+    assert site.history.states == ["STARTED", "SUCCESS"]
+
+
+@pytest.mark.parametrize("name", ["end", "count_deduplicated"])
+def test_what_cannot_be_recorded_of_a_run_undoes_nothing(site, slot, monkeypatch, name):
+    task = site.task(acks_late=True)
+    monkeypatch.setattr(Runs, name, instead(RuntimeError("a fault of ours")))
+    for _ in range(2):
+        site.deliver(task, slot)
+    assert len(site.ran) == 1
+    assert site.history.states == ["STARTED", "SUCCESS"]
+
+
+def test_settings_that_cannot_be_read_stop_no_task_that_is_no_slots(site, slot, settings, caplog):
+    task = site.task()
+    settings.CUTOVER = {"NAMESPAC": "typo"}
+    admission.config.cache_clear()
+    for number in range(2):
+        trace_task(task, f"by-hand-{number}", (), {}, {"id": f"by-hand-{number}"}, app=site.app)
+    assert site.ran == ["by-hand-0", "by-hand-1"]
+    assert caplog.text.count("cutover.guard.failed") == 1
+    site.deliver(task, slot)
+    assert len(site.ran) == 2
+    settings.CUTOVER = {"NAMESPACE": NAMESPACE, "DATABASE": site.alias}
+    site.deliver_deferred(task)
+    assert len(site.ran) == 3
+
+
+def test_what_is_said_of_a_deferred_message_is_not_passed_on_by_its_task(site, slot, monkeypatch):
+    seen: list[dict[str, Any]] = []
+    task = site.task(lambda task: seen.append(task.request.headers))
+    with monkeypatch.context() as patched:
+        patched.setattr(Runs, "start", instead(LedgerUnavailable("no answer")))
+        site.deliver(task, slot, custom="a header")
+    site.deliver_deferred(task)
+    (carried,) = seen
+    assert carried["custom"] == "a header"
+    assert carried[headers.ENTRY] == slot.entry
+    assert not headers.OF_DEFERRED & set(carried)
+
+
+def test_a_tracer_that_somebody_wraps_once_more_runs_the_task(site, slot):
+    task = site.task()
+    trace_task(task, "by-hand", (), {}, {"id": "by-hand"}, app=site.app)
+    guarded = task.__trace__
+    task.__trace__ = lambda *arguments: guarded(*arguments)
+    for _ in range(2):
+        site.deliver(task, slot)
+    assert site.ran == ["by-hand", slot.task_id(NAMESPACE)]
+
+
+def test_a_task_that_runs_in_the_beat_itself_runs_each_slot_once(site, slot, monkeypatch):
+    def retried(task: Task) -> None:
+        if not task.request.retries:
+            raise task.retry(countdown=0)
+
+    site.app.conf.task_always_eager = True
+    task = site.task(retried)
+    named = {headers.ENTRY: slot.entry, headers.DUE_AT: slot.due_at.isoformat(), headers.EPOCH: 1}
+    message = {"task_id": slot.task_id(NAMESPACE), "headers": named}
+    with monkeypatch.context() as patched:
+        patched.setattr(Runs, "start", instead(LedgerUnavailable("no answer")))
+        with pytest.raises(LedgerUnavailable):
+            task.apply_async((), {}, **message)
+    assert site.ran == []
+    found = [task.apply_async((), {}, **message).state for _ in range(2)]
+    assert found == ["SUCCESS", "IGNORED"]
+    assert len(site.ran) == 2, "the run and its retry"
+    assert (site.row.run_attempt, site.row.deduplicated) == (1, 1)
+    task.apply_async((), {}, headers=named)
+    assert len(site.ran) == 4, "headers alone are no identity"
