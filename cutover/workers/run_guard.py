@@ -160,7 +160,9 @@ def _defer(task: GuardedTask, admission: Admission, context: Context) -> None:
     """Send the same message again for later, with the same id and count of retries."""
     countdown = DEFER_S * random.uniform(0.5, 2.0)  # noqa: S311 - jitter, not secrecy
     given = context, context.args, context.kwargs
-    again = task.signature_from_request(*given, countdown=countdown, retries=context.retries)
+    # Below celery 5.7 a retry forgets the sender's word; without any, the class's own stands in the context.
+    kept = {name: value for name, value in vars(context).items() if name == "ignore_result"}
+    again = task.signature_from_request(*given, countdown=countdown, retries=context.retries, **kept)
     again.apply_async(headers={**(context.headers or {}), **admission.marks()})
 
 

@@ -5,6 +5,7 @@ What runs is what a task wrote down; results are those that a backend was handed
 
 import datetime as dt
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -68,7 +69,8 @@ class Site:
         named = {headers.ENTRY: slot.entry, headers.DUE_AT: slot.due_at.isoformat(), headers.EPOCH: 1}
         delivery = {"exchange": "", "routing_key": "celery", "redelivered": redelivered}
         given = {"id": task_id, "delivery_info": delivery, "retries": 0} | named | request
-        return trace_task(task, task_id, (), {}, given, app=self.app)
+        trace = task.__trace__ or partial(trace_task, task, app=self.app)  # which makes it, as a worker does at start
+        return trace(task_id, (), {}, given)
 
     def messages(self) -> list[dict[str, Any]]:
         """What waits in the broker, as a worker would have it; taken out of there."""
@@ -77,7 +79,7 @@ class Site:
             while queue.qsize():
                 message = queue.get(block=False)
                 message.ack()
-                found.append({**message.headers, "delivery_info": message.delivery_info})
+                found.append({**message.headers, "delivery_info": message.delivery_info, "embed": message.payload[2]})
         return found
 
     def deliver_deferred(self, task: Task) -> None:
@@ -356,6 +358,25 @@ def test_settings_that_cannot_be_read_stop_no_task_that_is_no_slots(site, slot, 
     settings.CUTOVER = {"NAMESPACE": NAMESPACE, "DATABASE": site.alias}
     site.deliver_deferred(task)
     assert len(site.ran) == 3
+
+
+@pytest.mark.parametrize("ignored", [True, False, None])
+def test_a_deferred_message_is_the_same_but_for_what_the_guard_adds(site, slot, monkeypatch, ignored):
+    task, link = site.task(ignore_result=True), site.task()
+    slot_named = {"retries": 2, "shadow": "a name", "timelimit": [20, 10], "custom": "a header"}
+    asked = {} if ignored is None else {"ignore_result": ignored}
+    monkeypatch.setattr(Runs, "start", instead(LedgerUnavailable("no answer")))
+    site.deliver(task, slot, callbacks=[link.si()], **slot_named, **asked)
+    (message,) = site.messages()
+    assert {name: message[name] for name in slot_named} == slot_named
+    assert (message["id"], message["ignore_result"]) == (slot.task_id(NAMESPACE), ignored is None or ignored)
+    added = {headers.REDELIVERED, headers.ATTEMPT}
+    assert {name for name in message if name.startswith("cutover_")} == {
+        headers.ENTRY,
+        headers.DUE_AT,
+        headers.EPOCH,
+    } | added
+    assert message["embed"]["callbacks"][0]["task"] == link.name
 
 
 def test_what_is_said_of_a_deferred_message_is_not_passed_on_by_its_task(site, slot, monkeypatch):
