@@ -32,6 +32,7 @@ class Event(Enum):
     STANDBY_STARTED = ("cutover.standby.started", logging.INFO)
     BEAT_STALLED = ("cutover.beat.stalled", logging.WARNING)
     SCHEDULE_LOADED = ("cutover.schedule.loaded", logging.INFO)
+    ENTRIES_BEGUN = ("cutover.entries.begun", logging.WARNING)
     ENTRY_FAILED = ("cutover.entry.failed", logging.ERROR)
     SLOT_CLAIMED = ("cutover.slot.claimed", logging.DEBUG)
     SLOT_ALREADY_CLAIMED = ("cutover.slot.already_claimed", logging.DEBUG)

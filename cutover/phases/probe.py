@@ -8,7 +8,6 @@ readiness, and ``leader`` want proof.
 
 import socket
 from concurrent.futures import Future
-from enum import StrEnum
 from typing import Final
 
 from cutover import clock, models
@@ -19,21 +18,12 @@ from cutover.phases.context import Context, in_time
 from cutover.phases.evidence.lateness import OVERDUE, overdue
 from cutover.phases.report import Outcome, Report
 from cutover.phases.wording import named, one_line
-from cutover.types import SlotState
+from cutover.types import Role, SlotState
 
 WITHIN_S: Final = 8.0
 """How long a probe takes at most, once Django has started; give the platform's own time limit more."""
 PING_S: Final = 3.0
 """How long a worker's answer is waited for."""
-
-
-class Role(StrEnum):
-    """What is asked of this host."""
-
-    LEADER = "leader"
-    STANDBY = "standby"
-    WORKER = "worker"
-    ANY = "any"
 
 
 def run(context: Context, role: Role) -> Report:

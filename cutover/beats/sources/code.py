@@ -44,7 +44,8 @@ class CodeSource:
                 found[EntryName(name)] = ScheduledEntry.of(entry, rule, last_run=last_run)
             except Exception as exc:  # a schedule of the project's own making; the others must go on
                 log(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {exc}")
-        return Loaded("code", found)
+        where = "has no run of them" if self._last_runs else "was not found, or holds nothing"
+        return Loaded("code", found, f"celery's schedule file, {self._filename}, {where}")
 
     def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
         """See ``Source``."""

@@ -7,33 +7,50 @@ import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
+from django.apps import apps
 from django.core.management.base import BaseCommand, CommandParser
 
 from cutover import clock, conf
 from cutover.errors import ConfigurationError, CutoverError, PhaseFailed
 from cutover.management.terminal import Terminal, stdout_kept_free
-from cutover.phases import facts, phase1, phase2, phase3, phase4, plan, probe, rollback, status
-from cutover.phases.context import Context
 from cutover.phases.report import Outcome, Report, command
+from cutover.types import Role
+
+if TYPE_CHECKING:
+    from cutover.phases.context import Context
 
 
-def _status(context: Context, *, check: bool, role: str | None) -> Report:
-    return probe.run(context, probe.Role(role)) if role else status.run(context, check=check)
+def _in(module: str) -> Callable[..., Report]:
+    """The function ``run`` of a module, which is imported by its first call: `init` has no django-celery-beat yet."""
+    return lambda *given, **options: import_module(f"cutover.{module}").run(*given, **options)
+
+
+def _status(context: "Context", *, check: bool, role: str | None = None) -> Report:
+    return _in("phases.probe")(context, Role(role)) if role else _in("phases.status")(context, check=check)
+
+
+INIT: Final = "init"
 
 
 PHASES: Final[dict[str, tuple[str, Callable[..., Report], str]]] = {
-    "plan": ("what each phase would do, entry by entry; changes nothing", plan.run, ""),
-    "phase1": ("preflight: database, Redis, broker, clocks, processes, beats", phase1.run, "no_code_beat stopped"),
+    INIT: ("all that is to be added to this project, file by file", _in("setup.init"), "write"),
+    "plan": ("what each phase would do, entry by entry; changes nothing", _in("phases.plan"), ""),
+    "phase1": (
+        "preflight: database, Redis, broker, clocks, processes, beats",
+        _in("phases.phase1"),
+        "no_code_beat stopped",
+    ),
     "phase2": (
         "import the code schedule as disabled rows; prove they fire alike",
-        phase2.run,
+        _in("phases.phase2"),
         "adopt plan shadow",
     ),
-    "phase3": ("the switch from code to database", phase3.run, "force accept_edits plan stopped"),
-    "phase4": ("prove by the ledger that every slot was sent and run once; close", phase4.run, "slots wait"),
-    "rollback": ("back to the code side, from every phase", rollback.run, "force drop_edits"),
+    "phase3": ("the switch from code to database", _in("phases.phase3"), "force accept_edits plan stopped"),
+    "phase4": ("prove by the ledger that every slot was sent and run once; close", _in("phases.phase4"), "slots wait"),
+    "rollback": ("back to the code side, from every phase", _in("phases.rollback"), "force drop_edits"),
     "status": ("who leads, standbys, phase, last slots, what was missed", _status, "check role"),
 }
 """Each subcommand: its help, what runs it, and the names of the options that this takes."""
@@ -69,13 +86,14 @@ class Command(BaseCommand):
         add("--stopped", "phase1 phase3", stopped, action="append", default=[], metavar="ORIGIN")
         force = "switch even to a side on which no beat stands by, or one that lacks imported entries"
         add("--force", "phase3 rollback", force)
-        add("--slots", "phase4", "how many slots are proof enough (10)", type=_positive, default=phase4.LEAST_SLOTS)
+        add("--slots", "phase4", "how many slots are proof enough (10)", type=_positive)
         seconds = {"type": lambda text: dt.timedelta(seconds=_positive(text)), "metavar": "SECONDS"}
         add("--wait", "phase4", "try again for so long while inconclusive", default=dt.timedelta(0), **seconds)
         add("--watch", "status", "show it again every second until Ctrl-C")
         add("--check", "status", "exit 1 unless led and nothing overdue")
         role = "with --check: judge this host's own process, in one line, for a platform's probe"
-        add("--role", "status", role, choices=[role.value for role in probe.Role])
+        add("--role", "status", role, choices=[role.value for role in Role])
+        add("--write", INIT, "make the files that do not exist; no other is changed")
 
     def run_from_argv(self, argv: list[str]) -> None:
         """As Django does it; a misspelt phase is answered with the nearest one."""
@@ -93,9 +111,13 @@ class Command(BaseCommand):
             if options.get("role") and not options["check"]:
                 raise ConfigurationError("--role goes with --check: it says of whom the check is.")
             with stdout_kept_free(options["verbosity"]):
-                context = Context(conf.load(), terminal.progress)
                 _, phase, taken = PHASES[options["phase"]]
-                run = partial(phase, context, **{name: options[name] for name in taken.split()})
+                given = {name: options[name] for name in taken.split() if options[name] is not None}
+                if options["phase"] == INIT:
+                    run = partial(phase, **given)
+                else:
+                    context = _context(terminal)
+                    run = partial(phase, context, **given)
                 report = run()
                 while options.get("watch") and terminal.report(report, clear=True):
                     clock.sleep(1.0)
@@ -119,8 +141,20 @@ class Command(BaseCommand):
         return Terminal(self.stdout, self.stderr, self.style, as_json=as_json)
 
 
-def _summary(context: Context | None) -> str:
+def _context(terminal: Terminal) -> "Context":
+    """What a phase needs. Raises ConfigurationError; django-celery-beat's own would be a traceback."""
+    if not apps.is_installed("django_celery_beat"):
+        what = f"`{command(INIT)}` prints what is to be added to this project"
+        raise ConfigurationError(f"django_celery_beat is not in INSTALLED_APPS: {what}.")
+    from cutover.phases.context import Context
+
+    return Context(conf.load(), terminal.progress)
+
+
+def _summary(context: "Context | None") -> str:
     """One line on how far the cutover has come, for whoever pressed Ctrl-C."""
+    from cutover.phases import facts
+
     try:
         return facts.read(context).in_words() if context is not None else "Nothing was changed."
     except CutoverError as exc:
