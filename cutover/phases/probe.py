@@ -29,8 +29,8 @@ PING_S: Final = 3.0
 def run(context: Context, role: Role) -> Report:
     """Judge this host's process. The outcome is failed when it does not do what ``role`` asks.
 
-    ``leader``: leads for the active side, and nothing is overdue. ``standby``: could lead and send, or leads. ``any``: is
-    not wedged. ``worker``: answers. With several beats on one host, all of them have to be well.
+    ``leader``: leads for the active side, and nothing is overdue. ``standby``: could lead and send, or leads. ``any``:
+    is not wedged. ``worker``: answers. With several beats on one host, all of them have to be well.
     """
 
     def judge(answer: Future[tuple[bool, str]]) -> None:

@@ -23,6 +23,7 @@ class Kind(StrEnum):
 
 
 CODE_SCHEDULER: Final = "cutover.schedulers:CodeScheduler"
+STOCK_SCHEDULER: Final = "celery.beat:PersistentScheduler"
 DATABASE_SCHEDULER: Final = "cutover.schedulers:DatabaseScheduler"
 GUNICORNS_OWN: Final = {"0.0.0.0:$PORT", ":$PORT", "0.0.0.0:${PORT}", ":${PORT}", "0.0.0.0:${PORT:-8000}"}
 """What gunicorn binds to by itself where the environment has PORT."""
@@ -41,8 +42,8 @@ class Process:
 
     @property
     def has_beat(self) -> bool:
-        """Whether it is a worker that brings a beat, ``-B``."""
-        return self.kind is Kind.WORKER and bool(self.args.get("beat"))
+        """Whether it is a beat, or a worker that brings one, ``-B``."""
+        return self.kind is Kind.BEAT or (self.kind is Kind.WORKER and bool(self.args.get("beat")))
 
 
 def read(procfile: str) -> list[Process]:
@@ -66,10 +67,15 @@ def process(name: str, command: str) -> Process:
     return Process(name, command, Kind.OTHER)
 
 
-def under_the_lease(process: Process) -> str:
-    """The beat's own command on the code schedule, under the lease."""
-    without = re.sub(r"\s(-S\s*|--scheduler[=\s]\s*)\S+", "", process.command)
-    return f"{without} -S {CODE_SCHEDULER}"
+def with_scheduler(process: Process, scheduler: str = "") -> str:
+    """The command of a process that has a beat, with this scheduler; else with its own, or celery's where it has none.
+
+    What a command names goes before the settings.
+    """
+    option = re.compile(r"\s(?:-S\s*|--scheduler[=\s]\s*)(\S+)")
+    own = option.search(process.command)
+    chosen = scheduler or (own[1] if own else STOCK_SCHEDULER)
+    return f"{option.sub('', process.command)} --scheduler {chosen}"
 
 
 def _celery(name: str, command: str, words: Sequence[str]) -> Process:

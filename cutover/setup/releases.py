@@ -4,21 +4,27 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from cutover.setup.additions import LEGACY
-from cutover.setup.commands import Kind, Process, under_the_lease
+from cutover.setup.commands import CODE_SCHEDULER, Kind, Process, with_scheduler
 
-CODE_SIDE, BOTH_SIDES, DATABASE_SIDE = "Procfile.code-side", "Procfile.both-sides", "Procfile.database-side"
+GUARDED_WORKERS, CODE_SIDE = "Procfile.guarded-workers", "Procfile.code-side"
+BOTH_SIDES, DATABASE_SIDE = "Procfile.both-sides", "Procfile.database-side"
 _PRODSERVER: Final = "python manage.py prodserver"
 _RELEASE: Final = Process("release", "python manage.py migrate --noinput", Kind.OTHER)
 
 
 def procfiles(processes: Sequence[Process], kept: Sequence[str]) -> dict[str, str]:
-    """By their names: release B, release C, release D. ``kept``: processes that prodserver cannot start."""
+    """By their names: what may go before release B, with the stock beat; then release B, release C, release D.
+
+    ``kept``: processes that prodserver cannot start.
+    """
     has_release = any(process.name == _RELEASE.name for process in processes)
     processes = processes if has_release else [*processes, _RELEASE]
     both = {process.name: _new(process, kept) for process in processes}
-    old = {process.name: _old(process) for process in processes}
+    old = {process.name: _old(process, CODE_SCHEDULER) for process in processes}
+    stock = {process.name: _old(process) for process in processes}
     legacy = {LEGACY: f"{_PRODSERVER} {LEGACY}"}
     return {
+        GUARDED_WORKERS: _lines(stock),
         CODE_SIDE: _lines({**old, **legacy}),
         BOTH_SIDES: _lines({**both, **legacy}),
         DATABASE_SIDE: _lines(both),
@@ -31,8 +37,8 @@ def health_checks(processes: Sequence[Process]) -> dict[str, Any]:
     return {**checks, LEGACY: [_asking("standby")]}
 
 
-def _old(process: Process) -> str:
-    return under_the_lease(process) if process.kind is Kind.BEAT else process.command
+def _old(process: Process, scheduler: str = "") -> str:
+    return with_scheduler(process, scheduler) if process.has_beat else process.command
 
 
 def _new(process: Process, kept: Sequence[str]) -> str:
@@ -49,7 +55,7 @@ def _checks(process: Process) -> Iterator[dict[str, Any]]:
         yield {"type": "startup", "name": f"{process.name} stays up", "uptime": 10}
     if process.kind is Kind.WORKER:
         yield _asking("worker")
-    if process.kind is Kind.BEAT or process.has_beat:
+    if process.has_beat:
         yield _asking("standby")
 
 

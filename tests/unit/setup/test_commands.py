@@ -3,7 +3,7 @@
 import pytest
 
 from cutover.setup import commands
-from cutover.setup.commands import Kind, process, under_the_lease
+from cutover.setup.commands import Kind, process, with_scheduler
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,10 @@ def test_a_line_that_cannot_be_read_says_why(command: str, said: str) -> None:
     ],
 )
 def test_the_old_beat_keeps_its_command_but_for_the_scheduler(command: str, wanted: str) -> None:
-    assert under_the_lease(process("beat", command)) == f"{wanted} -S cutover.schedulers:CodeScheduler"
+    code = "cutover.schedulers:CodeScheduler"
+    assert with_scheduler(process("beat", command), code) == f"{wanted} --scheduler {code}"
+    stock = "a.b:C" if "a.b:C" in command else "celery.beat:PersistentScheduler"
+    assert with_scheduler(process("beat", command)) == f"{wanted} --scheduler {stock}"
 
 
 def test_a_procfile_is_read_in_its_order() -> None:
