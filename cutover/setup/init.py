@@ -11,6 +11,7 @@ from typing import Final
 from django.apps import apps
 from django.conf import settings
 
+from cutover.errors import ConfigurationError
 from cutover.phases.report import Outcome, Report
 from cutover.setup import additions, commands, pins, releases, sources
 from cutover.setup.additions import CelerySettings, Lacks, Names
@@ -57,7 +58,8 @@ class Piece:
 def run(*, write: bool = False, root: Path | None = None) -> Report:
     """Say what is to be added, and where; with ``write`` make the files that do not exist, and change no other.
 
-    ``root`` is the directory in which the project's commands are typed. Raises OSError where a file cannot be made.
+    ``root`` is the directory in which the project's commands are typed. Raises ConfigurationError where a file cannot
+    be made.
     """
     root = root or Path.cwd()
     pieces = list(_pieces(Project(root)))
@@ -65,10 +67,18 @@ def run(*, write: bool = False, root: Path | None = None) -> Report:
     for piece in pieces:
         made = write and piece.how is How.CREATE
         if made:
-            (root / piece.file).write_text(piece.text)
+            _make(root / piece.file, piece.text)
         lines += [f"===== {piece.file}: {'made' if made else piece.place} =====", piece.text]
     data = {"files": [asdict(piece) for piece in pieces]}
     return Report(NAME, Outcome.DONE, lines=lines, next_command="python manage.py check", data=data)
+
+
+def _make(file: Path, text: str) -> None:
+    try:
+        file.write_text(text)
+    except OSError as exc:
+        remedy = "type it where the project's files may be written, or without --write"
+        raise ConfigurationError(f"{file} cannot be made: {exc.strerror}. To go on, {remedy}.") from exc
 
 
 def _pieces(project: Project) -> Iterator[Piece]:

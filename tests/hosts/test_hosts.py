@@ -22,6 +22,15 @@ IN_SHORT = {"naive"}
 ASKED_IN_SHORT = {"classy", "elsewhere", "lock_only", "embedded", "url_only"}
 """Those whose answer from `init` differs most from the others'."""
 
+SAID = {
+    "url_only": ['JOBS_BEAT_SCHEDULER = "cutover.schedulers:CodeScheduler"', '"REDIS_URL": REDIS_URL}'],
+    "lock_only": ['"REDIS_ALIAS": "lock"}'],
+    "routed": ['"DATABASE": "background"}'],
+    "elsewhere": ['"APP": "tests.hosts.elsewhere.background.app.queue"'],
+    "embedded": ['"beat": True, "scheduler": "cutover.schedulers:DatabaseScheduler"'],
+}
+"""What `init` has to see of a project."""
+
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_project_goes_through_all_phases_and_back(
@@ -81,6 +90,8 @@ def test_what_init_prints_is_short_and_pasted_passes_the_checks(
     added = {piece["file"].rpartition("/")[2]: piece for piece in project.put_in()}
     python = [piece for name, piece in added.items() if name.endswith(".py") and name != "gunicorn.conf.py"]
     assert len(list(filter(is_needed, "".join(piece["text"] for piece in python).splitlines()))) <= MOST_LINES
+    for line in SAID.get(kind.name, []):
+        assert line in "".join(piece["text"] for piece in python)
     assert "no issues (0 silenced)" in project.manage("check")
     assert project.asked() == [], "and then there is nothing to be added"
     for process in ("worker", "beat", "legacy-beat"):

@@ -1,5 +1,6 @@
 """Where a project's Celery app stands, whatever the project is like, and the statement with the run guard."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,20 @@ def test_one_outside_of_the_settings_package_is_found_and_no_environment_is_sear
 
 def test_where_there_is_none_none_is_found(tmp_path: Path) -> None:
     assert sources.apps(project(tmp_path, site__settings=""), "site.settings") == []
+
+
+def test_settings_that_are_classes_get_it_where_the_others_derive_from_or_where_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "kept_in_classes.py").write_text(
+        "class Base:\n    INSTALLED_APPS = []\n    SECRET = 1\n\n\nclass Production(Base):\n    DEBUG = False\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import_module("kept_in_classes")
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "kept_in_classes")
+    base = sources.settings_file()
+    assert (base.owner.__name__, base.spelt("INSTALLED_APPS"), base.root) == ("Base", "INSTALLED_APPS", tmp_path)
+    monkeypatch.setenv("DJANGO_CONFIGURATION", "Production")
+    chosen = sources.settings_file()
+    assert (chosen.owner.__name__, chosen.spelt("INSTALLED_APPS")) == ("Production", "Base.INSTALLED_APPS")
+    assert chosen.spelt("NOWHERE") == ""
