@@ -27,7 +27,7 @@ SAID = {
     "lock_only": ['"REDIS_ALIAS": "lock"}'],
     "routed": ['"DATABASE": "background"}'],
     "elsewhere": ['"APP": "tests.hosts.elsewhere.background.app.queue"'],
-    "embedded": ['"beat": True, "scheduler": "cutover.schedulers:DatabaseScheduler"'],
+    "embedded": ['"beat": True', '"scheduler": "cutover.schedulers:DatabaseScheduler"}'],
 }
 """What `init` has to see of a project."""
 
