@@ -74,7 +74,8 @@ def _celery(celery: CelerySettings) -> Iterator[str]:
         yield f"{name} = {value}"
     if celery.scheduler_name and not celery.scheduler.startswith("cutover."):
         if "django_celery_beat" in celery.scheduler:
-            yield "# The rows send here already, so there is no schedule to move: this adds the lease alone."
+            yield "# The rows send here already. Once a beat of this release stands by, type `cutover phase1 --no-code-beat`,"
+            yield "# `phase2` and `phase3`: from then on they send under the lease. Procfile.code-side is not for this site."
             yield f'{celery.scheduler_name} = "cutover.schedulers:DatabaseScheduler"'
         else:
             yield f"{celery.scheduler_name} = {_quoted(CODE_SCHEDULER)}"

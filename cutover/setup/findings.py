@@ -179,6 +179,12 @@ class Project:
             tasks = sorted({str(entry.get("task")) for entry in self.schedule.values()})
             yield f'celery {celery} marks no message of a beat: let CUTOVER have "SENT_BY_BEAT_ALONE", a list of'
             yield f"those tasks that nothing but beat sends, of these: {', '.join(tasks) or '(none are seen here)'}."
+        for process in self.processes:
+            if process.kind is Kind.WEB and not self.can_be_served(process):
+                why = process.strange or "it does not serve WSGI_APPLICATION"
+                yield f"`{process.name}` keeps its command in every release ({why}); gunicorn.conf.py has its one line."
+            elif process.name == "web" and process.kind is Kind.OTHER and "prodserver" not in process.command:
+                yield "`web` keeps its command in every release: it is no gunicorn, and ends in its own way."
         database = settings.DATABASES.get(self.database(), {})
         options = database.get("OPTIONS", {})
         if database.get("ENGINE", "").endswith("sqlite3") and options.get("transaction_mode") != "IMMEDIATE":
