@@ -11,6 +11,10 @@ APPS: Final = ("django_celery_beat", "django_prodserver", "cutover")
 FILENAME: Final = "CELERY_BEAT_SCHEDULE_FILENAME"
 """The environment variable that says where celery's schedule file is; the runbooks set it."""
 BACKENDS: Final = {Kind.WEB: "Gunicorn", Kind.WORKER: "CeleryWorker", Kind.BEAT: "DatabaseBeat"}
+OF_ROWS: Final = (
+    "# The rows send here already. Once a beat of this release stands by, type `cutover phase1 --no-code-beat`,",
+    "# `phase2` and `phase3`: from then on they send under the lease. Procfile.code-side is not for this site.",
+)
 LEGACY: Final = "legacy-beat"
 
 
@@ -74,8 +78,7 @@ def _celery(celery: CelerySettings) -> Iterator[str]:
         yield f"{name} = {value}"
     if celery.scheduler_name and not celery.scheduler.startswith("cutover."):
         if "django_celery_beat" in celery.scheduler:
-            yield "# The rows send here already. Once a beat of this release stands by, type `cutover phase1 --no-code-beat`,"
-            yield "# `phase2` and `phase3`: from then on they send under the lease. Procfile.code-side is not for this site."
+            yield from OF_ROWS
             yield f'{celery.scheduler_name} = "cutover.schedulers:DatabaseScheduler"'
         else:
             yield f"{celery.scheduler_name} = {_quoted(CODE_SCHEDULER)}"

@@ -87,8 +87,9 @@ def _pieces(project: Project) -> Iterator[Piece]:
     yield from _requirements(project)
     webs = [process for process in project.processes if process.kind is Kind.WEB]
     kept = [process.name for process in webs if not project.can_be_served(process)]
-    for file, text in releases.procfiles(project.processes, kept).items():
-        yield from _new(project, file, text)
+    if not any("prodserver" in process.command for process in project.processes):  # else it is past these releases
+        for file, text in releases.procfiles(project.processes, kept).items():
+            yield from _new(project, file, text)
     yield from _app_json(project)
     if webs:
         yield from _gunicorn(project)
