@@ -1,9 +1,10 @@
-"""django-prodserver backends for Celery: a worker, and a beat for each side; for 2.4.0 and 3.x alike.
+"""django-prodserver backends: gunicorn, a Celery worker, and a beat for each side; for 2.4.0 and 3.x alike.
 
-On 3.x ``server`` and ``prodserver`` run one kind of backend and ``worker`` another; these are of both kinds.
+On 3.x ``server`` and ``prodserver`` run one kind of backend and ``worker`` another; those for Celery are of both kinds.
 """
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import click
@@ -14,7 +15,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django_prodserver.backends import base
 
-from cutover import conf
+from cutover import conf, web
 from cutover.errors import ConfigurationError
 from cutover.ledger.database import connection_of
 from cutover.schedules import project
@@ -108,6 +109,72 @@ def _setting(process: Mapping[str, Any]) -> str:
     configured = getattr(settings, "PRODUCTION_PROCESSES", {}).items()
     name = next((repr(name) for name, each in configured if each == process), "...")
     return f"PRODUCTION_PROCESSES[{name}]"
+
+
+class Gunicorn(base.BaseServerBackend):
+    """gunicorn, begun and ended so that a release loses no request: see ``cutover.web``.
+
+    ``ARGS`` are gunicorn's own long options without the dashes: True or None for a flag, False to leave it out, a list
+    to repeat it. They, the environment and a gunicorn.conf.py go before what is set here; a hook of theirs runs, too.
+    gunicorn is not installed: CommandError.
+    """
+
+    def __init__(self, **process: Any) -> None:
+        given = process.get("ARGS", {})
+        if not isinstance(given, Mapping):
+            raise CommandError("ARGS must be a dictionary of gunicorn options, such as {'bind': '0.0.0.0:8000'}.")
+        self.args = [option for name, value in given.items() for option in _option(name, value)]
+
+    def start_server(self, *args: str) -> None:
+        """Serve ``WSGI_APPLICATION`` in this process until it ends."""
+        try:
+            from gunicorn.app.wsgiapp import WSGIApplication
+        except ImportError as exc:
+            least = ".".join(map(str, web.LEAST_GUNICORN))
+            raise CommandError(f'gunicorn is not installed ({exc}): pip install "gunicorn>={least}"') from exc
+        site = settings.WSGI_APPLICATION
+        served = ":".join(site.rsplit(".", 1)) if site else "django.core.wsgi:get_wsgi_application()"
+
+        class Site(WSGIApplication):  # type: ignore[misc]
+            def init(self, parser: Any, opts: Any, _: Any) -> dict[str, Any]:
+                super().init(parser, opts, [served])
+                return {name: getattr(web, name) for name in web.__all__}
+
+            def load_config(self) -> None:
+                # Again at each SIGHUP; and whatever else reads the command line finds it as it was typed.
+                typed, sys.argv = sys.argv, [sys.argv[0], *args]
+                try:
+                    super().load_config()
+                finally:
+                    sys.argv = typed
+                for hook in ("on_starting", "when_ready"):
+                    self.cfg.set(hook, _both(getattr(web, hook), getattr(self.cfg, hook)))
+
+        Site("%(prog)s [OPTIONS]", prog=f"{sys.argv[0]} prodserver").run()
+
+    def prep_server_args(self) -> list[str]:
+        """The command line."""
+        return self.args
+
+
+def _both(ours: Callable[[Any], None], theirs: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A hook of gunicorn that runs the project's own, where it has one, and ours."""
+    if theirs is ours:
+        return ours
+
+    def hook(server: Any) -> None:
+        theirs(server)
+        ours(server)
+
+    return hook
+
+
+def _option(name: str, value: Any) -> list[str]:
+    if value is False:
+        return []
+    if value is None or value is True:
+        return [f"--{name}"]
+    return [f"--{name}={each}" for each in (value if isinstance(value, list | tuple) else [value])]
 
 
 def _render(setting: str, name: str, value: Any, *, is_flag: bool) -> list[str]:

@@ -100,13 +100,11 @@ def _ledger(config: Config) -> Iterator[CheckMessage]:
 
 
 def _lease(config: Config) -> Iterator[CheckMessage]:
-    """E006: the Redis alias."""
+    """E006: the Redis alias or URL."""
     try:
         connection.redis_client(config)
     except ConfigurationError as exc:
-        hint = (
-            "Add a CACHES entry with the backend django_redis.cache.RedisCache and name it in CUTOVER['REDIS_ALIAS']."
-        )
+        hint = "Set CUTOVER['REDIS_URL'], or name a CACHES entry of django-redis in CUTOVER['REDIS_ALIAS']."
         yield _error("E006", str(exc), hint)
     except LeaseUnavailable:
         return  # a server that is away is no mistake in the settings

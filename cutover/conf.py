@@ -49,6 +49,7 @@ class Config:
     app: str = ""
     code_schedule: str = ""
     redis_alias: str = "default"
+    redis_url: str = field(default="", repr=False)
     database: str = "default"
     namespace: str = "cutover"
     lease: dt.timedelta = dt.timedelta(seconds=15)
@@ -80,6 +81,8 @@ def load() -> Config:
     Raises ConfigurationError for an unknown name, a value of the wrong type, or durations that contradict each other.
     """
     values = _checked("CUTOVER", getattr(settings, "CUTOVER", {}), {f.name.upper() for f in fields(Config)})
+    if values.get("REDIS_URL") and "REDIS_ALIAS" in values:
+        raise ConfigurationError("CUTOVER has both REDIS_ALIAS and REDIS_URL: leave out one, the lease has one Redis.")
     release = values.pop("RELEASE", next((os.environ[v] for v in RELEASE_VARIABLES if os.environ.get(v)), ""))
     config = Config(**{name.lower(): value for name, value in values.items()}, release=release[:RELEASE_LENGTH])
     _validate(config)

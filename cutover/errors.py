@@ -14,7 +14,7 @@ class ConfigurationError(CutoverError):
 class LeaseUnavailable(CutoverError):
     """Redis gave no usable answer; nothing is known about the lease."""
 
-    remedy = "start Redis, or fix the alias's LOCATION"
+    remedy = "start Redis, or fix CUTOVER['REDIS_URL'] or the alias's LOCATION"
 
 
 class LedgerUnavailable(CutoverError):

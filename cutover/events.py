@@ -41,6 +41,7 @@ class Event(Enum):
     CLOCK_CORRECTED = ("cutover.clock.corrected", logging.WARNING)
     SCHEDULE_LOADED = ("cutover.schedule.loaded", logging.INFO)
     ENTRY_ENDED = ("cutover.entry.ended", logging.INFO)
+    ENTRIES_BEGUN = ("cutover.entries.begun", logging.WARNING)
     ENTRY_FAILED = ("cutover.entry.failed", logging.ERROR)
     SLOT_CLAIMED = ("cutover.slot.claimed", logging.DEBUG)
     SLOT_ALREADY_CLAIMED = ("cutover.slot.already_claimed", logging.DEBUG)

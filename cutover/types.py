@@ -86,6 +86,15 @@ class CatchUp(StrEnum):
     NONE = "none"
 
 
+class Role(StrEnum):
+    """What a probe asks of its host's own process."""
+
+    LEADER = "leader"
+    STANDBY = "standby"
+    WORKER = "worker"
+    ANY = "any"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Slot:
     """One nominal instant (aware, UTC) at which one entry was due."""

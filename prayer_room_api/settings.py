@@ -1,6 +1,5 @@
 """Settings of the prayer room, all from the environment. In production ``SECRET_KEY`` alone is required."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -195,26 +194,17 @@ CUTOVER = {
 }
 
 PORT = env.port("PORT", 8000)
-# How long the web process takes requests after its SIGTERM, for routers that send some meanwhile: docs/web.md.
-WEB_DRAIN_S = env.int("WEB_DRAIN_S", 2)
-# django-prodserver 3 moved its servers into a package.
-_MOVED = find_spec("django_prodserver.backends.servers") is not None
 
 PRODUCTION_PROCESSES = {
     "web": {
-        "BACKEND": f"django_prodserver.backends.{'servers.' if _MOVED else ''}gunicorn.GunicornServer",
+        "BACKEND": "cutover.backends.Gunicorn",
         "ARGS": {
             "bind": env.str("WEB_BIND", f"0.0.0.0:{PORT}"),
             "workers": env.str("WEB_CONCURRENCY", "2"),
             "threads": env.str("WEB_THREADS", "4"),
-            # Longer than any router keeps an idle connection (Heroku 90 s, nginx 60 s). The side that sends is to close
-            # it: the other one may do so just when a request is on its way. See docs/web.md.
             "keep-alive": env.str("WEB_KEEP_ALIVE", "100"),
-            # With WEB_DRAIN_S less than the 30 s after which platforms kill.
-            "graceful-timeout": "23",
             "access-logfile": "-",
             "logger-class": "prayer_room_api.weblog.GunicornLogger",
-            "config": "python:prayer_room_api.webstart",
         },
     },
     "worker": {

@@ -1,6 +1,6 @@
 """One side's schedule in memory, with where each entry stands in the ledger; a standby keeps it as warm as a leader."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from celery.beat import ScheduleEntry
 
@@ -9,6 +9,7 @@ from cutover.beats.reconcile import reconcile
 from cutover.beats.sources import Loaded, Source
 from cutover.events import Event, log
 from cutover.ledger import Ledger
+from cutover.ledger.entries import KnownEntry
 from cutover.ledger.fence import AHEAD
 from cutover.schedules.fingerprint import fingerprints
 from cutover.types import EntryName, Identity, Side, Term
@@ -25,6 +26,7 @@ class Schedule:
         self.agenda = Agenda()
         self.loads = 0
         self.version = ""
+        self._no_record = ""
         self._last_key = 0
         self._unread: set[EntryName] = set()
         self._foreseen: int | None = None
@@ -65,9 +67,19 @@ class Schedule:
     def settle(self, term: Term) -> bool:
         """Settle since when each entry is eligible, in one commit under the fence; False when ``term`` is fenced."""
         now, scheduled, last_slots = self._ledger.fence.now(), self.agenda.scheduled, self.agenda.last_slots
-        known = self._ledger.entries.revise(term, lambda known: reconcile(known, scheduled, last_slots, now))
+        new: set[EntryName] = set()
+
+        def revised(before: Mapping[EntryName, KnownEntry]) -> dict[EntryName, KnownEntry]:
+            new.update(scheduled.keys() - before.keys())
+            return reconcile(before, scheduled, last_slots, now)
+
+        known = self._ledger.entries.revise(term, revised)
         if known is None or not self._ledger.claims.retract_early(term):
             return False
+        begun = [name for name in new if scheduled[name].last_run is None]
+        if begun and self._no_record:
+            reason = f"{self._no_record}: nothing that fell due before is owed"
+            log(Event.ENTRIES_BEGUN, side=self._side, entries=len(begun), reason=reason)
         self.agenda.settle({}, {name: known[name].eligible_since for name in scheduled})
         return True
 
@@ -96,7 +108,7 @@ class Schedule:
 
     def _take(self, loaded: Loaded) -> None:
         self._unread |= self.agenda.load(loaded.entries, self._ledger.fence.now())
-        self.version = loaded.version
+        self.version, self._no_record = loaded.version, loaded.no_record
         self.loads += 1
         self._foreseen = None
         log(Event.SCHEDULE_LOADED, side=self._side, entries=len(self.agenda), version=self.version)

@@ -1,7 +1,8 @@
-"""Redis connections: those of the project's own django-redis alias, with every wait bounded.
+"""Redis connections: those of the project's own django-redis alias, or of a URL, with every wait bounded.
 
-Sentinel, TLS, credentials and unix sockets are the alias's business; what is added is a time limit on each answer, so
-that a half-open connection cannot hold a thread, and no silent retry, so that a lost connection is noticed.
+Sentinel, TLS, credentials and unix sockets are the business of the alias, all but Sentinel of the URL; what is added is
+a time limit on each answer, so that a half-open connection cannot hold a thread, and no silent retry, so that a lost
+connection is noticed.
 """
 
 from typing import Any, Final
@@ -22,16 +23,23 @@ _OF_ONE_POOL: Final = ("maint_notifications_pool_handler", "orig_")
 
 
 def redis_client(config: Config) -> redis.Redis:
-    """A thread-safe client of the alias ``CUTOVER['REDIS_ALIAS']``; it connects at its first command.
+    """A thread-safe client of ``CUTOVER['REDIS_URL']``, else of the alias ``CUTOVER['REDIS_ALIAS']``.
 
-    Raises ConfigurationError when the alias is missing or is not django-redis.
+    It connects at its first command. Raises ConfigurationError when the URL is none of Redis, or when the alias is
+    missing or is not django-redis.
     """
+    if config.redis_url:
+        try:
+            return redis.Redis(connection_pool=_bounded(redis.ConnectionPool.from_url(config.redis_url)))
+        except (ValueError, TypeError) as exc:  # whose text may hold a part of the password
+            forms = "redis://host:6379/0, rediss://... or unix:///path?db=0, what is special in a password as %XX"
+            raise ConfigurationError(f"CUTOVER['REDIS_URL'] is no URL of Redis, such as {forms}.") from exc
     try:
         shared = get_redis_connection(config.redis_alias)
     except (NotImplementedError, ImproperlyConfigured, ValueError) as exc:
         raise ConfigurationError(
             f"CUTOVER['REDIS_ALIAS'] = {config.redis_alias!r} must name a CACHES entry with the backend "
-            f"'django_redis.cache.RedisCache': {exc}"
+            f"'django_redis.cache.RedisCache', or CUTOVER['REDIS_URL'] be set: {exc}"
         ) from exc
     except redis.RedisError as exc:
         raise LeaseUnavailable(f"Redis (CACHES[{config.redis_alias!r}]) gives no answer: {exc}") from exc

@@ -29,8 +29,8 @@ PING_S: Final = 3.0
 def run(context: Context, role: ProbeRole) -> Report:
     """Judge this host's process. The outcome is failed when it does not do what ``role`` asks.
 
-    ``leader``: leads for the active side, and nothing is overdue. ``standby``: could lead, or leads. ``any``: is not
-    wedged. ``worker``: answers. With several beats on one host, all of them have to be well.
+    ``leader``: leads for the active side, and nothing is overdue. ``standby``: could lead and send, or leads. ``any``:
+    is not wedged. ``worker``: answers. With several beats on one host, all of them have to be well.
     """
 
     def judge(answer: Future[tuple[bool, str]]) -> None:
@@ -60,6 +60,8 @@ def _beats(context: Context, role: ProbeRole) -> tuple[bool, str]:
     leader = next((beat for beat in mine if held is not None and beat.holder == held.holder), None)
     may_be_no_leader = role is not ProbeRole.LEADER
     if leader is None:
+        if role is ProbeRole.STANDBY and (trouble := _broker(context)):
+            return False, f"{', '.join(map(_named, mine))} stands by and could send nothing: {trouble}"
         return may_be_no_leader, f"{', '.join(map(_named, mine))} stands by"
     fence = context.ledger.fence.read()
     if fence.side is not leader.side:
@@ -81,6 +83,16 @@ def _stuck(context: Context) -> int:
     with outages(context.alias):
         claimed = models.Slot.objects.using(context.alias).filter(state=SlotState.CLAIMED)
         return claimed.filter(claimed_at__lt=clock.now() - OVERDUE).count()
+
+
+def _broker(context: Context) -> str:
+    """Why this release's broker is not reached; empty when it is. A release that cannot send is not to replace one."""
+    try:
+        with context.app.connection_for_write(connect_timeout=PING_S) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=PING_S)
+    except Exception as exc:  # whatever the transport raises
+        return f"the broker gives no answer ({named(exc)})"
+    return ""
 
 
 def _named(beat: Presence) -> str:

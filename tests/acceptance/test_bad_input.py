@@ -85,7 +85,7 @@ def test_a_port_that_is_taken_is_one_line(sqlite_site: Site) -> None:
         web = sqlite_site.prodserver("web", WEB_BIND=f"{HOST}:{port}")
         assert web.wait() == 1, web.output
     [line] = [line for line in web.output.splitlines() if '"error"' in line]
-    assert f"Cannot listen at {HOST} port {port}: Address already in use. Stop what listens there, or set PORT" in line
+    assert f"Cannot listen at {HOST} port {port}: Address already in use. Stop what listens there, or bind" in line
     assert "Traceback" not in web.output
 
 

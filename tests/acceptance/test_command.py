@@ -110,7 +110,7 @@ def test_from_the_plan_to_the_proof_and_back(site: Site) -> None:
     [
         (["phase5"], r"did you mean `python manage.py cutover phase\d`"),
         (["rolback"], "did you mean `python manage.py cutover rollback`"),
-        (["xyzzy"], "there are plan, phase1"),
+        (["xyzzy"], "there are init, plan, phase1"),
     ],
 )
 def test_a_misspelt_phase_is_answered_with_the_nearest(sqlite_site: Site, typed: list[str], said: str) -> None:

@@ -10,10 +10,12 @@ import pytest
 from django.conf import settings
 from django.core.management import get_commands, load_command_class
 
+from cutover.setup import releases
 from demo.processes import ROOT
 from tests.support.documents import blocks
 
 PLATFORMS = ["dokku", "heroku", "kubernetes", "systemd"]
+MADE = set(releases.procfiles([], ()))
 PHASES = ["phase1", "phase2", "phase3", "phase4"]
 
 
@@ -44,8 +46,8 @@ def test_what_a_runbook_names_is_there(platform: str) -> None:
     text = (ROOT / "runbooks" / f"{platform}.md").read_text()
     for path in re.findall(r"\bdeploy/[\w/.@-]+\w", text):
         assert (ROOT / path).exists(), path
-    for path in re.findall(r"procfile-path ([\w./-]+)|(?:cp|cat) (\S*Procfile\S*?);? ", text):
-        assert (ROOT / (path[0] or path[1])).exists(), path
+    for path in re.findall(r"procfile-path ([\w./-]+)|cp (\S*Procfile\S*?);? |(Procfile\.[\w-]+)", text):
+        assert "".join(path) in {"Procfile", *MADE}, "`cutover init --write` makes it"
     for link in re.findall(r"\]\(((?!http)[^)#]+)\)", text):
         assert (ROOT / "runbooks" / link).exists(), link
     for unit in re.findall(r"prayer-room-(web|worker|beat|legacy-beat)\b", text):
@@ -119,3 +121,20 @@ def test_under_systemd_each_release_comes_whole_and_c_before_the_rollback(tmp_pa
     assert at["phase3"] == at["phase4"] == at["rollback"] == dict.fromkeys(everywhere | code | database, "c")
     assert at["status --check"] == dict.fromkeys(everywhere | database, "d")
     assert units == dict.fromkeys(everywhere | code, "b")
+
+
+OF_THE_DEMO = re.compile(r"prayer_room_api|prayer room|deploy/Procfile|\b10001\b|Dockerfile`")
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "runbooks").glob("*.md")), ids=lambda page: page.stem)
+def test_a_runbook_names_nothing_that_only_the_demo_has(page: Path) -> None:
+    assert [line for line in page.read_text().splitlines() if OF_THE_DEMO.search(line)] == []
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_platforms_page_says_where_redis_comes_from_and_which_setting_is_to_be_read(platform: str) -> None:
+    text = (ROOT / "runbooks" / f"{platform}.md").read_text()
+    assert re.search(r"\*\*Redis(\.\*\*|\*\*)", text)
+    assert "`REDIS_URL`" in text
+    assert "cutover init" in text
+    assert "cutover.entries.begun" in text

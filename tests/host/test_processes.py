@@ -48,11 +48,6 @@ def test_a_connection_is_kept_longer_than_a_router_keeps_it():
     assert int(settings.PRODUCTION_PROCESSES["web"]["ARGS"]["keep-alive"]) > 90, "Heroku's router: 90 s"
 
 
-def test_requests_get_less_time_to_end_than_platforms_give():
-    graceful_s = int(settings.PRODUCTION_PROCESSES["web"]["ARGS"]["graceful-timeout"])
-    assert settings.WEB_DRAIN_S + graceful_s < 30, "Dokku's and Heroku's SIGKILL"
-
-
 def test_each_scheduled_task_is_discovered():
     app.loader.import_default_modules()
 

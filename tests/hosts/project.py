@@ -1,11 +1,14 @@
 """A host project with a directory and an environment of its own, and the processes that it runs."""
 
 import os
+import shlex
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.processes import Process, Processes
+from demo.processes import ROOT, Process, Processes
+from tests.hosts.pasting import Piece, paste, pieces
 
 LEGACY_BEAT = "python -m django prodserver legacy-beat"
 NEW_BEAT = "python -m django prodserver beat"
@@ -42,6 +45,7 @@ KINDS = (
     Kind("naive"),
     Kind("sentry"),
     Kind("opentelemetry"),
+    Kind("url_only"),
     Kind("embedded", before=(EMBEDDED,), after=(WORKER,)),
 )
 
@@ -64,13 +68,44 @@ class Project:
         }
 
     def start(self, command: str) -> Process:
-        return self._processes.start(command.split()[-1], command, self.env)
+        return self._processes.start(command.split()[-1], self._there(command), self.env)
 
     def manage(self, *arguments: str) -> str:
         """Run a management command, which has to succeed; its output."""
-        process = self._processes.start(arguments[0], f"python -m django {' '.join(arguments)}", self.env)
+        process = self._processes.start(arguments[0], self._there(f"python -m django {' '.join(arguments)}"), self.env)
         assert process.wait(60) == 0, f"{arguments}:\n{process.output}"
         return process.output
 
+    def _there(self, command: str) -> str:
+        return command
+
     def cutover(self, *arguments: str) -> str:
         return self.manage("cutover", *arguments)
+
+
+class Newcomer(Project):
+    """A copy of a host project, in which nothing is from us but the app's name: ``init`` is to say what to add."""
+
+    def __init__(self, kind: Kind, processes: Processes, directory: Path, redis_url: str) -> None:
+        super().__init__(kind, processes, directory, redis_url)
+        self.root = directory / "project"
+        folder = self.root / "tests" / "hosts" / kind.name
+        shutil.copytree(kind.folder, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        if (folder / "Procfile").exists():
+            (folder / "Procfile").rename(self.root / "Procfile")
+        self.env["PYTHONPATH"] = os.pathsep.join(map(str, (self.root, ROOT)))
+
+    def _there(self, command: str) -> str:
+        """Typed in the project's directory, from which its modules are imported."""
+        return f"bash -c {shlex.quote(f'cd {shlex.quote(str(self.root))} && exec {command}')}"
+
+    def asked(self) -> list[Piece]:
+        """What ``init`` says is to be added."""
+        return pieces(self.cutover("init", "--json"))
+
+    def put_in(self) -> list[Piece]:
+        """Do what ``init`` says, and nothing else."""
+        added = self.asked()
+        for piece in added:
+            paste(self.root, piece)
+        return added

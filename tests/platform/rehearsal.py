@@ -2,8 +2,10 @@
 
 Where a platform replaces all types at once (Dokku, Heroku), release A's beat is stopped before release B comes, in a
 window in which nothing is due: two beats of which one knows no lease would double where a worker without the guard is
-left. What falls due meanwhile is sent late by B's beat, which goes on from A's schedule file. Where types are rolled
-one by one (Kubernetes), the workers come first, and no window is needed; on the way back they go last.
+left. What falls due meanwhile is sent late by B's beat, which goes on from A's schedule file. With a release between,
+whose workers have the guard and whose beat is the stock one, B's beat comes beside that one, and nothing is late.
+Where types are rolled one by one (Kubernetes), the workers come first, and no window is needed; on the way back they
+go last.
 """
 
 import contextlib
@@ -28,7 +30,7 @@ from .schedule import CALM, INTERVALS
 from .verdict import Verdict, judge
 
 HERE = Path(__file__).parent
-A = "A-stock"
+A, BETWEEN = "A-stock", "between-stock"
 RATE, SHORT_RATE = 25.0, 8.0
 """Requests a second, and where not all is played."""
 
@@ -64,6 +66,7 @@ class Rehearsal:
             "RELEASE_A_SCHEDULE": f"tests.platform.schedule.{calm}",
         }
         self._a = Release(A, HERE / "Procfile.a", old)
+        self._between = Release(BETWEEN, HERE / "Procfile.guarded-workers")
         # A type that is new starts at zero on Dokku and Heroku: there B has the beat already that C's rollback needs.
         b = Path("Procfile.before" if rules.one_type_at_a_time else "deploy/Procfile.code-side")
         self._b = Release("B", b)
@@ -99,8 +102,7 @@ class Rehearsal:
 
     def _play(self, whole: bool) -> tuple[dt.datetime, dt.datetime, dt.datetime]:
         """The releases; since when, and until when, release B or a later one sent; and the end."""
-        self._from_a_to_b()
-        b_began = self._watch(3.0)
+        b_began = self._from_a_to_b()
         self._cutover("phase1", "phase2")
         if whole:
             self._tell("deploy of C fails half-way")
@@ -124,13 +126,21 @@ class Rehearsal:
         self._from_b_to_a()
         return b_began, b_ended, self._watch(25.0)
 
-    def _from_a_to_b(self) -> None:
+    def _from_a_to_b(self) -> dt.datetime:
+        """Returns since when all entries are sent without a pause."""
         if self._rules.one_type_at_a_time:
             self._deploy(self._b, "worker", "web", "beat")
-            return
+            return self._watch(3.0)
         self._wait_for_the_window()
         self._fleet.scale_to_zero("beat")
+        if not self._rules.guards_first:
+            self._deploy(self._b)
+            return self._watch(3.0)
+        self._deploy(self._between)
+        since = self._watch(3.0)
         self._deploy(self._b)
+        self._watch(3.0)
+        return since
 
     def _from_c_to_b(self) -> None:
         """Never without a beat of the active side: B's come before C's go."""

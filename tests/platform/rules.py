@@ -1,6 +1,6 @@
 """How each platform replaces a release by the next, as its documentation says; times are shortened by a factor."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 FACTOR: Final = 12.0
@@ -24,6 +24,8 @@ class Rules:
     beats: int = 1
     one_type_at_a_time: bool = False
     """Each type is a deployment of its own, replaced container by container: the order is the operator's."""
+    guards_first: bool = False
+    """Whether a release goes between A and B, whose workers have the guard and whose beat is the stock one."""
 
     def shortened(self, seconds: float) -> float:
         return seconds / FACTOR
@@ -42,4 +44,5 @@ KUBERNETES = Rules(
     beats=2,
     one_type_at_a_time=True,
 )
-PLATFORMS: Final = (DOKKU, DOKKU_BEFORE_0_38, HEROKU, KUBERNETES)
+DOKKU_GUARDS_FIRST = replace(DOKKU, name="dokku-guards-first", guards_first=True)
+PLATFORMS: Final = (DOKKU, DOKKU_GUARDS_FIRST, DOKKU_BEFORE_0_38, HEROKU, KUBERNETES)

@@ -85,6 +85,8 @@ def test_a_process_without_celerys_rows_says_so_instead_of_failing_to_import_the
         ({"DATABASE": "nowhere"}, "E004"),
         ({"REDIS_ALIAS": "nowhere"}, "E006"),
         ({"REDIS_ALIAS": "memory"}, "E006"),
+        ({"REDIS_URL": "http://somewhere"}, "E006"),
+        ({"REDIS_URL": "redis://somewhere", "REDIS_ALIAS": "default"}, "E001"),
         ({"APP": "prayer_room_api.celery:app"}, "E007"),
         ({"APP": "prayer_room_api.schedule.beat_schedule"}, "E007"),
         ({"CODE_SCHEDULE": "prayer_room_api.schedule.nothing"}, "E008"),

@@ -58,10 +58,15 @@ class ScheduledEntry:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A schedule as it was read: its version, and its entries by name."""
+    """A schedule as it was read: its version, and its entries by name.
+
+    ``no_record``: why nothing is known of what was sent before the ledger, of an entry without a last run; empty where
+    that needs no saying.
+    """
 
     version: str
     entries: Mapping[EntryName, ScheduledEntry]
+    no_record: str = ""
 
 
 class Source(Protocol):

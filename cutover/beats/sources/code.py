@@ -49,7 +49,9 @@ class CodeSource:
             except Exception as exc:  # a schedule of the project's own making; the others must go on
                 log(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {exc}")
         self._loaded = found
-        return Loaded(digest({name: fingerprints(each.entry, each.fingerprint) for name, each in found.items()}), found)
+        version = digest({name: fingerprints(each.entry, each.fingerprint) for name, each in found.items()})
+        where = "has no run of them" if self._last_runs else "was not found, or holds nothing"
+        return Loaded(version, found, f"celery's schedule file, {self._filename}, {where}")
 
     def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
         """See ``Source``."""

@@ -21,46 +21,46 @@ from cutover.phases.report import Outcome, Report, command
 from cutover.types import ProbeRole
 
 
-class _Phase:
-    """A module of ``cutover.phases``, imported when it runs: an import fails while django-celery-beat is missing."""
+def _in(module: str) -> Callable[..., Report]:
+    """The function ``run`` of a module, imported by its first call: that fails while django-celery-beat is missing."""
 
-    def __init__(self, name: str) -> None:
-        self._name = f"cutover.phases.{name}"
-
-    def run(self, context: Context, **options: Any) -> Report:
-        """See the module."""
-        report: Report = import_module(self._name).run(context, **options)
+    def run(*given: Any, **options: Any) -> Report:
+        report: Report = import_module(f"cutover.{module}").run(*given, **options)
         return report
 
-
-phase1, phase2, phase3, phase4 = map(_Phase, ("phase1", "phase2", "phase3", "phase4"))
-plan, probe, rollback, status = map(_Phase, ("plan", "probe", "rollback", "status"))
+    return run
 
 
 def _status(context: Context, *, check: bool, role: str | None = None) -> Report:
-    return probe.run(context, role=ProbeRole(role)) if role else status.run(context, check=check)
+    return _in("phases.probe")(context, role=ProbeRole(role)) if role else _in("phases.status")(context, check=check)
 
 
+INIT: Final = "init"
 SENDERS: Final = "only_beat_sends called_by_hand"
 PHASES: Final[dict[str, tuple[str, Callable[..., Report], str]]] = {
-    "plan": ("what each phase would do, entry by entry; changes nothing", plan.run, ""),
+    INIT: ("all that is to be added to this project, file by file", _in("setup.init"), "write"),
+    "plan": ("what each phase would do, entry by entry; changes nothing", _in("phases.plan"), ""),
     "phase1": (
         "preflight: database, Redis, broker, clocks, processes, beats",
-        phase1.run,
+        _in("phases.phase1"),
         f"no_code_beat stopped {SENDERS}",
     ),
     "phase2": (
         "import the code schedule as disabled rows; prove they fire alike",
-        phase2.run,
+        _in("phases.phase2"),
         "adopt plan shadow",
     ),
-    "phase3": ("the switch from code to database", phase3.run, f"force accept_edits plan stopped {SENDERS}"),
+    "phase3": (
+        "the switch from code to database",
+        _in("phases.phase3"),
+        f"force accept_edits plan stopped {SENDERS}",
+    ),
     "phase4": (
         "prove by the ledger that every slot was sent and run once; close",
-        phase4.run,
+        _in("phases.phase4"),
         f"slots wait waive {SENDERS}",
     ),
-    "rollback": ("back to the code side, from every phase", rollback.run, "force drop_edits"),
+    "rollback": ("back to the code side, from every phase", _in("phases.rollback"), "force drop_edits"),
     "status": ("who leads, standbys, phase, last slots, what was missed", _status, "check role"),
 }
 """Each subcommand: its help, what runs it, and the names of the options that this takes."""
@@ -85,6 +85,7 @@ class Command(BaseCommand):
         edits = made["rollback"].add_mutually_exclusive_group()
         edits.add_argument("--keep-edits", action="store_true", help="keep what was edited in the rows (as without it)")
         edits.add_argument("--drop-edits", action="store_true", help="undo what was edited in the rows since phase 3")
+        add("--write", INIT, "make the files that do not exist; no other is changed")
         add("--json", " ".join(PHASES), "print one JSON document")
         add("--no-code-beat", "phase1", "nothing has sent the code schedule so far: ask for no beat of it")
         add("--adopt", "phase2", "take over rows of the same names that differ or are enabled")
@@ -130,11 +131,12 @@ class Command(BaseCommand):
             if options.get("role") and not options["check"]:
                 raise ConfigurationError("--role goes with --check: it says of whom the check is.")
             with stdout_kept_free(options["verbosity"]):
-                conf.require_apps()
-                context = Context(conf.load(), terminal.progress)
                 _, phase, taken = PHASES[options["phase"]]
-                given = {name: options[name] for name in taken.split() if options[name] is not None}
-                run = partial(phase, context, **given)
+                run = partial(phase, **{name: options[name] for name in taken.split() if options[name] is not None})
+                if options["phase"] != INIT:  # which comes before the settings are there
+                    conf.require_apps()
+                    context = Context(conf.load(), terminal.progress)
+                    run = partial(run, context)
                 report = run()
                 while options.get("watch") and terminal.report(report, clear=True):
                     clock.sleep(1.0)

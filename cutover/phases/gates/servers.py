@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django_celery_beat.models import PeriodicTask
 
 from cutover import clock
-from cutover.errors import CutoverError
+from cutover.errors import CutoverError, LeaseUnavailable
 from cutover.fields import InstantField
 from cutover.ledger.database import outages
 from cutover.models import Cutover
@@ -74,7 +74,7 @@ def lease_store(context: Context) -> Check:
     except redis.exceptions.OutOfMemoryError:
         return Check(name, False, "is out of memory", "raise maxmemory, or free some")
     except (redis.RedisError, OSError) as exc:
-        return Check(name, False, f"gives no answer: {one_line(exc)}", "start Redis, or fix the alias's LOCATION")
+        return Check(name, False, f"gives no answer: {one_line(exc)}", LeaseUnavailable.remedy)
     policy, most = memory.get("maxmemory_policy", "noeviction"), int(memory.get("maxmemory", 0))
     if most and policy != "noeviction":
         remedy = "set maxmemory-policy noeviction, or give the lease a Redis of its own"

@@ -6,5 +6,5 @@ from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.hosts.classy.settings")
 
-app = Celery("classy", task_cls="cutover.guard.GuardedTask")
+app = Celery("classy")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -3,6 +3,7 @@
 from cbs import BaseSettings, env
 
 from tests.hosts import base
+from tests.hosts.schedule import beat_schedule
 
 
 class Settings(BaseSettings):
@@ -26,16 +27,8 @@ class Settings(BaseSettings):
     def CELERY_TIMEZONE(self) -> str:
         return self.TIME_ZONE
 
-    # cutover
-    INSTALLED_APPS = [*base.INSTALLED_APPS, "django_celery_beat", "django_prodserver", "cutover"]
-    CELERY_BEAT_SCHEDULER = "cutover.schedulers:CodeScheduler"
-    CUTOVER = {"CODE_SCHEDULE": "tests.hosts.schedule.beat_schedule"}
-    PRODUCTION_PROCESSES = {
-        "worker": {"BACKEND": "cutover.backends.CeleryWorker", "APP": "tests.hosts.classy.celery.app"},
-        "beat": {"BACKEND": "cutover.backends.DatabaseBeat", "APP": "tests.hosts.classy.celery.app"},
-        "legacy-beat": {"BACKEND": "cutover.backends.CodeBeat", "APP": "tests.hosts.classy.celery.app"},
-    }
-    # end
+    CELERY_BEAT_SCHEDULE = beat_schedule
+    INSTALLED_APPS = [*base.INSTALLED_APPS, "cutover"]
 
 
 __getattr__, __dir__ = BaseSettings.use()

@@ -6,5 +6,5 @@ from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.hosts.custom_user.settings")
 
-app = Celery("custom_user", task_cls="cutover.guard.GuardedTask")
+app = Celery("custom_user")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -2,15 +2,7 @@
 
 from tests.hosts.base import *  # noqa: F403
 from tests.hosts.base import INSTALLED_APPS
+from tests.hosts.schedule import beat_schedule
 
-# cutover
-INSTALLED_APPS = [*INSTALLED_APPS, "django_celery_beat", "django_prodserver", "cutover"]
-APP = "tests.hosts.elsewhere.background.app.queue"
-CELERY_BEAT_SCHEDULER = "cutover.schedulers:CodeScheduler"
-CUTOVER = {"APP": APP, "CODE_SCHEDULE": "tests.hosts.schedule.beat_schedule"}
-PRODUCTION_PROCESSES = {
-    "worker": {"BACKEND": "cutover.backends.CeleryWorker", "APP": APP},
-    "beat": {"BACKEND": "cutover.backends.DatabaseBeat", "APP": APP},
-    "legacy-beat": {"BACKEND": "cutover.backends.CodeBeat", "APP": APP},
-}
-# end
+CELERY_BEAT_SCHEDULE = beat_schedule
+INSTALLED_APPS = [*INSTALLED_APPS, "cutover"]

@@ -2,12 +2,7 @@
 
 from tests.hosts.base import *  # noqa: F403
 from tests.hosts.base import INSTALLED_APPS
+from tests.hosts.schedule import beat_schedule
 
-# cutover
-INSTALLED_APPS = [*INSTALLED_APPS, "django_celery_beat", "django_prodserver", "cutover"]
-APP = "tests.hosts.embedded.celery.app"
-CUTOVER = {"APP": APP, "CODE_SCHEDULE": "tests.hosts.schedule.beat_schedule"}
-CELERY_BEAT_SCHEDULER = "cutover.schedulers:CodeScheduler"
-BEAT = {"beat": True, "scheduler": "cutover.schedulers:DatabaseScheduler"}
-PRODUCTION_PROCESSES = {"worker": {"BACKEND": "cutover.backends.CeleryWorker", "APP": APP, "ARGS": BEAT}}
-# end
+CELERY_BEAT_SCHEDULE = beat_schedule
+INSTALLED_APPS = [*INSTALLED_APPS, "cutover"]

@@ -6,5 +6,5 @@ from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.hosts.lock_only.settings")
 
-app = Celery("lock_only", task_cls="cutover.guard.GuardedTask")
+app = Celery("lock_only")
 app.config_from_object("django.conf:settings", namespace="CELERY")

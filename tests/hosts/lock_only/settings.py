@@ -2,6 +2,7 @@
 
 from tests.hosts.base import *  # noqa: F403
 from tests.hosts.base import INSTALLED_APPS, REDIS_URL, VAR
+from tests.hosts.schedule import beat_schedule
 
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
@@ -13,14 +14,5 @@ FOLDERS = {name: str(VAR / "messages") for name in ("data_folder_in", "data_fold
 CELERY_BROKER_URL = "filesystem://"
 CELERY_BROKER_TRANSPORT_OPTIONS = {**FOLDERS, "control_folder": str(VAR / "control")}
 
-# cutover
-INSTALLED_APPS = [*INSTALLED_APPS, "django_celery_beat", "django_prodserver", "cutover"]
-APP = "tests.hosts.lock_only.celery.app"
-CELERY_BEAT_SCHEDULER = "cutover.schedulers:CodeScheduler"
-CUTOVER = {"APP": APP, "CODE_SCHEDULE": "tests.hosts.schedule.beat_schedule", "REDIS_ALIAS": "lock"}
-PRODUCTION_PROCESSES = {
-    "worker": {"BACKEND": "cutover.backends.CeleryWorker", "APP": APP},
-    "beat": {"BACKEND": "cutover.backends.DatabaseBeat", "APP": APP},
-    "legacy-beat": {"BACKEND": "cutover.backends.CodeBeat", "APP": APP},
-}
-# end
+CELERY_BEAT_SCHEDULE = beat_schedule
+INSTALLED_APPS = [*INSTALLED_APPS, "cutover"]

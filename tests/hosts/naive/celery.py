@@ -6,5 +6,5 @@ from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.hosts.naive.settings")
 
-app = Celery("naive", task_cls="cutover.guard.GuardedTask")
+app = Celery("naive")
 app.config_from_object("django.conf:settings", namespace="CELERY")

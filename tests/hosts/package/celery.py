@@ -8,6 +8,6 @@ from tests.hosts.schedule import beat_schedule
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.hosts.package.settings")
 
-app = Celery("package", task_cls="cutover.guard.GuardedTask")
+app = Celery("package")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.beat_schedule = beat_schedule

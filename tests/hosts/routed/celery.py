@@ -6,5 +6,5 @@ from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.hosts.routed.settings")
 
-app = Celery("routed", task_cls="cutover.guard.GuardedTask")
+app = Celery("routed")
 app.config_from_object("django.conf:settings", namespace="CELERY")

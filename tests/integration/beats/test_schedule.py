@@ -1,7 +1,7 @@
 """A schedule that is read while the database fails in between."""
 
 import datetime as dt
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from celery import Celery
@@ -10,7 +10,8 @@ from celery.schedules import schedule
 
 from cutover import clock
 from cutover.beats.schedule import Schedule
-from cutover.beats.sources import Loaded, ScheduledEntry
+from cutover.beats.sources import LastRun, Loaded, ScheduledEntry
+from cutover.beats.sources.code import CodeSource
 from cutover.conf import CatchUpRule
 from cutover.errors import LedgerUnavailable
 from cutover.models import Slot as Record
@@ -105,3 +106,26 @@ def test_a_fenced_leader_settles_nothing(ledger, identity, hourly):
     known.refresh()
     assert not known.settle(old)
     assert not ledger.entries.known
+
+
+def test_a_leader_says_once_that_it_found_no_record_from_before(ledger, identity, hourly, tmp_path, caplog):
+    """Without celery's schedule file nothing is owed: an operator who meant to bring it has to hear of it."""
+    file = str(tmp_path / "celerybeat-schedule")
+    term, entry = ledger.fence.open_term(identity(), Side.CODE), hourly.entries[EntryName("hourly")].entry
+    for times in (1, 1):  # the second leader finds the entry in the ledger
+        first = Schedule(Side.CODE, CodeSource(entry.app, {"hourly": entry}, file), ledger)
+        first.refresh()
+        assert first.settle(term)
+        assert caplog.text.count("cutover.entries.begun") == times
+    assert f"celery's schedule file, {file}, was not found, or holds nothing: nothing that fell due before is owed" in (
+        caplog.text
+    )
+
+
+def test_an_entry_whose_last_run_is_known_goes_on_from_there_and_nothing_is_said(ledger, identity, hourly, caplog):
+    term, name = ledger.fence.open_term(identity(), Side.CODE), EntryName("hourly")
+    known = replace(hourly.entries[name], last_run=LastRun(clock.now() - MINUTE, has_run=True))
+    schedule = Schedule(Side.CODE, Changing([Loaded("1", {name: known}, "no file")]), ledger)
+    schedule.refresh()
+    assert schedule.settle(term)
+    assert "cutover.entries.begun" not in caplog.text

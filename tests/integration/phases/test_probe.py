@@ -47,6 +47,21 @@ def test_a_standby_passes_without_leading(context: Surroundings, beat: Beats) ->
     assert "stands by" in verdicts[ProbeRole.LEADER][1]
 
 
+def test_a_standby_whose_release_reaches_no_broker_is_refused_before_it_replaces_one_and_is_not_restarted(
+    context: Surroundings, beat: Beats
+) -> None:
+    with beat(Side.DATABASE):
+        site = context()
+        site.app.conf.broker_url, before = f"redis://{HOST}:{free_port()}/0", site.app.conf.broker_url
+        try:
+            ok, line = asked(site, ProbeRole.STANDBY)
+            assert asked(site, ProbeRole.ANY)[0]
+        finally:
+            site.app.conf.broker_url = before
+    assert not ok
+    assert "stands by and could send nothing: the broker gives no answer" in line
+
+
 def test_a_leader_passes_in_every_role(context: Surroundings, beat: Beats) -> None:
     with beat(Side.CODE):
         wait_until(lambda: asked(context(), ProbeRole.LEADER)[0], "the beat leads")

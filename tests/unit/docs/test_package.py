@@ -6,6 +6,7 @@ import tomllib
 from typing import Any
 
 import cutover
+from cutover.web import LEAST_GUNICORN
 from demo.processes import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -44,3 +45,11 @@ def test_the_page_of_support_names_every_range_that_the_package_declares() -> No
         name = re.split(r"[\[<>=]", requirement)[0]
         [lowest] = re.findall(r">=([\d.]+)", requirement)
         assert re.search(rf"^\| {name.replace('redis', 'redis(?:-py)?')} \| {re.escape(lowest)} ", page, re.MULTILINE)
+
+
+def test_the_readmes_first_block_of_a_project_pins_what_pip_would_move() -> None:
+    text = (ROOT / "README.md").read_text().partition("## In your project")[2]
+    [first, *_] = re.findall(r"```bash\n(.*?)\n```", text, re.DOTALL)
+    assert first.startswith("pip install django-cutover ")
+    assert '"Django==$(python -m django --version)"' in first, "django-redis 7 would lift a Django of 5.1"
+    assert f'"gunicorn>={".".join(map(str, LEAST_GUNICORN))}"' in first

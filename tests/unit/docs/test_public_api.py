@@ -15,6 +15,7 @@ from cutover import headers
 from cutover.conf import Config
 from cutover.events import Event
 from cutover.management.commands.cutover import PHASES, Command
+from cutover.setup.init import How, Piece
 from demo.processes import ROOT
 
 DOCS = ROOT / "docs"
@@ -81,6 +82,12 @@ def options(phase: str) -> set[str]:
     [subparsers] = [action for action in parser._actions if isinstance(action, _SubParsersAction)]
     chosen: ArgumentParser = subparsers.choices[phase]
     return {option for action in chosen._actions for option in action.option_strings if option.startswith("--")}
+
+
+def test_what_init_says_of_a_file_is_documented() -> None:
+    [keys] = [row[1] for row in rows(PUBLIC, "| command | keys |") if row[0] == "`init`"]
+    documented = set(names([keys]))
+    assert {f"files[].{field.name}" for field in fields(Piece)} | {how.value for how in How} == documented
 
 
 def test_every_header_is_documented_and_no_other() -> None:

@@ -1,4 +1,4 @@
-"""Connections as cutover makes them of an alias: bounded, whatever kind of socket the alias names."""
+"""Connections as cutover makes them of an alias or a URL: bounded, whatever kind of socket that names."""
 
 import pytest
 import redis
@@ -17,10 +17,11 @@ KINDS = {
 
 
 @pytest.mark.parametrize("url", KINDS)
-def test_a_connection_of_every_kind_can_be_made_and_waits_a_bounded_time(settings, url):
+@pytest.mark.parametrize("config", [Config(redis_alias="other"), None], ids=["alias", "url"])
+def test_a_connection_of_every_kind_can_be_made_and_waits_a_bounded_time(settings, url, config):
     alias = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url}
-    settings.CACHES = {**settings.CACHES, "other": alias}
-    with redis_client(Config(redis_alias="other")) as client:
+    settings.CACHES = {"other": alias} if config else {}
+    with redis_client(config or Config(redis_url=url)) as client:
         connection = client.connection_pool.make_connection()
         assert type(connection) is KINDS[url]
         assert connection.socket_timeout == ANSWER_TIMEOUT_S
@@ -70,3 +71,11 @@ def test_a_client_of_many_servers_is_refused(monkeypatch):
     monkeypatch.setattr(connections, "get_redis_connection", lambda alias: object())
     with pytest.raises(ConfigurationError, match="the lease needs one server"):
         redis_client(Config())
+
+
+@pytest.mark.parametrize("url", ["http://:secret@host", "redis://user:sec/ret@host", "/var/redis"])
+def test_a_url_that_is_none_is_refused_without_being_shown(url):
+    with pytest.raises(ConfigurationError, match="no URL of Redis") as refused:
+        redis_client(Config(redis_url=url))
+    assert "sec" not in str(refused.value)
+    assert url not in repr(Config(redis_url=url))

@@ -1,0 +1,120 @@
+"""The lines of a Procfile, and each process as prodserver is to start it. Pure but for reading gunicorn's options."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import PurePath
+from typing import Any, Final
+
+import click
+from celery.bin.beat import beat as beat_command
+from celery.bin.worker import worker as worker_command
+
+
+class Kind(StrEnum):
+    """What a line starts."""
+
+    WEB = "web"
+    WORKER = "worker"
+    BEAT = "beat"
+    OTHER = "other"
+
+
+CODE_SCHEDULER: Final = "cutover.schedulers:CodeScheduler"
+STOCK_SCHEDULER: Final = "celery.beat:PersistentScheduler"
+DATABASE_SCHEDULER: Final = "cutover.schedulers:DatabaseScheduler"
+GUNICORNS_OWN: Final = {"0.0.0.0:$PORT", ":$PORT", "0.0.0.0:${PORT}", ":${PORT}", "0.0.0.0:${PORT:-8000}"}
+"""What gunicorn binds to by itself where the environment has PORT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One line: its name, its command, what that starts and with which options; ``strange``: why it cannot be read."""
+
+    name: str
+    command: str
+    kind: Kind
+    args: Mapping[str, Any] = field(default_factory=dict)
+    served: str = ""
+    strange: str = ""
+
+    @property
+    def has_beat(self) -> bool:
+        """Whether it is a beat, or a worker that brings one, ``-B``."""
+        return self.kind is Kind.BEAT or (self.kind is Kind.WORKER and bool(self.args.get("beat")))
+
+
+def read(procfile: str) -> list[Process]:
+    """The processes of a Procfile, in its order."""
+    lines = (re.match(r"([\w-]+):\s*(.+)", line) for line in procfile.splitlines())
+    return [process(found[1], found[2].strip()) for found in lines if found]
+
+
+def process(name: str, command: str) -> Process:
+    """One line of a Procfile, understood where it starts gunicorn or celery in the plain way."""
+    try:
+        words = shlex.split(command)
+    except ValueError as exc:
+        return Process(name, command, Kind.OTHER, strange=str(exc))
+    for position, word in enumerate(words):
+        program, rest = PurePath(word).name, words[position + 1 :]
+        if program == "gunicorn":
+            return _gunicorn(name, command, rest)
+        if program == "celery":
+            return _celery(name, command, rest)
+    return Process(name, command, Kind.OTHER)
+
+
+def with_scheduler(process: Process, scheduler: str = "") -> str:
+    """The command of a process that has a beat, with this scheduler; else with its own, or celery's where it has none.
+
+    What a command names goes before the settings.
+    """
+    option = re.compile(r"\s(?:-S\s*|--scheduler[=\s]\s*)(\S+)")
+    own = option.search(process.command)
+    chosen = scheduler or (own[1] if own else STOCK_SCHEDULER)
+    return f"{option.sub('', process.command)} --scheduler {chosen}"
+
+
+def _celery(name: str, command: str, words: Sequence[str]) -> Process:
+    for kind, known in ((Kind.WORKER, worker_command), (Kind.BEAT, beat_command)):
+        if known.name in words:
+            try:
+                args = _options(known, words[words.index(known.name) + 1 :])
+            except click.ClickException as exc:
+                return Process(name, command, kind, strange=exc.format_message())
+            if kind is Kind.BEAT:
+                args.pop("scheduler", None)
+            elif args.get("beat"):
+                args["scheduler"] = DATABASE_SCHEDULER
+            return Process(name, command, kind, args)
+    return Process(name, command, Kind.OTHER)
+
+
+def _options(command: click.Command, words: Sequence[str]) -> dict[str, Any]:
+    """The options as they were typed, by their long names."""
+    values, rest, _ = command.make_parser(click.Context(command)).parse_args(list(words))
+    if rest:
+        raise click.UsageError(f"what {' '.join(rest)} is for cannot be seen")
+    long = {p.name: next((o[2:] for o in p.opts if o.startswith("--")), p.name) for p in command.params}
+    return {str(long[name]): value for name, value in values.items()}
+
+
+def _gunicorn(name: str, command: str, words: Sequence[str]) -> Process:
+    try:
+        from gunicorn.config import KNOWN_SETTINGS, Config
+
+        given = vars(Config().parser().parse_args(list(words)))
+    except ImportError:
+        return Process(name, command, Kind.WEB, strange="gunicorn is not installed here")
+    except SystemExit:  # of argparse, which has said why on stderr
+        return Process(name, command, Kind.WEB, strange="its options cannot be read")
+    long = {s.name: next(o[2:] for o in s.cli if o.startswith("--")) for s in KNOWN_SETTINGS if s.cli}
+    args = {long[key]: value for key, value in given.items() if value is not None and key in long}
+    if set(bound := args.get("bind", [])) <= GUNICORNS_OWN:
+        args.pop("bind", None)
+    elif len(bound) == 1:
+        args["bind"] = bound[0]
+    return Process(name, command, Kind.WEB, args, served=" ".join(given["args"]))

@@ -1,0 +1,192 @@
+"""What there is in this project, as far as it can be seen from here: app, Redis, database, processes."""
+
+import importlib.metadata
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from celery import Celery, current_app
+from django.conf import settings
+from django.db import router
+from django.utils.module_loading import import_string
+
+from cutover.models import Slot
+from cutover.schedules import project
+from cutover.setup import commands, pins, sources
+from cutover.setup.commands import Kind, Process
+from cutover.setup.sources import AppSource
+
+FROM_ENVIRONMENT: Final = 'os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")'
+OF_REDIS: Final = ("redis://", "rediss://")
+
+
+class Project:
+    """The project whose settings this process has; ``root`` is where its commands are typed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.where = sources.settings_file()
+        self.package = settings.SETTINGS_MODULE.split(".")[0]
+        found = sources.apps(self.where.file, self.where.module.__name__)
+        self.source = self._chosen(found)
+        self.others = [one.path for one in found if one is not self.source] if not self.named_app else []
+
+    def _chosen(self, found: list[AppSource]) -> AppSource | None:
+        """The named app, else the one that this process has made its current one, else the first."""
+        if self.named_app:
+            return next((one for one in found if one.path == self.named_app), None)
+        current = current_app._get_current_object()
+        is_current = (one for one in found if sources.imported(one.path) is current)
+        return next(is_current, next(iter(found), None))
+
+    # --- settings
+
+    def given(self, name: str) -> dict[str, Any]:
+        """A dictionary of the settings; empty where there is none."""
+        found = getattr(settings, name, None)
+        return dict(found) if isinstance(found, dict) else {}
+
+    def is_list(self, name: str) -> bool:
+        """Whether the setting is a plain list where it is written, and nothing that makes one."""
+        owner = self.where.owner
+        return isinstance(getattr(owner or settings, name, None), list | tuple)
+
+    def relative(self, file: Path) -> str:
+        """The file as it is named where commands are typed."""
+        return os.path.relpath(file.resolve(), self.root.resolve())
+
+    # --- the Celery app
+
+    @property
+    def named_app(self) -> str:
+        """``CUTOVER["APP"]``, where it is set already."""
+        return str(self.given("CUTOVER").get("APP") or "")
+
+    @property
+    def app_path(self) -> str:
+        """The dotted path of the app; of one that is to be made, where there is none."""
+        return self.named_app or (self.source.path if self.source else f"{self.package}.celery.app")
+
+    @property
+    def has_app(self) -> bool:
+        """Whether there is one."""
+        return bool(self.named_app or self.source)
+
+    @cached_property
+    def app(self) -> Celery | None:
+        """The app, where it can be imported."""
+        return sources.imported(self.app_path) if self.has_app else None
+
+    @property
+    def app_reads_settings(self) -> bool:
+        """Whether the app is configured by Django's settings; so will be one that is to be made."""
+        source = self.app._config_source if self.app else settings
+        return source is settings or source in ("django.conf:settings", "django.conf.settings")
+
+    def celery_name(self, name: str) -> str:
+        """One of celery's settings as Django's settings have it: under the app's namespace, or by its old name."""
+        namespace = self.app.namespace if self.app else "CELERY"
+        old = {"BROKER_URL": "BROKER_URL"}.get(name, f"CELERY{name}")
+        return f"{namespace}_{name}" if namespace else old
+
+    @cached_property
+    def schedule(self) -> dict[str, Any]:
+        """The code schedule as this process has it."""
+        try:
+            if self.app:
+                project.load_tasks(self.app)
+        except Exception:  # the project's own modules; `check` says what
+            return {}
+        return dict(self.app.conf.beat_schedule or {}) if self.app else {}
+
+    # --- servers
+
+    def redis_alias(self) -> str | None:
+        """The django-redis alias that the lease is to use: ``default`` before others; None where there is none."""
+        from django_redis.cache import RedisCache
+
+        def is_ours(cache: dict[str, Any]) -> bool:
+            try:
+                return issubclass(import_string(cache["BACKEND"]), RedisCache)
+            except (ImportError, KeyError, TypeError):
+                return False
+
+        aliases = [alias for alias, cache in settings.CACHES.items() if is_ours(cache)]
+        return "default" if "default" in aliases else next(iter(aliases), None)
+
+    def redis_url(self) -> str:
+        """An expression: a setting that holds a URL of Redis, else the environment's variable. Never the URL itself."""
+        for name in ("REDIS_URL", self.celery_name("BROKER_URL")):
+            if str(getattr(settings, name, "")).startswith(OF_REDIS) and self.where.spelt(name):
+                return self.where.spelt(name)
+        for alias, cache in settings.CACHES.items():
+            if str(cache.get("LOCATION", "")).startswith(OF_REDIS) and self.where.spelt("CACHES"):
+                return f'{self.where.spelt("CACHES")}["{alias}"]["LOCATION"]'
+        return FROM_ENVIRONMENT
+
+    def database(self) -> str:
+        """The alias to which the routers send the ledger."""
+        try:
+            return router.db_for_write(Slot)
+        except Exception:  # a router of the project's own
+            return "default"
+
+    def has_redis_broker(self) -> bool:
+        """Whether messages go through Redis."""
+        return not self.app or str(self.app.conf.broker_url or "").startswith(("redis", "sentinel"))
+
+    # --- processes
+
+    @cached_property
+    def processes(self) -> list[Process]:
+        """Those of the Procfile; where it has no worker or beat, or there is none, as the stock commands would be."""
+        file = self.root / "Procfile"
+        found = commands.read(file.read_text()) if file.exists() else []
+        kinds = {process.kind for process in found} | {Kind.BEAT for process in found if process.has_beat}
+        app = ":".join(self.app_path.rsplit(".", 1))
+        stock = {Kind.WORKER: f"celery -A {app} worker -l INFO", Kind.BEAT: f"celery -A {app} beat -l INFO"}
+        if not file.exists():
+            stock = {Kind.WEB: f"gunicorn {self._wsgi()}", **stock}
+        names = {process.name for process in found}
+        missing = [kind for kind in stock if kind not in kinds and kind.value not in names]
+        return [*(commands.process(kind.value, stock[kind]) for kind in missing if kind is Kind.WEB), *found] + [
+            commands.process(kind.value, stock[kind]) for kind in missing if kind is not Kind.WEB
+        ]
+
+    def can_be_served(self, process: Process) -> bool:
+        """Whether the backend would serve what this gunicorn serves."""
+        served = process.served if ":" in process.served else f"{process.served}:application"
+        return not process.strange and served == self._wsgi()
+
+    def _wsgi(self) -> str:
+        site = getattr(settings, "WSGI_APPLICATION", None)
+        return ":".join(site.rsplit(".", 1)) if site else "django.core.wsgi:get_wsgi_application()"
+
+    # --- what cannot be known
+
+    def notes(self) -> Iterator[str]:
+        """For comments: what a person has to look at."""
+        if self.others:
+            yield f"APP is to be the app whose beat sends; there are others, too: {', '.join(self.others)}."
+        given = self.given("CUTOVER")
+        if self.app and not self.schedule and "CODE_SCHEDULE" not in given:
+            yield "The app has no beat_schedule here. Where it is a mapping that only beat is given, let CUTOVER have"
+            yield '"CODE_SCHEDULE": its dotted path.'
+        celery = importlib.metadata.version("celery")
+        if pins.version(celery) < pins.LEAST_MARKING_CELERY and "SENT_BY_BEAT_ALONE" not in given:
+            tasks = sorted({str(entry.get("task")) for entry in self.schedule.values()})
+            yield f'celery {celery} marks no message of a beat: let CUTOVER have "SENT_BY_BEAT_ALONE", a list of'
+            yield f"those tasks that nothing but beat sends, of these: {', '.join(tasks) or '(none are seen here)'}."
+        for process in self.processes:
+            if process.kind is Kind.WEB and not self.can_be_served(process):
+                why = process.strange or "it does not serve WSGI_APPLICATION"
+                yield f"`{process.name}` keeps its command in every release ({why}); gunicorn.conf.py has its one line."
+            elif process.name == "web" and process.kind is Kind.OTHER and "prodserver" not in process.command:
+                yield "`web` keeps its command in every release: it is no gunicorn, and ends in its own way."
+        database = settings.DATABASES.get(self.database(), {})
+        options = database.get("OPTIONS", {})
+        if database.get("ENGINE", "").endswith("sqlite3") and options.get("transaction_mode") != "IMMEDIATE":
+            yield "SQLite takes one writer at a time: let this database's OPTIONS have"
+            yield '{"transaction_mode": "IMMEDIATE", "timeout": 20}.'

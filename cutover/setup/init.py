@@ -1,0 +1,205 @@
+"""``cutover init``: all that is to be added to this project, file by file."""
+
+import importlib.metadata
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from django.apps import apps
+from django.conf import settings
+
+from cutover.errors import ConfigurationError
+from cutover.phases.report import Outcome, Report
+from cutover.setup import additions, commands, pins, releases, sources
+from cutover.setup.additions import CelerySettings, Lacks, Names
+from cutover.setup.commands import Kind
+from cutover.setup.findings import Project
+
+NAME: Final = "init"
+ONE_LINE: Final = "from cutover.web import *  # noqa: F403\n"
+NEW_APP: Final = '''"""The Celery app."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "{settings}")
+
+app = Celery("{package}", task_cls="cutover.guard.GuardedTask")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+'''
+IMPORT_APP: Final = "from .celery import app as celery_app  # noqa: F401 - so that @shared_task finds it\n"
+
+
+class How(StrEnum):
+    """What is to be done with the text."""
+
+    CREATE = "create"
+    APPEND = "append"
+    REPLACE = "replace"
+    MERGE = "merge"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One addition. ``old``: the statement that the text replaces; ``place``: where in the file, in words."""
+
+    file: str
+    how: How
+    text: str
+    place: str = "a new file"
+    old: str = ""
+
+
+def run(*, write: bool = False, root: Path | None = None) -> Report:
+    """Say what is to be added, and where; with ``write`` make the files that do not exist, and change no other.
+
+    ``root`` is the directory in which the project's commands are typed. Raises ConfigurationError where a file cannot
+    be made.
+    """
+    root = root or Path.cwd()
+    pieces = list(_pieces(Project(root)))
+    lines = [] if pieces else ["Nothing is to be added."]
+    for piece in pieces:
+        made = write and piece.how is How.CREATE
+        if made:
+            _make(root / piece.file, piece.text)
+        lines += [f"===== {piece.file}: {'made' if made else piece.place} =====", piece.text]
+    data = {"files": [asdict(piece) for piece in pieces]}
+    return Report(NAME, Outcome.DONE, lines=lines, next_command="python manage.py check", data=data)
+
+
+def _make(file: Path, text: str) -> None:
+    try:
+        file.write_text(text)
+    except OSError as exc:
+        remedy = "type it where the project's files may be written, or without --write"
+        raise ConfigurationError(f"{file} cannot be made: {exc.strerror}. To go on, {remedy}.") from exc
+
+
+def _pieces(project: Project) -> Iterator[Piece]:
+    yield from _settings(project)
+    yield from _celery(project)
+    yield from _requirements(project)
+    webs = [process for process in project.processes if process.kind is Kind.WEB]
+    kept = [process.name for process in webs if not project.can_be_served(process)]
+    if not any("prodserver" in process.command for process in project.processes):  # else it is past these releases
+        for file, text in releases.procfiles(project.processes, kept).items():
+            yield from _new(project, file, text)
+    yield from _app_json(project)
+    if webs:
+        yield from _gunicorn(project)
+
+
+def _settings(project: Project) -> Iterator[Piece]:
+    where, there = project.where, project.given("PRODUCTION_PROCESSES")
+    names = Names(
+        where.spelt("INSTALLED_APPS") if project.is_list("INSTALLED_APPS") else "",
+        where.spelt("CUTOVER"),
+        where.spelt("PRODUCTION_PROCESSES"),
+        needs_os=not hasattr(where.module, "os"),
+    )
+    processes = [process for process in project.processes if process.kind is not Kind.OTHER]
+    processes = [process for process in processes if process.kind is not Kind.WEB or project.can_be_served(process)]
+    lacks = Lacks(
+        [app for app in additions.APPS if not apps.is_installed(app)],
+        _cutover(project),
+        [process for process in processes if process.name not in there],
+        additions.LEGACY in there,
+        list(project.notes()),
+    )
+    if lines := additions.block(names, _celery_settings(project), lacks, project.app_path):
+        indent = "    " if where.owner else ""
+        place = f"add at the end of class {where.owner.__name__}" if where.owner else "add at its end"
+        text = "".join(f"{indent}{line}\n" for line in lines)
+        yield Piece(project.relative(where.file), How.APPEND, text, place)
+
+
+def _cutover(project: Project) -> dict[str, str]:
+    """The entries that CUTOVER lacks: each name, and its value as it is written."""
+    given, wanted = project.given("CUTOVER"), {"APP": f'"{project.app_path}"'}
+    alias, database = project.redis_alias(), project.database()
+    if alias is None:
+        wanted["REDIS_URL"] = project.redis_url()
+    elif alias != "default" and "REDIS_URL" not in given:
+        wanted["REDIS_ALIAS"] = f'"{alias}"'
+    if database != "default":
+        wanted["DATABASE"] = f'"{database}"'
+    return {name: value for name, value in wanted.items() if name not in given}
+
+
+def _celery_settings(project: Project) -> CelerySettings:
+    if not project.app_reads_settings:
+        return CelerySettings("", "", "", has_filename=True)
+    scheduler, filename = project.celery_name("BEAT_SCHEDULER"), project.celery_name("BEAT_SCHEDULE_FILENAME")
+    has_broker = project.has_app or hasattr(settings, "CELERY_BROKER_URL")
+    broker = {} if has_broker else {"CELERY_BROKER_URL": project.redis_url()}
+    present = str(getattr(settings, scheduler, ""))
+    return CelerySettings(scheduler, filename, present, hasattr(settings, filename), broker)
+
+
+def _celery(project: Project) -> Iterator[Piece]:
+    if not project.has_app:
+        folder = project.where.root / project.package
+        text = NEW_APP.format(settings=settings.SETTINGS_MODULE, package=project.package)
+        yield from _new(project, project.relative(folder / "celery.py"), text)
+        yield Piece(project.relative(folder / "__init__.py"), How.APPEND, IMPORT_APP, "add at its top")
+        return
+    source = project.source
+    if source is None:
+        place = "where the Celery app is made"
+        yield Piece(f"the module of {project.app_path}", How.MERGE, f"app = Celery(..., {sources.GUARD})\n", place)
+        return
+    file = project.relative(source.file)
+    if source.guarded:
+        yield Piece(file, How.REPLACE, f"{source.guarded}\n", f"line {source.line} becomes", source.statement)
+    if (
+        project.app
+        and not project.app_reads_settings
+        and not str(project.app.conf.beat_scheduler).startswith("cutover")
+    ):
+        line = f'{source.path.rpartition(".")[2]}.conf.beat_scheduler = "{commands.CODE_SCHEDULER}"\n'
+        yield Piece(file, How.APPEND, line, "add at its end")
+
+
+def _requirements(project: Project) -> Iterator[Piece]:
+    installed = {name: importlib.metadata.version(name) for name in ("Django", "celery")}
+    gunicorn = any(process.kind is Kind.WEB for process in project.processes)
+    wanted = pins.requirements(installed, redis_broker=project.has_redis_broker(), gunicorn=gunicorn)
+    text, file = "".join(f"{line}\n" for line in wanted), project.root / "requirements.txt"
+    if file.exists():
+        if "django-cutover" not in file.read_text():
+            yield Piece(file.name, How.APPEND, text, "add at its end")
+    elif (project.root / "pyproject.toml").exists():
+        yield Piece("pyproject.toml", How.MERGE, text, "to its dependencies")
+    else:
+        yield Piece(file.name, How.CREATE, text)
+
+
+def _app_json(project: Project) -> Iterator[Piece]:
+    file, checks = project.root / "app.json", releases.health_checks(project.processes)
+    try:
+        there = json.loads(file.read_text()).get("healthchecks", {}) if file.exists() else {}
+    except (ValueError, AttributeError):
+        there = {}
+    if missing := {name: check for name, check in checks.items() if name not in there}:
+        text = json.dumps({"healthchecks": missing}, indent=2) + "\n"
+        yield Piece(file.name, *((How.MERGE, text, "to its healthchecks") if file.exists() else (How.CREATE, text)))
+
+
+def _gunicorn(project: Project) -> Iterator[Piece]:
+    file = project.root / "gunicorn.conf.py"
+    if not file.exists():
+        yield Piece(file.name, How.CREATE, ONE_LINE)
+    elif "cutover.web" not in file.read_text():
+        yield Piece(file.name, How.APPEND, ONE_LINE, "add at its top")
+
+
+def _new(project: Project, file: str, text: str) -> Iterator[Piece]:
+    """A file to be made; nothing where there is one of that name, which is the project's own by now."""
+    if not (project.root / file).exists():
+        yield Piece(file, How.CREATE, text)

@@ -1,0 +1,65 @@
+"""Pure: the Procfile of each release, and the health checks without which a platform takes a beat for well."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from cutover.setup.additions import LEGACY
+from cutover.setup.commands import CODE_SCHEDULER, Kind, Process, with_scheduler
+
+GUARDED_WORKERS, CODE_SIDE = "Procfile.guarded-workers", "Procfile.code-side"
+BOTH_SIDES, DATABASE_SIDE = "Procfile.both-sides", "Procfile.database-side"
+_PRODSERVER: Final = "python manage.py prodserver"
+_RELEASE: Final = Process("release", "python manage.py migrate --noinput", Kind.OTHER)
+
+
+def procfiles(processes: Sequence[Process], kept: Sequence[str]) -> dict[str, str]:
+    """By their names: what may go before release B, with the stock beat; then release B, release C, release D.
+
+    ``kept``: processes that prodserver cannot start.
+    """
+    has_release = any(process.name == _RELEASE.name for process in processes)
+    processes = processes if has_release else [*processes, _RELEASE]
+    both = {process.name: _new(process, kept) for process in processes}
+    old = {process.name: _old(process, CODE_SCHEDULER) for process in processes}
+    stock = {process.name: _old(process) for process in processes}
+    legacy = {LEGACY: f"{_PRODSERVER} {LEGACY}"}
+    return {
+        GUARDED_WORKERS: _lines(stock),
+        CODE_SIDE: _lines({**old, **legacy}),
+        BOTH_SIDES: _lines({**both, **legacy}),
+        DATABASE_SIDE: _lines(both),
+    }
+
+
+def health_checks(processes: Sequence[Process]) -> dict[str, Any]:
+    """For ``app.json``: a beat passes once it could lead, a worker once it answers, the web process once it is up."""
+    checks = {process.name: list(_checks(process)) for process in processes if process.kind is not Kind.OTHER}
+    return {**checks, LEGACY: [_asking("standby")]}
+
+
+def _old(process: Process, scheduler: str = "") -> str:
+    return with_scheduler(process, scheduler) if process.has_beat else process.command
+
+
+def _new(process: Process, kept: Sequence[str]) -> str:
+    is_kept = process.kind is Kind.OTHER or process.name in kept
+    return process.command if is_kept else f"{_PRODSERVER} {process.name}"
+
+
+def _lines(commands: dict[str, str]) -> str:
+    return "".join(f"{name}: {command}\n" for name, command in commands.items())
+
+
+def _checks(process: Process) -> Iterator[dict[str, Any]]:
+    if process.kind is Kind.WEB:
+        yield {"type": "startup", "name": f"{process.name} stays up", "uptime": 10}
+    if process.kind is Kind.WORKER:
+        yield _asking("worker")
+    if process.has_beat:
+        yield _asking("standby")
+
+
+def _asking(role: str) -> dict[str, Any]:
+    command = ["python", "manage.py", "cutover", "status", "--check", "--role", role]
+    name = {"worker": "worker answers", "standby": "beat leads or stands by"}[role]
+    return {"type": "startup", "name": name, "command": command, "attempts": 10, "wait": 3, "timeout": 20}

@@ -1,0 +1,143 @@
+"""Where the project's settings and its Celery app stand in its files: sources are read, the app alone is imported."""
+
+import ast
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from celery import Celery
+from django.conf import settings
+
+GUARD: Final = 'task_cls="cutover.guard.GuardedTask"'
+PASSED_BY: Final = {"node_modules", "site-packages", "__pycache__", "migrations"}
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFile:
+    """Where settings are added: the end of a module, or, where they are classes, the end of one."""
+
+    file: Path
+    module: ModuleType
+    owner: type | None = None
+
+    @property
+    def root(self) -> Path:
+        """The directory from which its module is imported."""
+        return _root(self.file, self.module.__name__)
+
+    def has(self, name: str) -> bool:
+        """Whether ``name`` can be written there as it is."""
+        return name in (vars(self.owner) if self.owner else vars(self.module))
+
+    def spelt(self, name: str) -> str:
+        """``name`` as it is written there: of a class's parent by the parent's name; empty where it cannot be."""
+        if self.has(name):
+            return name
+        for parent in self.owner.__mro__[1:] if self.owner else ():
+            if name in vars(parent) and getattr(self.module, parent.__name__, None) is parent:
+                return f"{parent.__name__}.{name}"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class AppSource:
+    """A statement ``name = Celery(...)`` at the top level of a module."""
+
+    path: str
+    file: Path
+    line: int
+    statement: str
+    guarded: str
+    """The statement with the run guard; empty where it names a task class already."""
+
+
+def settings_file() -> SettingsFile:
+    """Where this process's settings come from."""
+    module = sys.modules[os.environ.get("DJANGO_SETTINGS_MODULE", "") or settings.SETTINGS_MODULE]
+    file = Path(module.__file__ or "settings.py")
+    classes = [kind for kind in vars(module).values() if isinstance(kind, type) and hasattr(kind, "INSTALLED_APPS")]
+    chosen = os.environ.get("DJANGO_CONFIGURATION", "")
+    if ("INSTALLED_APPS" in vars(module) and not chosen) or not classes:
+        return SettingsFile(file, module)
+    own = [kind for kind in classes if kind.__module__ == module.__name__] or classes
+    # The one that was chosen, else the one that the others derive from.
+    owner = next((kind for kind in own if kind.__name__ == chosen), min(own, key=lambda kind: len(kind.__mro__)))
+    return SettingsFile(Path(inspect.getsourcefile(owner) or file), sys.modules[owner.__module__], owner)
+
+
+def _root(file: Path, module: str) -> Path:
+    """The directory from which ``module``, which is in ``file``, is imported."""
+    return file.parents[module.count(".") + (file.name == "__init__.py")]
+
+
+def apps(near: Path, module: str) -> list[AppSource]:
+    """The Celery apps of the sources nearest to the settings: in their folder, else in the next one around it.
+
+    ``near`` is the settings' file, ``module`` its dotted name, which says from where modules are imported.
+    """
+    root = _root(near, module)
+    for folder in (*(parent for parent in near.parents if root in parent.parents), root):
+        if found := [source for file in _modules(folder) for source in _apps_in(file, root)]:
+            return found
+    return []
+
+
+def imported(path: str) -> Celery | None:
+    """The app at a dotted path; None where there is none, whatever the import raises."""
+    module, _, name = path.rpartition(".")
+    try:
+        app = getattr(importlib.import_module(module), name, None)
+    except Exception:  # the project's own code; `check` says it in full
+        return None
+    return app if isinstance(app, Celery) else None
+
+
+def _modules(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.name.startswith(".") and path.name not in PASSED_BY:
+            if not (path / "pyvenv.cfg").exists():
+                yield from _modules(path)
+        elif path.suffix == ".py":
+            yield path
+
+
+def _apps_in(file: Path, root: Path) -> Iterator[AppSource]:
+    try:
+        text = file.read_text()
+        tree = ast.parse(text) if "Celery(" in text else ast.Module([], [])
+    except (OSError, ValueError, SyntaxError):
+        return
+    names = file.relative_to(root).with_suffix("").parts
+    module = ".".join(names[:-1] if names[-1] == "__init__" else names)
+    for node in tree.body:
+        target: Any = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        call = getattr(node, "value", None)
+        if not isinstance(call, ast.Call) or not isinstance(target, ast.Name):
+            continue
+        if getattr(call.func, "id", getattr(call.func, "attr", "")) == "Celery":
+            statement = ast.get_source_segment(text, node) or ""
+            given = any(keyword.arg == "task_cls" for keyword in call.keywords)
+            guarded = "" if given else _with_guard(statement)
+            yield AppSource(f"{module}.{target.id}", file, node.lineno, statement, guarded)
+
+
+def _with_guard(statement: str) -> str:
+    """The call with one argument more, as it is written: its lines, quotes and comments stay."""
+    call: Any = ast.parse(statement).body[0].value  # type: ignore[attr-defined]
+    given = [*call.args, *(keyword.value for keyword in call.keywords)]
+    if not given:
+        return f"{statement.rstrip().removesuffix(')').rstrip()}{GUARD})"
+    last = max(given, key=lambda node: (node.end_lineno, node.end_col_offset))
+    lines = statement.splitlines(keepends=True)
+    line = lines[last.end_lineno - 1].encode()
+    upto = "".join(lines[: last.end_lineno - 1]) + line[: last.end_col_offset].decode()
+    rest = statement[len(upto) :].strip().removesuffix(")").strip().removeprefix(",")
+    if "\n" not in statement:
+        return f"{upto}, {GUARD})"
+    return f"{upto},{rest}\n    {GUARD},\n)"

@@ -1,0 +1,69 @@
+"""Lines of Procfiles, as they stand in projects, and what prodserver is to be told of each."""
+
+import pytest
+
+from cutover.setup import commands
+from cutover.setup.commands import Kind, process, with_scheduler
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "args"),
+    [
+        ("celery -A shop worker -l INFO", Kind.WORKER, {"loglevel": "INFO"}),
+        (
+            "celery -A shop.celery:app worker --loglevel=info -c 4 -Q mail,default",
+            Kind.WORKER,
+            {"loglevel": "info", "concurrency": "4", "queues": "mail,default"},
+        ),
+        ("python -m celery -A shop worker -E -n w@%h", Kind.WORKER, {"task-events": True, "hostname": "w@%h"}),
+        ("exec poetry run celery -A shop worker -c $WORKERS", Kind.WORKER, {"concurrency": "$WORKERS"}),
+        ("celery -A shop worker -B", Kind.WORKER, {"beat": True, "scheduler": commands.DATABASE_SCHEDULER}),
+        ("celery -A shop beat -s /storage/beat -S a.b:C", Kind.BEAT, {"schedule": "/storage/beat"}),
+        ("/app/bin/gunicorn shop.wsgi -w 3 --preload", Kind.WEB, {"workers": 3, "preload": True}),
+        ("gunicorn shop.wsgi:application --bind 0.0.0.0:$PORT --log-file -", Kind.WEB, {"error-logfile": "-"}),
+        ("gunicorn shop.wsgi -b 127.0.0.1:9000", Kind.WEB, {"bind": "127.0.0.1:9000"}),
+        ("python manage.py migrate --noinput", Kind.OTHER, {}),
+        ("daphne shop.asgi:application", Kind.OTHER, {}),
+        ("celery -A shop flower", Kind.OTHER, {}),
+    ],
+)
+def test_a_line_is_read(command: str, kind: Kind, args: dict[str, object]) -> None:
+    found = process("name", command)
+    assert (found.kind, dict(found.args), found.strange) == (kind, args, "")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("celery -A shop worker --concurency 4", "--concurency"),
+        ("gunicorn shop.wsgi --no-such-option", "cannot be read"),
+        ("gunicorn 'shop.wsgi", "No closing quotation"),
+    ],
+)
+def test_a_line_that_cannot_be_read_says_why(command: str, said: str) -> None:
+    assert said in process("name", command).strange
+
+
+@pytest.mark.parametrize(
+    ("command", "wanted"),
+    [
+        ("celery -A shop beat", "celery -A shop beat"),
+        ("celery -A shop beat -S a.b:C -l INFO", "celery -A shop beat -l INFO"),
+        ("celery -A shop beat --scheduler=a.b:C", "celery -A shop beat"),
+        ("celery -A shop beat --scheduler a.b:C", "celery -A shop beat"),
+    ],
+)
+def test_the_old_beat_keeps_its_command_but_for_the_scheduler(command: str, wanted: str) -> None:
+    code = "cutover.schedulers:CodeScheduler"
+    assert with_scheduler(process("beat", command), code) == f"{wanted} --scheduler {code}"
+    stock = "a.b:C" if "a.b:C" in command else "celery.beat:PersistentScheduler"
+    assert with_scheduler(process("beat", command)) == f"{wanted} --scheduler {stock}"
+
+
+def test_a_procfile_is_read_in_its_order() -> None:
+    found = commands.read("# old\nweb: gunicorn shop.wsgi\n\nclock:  celery -A shop beat\nrelease: true\n")
+    assert [(one.name, one.kind) for one in found] == [
+        ("web", Kind.WEB),
+        ("clock", Kind.BEAT),
+        ("release", Kind.OTHER),
+    ]

@@ -1,0 +1,58 @@
+"""The releases of a project: who sends in each, and by which check a platform knows it."""
+
+from cutover.setup.commands import read
+from cutover.setup.releases import health_checks, procfiles
+
+PROJECT = """web: gunicorn shop.wsgi
+asgi: daphne shop.asgi:application
+mail: celery -A shop worker -Q mail
+clock: celery -A shop beat -l INFO
+"""
+LEASE = "--scheduler cutover.schedulers:CodeScheduler"
+
+
+def releases(procfile: str, *kept: str) -> dict[str, dict[str, str]]:
+    made = procfiles(read(procfile), kept)
+    return {name: dict(line.split(": ", 1) for line in text.splitlines()) for name, text in made.items()}
+
+
+def test_each_release_starts_what_the_one_before_starts() -> None:
+    found = releases(PROJECT)
+    old = {"web": "gunicorn shop.wsgi", "mail": "celery -A shop worker -Q mail"}
+    always = {"asgi": "daphne shop.asgi:application", "release": "python manage.py migrate --noinput"}
+    prodserver = {name: f"python manage.py prodserver {name}" for name in ("web", "mail", "clock")}
+    legacy = {"legacy-beat": "python manage.py prodserver legacy-beat"}
+    clock = "celery -A shop beat -l INFO"
+    assert found == {
+        "Procfile.guarded-workers": {**always, **old, "clock": f"{clock} --scheduler celery.beat:PersistentScheduler"},
+        "Procfile.code-side": {**always, **old, **legacy, "clock": f"{clock} {LEASE}"},
+        "Procfile.both-sides": {**always, **prodserver, **legacy},
+        "Procfile.database-side": {**always, **prodserver},
+    }
+
+
+def test_what_prodserver_cannot_start_keeps_its_command() -> None:
+    assert releases("web: gunicorn shop.asgi -k uvicorn.workers.UvicornWorker", "web")["Procfile.both-sides"][
+        "web"
+    ] == ("gunicorn shop.asgi -k uvicorn.workers.UvicornWorker")
+
+
+def test_a_release_process_of_its_own_stays() -> None:
+    assert releases("release: ./release.sh")["Procfile.database-side"]["release"] == "./release.sh"
+
+
+def test_a_worker_with_a_beat_is_under_the_lease_too() -> None:
+    found = releases("worker: celery -A shop worker -B")
+    assert found["Procfile.code-side"]["worker"] == f"celery -A shop worker -B {LEASE}"
+
+
+def test_each_process_is_known_by_the_check_of_its_kind() -> None:
+    checks = health_checks(read(PROJECT + "both: celery -A shop worker -B"))
+    roles = {name: [check["command"][-1] for check in found if "command" in check] for name, found in checks.items()}
+    assert roles == {
+        "web": [],
+        "mail": ["worker"],
+        "clock": ["standby"],
+        "both": ["worker", "standby"],
+        "legacy-beat": ["standby"],
+    }
