@@ -1,4 +1,4 @@
-"""Instants in the database: aware and in UTC for us, whatever the project's ``USE_TZ`` says."""
+"""What the tables are made of: instants, aware and in UTC for us whatever ``USE_TZ`` says, and indexes of few rows."""
 
 import datetime as dt
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.functions import Now
+from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
 
@@ -34,6 +36,36 @@ class InstantField(models.DateTimeField):  # type: ignore[type-arg]  # no generi
         if settings.USE_TZ or not isinstance(value, dt.datetime) or timezone.is_aware(value):
             return value
         return instant(value) if connection.vendor == "postgresql" else value.replace(tzinfo=dt.UTC)
+
+
+class DatabaseNow(Now):
+    """The database's clock, to annotate with: an aware instant, also where its sessions have another time zone."""
+
+    def __init__(self) -> None:
+        super().__init__(output_field=InstantField())
+
+    def as_mysql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any) -> Any:
+        """See Django, which leaves a session of MySQL the server's time zone and takes it for UTC."""
+        return self.as_sql(compiler, connection, template="UTC_TIMESTAMP(6)", **extra)
+
+
+class PartialIndex(models.Index):
+    """An index of the few rows that fit its condition (migrations know it as Django's).
+
+    MySQL knows no conditions, of which Django warns. Its index begins with the condition's columns: see 0002_mysql.
+    """
+
+    def __init__(self, *, condition: models.Q, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rows = condition
+
+    def deconstruct(self) -> Any:
+        """As the index that it is to the database."""
+        _, args, kwargs = super().deconstruct()
+        return "django.db.models.Index", args, {**kwargs, "condition": self.rows}
+
+    def __eq__(self, other: object) -> bool:
+        return self.deconstruct() == other.deconstruct() if isinstance(other, models.Index) else NotImplemented
 
 
 def instant(value: dt.datetime) -> dt.datetime:

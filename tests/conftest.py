@@ -13,12 +13,21 @@ from django_celery_beat.models import CrontabSchedule, PeriodicTask
 
 from demo.processes import Processes
 from demo.services import Valkey
-from tests.servers import Postgres, running_postgres
+from tests.servers import MariaDB, Postgres, running_mariadb, running_postgres
 from tests.support.flush import quick_flush
 from tests.support.forkserver import ForkedProcesses, ForkServer
 from tests.support.site import Site
 
-SQLITE, POSTGRES = "sqlite", "postgres"
+SQLITE, POSTGRES, MARIADB = "sqlite", "postgres", "mariadb"
+
+
+def _on(name: str, *others: str) -> object:
+    databases = ["default", *others]
+    return pytest.param(databases[-1], id=name, marks=pytest.mark.django_db(transaction=True, databases=databases))
+
+
+ALIASES = (_on(SQLITE), _on(POSTGRES, POSTGRES))
+ALIAS_OF_MARIADB = _on(MARIADB, MARIADB)
 LONGEST = (
     "tests/platform/test_rehearsal.py::",
     "tests/integration/phases/test_shadow.py::test_crontabs_are_rehearsed_too",
@@ -123,18 +132,26 @@ def postgres(all_processes: Processes) -> Iterator[Postgres]:
         yield server
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("default", id=SQLITE, marks=pytest.mark.django_db(transaction=True)),
-        pytest.param(
-            "postgres",
-            id=POSTGRES,
-            marks=pytest.mark.django_db(transaction=True, databases=["default", "postgres"]),
-        ),
-    ]
-)
+@pytest.fixture(scope="session")
+def mariadb(all_processes: Processes) -> Iterator[MariaDB]:
+    """The MariaDB server."""
+    with running_mariadb(all_processes) as server:
+        yield server
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give ``alias`` its databases; MariaDB where the module, or the test, is marked with that."""
+    if "alias" in metafunc.fixturenames:
+        is_asked_for = metafunc.definition.get_closest_marker(MARIADB) is not None
+        metafunc.parametrize("alias", [*ALIASES, *[ALIAS_OF_MARIADB] * is_asked_for], indirect=True)
+
+
+@pytest.fixture
 def alias(request: pytest.FixtureRequest) -> str:
-    """Runs a test twice, with the alias of a real SQLite and of a real PostgreSQL database; commits count."""
+    """Runs a test on each database, with the alias of a real SQLite, of a real PostgreSQL database; commits count.
+
+    Where ``pytest.mark.mariadb`` is set, with that of a real MariaDB database too.
+    """
     # What the host's migration wrote is there for the first test of a run alone: the flush after that takes it away.
     for model in (PeriodicTask, CrontabSchedule):
         model.objects.using(request.param).all().delete()
@@ -150,11 +167,13 @@ def quickly_flushed() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
-    """Start PostgreSQL before Django makes its test databases, where a test asks for that one."""
+    """Start the servers before Django makes its test databases, those that a test asks for."""
     marks = (item.get_closest_marker("django_db") for item in request.session.items)
-    if any("postgres" in (mark.kwargs.get("databases") or []) for mark in marks if mark):
-        server = request.getfixturevalue("postgres")
-        connections.databases["postgres"]["HOST"] = str(server.directory)
+    asked_for = {name for mark in marks if mark for name in mark.kwargs.get("databases") or ()}
+    if POSTGRES in asked_for:
+        connections.databases[POSTGRES]["HOST"] = str(request.getfixturevalue("postgres").directory)
+    if MARIADB in asked_for:
+        connections.databases[MARIADB]["HOST"] = str(request.getfixturevalue("mariadb").socket)
 
 
 @pytest.fixture(scope="session")

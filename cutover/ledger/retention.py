@@ -10,7 +10,7 @@ from django.db.models import Max, Model, QuerySet
 
 from cutover import clock, models
 from cutover.ledger.cursors import superseded
-from cutover.ledger.database import transaction
+from cutover.ledger.database import transaction, tried_again
 
 
 class Retention:
@@ -19,6 +19,7 @@ class Retention:
     def __init__(self, alias: str, keep: dt.timedelta) -> None:
         self._alias, self._keep = alias, keep
 
+    @tried_again
     def prune(self, most: int) -> int:
         """Forget what is older than the retention, up to ``most`` rows a table; returns how many slots."""
         before = clock.now() - self._keep

@@ -10,7 +10,8 @@ from django.db.models import Case, F, Q, QuerySet, Value, When
 
 from cutover import clock, models
 from cutover.fields import InstantField
-from cutover.ledger.database import outages, transaction
+from cutover.ledger import bulk
+from cutover.ledger.database import outages, transaction, tried_again
 from cutover.ledger.fence import Fence
 from cutover.types import EntryName, Epoch, Sender, Slot, SlotState, Start
 
@@ -35,6 +36,7 @@ class Runs:
         self._slots = models.Slot.objects.using(alias)
         self._namespace, self._retention = namespace, retention
 
+    @tried_again
     def start(self, slot: Slot, epoch: Epoch, worker: str, sender: Sender | None = None) -> Start:
         """Mark a slot's run as started by ``worker``, in one conditional update; its only winner runs.
 
@@ -51,7 +53,7 @@ class Runs:
             fresh = [] if is_known else [self._unclaimed(slot, epoch, sender)]
         with transaction(self._alias):
             # Asked once more: a claim, or another worker's record, may have been committed since.
-            self._slots.bulk_create(fresh, ignore_conflicts=True)
+            bulk.insert_new(self._alias, fresh, models.SLOT_KEY)
             return Start.STARTED if self._begin(slot, worker, sender) else Start.ALREADY_STARTED
 
     def end(self, slot: Slot, process: str) -> None:
@@ -91,13 +93,13 @@ class Runs:
         with outages(self._alias):
             self._rows(slot).update(deduplicated=F("deduplicated") + 1)
 
+    @tried_again
     def heard(self, origin: str) -> None:
         """Remember that a beat without the lease was heard."""
         now = clock.now()
         with outages(self._alias):
-            models.UnmanagedBeat.objects.using(self._alias).update_or_create(
-                {"last_heard_at": now}, {"first_heard_at": now, "last_heard_at": now}, origin=origin
-            )
+            beat = models.UnmanagedBeat(origin=origin, first_heard_at=now, last_heard_at=now)
+            bulk.upsert(self._alias, beat, ["last_heard_at"])
 
     def _rows(self, slot: Slot) -> QuerySet[models.Slot]:
         return self._slots.filter(entry=slot.entry, due_at=slot.due_at)
@@ -124,8 +126,9 @@ class Runs:
             .filter(run_started_at=None)
             .update(
                 # A message that a frozen leader publishes after its claim was given up: what runs was not missed.
-                state=Case(When(missed, then=Value(SlotState.PUBLISHED)), default=F("state")),
+                # The state comes last: MySQL assigns one after the other, and compares with what was assigned.
                 published_at=Case(When(missed, then=Value(now, InstantField())), default=F("published_at")),
+                state=Case(When(missed, then=Value(SlotState.PUBLISHED)), default=F("state")),
                 run_started_at=now,
                 run_by=worker,
                 sender=_named(sender),

@@ -10,7 +10,10 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 
 FOLDER = Path(apps.get_app_config("cutover").path) / "migrations"
-FROZEN = {"0001_initial": "8c3649d2a77d0da36fe38d9204634341de6a959a1e74872464d19c2d0873b0e9"}
+FROZEN = {
+    "0001_initial": "8c3649d2a77d0da36fe38d9204634341de6a959a1e74872464d19c2d0873b0e9",
+    "0002_mysql": "d9eb18cccb0d4e04a148fb15e5a7e8e36247407c4a0708a81f5179681e4809f0",
+}
 
 
 @pytest.mark.parametrize("name", FROZEN)
