@@ -4,7 +4,8 @@ import datetime as dt
 from collections.abc import Collection
 from typing import Any, Final
 
-from django.db.models import Exists, Max, OuterRef, QuerySet, Subquery
+from django.db.models import F, Max, OuterRef, QuerySet, Subquery
+from django.db.models.lookups import GreaterThan
 
 from cutover import models
 from cutover.ledger.database import outages
@@ -71,7 +72,8 @@ class Cursors:
         return models.Entry.objects.using(self._alias).order_by().annotate(last=Subquery(latest))
 
 
-def superseded(alias: str) -> Exists:
+def superseded(alias: str) -> GreaterThan:
     """Whether a newer slot of the same entry stands in the ledger: one look-up in the index for each row."""
-    slots = models.Slot.objects.using(alias)
-    return Exists(slots.filter(entry=OuterRef("entry"), due_at__gt=OuterRef("due_at")))
+    # Not "exists a newer one": MariaDB would look for that among all slots of the entry.
+    latest = models.Slot.objects.using(alias).filter(entry=OuterRef("entry")).order_by("-due_at").values("due_at")[:1]
+    return GreaterThan(Subquery(latest), F("due_at"))
