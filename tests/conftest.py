@@ -141,10 +141,11 @@ def mariadb(all_processes: Processes) -> Iterator[MariaDB]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give ``alias`` its databases; MariaDB where the module, or the test, is marked with that."""
+    """Give ``alias`` its databases; MariaDB too, or alone, where the module or the test is marked with that."""
     if "alias" in metafunc.fixturenames:
-        is_asked_for = metafunc.definition.get_closest_marker(MARIADB) is not None
-        metafunc.parametrize("alias", [*ALIASES, *[ALIAS_OF_MARIADB] * is_asked_for], indirect=True)
+        asked = metafunc.definition.get_closest_marker(MARIADB)
+        others = [] if asked and asked.kwargs.get("alone") else ALIASES
+        metafunc.parametrize("alias", [*others, *([ALIAS_OF_MARIADB] if asked else [])], indirect=True)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from cutover import fields, models
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.mariadb]
 
 ZONE = "America/New_York"
 INSTANTS = [dt.datetime(2026, 11, 1, hour, 30, tzinfo=dt.UTC) for hour in (4, 5, 6, 7)]
@@ -51,3 +51,12 @@ def test_another_apps_fields_get_what_they_take(kept: str, settings: Settings) -
     stored = fields.stored(INSTANTS[0])
     assert (stored.tzinfo is not None) == settings.USE_TZ
     assert fields.instant(stored) == INSTANTS[0]
+
+
+def test_the_databases_clock_is_read_right_whatever_its_sessions_time_zone(kept: str) -> None:
+    models.Cutover.objects.using(kept).update_or_create(id=1)
+    if connections[kept].vendor == "mysql":  # Django sets PostgreSQL's itself
+        with connections[kept].cursor() as cursor:
+            cursor.execute("SET time_zone = '+09:00'")
+    row = models.Cutover.objects.using(kept).annotate(at=fields.DatabaseNow()).get(id=1)
+    assert abs(row.at - dt.datetime.now(dt.UTC)) < dt.timedelta(minutes=1)
