@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from celery.schedules import crontab, solar
+from django.db import connections
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
 from pytest_django import Settings
 
@@ -19,7 +20,7 @@ from cutover.schedules.importer import Import, import_entries
 from cutover.schedules.project import CLEANUP
 from cutover.schedules.refusals import EntriesRefused
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.mariadb]
 
 Surroundings = Callable[[], Context]
 
@@ -183,3 +184,46 @@ def test_a_row_that_somebody_else_makes_meanwhile_ends_the_phase_in_one_line_and
         phase2.run(site)
     assert not PeriodicTask.objects.using(site.alias).exists()
     assert Transition.objects.using(site.alias).latest("pk").outcome == "failed"
+
+
+ROWS = "django_celery_beat_periodictask MODIFY name varchar(200) CHARACTER SET utf8mb4"
+
+
+@pytest.fixture
+def alike(schedule: dict[str, dict[str, Any]]) -> set[str]:
+    """Two more entries in code, of names that differ in case alone from one another's or that of a row."""
+    schedule["Hourly"] = {**schedule["hourly"], "schedule": 60}
+    schedule["by hand"] = schedule["hourly"]
+    return {"hourly", "Hourly", "by hand"}
+
+
+def test_names_that_differ_in_case_alone_are_two_entries(context: Surroundings, alike: set[str], alias: str) -> None:
+    """Where the rows' table knows no case, which is not ours to change, that is said before anything is written."""
+    PeriodicTask.objects.using(alias).create(name="By Hand", task="t", interval=every(alias), enabled=False)
+    mysql = connections[alias].vendor == "mysql"
+    assert PeriodicTask.objects.using(alias).filter(name="BY HAND").exists() == mysql
+    if mysql:
+        with pytest.raises(EntriesRefused) as refused:
+            run(context())
+        assert {(refusal.entry, refusal.field) for refusal in refused.value.refusals} == {
+            (name, "name") for name in alike
+        }
+        [said] = [str(refusal) for refusal in refused.value.refusals if refusal.entry == "by hand"]
+        assert "is that of 'By Hand' to the rows' table, which knows no case" in said
+        _, _, statement = said.partition("ALTER TABLE ")
+        with connections[alias].cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {statement}")
+    try:
+        assert alike <= set(run(context()).created)
+        assert task(context(), "Hourly").interval.every == 60
+        assert task(context(), "hourly").crontab is not None
+        assert differences(context()) == []
+    finally:
+        if mysql:
+            PeriodicTask.objects.using(alias).all().delete()
+            with connections[alias].cursor() as cursor:
+                cursor.execute(f"ALTER TABLE {ROWS} COLLATE utf8mb4_general_ci NOT NULL")
+
+
+def every(alias: str) -> IntervalSchedule:
+    return IntervalSchedule.objects.using(alias).create(every=5, period="seconds")
