@@ -42,8 +42,9 @@ rehearse: $(STAMP) journeys ## Play the whole migration, release by release, on 
 schedules: $(STAMP) ## Hold parity to celery's own judgement on ten thousand generated schedules: some ten minutes
 	$(BIN)/python -m pytest -n 4 tests/unit/schedules/test_generated.py --long
 
-journeys: $(STAMP) ## Take every host project and every part of production through phase 1 to 4 and back; kill at every statement
+journeys: $(STAMP) ## Take every host project and every part of production through phase 1 to 4 and back; all faults on MariaDB; kill at every statement
 	$(BIN)/python -m pytest -n 4 tests/hosts tests/parts --long
+	$(BIN)/python -m pytest -n 2 tests/faults/test_scenarios.py --long -k "on-mariadb"
 	$(BIN)/python -m pytest -n 4 tests/integration/phases --long -k "killed_at_any_statement or crontabs_are_rehearsed"
 
 versions: $(STAMP) ## Run the quick tests on other versions: make versions SESSION="oldest newest"

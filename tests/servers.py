@@ -149,12 +149,20 @@ def running_mariadb(processes: Processes, kind: type[M]) -> Iterator[M]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def mariadb_is_installed() -> bool:
+    """Whether ``running_mariadb`` will find its programs."""
+    return _found("mariadbd") is not None
+
+
 def _program(name: str) -> str:
     """Where a program of MariaDB's is; RuntimeError, with the remedy, where it is not installed."""
-    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
-    if found is None:
+    if (found := _found(name)) is None:
         raise RuntimeError(MARIADB_MISSING.format(name))
     return found
+
+
+def _found(name: str) -> str | None:
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
 
 
 def _as_root() -> list[str]:
