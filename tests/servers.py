@@ -75,8 +75,10 @@ class MariaDB:
     OPTIONS = (
         # As for PostgreSQL: it need not wait for the disk.
         "--innodb-flush-log-at-trx-commit=0",
-        "--innodb-buffer-pool-size=64M",
-        "--innodb-log-file-size=16M",
+        "--innodb-flush-method=nosync",
+        "--skip-innodb-doublewrite",
+        "--innodb-buffer-pool-size=128M",
+        "--innodb-log-file-size=32M",
         # As a server of MySQL, and Debian's: the usual collations know no case.
         "--character-set-server=utf8mb4",
     )
