@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 test: $(STAMP) ## Run the tests
-	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not figures"
+	$(BIN)/python -m pytest -n 6 --dist worksteal -m "not figures"
 	$(BIN)/python -m pytest -m figures
 
 rehearse: $(STAMP) journeys ## Play the whole migration, release by release, on every test platform, host project and broker
@@ -42,10 +42,10 @@ rehearse: $(STAMP) journeys ## Play the whole migration, release by release, on 
 schedules: $(STAMP) ## Hold parity to celery's own judgement on ten thousand generated schedules: some ten minutes
 	$(BIN)/python -m pytest -n 4 tests/unit/schedules/test_generated.py --long
 
-journeys: $(STAMP) ## Take every host project and every part of production through phase 1 to 4 and back; all faults on MariaDB; kill at every statement
-	$(BIN)/python -m pytest -n 4 tests/hosts tests/parts --long
-	$(BIN)/python -m pytest -n 2 tests/faults/test_scenarios.py --long -k "on-mariadb"
-	$(BIN)/python -m pytest -n 4 tests/integration/phases --long -k "killed_at_any_statement or crontabs_are_rehearsed"
+journeys: $(STAMP) ## Take every host project and every part of production through the phases; kill at every statement; SQLite and MariaDB too
+	$(BIN)/python -m pytest -n 4 --dist worksteal tests/hosts tests/parts --long
+	$(BIN)/python -m pytest -n 2 tests/faults/test_scenarios.py --long -k on-mariadb
+	$(BIN)/python -m pytest -n 6 --dist worksteal tests/integration/phases --long -k "sqlite or killed_at_any_statement"
 
 versions: $(STAMP) ## Run the quick tests on other versions: make versions SESSION="oldest newest"
 	$(BIN)/python -m nox --error-on-missing-interpreters -s $(SESSION)

@@ -47,12 +47,37 @@ LONGEST = (
 """Tests that take long, the longest first: workers that began with short ones would wait for each other at the end."""
 
 
+ON_ONE_DATABASE = "tests/integration/phases/"
+ON_BOTH = ("tests/integration/phases/test_switch.py", "tests/integration/phases/test_status.py")
+"""Tests of phases run on PostgreSQL alone but for these and with ``--long``: the ledger's own tests have both."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="let tests that watch a running site watch longer")
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only a long run repeats, and let every worker begin with long tests."""
+    if not config.getoption("--long"):
+        repeated = {item for item in items if _is_repeated(item)}
+        config.hook.pytest_deselected(items=[item for item in items if item in repeated])
+        items[:] = [item for item in items if item not in repeated]
+    _longest_first(items)
+
+
+def _is_repeated(item: pytest.Item) -> bool:
+    """Whether it is a test of phases on SQLite that runs on PostgreSQL as well."""
+    if not item.nodeid.startswith(ON_ONE_DATABASE) or item.nodeid.startswith(ON_BOTH):
+        return False
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and (callspec.params.get("alias"), callspec.params.get("database_url")) in (
+        ("default", None),
+        (None, SQLITE),
+    )
+
+
+def _longest_first(items: list[pytest.Item]) -> None:
     """Begin each worker's share with some of the longest tests; a share is a stretch of the items (``worksteal``)."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers == 1:

@@ -20,7 +20,7 @@ from cutover.schedules.importer import Import, import_entries
 from cutover.schedules.project import CLEANUP
 from cutover.schedules.refusals import EntriesRefused
 
-pytestmark = [pytest.mark.integration, pytest.mark.mariadb]
+pytestmark = pytest.mark.integration
 
 Surroundings = Callable[[], Context]
 
@@ -37,6 +37,7 @@ def task(context: Context, name: str) -> PeriodicTask:
     return PeriodicTask.objects.using(context.alias).get(name=name)
 
 
+@pytest.mark.mariadb
 def test_every_entry_becomes_a_disabled_row_that_fires_and_sends_alike(context: Surroundings) -> None:
     done = run(context())
     assert sorted(done.created) == ["hourly", "ticking", "yearly"]
@@ -61,6 +62,7 @@ def test_the_change_is_seen_also_where_no_change_was_ever_recorded(context: Surr
     assert PeriodicTasks.last_change() is not None
 
 
+@pytest.mark.mariadb
 def test_a_change_in_code_is_imported_by_the_next_run(
     context: Surroundings, schedule: dict[str, dict[str, Any]]
 ) -> None:
@@ -147,6 +149,7 @@ def test_an_equal_row_that_is_enabled_is_refused(context: Surroundings) -> None:
     assert not task(context(), "hourly").enabled
 
 
+@pytest.mark.mariadb
 def test_what_a_person_wrote_into_our_row_is_not_written_over(context: Surroundings) -> None:
     run(context())
     PeriodicTask.objects.using(context().alias).filter(name="hourly").update(queue="slow")
@@ -197,6 +200,7 @@ def alike(schedule: dict[str, dict[str, Any]]) -> set[str]:
     return {"hourly", "Hourly", "by hand"}
 
 
+@pytest.mark.mariadb
 def test_names_that_differ_in_case_alone_are_two_entries(context: Surroundings, alike: set[str], alias: str) -> None:
     """Where the rows' table knows no case, which is not ours to change, that is said before anything is written."""
     PeriodicTask.objects.using(alias).create(name="By Hand", task="t", interval=every(alias), enabled=False)

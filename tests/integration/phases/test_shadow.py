@@ -187,11 +187,7 @@ def test_a_shadow_run_needs_a_leader_of_the_code_side_and_a_standby(
     assert not PeriodicTask.objects.using(context().alias).exists()
 
 
-def test_crontabs_are_rehearsed_too(
-    context: Surroundings, schedule: dict[str, dict[str, Any]], beat: Beats, alias: str, long: bool
-) -> None:
-    if alias == "default" and not long:
-        pytest.skip("--long waits for the full minute on SQLite too (`make journeys`)")
+def test_crontabs_are_rehearsed_too(context: Surroundings, schedule: dict[str, dict[str, Any]], beat: Beats) -> None:
     schedule["minutely"] = {"task": "demo.tasks.note", "args": ("m",), "schedule": crontab()}
     left = 60 - dt.datetime.now(dt.UTC).second
     with beat(Side.CODE), beat(Side.DATABASE):
