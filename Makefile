@@ -42,8 +42,9 @@ rehearse: $(STAMP) journeys ## Play the whole migration, release by release, on 
 schedules: $(STAMP) ## Hold parity to celery's own judgement on ten thousand generated schedules: some ten minutes
 	$(BIN)/python -m pytest -n 4 tests/unit/schedules/test_generated.py --long
 
-journeys: $(STAMP) ## Take every host project and every part of production through the phases; kill at every statement; SQLite too
+journeys: $(STAMP) ## Take every host project and every part of production through the phases; kill at every statement; SQLite and MariaDB too
 	$(BIN)/python -m pytest -n 4 --dist worksteal tests/hosts tests/parts --long
+	$(BIN)/python -m pytest -n 2 tests/faults/test_scenarios.py --long -k on-mariadb
 	$(BIN)/python -m pytest -n 6 --dist worksteal tests/integration/phases --long -k "sqlite or killed_at_any_statement"
 
 versions: $(STAMP) ## Run the quick tests on other versions: make versions SESSION="oldest newest"

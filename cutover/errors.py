@@ -23,6 +23,12 @@ class LedgerUnavailable(CutoverError):
     remedy = "start the database, or fix DATABASES"
 
 
+class LedgerContended(LedgerUnavailable):
+    """Another transaction was in the way of this one and won: nothing was written, and it may be tried again."""
+
+    remedy = ""
+
+
 class LedgerNotMigrated(LedgerUnavailable):
     """The database has no ledger yet: ``manage.py migrate`` has not run."""
 

@@ -1,4 +1,4 @@
-"""Instants in the database: aware and in UTC for us, whatever the project's ``USE_TZ`` says."""
+"""What the tables are made of: instants, aware and in UTC for us whatever ``USE_TZ`` says, and indexes of few rows."""
 
 import datetime as dt
 from typing import Any
@@ -60,6 +60,25 @@ class DatabaseNow(models.Func):
     def as_mysql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
         """In UTC, as Django's columns are, whatever the session's time zone."""
         return self.as_sql(compiler, connection, template="UTC_TIMESTAMP(6)", **context)
+
+
+class PartialIndex(models.Index):
+    """An index of the few rows that fit its condition (migrations know it as Django's).
+
+    MySQL knows no conditions, of which Django warns. Its index begins with the condition's columns: see 0005_mysql.
+    """
+
+    def __init__(self, *, condition: models.Q, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rows = condition
+
+    def deconstruct(self) -> Any:
+        """As the index that it is to the database."""
+        _, args, kwargs = super().deconstruct()
+        return "django.db.models.Index", args, {**kwargs, "condition": self.rows}
+
+    def __eq__(self, other: object) -> bool:
+        return self.deconstruct() == other.deconstruct() if isinstance(other, models.Index) else NotImplemented
 
 
 def instant(value: dt.datetime) -> dt.datetime:

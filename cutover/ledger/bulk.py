@@ -21,6 +21,27 @@ def insert(alias: str, rows: Sequence[Model]) -> None:
     _execute(alias, statement, fields, [[f.pre_save(row, True) for f in fields] for row in rows])
 
 
+def insert_new(alias: str, rows: Sequence[Model], unique: Sequence[str]) -> None:
+    """Insert the rows of one model whose ``unique`` fields no row has; of the others nothing is said or changed."""
+    if not rows:
+        return
+    objects = type(rows[0])._default_manager.using(alias)
+    if connections[alias].vendor == "mysql":
+        # INSERT IGNORE would also cut off what is too long; and the shared lock that it takes on a row that is there
+        # has two callers wait for each other as soon as both want to change it.
+        objects.bulk_create(rows, update_conflicts=True, update_fields=unique[:1])
+    else:
+        objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def upsert(alias: str, row: Model, names: Sequence[str]) -> None:
+    """Insert a row, or write its named fields where its key is there; one statement."""
+    # MySQL takes no field to look for, and needs none.
+    keys = None if connections[alias].vendor == "mysql" else [row._meta.pk.name]
+    objects = type(row)._default_manager.using(alias)
+    objects.bulk_create([row], update_conflicts=True, unique_fields=keys, update_fields=names)
+
+
 def update(alias: str, rows: Sequence[Model], names: Sequence[str]) -> None:
     """Write the named fields of rows of one model."""
     if not rows:

@@ -7,14 +7,15 @@ here: that a claimed slot was published (the sweep sees to that) or ran once (th
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db.models import F, Max, QuerySet
 
 from cutover import models
+from cutover.ledger import bulk
 from cutover.ledger.cursors import superseded
-from cutover.ledger.database import outages, transaction
+from cutover.ledger.database import outages, transaction, tried_again
 from cutover.ledger.fence import AHEAD, Fence
 from cutover.types import Claim, EntryName, Epoch, Missed, Slot, SlotState, Term
 
@@ -37,6 +38,7 @@ class Claims:
         self._slots = models.Slot.objects.using(alias)
         self._namespace, self._retention = namespace, retention
 
+    @tried_again
     def claim(self, term: Term, slots: Sequence[Slot], missed: Sequence[Missed] = ()) -> dict[Slot, Claim]:
         """Claim ``slots`` and record ``missed`` ones, in one commit under the fence; at most one row a slot.
 
@@ -58,18 +60,19 @@ class Claims:
             recorded = self._recorded(rows)
             fresh = {slot: row for slot, row in rows.items() if slot not in recorded}
             # A worker, which records without the fence, may be first with one of them between the two statements.
-            self._slots.bulk_create(fresh.values(), ignore_conflicts=True)
+            bulk.insert_new(self._alias, list(fresh.values()), models.SLOT_KEY)
             claimed = self._recorded(fresh, state=SlotState.CLAIMED)
         return outcomes | dict.fromkeys(claimed, Claim.CLAIMED)
 
-    def confirm(self, slots: Iterable[Slot]) -> None:
+    @tried_again
+    def confirm(self, slots: Collection[Slot]) -> None:
         """Record that these claimed slots' messages were published. True whoever leads by now."""
-        wanted = list(slots)
         with outages(self._alias):
-            ids = [s.task_id(self._namespace) for s in wanted]
-            rows = self._slots.filter(due_at__in={s.due_at for s in wanted}, task_id__in=ids, state=SlotState.CLAIMED)
+            ids = [s.task_id(self._namespace) for s in slots]
+            rows = self._slots.filter(due_at__in={s.due_at for s in slots}, task_id__in=ids, state=SlotState.CLAIMED)
             rows.update(state=SlotState.PUBLISHED, published_at=self._fence.now(), reason="")
 
+    @tried_again
     def confirm_started(self) -> None:
         """Confirm claims whose run has started: their messages were published, whatever the publisher heard of it."""
         with outages(self._alias):
@@ -81,6 +84,7 @@ class Claims:
         with outages(self._alias):
             self._claimed(slot).update(reason=fault[: models.REASON_LENGTH])
 
+    @tried_again
     def give_up(self, term: Term, reasons: Mapping[Slot, str]) -> bool:
         """Record claimed slots that will never be published, each with its reason; False when fenced."""
         with transaction(self._alias):

@@ -5,7 +5,8 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from django.db import connections
-from django.db.models import Exists, Max, OuterRef, QuerySet, Subquery
+from django.db.models import F, Max, OuterRef, QuerySet, Subquery
+from django.db.models.lookups import GreaterThan
 
 from cutover import models
 from cutover.ledger.database import outages
@@ -90,7 +91,8 @@ class Cursors:
         return models.Entry.objects.using(self._alias).order_by().annotate(last=Subquery(latest))
 
 
-def superseded(alias: str, until: dt.datetime) -> Exists:
+def superseded(alias: str, until: dt.datetime) -> GreaterThan:
     """Whether a newer slot of the same entry, due by ``until``, is in the ledger: one look-up in the index a row."""
-    slots = models.Slot.objects.using(alias).filter(due_at__lte=until)
-    return Exists(slots.filter(entry=OuterRef("entry"), due_at__gt=OuterRef("due_at")))
+    # Not "exists a newer one": MariaDB would look for that among all slots of the entry.
+    slots = models.Slot.objects.using(alias).filter(entry=OuterRef("entry"), due_at__lte=until)
+    return GreaterThan(Subquery(slots.order_by("-due_at").values("due_at")[:1]), F("due_at"))

@@ -3,9 +3,10 @@
 An IntegrityError and a DataError are answers, about what was asked; they are raised as they are.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import wraps
+from typing import Final, ParamSpec, TypeVar
 
 from django import db
 from django.apps import apps
@@ -14,28 +15,89 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.connection import ConnectionDoesNotExist
 
 from cutover import models
-from cutover.errors import ConfigurationError, LedgerNotMigrated, LedgerUnavailable
+from cutover.errors import ConfigurationError, LedgerContended, LedgerNotMigrated, LedgerUnavailable
 
 _NOT_MIGRATED: Final = "The database has no ledger yet: run `manage.py migrate`."
 _REFUSALS: Final = (db.ProgrammingError, db.InternalError, db.NotSupportedError)
 """What a database that is there says of a statement: no right to it, no such column, a server that only reads."""
 _SQLITE_ERROR: Final = 1
 """SQLite's code for a statement that it cannot run; Django has no type for that."""
+_MYSQL_REFUSALS: Final = frozenset({1054, 1142, 1143, 1223, 1227, 1290, 1792, 1836, 3989})
+"""MySQL's and MariaDB's codes for the like, most of which their drivers take for outages.
+
+The other operational errors are outages for us too: no connection (1040, 1049, 1053, 1927, 2002 to 2013, 4031), or a
+lock that somebody holds for too long (1205).
+"""
+_CONTENDED: Final = frozenset({1020, 1213, "40001", "40P01"})
+"""A deadlock, or a row that has changed meanwhile: codes of MySQL and MariaDB, SQLSTATEs of PostgreSQL."""
+_TRIES: Final = 5
+SILENCE_S: Final = 3
+"""How long whoever is within a transaction may say nothing, frozen or cut off, before the server ends its session."""
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def tried_again(write: Callable[P, T]) -> Callable[P, T]:
+    """Have a method that is one transaction begin anew where another transaction was in its way, a few times.
+
+    InnoDB locks what is between the rows too, so that a claim and the workers' records get there by chance.
+    """
+
+    @wraps(write)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(_TRIES - 1):
+            with suppress(LedgerContended):
+                return write(*args, **kwargs)
+        return write(*args, **kwargs)
+
+    return wrapper
 
 
 @contextmanager
 def transaction(alias: str) -> Iterator[None]:
-    """One transaction; raises as ``outages`` does, also when it cannot be begun or committed."""
-    with outages(alias), db.transaction.atomic(using=alias):
+    """One transaction; raises as ``outages`` does, also when it cannot be begun or committed.
+
+    A process that falls silent within it loses it, and the locks with it: MySQL and MariaDB end its session after
+    ``SILENCE_S``; PostgreSQL does so where the fence is held.
+    """
+    with outages(alias), silence_bounded(alias), db.transaction.atomic(using=alias):
         yield
+
+
+@contextmanager
+def silence_bounded(alias: str) -> Iterator[None]:
+    """Have MySQL and MariaDB bound the silence within the transaction that follows; the session is left as it was.
+
+    They have no bound that lasts as long as a transaction, as PostgreSQL has, and MySQL has none for transactions at
+    all: so it is the time for which any session may be silent. Raises as ``outages`` does.
+    """
+    connection = db.connections[alias]
+    if connection.vendor != "mysql" or connection.in_atomic_block:
+        yield
+        return
+    with outages(alias), connection.cursor() as cursor:
+        cursor.execute(f"SET @cutover_wait_timeout = @@SESSION.wait_timeout, SESSION wait_timeout = {SILENCE_S}")
+    session = connection.connection
+    try:
+        yield
+    finally:
+        if session is not None and connection.connection is session:
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute("SET SESSION wait_timeout = @cutover_wait_timeout")
+            except db.Error:  # the session has ended: after the commit, or with the error that is under way
+                connection.close()
 
 
 @contextmanager
 def outages(alias: str) -> Iterator[None]:
     """Raise LedgerUnavailable for a database that gives no answer or refuses, LedgerNotMigrated where tables miss.
 
-    The connection is closed then, unless a transaction is open on it; the next statement opens another. Raises
-    ConfigurationError for settings with which there can be no connection.
+    The connection is closed then, unless a transaction is open on it; the next statement opens another. LedgerContended
+    where another transaction was in the way. Raises ConfigurationError for settings with which there can be no
+    connection.
     """
     connection = connection_of(alias)
     try:
@@ -51,9 +113,10 @@ def outages(alias: str) -> Iterator[None]:
             connection.close()
             if _lacks_tables(connection):
                 raise LedgerNotMigrated(_NOT_MIGRATED) from exc
-        code = getattr(exc.__cause__, "sqlite_errorcode", None)
-        did = "refuses" if isinstance(exc, _REFUSALS) or code == _SQLITE_ERROR else "gives no answer"
         said = " ".join(str(exc).split()) or type(exc).__name__
+        if not connection.in_atomic_block and _codes(exc) & _CONTENDED:
+            raise LedgerContended(f"The database ({alias}) has given others the right of way: {said}") from exc
+        did = "refuses" if _is_refusal(exc) else "gives no answer"
         raise LedgerUnavailable(f"The database ({alias}) {did}: {said}") from exc
     finally:
         if not connection.in_atomic_block and connection.errors_occurred:
@@ -71,6 +134,18 @@ def connection_of(alias: str) -> BaseDatabaseWrapper:
 def _unusable(alias: str, exc: Exception) -> ConfigurationError:
     said = " ".join(str(exc).split()).removesuffix(".")
     return ConfigurationError(f"DATABASES[{alias!r}], which CUTOVER['DATABASE'] names, cannot be used: {said}.")
+
+
+def _is_refusal(exc: db.Error) -> bool:
+    """Whether a database that is there has refused a statement."""
+    if isinstance(exc, _REFUSALS) or getattr(exc.__cause__, "sqlite_errorcode", None) == _SQLITE_ERROR:
+        return True
+    return bool(_codes(exc) & _MYSQL_REFUSALS)
+
+
+def _codes(exc: db.Error) -> set[object]:
+    """By what the database's own manual knows the error: a number of MySQL and MariaDB, an SQLSTATE of PostgreSQL."""
+    return {code for code in (*exc.args[:1], getattr(exc.__cause__, "sqlstate", None)) if isinstance(code, int | str)}
 
 
 def _lacks_tables(connection: BaseDatabaseWrapper) -> bool:

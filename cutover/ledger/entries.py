@@ -11,7 +11,7 @@ from typing import Final
 
 from cutover import models
 from cutover.ledger import bulk
-from cutover.ledger.database import outages, transaction
+from cutover.ledger.database import outages, transaction, tried_again
 from cutover.ledger.fence import Fence
 from cutover.types import UNLIMITED, EntryName, Limits, Term
 
@@ -54,6 +54,7 @@ class Entries:
             self._read(self._fence.read().schedule_revision if revision is None else revision)
         return self._revision
 
+    @tried_again
     def revise(self, term: Term, decide: Callable[[Known], Known]) -> Known | None:
         """Change what is known, in one commit under the fence; returns everything known afterwards, None when fenced.
 

@@ -10,7 +10,7 @@ from django.db.models import Max, Model, QuerySet
 
 from cutover import models
 from cutover.ledger.cursors import superseded
-from cutover.ledger.database import transaction
+from cutover.ledger.database import transaction, tried_again
 from cutover.ledger.fence import Fence
 
 
@@ -20,6 +20,7 @@ class Retention:
     def __init__(self, alias: str, fence: Fence, keep: dt.timedelta) -> None:
         self._alias, self._fence, self._keep = alias, fence, keep
 
+    @tried_again
     def prune(self, most: int) -> int:
         """Forget what is older than the retention, up to ``most`` rows a table; returns how many slots.
 

@@ -12,7 +12,8 @@ from django.db.models.functions import Coalesce
 
 from cutover import clock, models
 from cutover.fields import InstantField
-from cutover.ledger.database import outages, transaction
+from cutover.ledger import bulk
+from cutover.ledger.database import outages, transaction, tried_again
 from cutover.ledger.fence import Fence
 from cutover.types import EntryName, Epoch, Sender, Slot, SlotState, Start
 
@@ -39,6 +40,7 @@ class Runs:
         self._slots = models.Slot.objects.using(alias)
         self._namespace, self._retention = namespace, retention
 
+    @tried_again
     def start(self, slot: Slot, epoch: Epoch, worker: str, sender: Sender | None = None, attempt: int = 0) -> Start:
         """Mark an attempt (>= 0) of a slot's run as started by ``worker``, in one conditional update, won once.
 
@@ -55,7 +57,7 @@ class Runs:
             fresh = [] if is_known else [self._unclaimed(slot, epoch, sender)]
         with transaction(self._alias):
             # Asked once more: a claim, or another worker's record, may have been committed since.
-            self._slots.bulk_create(fresh, ignore_conflicts=True)
+            bulk.insert_new(self._alias, fresh, models.SLOT_KEY)
             return Start.STARTED if self._begin(slot, worker, sender, attempt) else Start.ALREADY_STARTED
 
     def end(self, slot: Slot, worker: str) -> None:
@@ -101,13 +103,13 @@ class Runs:
         with outages(self._alias):
             self._rows(slot).update(deduplicated=F("deduplicated") + 1)
 
+    @tried_again
     def heard(self, origin: str) -> None:
         """Remember that a beat without the lease was heard."""
         now = clock.now()
         with outages(self._alias):
-            models.UnmanagedBeat.objects.using(self._alias).update_or_create(
-                {"last_heard_at": now}, {"first_heard_at": now, "last_heard_at": now}, origin=origin
-            )
+            beat = models.UnmanagedBeat(origin=origin, first_heard_at=now, last_heard_at=now)
+            bulk.upsert(self._alias, beat, ["last_heard_at"])
 
     def _rows(self, slot: Slot) -> QuerySet[models.Slot]:
         return self._slots.filter(entry=slot.entry, due_at=slot.due_at)
@@ -136,8 +138,9 @@ class Runs:
             .filter(is_open)
             .update(
                 # A message that a frozen leader publishes after its claim was given up: what runs was not missed.
-                state=Case(When(missed, then=Value(SlotState.PUBLISHED)), default=F("state")),
+                # The state after that: MySQL assigns one after the other, and compares with what was assigned.
                 published_at=Case(When(missed, then=instant), default=F("published_at")),
+                state=Case(When(missed, then=Value(SlotState.PUBLISHED)), default=F("state")),
                 run_started_at=Coalesce(F("run_started_at"), instant),
                 run_ended_at=None,
                 run_attempt=attempt,

@@ -14,7 +14,7 @@ from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from cutover.conf import Config
 from cutover.ledger import bulk
 from cutover.models import ImportedEntry
-from cutover.schedules import rows
+from cutover.schedules import namesakes, rows
 from cutover.schedules.convert import RowDraft, RowValues, convert
 from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.refusals import EntriesRefused, Refusal
@@ -49,7 +49,8 @@ def draft(
     """What ``entries`` become, and the refusals of those that cannot be imported."""
     found = [convert(entry, serializer_of(app, entry), config.converters) for entry in entries.values()]
     drafted = [one for one in found if isinstance(one, RowDraft)]
-    return drafted, [refusal for one in found if not isinstance(one, RowDraft) for refusal in one]
+    refused = [refusal for one in found if not isinstance(one, RowDraft) for refusal in one]
+    return drafted, refused + namesakes.refusals(config.database, [one.row.name for one in drafted])
 
 
 def objections(values: RowValues, row: PeriodicTask, imported: ImportedEntry | None) -> list[Refusal]:

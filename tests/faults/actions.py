@@ -4,10 +4,7 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
-import psycopg
-
 from demo.waiting import wait_until
-from tests.servers import Postgres
 
 from .member import Member, is_alive, is_frozen
 from .stage import Stage
@@ -179,28 +176,27 @@ def start_broker(stage: Stage) -> None:
 
 def end_backends(stage: Stage) -> None:
     """Every connection of the database is ended by its server."""
-    with psycopg.connect(host=str(stage.postgres.directory), user=Postgres.USER) as connection:
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'site_%'")
+    stage.server.end_sessions()
 
 
 def stop_database(stage: Stage) -> None:
-    """The PostgreSQL server is stopped."""
-    stage.postgres.stop()
+    """The database's server is stopped."""
+    stage.server.stop()
 
 
 def start_database(stage: Stage) -> None:
     """It is started again."""
-    stage.postgres.start()
+    stage.server.start()
 
 
 def read_only(stage: Stage) -> None:
-    """The PostgreSQL server takes no writes."""
-    stage.set_read_only(True)
+    """The database's server takes no writes."""
+    stage.server.set_read_only(True)
 
 
 def writable(stage: Stage) -> None:
     """It takes them again."""
-    stage.set_read_only(False)
+    stage.server.set_read_only(False)
 
 
 def run(stage: Stage, *arguments: str) -> None:

@@ -6,8 +6,10 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import psycopg
+import pymysql
 
 from demo.census import Slot
 
@@ -70,6 +72,15 @@ class Books:
             path = self._url.removeprefix("sqlite:///")
             with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20)) as connection:
                 return connection.execute(statement).fetchall()
+        if self._url.startswith("mysql:"):
+            parts = urlsplit(self._url)
+            way = {"unix_socket": parse_qs(parts.query)["unix_socket"][0], "user": parts.username}
+            with (
+                contextlib.closing(pymysql.connect(**way, database=parts.path[1:])) as connection,
+                connection.cursor() as cursor,
+            ):
+                cursor.execute(statement)
+                return cursor.fetchall()
         with psycopg.connect(self._url) as connection:
             return connection.execute(statement).fetchall()
 

@@ -5,7 +5,7 @@ A step is (seconds after the first one, fault and its arguments, on whom). On wh
 functions of ``actions``. Steps run one after the other: one that waits for something delays those that follow.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 Step = tuple[float, str, str] | tuple[float, str]
@@ -39,6 +39,7 @@ class Scenario:
 
 
 POSTGRES: Final = "postgres"
+MARIADB: Final = "mariadb"
 HICCUP_S: Final = 1.0
 """A leader that nothing has happened to may be late by this much on a busy machine."""
 ANSWER_S: Final = 2.0
@@ -186,7 +187,14 @@ SCENARIOS: Final = (
         after_s=3.0,
     ),
     # --- the database's server
-    Scenario("backends-ended", ((0, "end_backends"), (0.5, "end_backends")), 1.0, POSTGRES, may_miss=True),
+    Scenario(
+        "backends-ended",
+        ((0, "end_backends"), (0.5, "end_backends")),
+        1.0,
+        POSTGRES,
+        may_miss=True,
+        may_repeat=True,  # a worker that was about to start a run puts its message off
+    ),
     Scenario(
         "database-restarted",
         ((0, "stop_database"), (1.5, "start_database")),
@@ -235,3 +243,8 @@ SCENARIOS: Final = (
         may_repeat=True,
     ),
 )
+
+ON_MARIADB: Final = tuple(replace(each, name=f"{each.name}-on-mariadb", database=MARIADB) for each in SCENARIOS)
+"""All of it once more, with the ledger in MariaDB."""
+ALWAYS_ON_MARIADB: Final = ("leader-frozen-when-claiming", "leader-killed-when-claiming", "database-restarted")
+"""What is played there in the short run too: a holder of the fence that falls silent, one that dies, and the server."""

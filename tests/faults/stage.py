@@ -8,14 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
-
-import psycopg
+from urllib.parse import urlsplit
 
 from demo.census import Handed, Monitor, per_slot, read_runs
 from demo.processes import Process, Processes
 from demo.services import HOST
 from demo.waiting import wait_until
-from tests.servers import Postgres
 from tests.support.pulse import away, pulse
 from tests.support.site import Site
 
@@ -23,7 +21,7 @@ from . import launch
 from .books import Books
 from .member import Member, is_alive
 from .scenarios import LEASE_S
-from .servers import BreakablePostgres, Server
+from .servers import Database, Server
 from .verdict import Evidence, Verdict, judge
 from .wire import Wires
 
@@ -45,11 +43,11 @@ class Stage:
         processes: Processes,
         directory: Path,
         database_url: str,
-        postgres: BreakablePostgres | None = None,
+        server: Database | None = None,
         lease_s: float = LEASE_S,
         **settings: str,
     ) -> None:
-        self.postgres = postgres
+        self.server = server
         self.broker = Server(processes, directory / "broker", keeps=True)
         self.lease_server = Server(processes, directory / "lease")
         self.books = Books(database_url)
@@ -137,8 +135,8 @@ class Stage:
             "redis": self._wires.to_port(self.lease_server.port),
             "broker": self._wires.to_port(self.broker.port),
         }
-        if self.postgres:
-            wires["database"] = self._wires.to_socket(self.postgres.directory / ".s.PGSQL.5432")
+        if self.server:
+            wires["database"] = self._wires.to_socket(self.server.socket)
         directory = self._directory / name
         directory.mkdir(parents=True, exist_ok=True)
         self.cast[name] = Member(name, kind, wires, directory)
@@ -151,9 +149,9 @@ class Stage:
             "CELERY_BROKER_URL": f"redis://{ways['broker']}/0",
             "REDIS_URL": f"redis://{ways['redis']}/0",
         }
-        if "database" in ways:
-            name = self._database_url.partition("@/")[2].partition("?")[0]
-            env["DATABASE_URL"] = f"postgres://{Postgres.USER}@{ways['database']}/{name}"
+        if self.server:
+            name = urlsplit(self._database_url).path.removeprefix("/")
+            env["DATABASE_URL"] = self.server.url_by(ways["database"], name)
         member.process = self.site.start(member.name, f"python -m tests.faults.launch {COMMANDS[member.kind]}", **env)
         member.may_end = False
         self._played.append(member.process)
@@ -197,8 +195,8 @@ class Stage:
                 client.config_set("maxmemory", 0)
                 client.config_set("maxmemory-policy", "noeviction")
         self.watch_broker()
-        if self.postgres:
-            self.set_read_only(False)
+        if self.server:
+            self.server.set_read_only(False)
 
     def _all_stand(self) -> bool:
         with self.lease_server.client() as client:
@@ -206,13 +204,6 @@ class Stage:
             seen = client.hgetall("{cutover:cutover}:beats")
         fresh = {holder.split(":")[1] for holder, told in seen.items() if now_ms - int(told.split()[0]) < 3_000}
         return all(str(m.process.pid) in fresh for m in self.cast.values() if m.kind != "worker")
-
-    def set_read_only(self, read_only: bool) -> None:
-        """Make the PostgreSQL server refuse to write, or allow it again."""
-        with psycopg.connect(host=str(self.postgres.directory), user=Postgres.USER, autocommit=True) as connection:
-            connection.execute("SET default_transaction_read_only = off")
-            connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if read_only else 'off'}")
-            connection.execute("SELECT pg_reload_conf()")
 
     # --- evidence ---------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -10,8 +11,8 @@ from typing import Self
 from demo.processes import Processes
 from demo.site import Site
 
-from .scenarios import LEASE_S, POSTGRES
-from .servers import BreakablePostgres, breakable_postgres
+from .scenarios import LEASE_S, MARIADB, POSTGRES
+from .servers import BreakableMariaDB, BreakablePostgres, Database, breakable_mariadb, breakable_postgres
 from .stage import Stage
 
 NO_REDIS = "redis://127.0.0.1:1/0"
@@ -30,6 +31,7 @@ class Theatre:
         self._closing = contextlib.ExitStack()
         self._most = most
         self._standing: dict[tuple[object, ...], Stage] = {}
+        self._templates: dict[Database, str] = {}
         self._built = 0
         if migrated:
             self._migrated_sqlite = migrated
@@ -49,10 +51,11 @@ class Theatre:
         self._built += 1
         directory = self._directory / f"stage-{self._built}"
         directory.mkdir(parents=True)
-        if database == POSTGRES:
-            url, server = self._postgres.url(self._postgres.create_database(self._migrated_postgres)), self._postgres
+        server = {POSTGRES: lambda: self._postgres, MARIADB: lambda: self._mariadb}.get(database, lambda: None)()
+        if server is not None:
+            url = server.url(server.create_database(self._migrated(server)))
         else:
-            url, server = f"sqlite:///{shutil.copy(self._migrated_sqlite, directory)}", None
+            url = f"sqlite:///{shutil.copy(self._migrated_sqlite, directory)}"
         return Stage(self._processes, directory, url, server, lease_s, **settings)
 
     def standing(self, database: str, lease_s: float, cast: tuple[str, ...]) -> Stage:
@@ -80,19 +83,24 @@ class Theatre:
         return self._closing.enter_context(breakable_postgres(self._processes))
 
     @cached_property
+    def _mariadb(self) -> BreakableMariaDB:
+        return self._closing.enter_context(breakable_mariadb(self._processes))
+
+    @cached_property
     def _migrated_sqlite(self) -> Path:
         file = self._directory / "migrated" / "db.sqlite3"
         self._migrate(f"sqlite:///{file}")
         return file
 
-    @cached_property
-    def _migrated_postgres(self) -> str:
-        name = self._postgres.create_database()
-        self._migrate(self._postgres.url(name))
-        return name
+    def _migrated(self, server: Database) -> str:
+        """The name of a migrated database of this server."""
+        if server not in self._templates:
+            self._templates[server] = name = server.create_database()
+            self._migrate(server.url(name), server.settings)
+        return self._templates[server]
 
-    def _migrate(self, url: str) -> None:
-        site = Site(self._processes, self._directory / "migrated", NO_REDIS, url)
+    def _migrate(self, url: str, settings: Mapping[str, str] | None = None) -> None:
+        site = Site(self._processes, self._directory / "migrated", NO_REDIS, url, settings)
         process = site.manage("migrate", "--noinput", "--verbosity=0")
         if process.exit_code:
             raise RuntimeError(f"the database cannot be migrated:\n{process.output}")

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from cutover import clock, fields, models
 from cutover.ledger import Ledger
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.mariadb]
 
 ZONE = "America/New_York"
 INSTANTS = [dt.datetime(2026, 11, 1, hour, 30, tzinfo=dt.UTC) for hour in (4, 5, 6, 7)]
@@ -71,3 +71,12 @@ def test_the_databases_clock_is_read_as_an_instant_whatever_zone_its_columns_are
         connection.close()
         for cached in ("timezone", "timezone_name"):
             connection.__dict__.pop(cached, None)
+
+
+def test_the_databases_clock_is_read_right_whatever_its_sessions_time_zone(kept: str) -> None:
+    models.Cutover.objects.using(kept).update_or_create(id=1)
+    if connections[kept].vendor == "mysql":  # Django sets PostgreSQL's itself
+        with connections[kept].cursor() as cursor:
+            cursor.execute("SET time_zone = '+09:00'")
+    row = models.Cutover.objects.using(kept).annotate(at=fields.DatabaseNow()).get(id=1)
+    assert abs(row.at - dt.datetime.now(dt.UTC)) < dt.timedelta(minutes=1)

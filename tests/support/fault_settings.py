@@ -1,7 +1,10 @@
 """The host's settings, with what the faults change by environment: the lease's time, Sentinel, Redis redelivery."""
 
 from prayer_room_api.settings import *  # noqa: F403
-from prayer_room_api.settings import CACHES, CELERY_BROKER_TRANSPORT_OPTIONS, CUTOVER, env
+from prayer_room_api.settings import CACHES, CELERY_BROKER_TRANSPORT_OPTIONS, CUTOVER, DATABASES, env
+
+if DATABASES["default"]["ENGINE"].endswith("mysql"):
+    import tests.support.mysql_driver  # noqa: F401
 
 CUTOVER["LEASE"] = env.float("CUTOVER_LEASE", 15.0)
 CUTOVER["TAKEOVER_TIMEOUT"] = env.float("CUTOVER_TAKEOVER_TIMEOUT", 10.0)

@@ -17,6 +17,12 @@ HOUR = dt.timedelta(hours=1)
 NOW = clock.now().replace(microsecond=0)
 CROWD, PAST = 1_000, 100
 """How many entries a long past has, and how many slots each."""
+PAST_OF = {
+    "sqlite": ("datetime(%s, '-' || (i / 1000) || ' minutes')", "lower(hex(randomblob(16)))", "'e' || (i %% 1000)"),
+    "postgresql": ("%s::timestamptz - i / 1000 * interval '1 min'", "md5(i::text)::uuid", "'e' || (i %% 1000)"),
+    "mysql": ("TIMESTAMPADD(MINUTE, -(i DIV 1000), %s)", "uuid()", "CONCAT('e', i %% 1000)"),
+}
+"""How each database says, of the slot i: when it was due, an id for it, and its entry."""
 
 
 def name(text: str) -> EntryName:
@@ -28,31 +34,36 @@ def slot(entry: str = "a", ago: dt.timedelta = dt.timedelta(0)) -> Slot:
 
 
 def give_past(alias: str) -> None:
-    """100,000 slots of 1,000 entries ``e0`` to ``e999``, one a minute each, the last one now.
+    """100,000 slots of 1,000 entries ``e0`` to ``e999``, one a minute each, the last one now; 20,000 in slow MariaDB.
 
     Of the last ones ten are claimed, ten published and not started, ten missed, and ten were sent without the lease.
     """
-    sqlite = connections[alias].vendor == "sqlite"
-    ago = "datetime(%s, '-' || (i / 1000) || ' minutes')" if sqlite else "%s::timestamptz - i / 1000 * interval '1 min'"
-    now = f"{NOW:%Y-%m-%d %H:%M:%S}" + ("" if sqlite else "+00")
-    uuid = "lower(hex(randomblob(16)))" if sqlite else "md5(i::text)::uuid"
+    vendor = connections[alias].vendor
+    ago, uuid, entry = PAST_OF[vendor]
+    now = f"{NOW:%Y-%m-%d %H:%M:%S}" + ("+00" if vendor == "postgresql" else "")
     state = "CASE WHEN i < 10 THEN 'claimed' WHEN i BETWEEN 20 AND 29 THEN 'missed' ELSE 'published' END"
     ran_at = f"CASE WHEN i < 30 THEN NULL ELSE {ago} END"
-    sender = "CASE WHEN i BETWEEN 30 AND 39 THEN '7@host m' || i END"
+    sender = "CASE WHEN i BETWEEN 30 AND 39 THEN REPLACE('7@host mi', 'i', {}) END".format(
+        "CAST(i AS CHAR)" if vendor == "mysql" else "CAST(i AS TEXT)"
+    )
     with connections[alias].cursor() as cursor:
+        if vendor == "mysql":
+            cursor.execute("SET max_recursive_iterations = 100000")
         cursor.execute(
             "INSERT INTO cutover_slot (entry, due_at, epoch, side, state, task_id, claimed_at, published_at, "
             "run_started_at, run_by, sender, deduplicated, resent, passed_over, reason) "
-            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 99999) "
-            f"SELECT 'e' || (i %% 1000), {ago}, 1, 'code', {state}, {uuid}, {ago}, {ago}, {ran_at}, 'w', {sender}, "
+            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %s) "
+            f"SELECT {entry}, {ago}, 1, 'code', {state}, {uuid}, {ago}, {ago}, {ran_at}, 'w', {sender}, "
             "0, 0, 0, '' FROM n ORDER BY i DESC",
-            [now] * 4,
+            [CROWD * (PAST // 5 if vendor == "mysql" else PAST) - 1, *[now] * 4],
         )
     entries = [models.Entry(name=f"e{i}", fingerprint="f", eligible_since=NOW - DAY) for i in range(CROWD)]
     models.Entry.objects.using(alias).bulk_create(entries)
-    if not sqlite:
+    if vendor != "sqlite":
         with connections[alias].cursor() as cursor:
-            cursor.execute("ANALYZE cutover_slot, cutover_entry")
+            # Vacuumed, too: what a test before has deleted would count in PostgreSQL's plans.
+            look = "ANALYZE TABLE" if vendor == "mysql" else "VACUUM ANALYZE"
+            cursor.execute(f"{look} cutover_slot, cutover_entry")
 
 
 def settle(ledger: Ledger, term: Term, fingerprints: Mapping[EntryName, str]) -> dict[EntryName, dt.datetime] | None:

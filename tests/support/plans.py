@@ -28,7 +28,7 @@ def plans(alias: str) -> Iterator[list[Plan]]:
     """The plan of every query on slots meanwhile."""
     connection = connections[alias]
     found: list[Plan] = []
-    explain = _of_sqlite if connection.vendor == "sqlite" else _of_postgres
+    explain = {"sqlite": _of_sqlite, "postgresql": _of_postgres, "mysql": _of_mariadb}[connection.vendor]
 
     def watch(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if sql.startswith("SELECT") and TABLE in sql and "FOR UPDATE" not in sql:
@@ -76,6 +76,22 @@ def _of_postgres(cursor: Any, sql: str, params: Any) -> Plan:
         int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]) for node in nodes
     )
     return Plan(sql, json.dumps(plan, indent=1), any("Seq Scan" in node["Node Type"] for node in nodes), read)
+
+
+def _of_mariadb(cursor: Any, sql: str, params: Any) -> Plan:
+    cursor.execute(f"ANALYZE FORMAT=JSON {sql}", params)
+    (document,) = cursor.fetchone()
+    nodes = [node for node in _objects(json.loads(document)) if "access_type" in node]
+    ours = [node for node in nodes if re.fullmatch(rf"{TABLE}|[A-Z]\d", node["table_name"])]
+    read = sum(int((node.get("r_rows") or 0) * (node.get("r_loops") or 0)) for node in ours)
+    return Plan(sql, document, any(node["access_type"] == "ALL" for node in ours), read)
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _objects(child)
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

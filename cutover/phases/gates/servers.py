@@ -9,12 +9,11 @@ import redis
 from django.db import DatabaseError, InterfaceError, connections, router, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import F
-from django.db.models.functions import Now
 from django_celery_beat.models import PeriodicTask
 
 from cutover import clock
 from cutover.errors import CutoverError, LeaseUnavailable
-from cutover.fields import InstantField
+from cutover.fields import DatabaseNow
 from cutover.ledger.database import outages
 from cutover.models import Cutover
 from cutover.phases.context import Context
@@ -88,7 +87,7 @@ def clocks(context: Context) -> Check:
     apart: dict[str, dt.timedelta] = {}
     with suppress(redis.RedisError, OSError, CutoverError):  # the gate on Redis says so
         apart["Redis"] = _apart(lambda: _at(*context.redis.time()))
-    row = Cutover.objects.using(context.alias).annotate(read_at=Now(output_field=InstantField()))
+    row = Cutover.objects.using(context.alias).annotate(read_at=DatabaseNow())
     with outages(context.alias), suppress(Cutover.DoesNotExist):
         apart["the database"] = _apart(lambda: row.get(id=1).read_at)
     worst = max((abs(delta) for delta in apart.values()), default=dt.timedelta(0))

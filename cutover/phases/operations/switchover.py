@@ -7,7 +7,7 @@ from django_celery_beat.models import PeriodicTasks
 
 from cutover.errors import LeaseUnavailable, PhaseFailed
 from cutover.events import Event, log
-from cutover.ledger.database import outages
+from cutover.ledger.database import outages, silence_bounded
 from cutover.models import Cutover, Term
 from cutover.phases.context import Context
 from cutover.phases.facts import read
@@ -35,7 +35,7 @@ def switch(context: Context, journal: Journal, to: Side, *, is_back: bool = Fals
     From that commit on the other side's claims are refused. Redis only hurries the beats: they see it by themselves.
     ``is_back``: from a switch that found no leader; phase 3's own switch stays the one that phase 4 proves from.
     """
-    with journal.commit():
+    with silence_bounded(context.alias), journal.commit():
         before = context.ledger.fence.read().side
         epoch = context.ledger.fence.switch(to)
         if before is not to:

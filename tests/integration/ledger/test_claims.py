@@ -15,7 +15,7 @@ from tests.support.ledger import DAY, HOUR, NOW, SECOND, give_past, name, slot
 from tests.support.plans import assert_by_index, plans
 from tests.support.rooms import in_threads, timed
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
+pytestmark = [pytest.mark.integration, pytest.mark.mariadb, pytest.mark.usefixtures("nothing_left")]
 
 
 def test_a_slot_is_claimed_once(ledger, lead, rows):
@@ -309,3 +309,4 @@ def test_claims_come_in_the_order_of_their_index(ledger, alias):
     assert "cutover_slot_unpublished" in plan.lines
     assert "Sort" not in plan.lines
     assert "TEMP B-TREE" not in plan.lines
+    assert "filesort" not in plan.lines

@@ -12,7 +12,7 @@ from cutover.types import Cursor, Missed
 from tests.support.ledger import CROWD, DAY, HOUR, NOW, give_past, name, settle, slot
 from tests.support.plans import assert_by_index, plans
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
+pytestmark = [pytest.mark.integration, pytest.mark.mariadb, pytest.mark.usefixtures("nothing_left")]
 
 
 def test_the_latest_slot_counts_whatever_became_of_it(ledger, lead):
@@ -89,12 +89,14 @@ def past(ledger, alias) -> Ledger:
 
 
 def test_no_cursor_is_read_by_a_scan_of_the_slots_however_many_there_are(past, alias):
-    """Each look-up reads one slot, and a poll the overlap; on PostgreSQL the rows that were read are counted."""
+    """Each look-up reads one slot, and a poll the overlap; on the servers the rows that were read are counted."""
     known = [name(f"e{i}") for i in range(CROWD)]
     unknown, newest = [name(f"u{i}") for i in range(450)], past.cursors.follow(0)[1]
+    # MariaDB gets to a slot of an hour ago by the entry's later ones, and here they are all later.
+    as_of = CROWD * (20 if connections[alias].vendor == "mysql" else 1)
     reads: dict[str, tuple[Callable[[], object], int]] = {
         "read": (past.cursors.read, CROWD),
-        "as of": (lambda: past.cursors.read(NOW - HOUR), CROWD),
+        "as of": (lambda: past.cursors.read(NOW - HOUR), as_of),
         "latest of one": (lambda: past.cursors.latest_of(known[7:8]), 1),
         "latest of few": (lambda: past.cursors.latest_of(known[:150]), 150),
         "latest of all": (lambda: past.cursors.latest_of([*known, *unknown]), CROWD),

@@ -17,7 +17,7 @@ from cutover.types import Claim, Epoch, Identity, Side
 from tests.support.ledger import NOW, name, slot
 from tests.support.rooms import in_threads
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
+pytestmark = [pytest.mark.integration, pytest.mark.mariadb, pytest.mark.usefixtures("nothing_left")]
 
 
 METHODS = {
@@ -116,12 +116,13 @@ def test_a_connection_that_the_server_has_cut_is_replaced_by_the_next_call(ledge
         pytest.skip("a file has no connection to cut")
     term = lead()
     with connections[alias].cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
+        mysql = connections[alias].vendor == "mysql"
+        cursor.execute("SELECT connection_id()" if mysql else "SELECT pg_backend_pid()")
         pid = cursor.fetchone()[0]
 
     def cut() -> None:
         with connections[alias].cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+            cursor.execute("KILL %s" if mysql else "SELECT pg_terminate_backend(%s)", [pid])
 
     in_threads(cut)
     with pytest.raises(LedgerUnavailable):
@@ -148,11 +149,19 @@ def test_a_database_that_refuses_is_there_and_said_to_be(ledger, lead, alias):
 
 
 def test_a_server_that_only_reads_refuses(ledger, lead, alias):
-    term, write = lead(), {"sqlite": "PRAGMA query_only = {}", "postgresql": "SET default_transaction_read_only = {}"}
+    term, write = (
+        lead(),
+        {
+            "sqlite": "PRAGMA query_only = on",
+            "postgresql": "SET default_transaction_read_only = on",
+            "mysql": "SET SESSION TRANSACTION READ ONLY",
+        },
+    )
     with connections[alias].cursor() as cursor:
-        cursor.execute(write[connections[alias].vendor].format("on"))
-    with pytest.raises(LedgerUnavailable, match="read"):
+        cursor.execute(write[connections[alias].vendor])
+    with pytest.raises(LedgerUnavailable, match=r"(?i)read.?only") as told:
         ledger.claims.claim(term, [slot()])
+    assert (" refuses: " in str(told.value)) == (connections[alias].vendor != "sqlite"), "the file may be read-only"
     assert ledger.claims.claim(term, [slot()]) == {slot(): Claim.CLAIMED}, "the next connection may write"
 
 
@@ -164,7 +173,7 @@ def test_what_violates_the_tables_rules_is_an_answer_and_not_an_outage(ledger, l
     for guard in (outages, transaction):
         with pytest.raises(IntegrityError), guard(alias):
             row.save(using=alias, force_insert=True)
-    if connections[alias].vendor == "postgresql":  # SQLite has no lengths
+    if connections[alias].vendor != "sqlite":  # which has no lengths
         with pytest.raises(DataError), transaction(alias):
             models.Slot.objects.using(alias).update(entry="e" * 201)
     with atomic(using=alias):

@@ -13,7 +13,7 @@ from cutover.types import Limits, Side
 from tests.support.ledger import DAY, name, settle
 from tests.support.rooms import in_threads
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
+pytestmark = [pytest.mark.integration, pytest.mark.mariadb, pytest.mark.usefixtures("nothing_left")]
 
 
 def test_an_entry_that_stays_keeps_what_it_is_owed_across_terms_and_switches(ledger, lead):

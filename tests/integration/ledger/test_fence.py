@@ -12,7 +12,7 @@ from cutover.types import Side
 from tests.support.ledger import HOUR, SECOND
 from tests.support.rooms import in_threads
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
+pytestmark = [pytest.mark.integration, pytest.mark.mariadb, pytest.mark.usefixtures("nothing_left")]
 
 
 def test_each_leadership_raises_the_epoch_and_ends_the_one_before(ledger, lead, alias):

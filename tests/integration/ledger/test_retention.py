@@ -12,7 +12,7 @@ from cutover.types import Claim, Slot, Start
 from tests.support.ledger import DAY, give_past, slot
 from tests.support.plans import assert_by_index, plans
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
+pytestmark = [pytest.mark.integration, pytest.mark.mariadb, pytest.mark.usefixtures("nothing_left")]
 
 
 def test_pruning_forgets_what_is_old_and_keeps_each_entrys_latest(ledger, lead, alias, rows):

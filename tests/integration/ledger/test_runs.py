@@ -8,7 +8,7 @@ from cutover.types import Claim, Epoch, Sender, Start
 from tests.support.ledger import DAY, HOUR, name, slot
 from tests.support.rooms import in_threads
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
+pytestmark = [pytest.mark.integration, pytest.mark.mariadb, pytest.mark.usefixtures("nothing_left")]
 
 
 def test_of_twenty_workers_one_starts_the_run(ledger, lead):

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from celery.schedules import crontab, solar
+from django.db import connections
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
 from pytest_django import Settings
 
@@ -36,6 +37,7 @@ def task(context: Context, name: str) -> PeriodicTask:
     return PeriodicTask.objects.using(context.alias).get(name=name)
 
 
+@pytest.mark.mariadb
 def test_every_entry_becomes_a_disabled_row_that_fires_and_sends_alike(context: Surroundings) -> None:
     done = run(context())
     assert sorted(done.created) == ["hourly", "ticking", "yearly"]
@@ -60,6 +62,7 @@ def test_the_change_is_seen_also_where_no_change_was_ever_recorded(context: Surr
     assert PeriodicTasks.last_change() is not None
 
 
+@pytest.mark.mariadb
 def test_a_change_in_code_is_imported_by_the_next_run(
     context: Surroundings, schedule: dict[str, dict[str, Any]]
 ) -> None:
@@ -146,6 +149,7 @@ def test_an_equal_row_that_is_enabled_is_refused(context: Surroundings) -> None:
     assert not task(context(), "hourly").enabled
 
 
+@pytest.mark.mariadb
 def test_what_a_person_wrote_into_our_row_is_not_written_over(context: Surroundings) -> None:
     run(context())
     PeriodicTask.objects.using(context().alias).filter(name="hourly").update(queue="slow")
@@ -183,3 +187,47 @@ def test_a_row_that_somebody_else_makes_meanwhile_ends_the_phase_in_one_line_and
         phase2.run(site)
     assert not PeriodicTask.objects.using(site.alias).exists()
     assert Transition.objects.using(site.alias).latest("pk").outcome == "failed"
+
+
+ROWS = "django_celery_beat_periodictask MODIFY name varchar(200) CHARACTER SET utf8mb4"
+
+
+@pytest.fixture
+def alike(schedule: dict[str, dict[str, Any]]) -> set[str]:
+    """Two more entries in code, of names that differ in case alone from one another's or that of a row."""
+    schedule["Hourly"] = {**schedule["hourly"], "schedule": 60}
+    schedule["by hand"] = schedule["hourly"]
+    return {"hourly", "Hourly", "by hand"}
+
+
+@pytest.mark.mariadb
+def test_names_that_differ_in_case_alone_are_two_entries(context: Surroundings, alike: set[str], alias: str) -> None:
+    """Where the rows' table knows no case, which is not ours to change, that is said before anything is written."""
+    PeriodicTask.objects.using(alias).create(name="By Hand", task="t", interval=every(alias), enabled=False)
+    mysql = connections[alias].vendor == "mysql"
+    assert PeriodicTask.objects.using(alias).filter(name="BY HAND").exists() == mysql
+    if mysql:
+        with pytest.raises(EntriesRefused) as refused:
+            run(context())
+        assert {(refusal.entry, refusal.field) for refusal in refused.value.refusals} == {
+            (name, "name") for name in alike
+        }
+        [said] = [str(refusal) for refusal in refused.value.refusals if refusal.entry == "by hand"]
+        assert "is that of 'By Hand' to the rows' table, which knows no case" in said
+        _, _, statement = said.partition("ALTER TABLE ")
+        with connections[alias].cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {statement}")
+    try:
+        assert alike <= set(run(context()).created)
+        assert task(context(), "Hourly").interval.every == 60
+        assert task(context(), "hourly").crontab is not None
+        assert differences(context()) == []
+    finally:
+        if mysql:
+            PeriodicTask.objects.using(alias).all().delete()
+            with connections[alias].cursor() as cursor:
+                cursor.execute(f"ALTER TABLE {ROWS} COLLATE utf8mb4_general_ci NOT NULL")
+
+
+def every(alias: str) -> IntervalSchedule:
+    return IntervalSchedule.objects.using(alias).create(every=5, period="seconds")
