@@ -64,6 +64,11 @@ class ShownRows(RowSource):
         """See ``Source``; an entry that is no row's has nothing to be kept true."""
         return super().published([entry for entry in entries if getattr(entry, "model", None) is not None])
 
+    def end(self, names: Collection[EntryName]) -> Collection[EntryName]:
+        """See ``Source``; an entry that is no row's has nothing to be disabled."""
+        of_rows = {name for name in names if getattr(self.schedule.get(name), "model", None) is not None}
+        return {*super().end(of_rows), *(set(names) - of_rows)}
+
     def read(self) -> dict[str, ScheduleEntry]:
         """The entries of all rows that the scheduler shows, for its ``all_as_schedule``. Raises LedgerUnavailable."""
         found = self._read
