@@ -17,7 +17,6 @@ from django_prodserver.backends import base
 
 from cutover import conf, web
 from cutover.errors import ConfigurationError
-from cutover.ledger.database import connection_of
 from cutover.schedules import project
 
 _KINDS = dict.fromkeys((base.BaseServerBackend, getattr(base, "BaseWorkerBackend", base.BaseServerBackend)))
@@ -49,6 +48,8 @@ class CeleryProcess(*_KINDS):  # type: ignore[misc]
         # Not `app.start`, which loses the exit code of a worker that failed; and by name, for else celery takes the app
         # from the environment's APP, where a platform may keep a word of its own.
         line = ["--app", self.app_path, self.command.name, *args]
+        from cutover.ledger.database import connection_of  # its models need the app installed; a web process does not
+
         try:
             connection_of(self.database)
             code = celery_command.main(args=line, prog_name="celery", standalone_mode=False)

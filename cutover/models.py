@@ -7,11 +7,9 @@ from django.db import models
 from django.db.models import Q
 
 from cutover.fields import InstantField, PartialIndex
-from cutover.types import Limits, SentBy, Side, SlotState
+from cutover.types import NAME_LENGTH, Limits, SentBy, Side, SlotState
 
 SIDES = [(side.value, side.value) for side in Side]
-NAME_LENGTH = 200
-"""The longest entry name: that of django-celery-beat's ``PeriodicTask.name``."""
 REASON_LENGTH = 200
 """How much is kept of why a slot was missed, or cannot be sent."""
 SENDER_LENGTH = 255

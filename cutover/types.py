@@ -13,6 +13,8 @@ Epoch = NewType("Epoch", int)
 
 EntryName = NewType("EntryName", str)
 """The name by which one schedule entry is known on both sides."""
+NAME_LENGTH: Final = 200
+"""The longest of them: that of django-celery-beat's ``PeriodicTask.name``."""
 
 HolderId = NewType("HolderId", str)
 """Identity of one candidate: ``host:pid:random``. Never reused, not even by the same process."""

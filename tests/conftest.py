@@ -168,7 +168,8 @@ def mariadb(all_processes: Processes) -> Iterator[MariaDB]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give ``alias`` its databases; MariaDB too, or alone, where the module or the test is marked with that."""
-    if "alias" in metafunc.fixturenames:
+    given = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
+    if "alias" in metafunc.fixturenames and "alias" not in given:
         asked = metafunc.definition.get_closest_marker(MARIADB)
         others = [] if asked and asked.kwargs.get("alone") else ALIASES
         metafunc.parametrize("alias", [*others, *([ALIAS_OF_MARIADB] if asked else [])], indirect=True)

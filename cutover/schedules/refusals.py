@@ -17,9 +17,8 @@ from django_celery_beat.tzcrontab import TzAwareCrontab
 
 from cutover import clock
 from cutover.errors import EntryRefused
-from cutover.models import NAME_LENGTH
 from cutover.schedules.timetable import timetable
-from cutover.types import EntryName
+from cutover.types import NAME_LENGTH, EntryName
 
 _KINDS: Final = (TzAwareCrontab, crontab, schedule, solar, clocked)
 """The schedules whose slots are computed, or asked for, as these classes themselves define them."""

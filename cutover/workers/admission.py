@@ -15,7 +15,7 @@ from typing import Any, Final
 from celery import Celery, Task
 
 from cutover import clock, conf, headers
-from cutover.errors import LedgerUnavailable
+from cutover.errors import ConfigurationError, LedgerUnavailable
 from cutover.events import Event, log
 from cutover.ledger import Ledger
 from cutover.types import EntryName, Epoch, Sender, Slot, Start
@@ -63,7 +63,8 @@ class Admission:
                 raise
             runs = True
         with suppress(Exception):  # the database was asked already; what is scheduled there is read once a minute
-            watch(self._task.app).refresh()
+            if (seen := watch(self._task.app)) is not None:
+                seen.refresh()
         if runs:
             for name in headers.OF_DEFERRED:  # they are of this message, not of what the task sends
                 self._request.pop(name, None)
@@ -203,9 +204,12 @@ def _sent_by_beat_alone() -> frozenset[str]:
 
 
 @cache
-def watch(app: Celery) -> slotless.Watch:
-    """What this process knows of the app's scheduled tasks."""
-    return slotless.Watch(app, config(), ledger())
+def watch(app: Celery) -> slotless.Watch | None:
+    """What this process knows of the app's scheduled tasks; None where the settings cannot be read, which is said."""
+    try:
+        return slotless.Watch(app, config(), ledger())
+    except ConfigurationError:
+        return None
 
 
 @cache

@@ -117,6 +117,8 @@ def _is_beats_by_word(task: GuardedTask, task_id: str, args: Any, kwargs: Any, r
     """Whether a message without slot or mark is a beat's, by the operator's word; else counted, if it is an entry's."""
     try:
         seen = watch(task.app)
+        if seen is None:
+            return False
         if seen.is_sent_by_beats_alone(task.name):
             return True
         is_own = request.get("retries") or request.get("parent_id")

@@ -20,9 +20,8 @@ from django_celery_beat.models import PeriodicTask
 from cutover.conf import Config
 from cutover.ledger import Ledger
 from cutover.ledger.database import outages
-from cutover.models import NAME_LENGTH
 from cutover.schedules import project, timetable
-from cutover.types import EntryName, Sender, Slot
+from cutover.types import NAME_LENGTH, EntryName, Sender, Slot
 
 EARLY: Final = dt.timedelta(seconds=1)
 """Stock beat sends some milliseconds before the time, and clocks differ."""

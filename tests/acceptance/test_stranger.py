@@ -103,7 +103,7 @@ def test_what_the_readme_says_pasted_passes_the_checks(clean: Clean) -> None:
     assert "no issues" in clean.manage("check")
     clean.manage("migrate --noinput")
     beat = clean.start("python manage.py prodserver legacy-beat")
-    wait_until(lambda: "cutover.term.started" in beat.output, "a beat leads")
+    wait_until(lambda: '"role": "leader"' in clean.manage("cutover status --json"), "a beat leads")
     assert beat.stop() == 0, beat.output
 
 

@@ -15,6 +15,6 @@ CUTOVER = {
 }
 PRODUCTION_PROCESSES = {
     "worker": {"BACKEND": "cutover.backends.CeleryWorker", "APP": APP, "ARGS": {"loglevel": "info"}},
-    "beat": {"BACKEND": "cutover.backends.DatabaseBeat", "APP": APP},
-    "legacy-beat": {"BACKEND": "cutover.backends.CodeBeat", "APP": APP},
+    "beat": {"BACKEND": "cutover.backends.DatabaseBeat", "APP": APP, "ARGS": {"loglevel": "info"}},
+    "legacy-beat": {"BACKEND": "cutover.backends.CodeBeat", "APP": APP, "ARGS": {"loglevel": "info"}},
 }

@@ -87,7 +87,7 @@ def test_a_beat_whose_loop_does_not_come_round_fails(
 ) -> None:
     with beat(side):
         turn, freed = Candidate.turn, threading.Event()
-        monkeypatch.setattr(Candidate, "turn", lambda self: (freed.wait(), turn(self)))
+        monkeypatch.setattr(Candidate, "turn", lambda self, *within: (freed.wait(), turn(self, *within)))
         try:
             wait_until(
                 lambda: not asked(context(), ProbeRole.ANY)[0], "the probe sees that the loop is stuck", timeout_s=15
