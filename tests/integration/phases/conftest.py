@@ -15,12 +15,12 @@ from django_celery_beat.models import PeriodicTask
 from kombu import pools
 from pytest_django import Settings
 
-from cutover import conf
+from cutover import clock, conf, models
 from cutover.conf import LEAST_LEASE, LEAST_TAKEOVER_TIMEOUT
 from cutover.models import Cutover, Fence
 from cutover.phases.context import Context
 from cutover.schedulers import CodeScheduler, DatabaseScheduler
-from cutover.types import Side
+from cutover.types import Side, Term
 from demo.services import Valkey
 from demo.waiting import wait_until
 from prayer_room_api.celery import app as celery_app
@@ -82,6 +82,13 @@ class Beat:
 
     def _beats(self) -> list[str]:
         return [beat.holder for beat in self._context.lease.beats() if beat.side is self._side and beat.warm]
+
+
+def led(alias: str, term: Term) -> Term:
+    """``term`` as the fence knows it: one that somebody leads."""
+    led_since = {"side": term.side, "holder": term.holder, "host": "host", "pid": 1, "started_at": clock.now()}
+    models.Term.objects.using(alias).create(epoch=term.epoch, **led_since)
+    return term
 
 
 @pytest.fixture

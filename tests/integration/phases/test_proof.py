@@ -19,6 +19,7 @@ from cutover.phases.report import Check, Outcome, Report
 from cutover.schedules.fingerprint import fingerprint
 from cutover.types import EntryName, Epoch, HolderId, Missed, Side, Slotless, Term
 from cutover.types import Slot as SlotName
+from tests.integration.phases.conftest import led
 
 pytestmark = pytest.mark.integration
 
@@ -46,7 +47,7 @@ class Site:
         self.alias = context().alias
         self.ledger = context().ledger
         self.switched_at = clock.now().replace(microsecond=0) - dt.timedelta(minutes=MINUTES)
-        self.term = Term(Epoch(7), Side.DATABASE, HolderId("host:1:x"))
+        self.term = led(self.alias, Term(Epoch(7), Side.DATABASE, HolderId("host:1:x")))
         Cutover.objects.using(self.alias).update(phase=1)
         assert phase2.run(context()).outcome is Outcome.DONE
         snapshot.keep(context())

@@ -18,7 +18,7 @@ from cutover.schedules.fingerprint import fingerprint
 from cutover.types import EntryName, HolderId, Missed, Side, Term
 from cutover.types import Slot as SlotName
 from demo.waiting import wait_until
-from tests.integration.phases.conftest import Beat
+from tests.integration.phases.conftest import Beat, led
 from tests.support.site import Site
 
 pytestmark = pytest.mark.integration
@@ -52,7 +52,7 @@ def test_what_is_late_and_what_was_missed_is_shown(context: Surroundings) -> Non
     entry = site.entries[EntryName("hourly")]
     began = clock.now().replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=3)
     Entry.objects.using(site.alias).create(name="hourly", fingerprint=fingerprint(entry.schedule), eligible_since=began)
-    term = Term(site.ledger.fence.read().epoch, Side.CODE, HolderId("host:1:x"))
+    term = led(site.alias, Term(site.ledger.fence.read().epoch, Side.CODE, HolderId("host:1:x")))
     missed = Missed(SlotName(began + dt.timedelta(hours=1), EntryName("hourly")), "older than the catch-up window")
     site.ledger.claims.claim(term, [], [missed])
     data = status.run(context()).data
@@ -71,7 +71,7 @@ def test_what_is_late_and_what_was_missed_is_shown(context: Surroundings) -> Non
 
 def test_what_is_stuck_on_the_way_is_shown(context: Surroundings) -> None:
     site, now = context(), clock.now()
-    term = Term(site.ledger.fence.read().epoch, Side.CODE, HolderId("host:1:x"))
+    term = led(site.alias, Term(site.ledger.fence.read().epoch, Side.CODE, HolderId("host:1:x")))
     claimed, published = (SlotName(now - dt.timedelta(minutes=m), EntryName("yearly")) for m in (4, 3))
     site.ledger.claims.claim(term, [claimed, published])
     site.ledger.claims.confirm([published])
