@@ -107,11 +107,11 @@ def test_a_slot_that_was_sent_is_not_turned_into_a_missed_one(ledger, lead, rows
     assert rows()["a", one.due_at].state == "published"
 
 
-def test_a_thousand_slots_are_claimed_in_one_commit(ledger, lead, rows):
-    many = [slot(str(i)) for i in range(1_000)]
-    missed = [Missed(slot(str(i), HOUR), "late") for i in range(1_000)]
+def test_as_many_slots_as_a_beat_claims_at_once_are_claimed_in_one_commit(ledger, lead, rows):
+    many = [slot(str(i)) for i in range(200)]
+    missed = [Missed(slot(str(i), HOUR), "late") for i in range(200)]
     assert set(ledger.claims.claim(lead(), many, missed).values()) == {Claim.CLAIMED}
-    assert len(rows()) == 2_000
+    assert len(rows()) == 400
 
 
 def test_claiming_nothing_still_asks_the_fence(ledger, lead):

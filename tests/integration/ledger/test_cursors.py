@@ -29,8 +29,8 @@ def test_the_latest_slot_counts_whatever_became_of_it(ledger, lead):
 def test_only_what_is_new_is_read_again_and_nothing_is_lost(ledger, lead):
     term = lead()
     assert ledger.cursors.follow(0) == ({}, 0)
-    for some in range(0, 1_500, 300):
-        ledger.claims.claim(term, [slot(f"e{some + i}", HOUR) for i in range(300)])
+    for some in range(0, 1_500, 100):
+        ledger.claims.claim(term, [slot(f"e{some + i}", HOUR) for i in range(100)])
     before, seen = ledger.cursors.follow(0)
     assert before == {}
     newer = slot("e3")
@@ -57,8 +57,8 @@ def test_what_is_committed_out_of_the_order_of_its_keys_is_followed_all_the_same
 def test_an_entry_that_is_new_to_the_reader_is_read_wholly(ledger, lead):
     term = lead()
     ledger.claims.claim(term, [slot("old", HOUR), slot("older", 2 * HOUR)])
-    for some in range(0, 1_500, 300):
-        ledger.claims.claim(term, [slot(f"e{some + i}", HOUR) for i in range(300)])
+    for some in range(0, 1_500, 100):
+        ledger.claims.claim(term, [slot(f"e{some + i}", HOUR) for i in range(100)])
     _, seen = ledger.cursors.follow(0)
     newest = slot("older")
     ledger.claims.claim(term, [newest])

@@ -4,6 +4,7 @@ import datetime as dt
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -19,6 +20,7 @@ from cutover.schedules.fingerprint import fingerprint
 from cutover.types import EntryName, ProbeRole, Side
 from demo.services import HOST, free_port
 from demo.waiting import wait_until
+from prayer_room_api.celery import app as celery_app
 from tests.integration.phases.conftest import Beat
 
 pytestmark = pytest.mark.integration
@@ -48,16 +50,15 @@ def test_a_standby_passes_without_leading(context: Surroundings, beat: Beats) ->
 
 
 def test_a_standby_whose_release_reaches_no_broker_is_refused_before_it_replaces_one_and_is_not_restarted(
-    context: Surroundings, beat: Beats
+    context: Surroundings, beat: Beats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with beat(Side.DATABASE):
-        site = context()
-        site.app.conf.broker_url, before = f"redis://{HOST}:{free_port()}/0", site.app.conf.broker_url
-        try:
+        site, connect = context(), celery_app.connection_for_write
+        nobody = partial(connect, f"redis://{HOST}:{free_port()}/0")
+        with monkeypatch.context() as patch:
+            patch.setattr(celery_app, "connection_for_write", nobody)
             ok, line = asked(site, ProbeRole.STANDBY)
             assert asked(site, ProbeRole.ANY)[0]
-        finally:
-            site.app.conf.broker_url = before
     assert not ok
     assert "stands by and could send nothing: the broker gives no answer" in line
 
