@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 SESSION ?= oldest newest
-.PHONY: help venv test rehearse schedules journeys versions soak freeze mutants bench-schedules bench-burst bench-web model lint bench-guard demo services clean
+.PHONY: help venv test rehearse schedules journeys versions upstream soak freeze mutants bench-schedules bench-burst bench-web model lint bench-guard demo services clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -49,6 +49,9 @@ journeys: $(STAMP) ## Take every host project and every part of production throu
 
 versions: $(STAMP) ## Run the quick tests on other versions: make versions SESSION="oldest newest"
 	$(BIN)/python -m nox --error-on-missing-interpreters -s $(SESSION)
+
+upstream: $(STAMP) ## Hold our schedulers to the tests of celery's beat and of django-celery-beat
+	$(BIN)/python -m nox --error-on-missing-interpreters -s upstream
 
 soak: $(STAMP) ## Break things at random: make soak MINUTES=20 [SEED=n]
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))

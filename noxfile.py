@@ -92,3 +92,11 @@ def edges(session: nox.Session, redis: str, prodserver: str) -> None:
     """django-prodserver by redis-py, the oldest and the newest that the newest celery takes."""
     chosen = {"redis": redis, "django-prodserver": prodserver}
     run(session, "Django==5.2.*", *(f"{name}=={pin}.*" for name, pin in chosen.items() if pin != "newest"))
+
+
+@nox.session(python=PYTHONS[0])
+def upstream(session: nox.Session) -> None:
+    """The tests of celery's beat and of django-celery-beat, on our schedulers: docs/differences.md."""
+    # pip fetches the source archives; the marks in django-celery-beat's tests are an error for a newer pytest.
+    session.install("-e", ".", "celery[redis]", "pip", "pytest<9", "pytest-django", "ephem")
+    session.run("python", "-m", "tests.upstream")

@@ -97,8 +97,9 @@ def _provable_at(evidence: Evidence, name: EntryName, why: Why) -> dt.datetime |
 
 def _gather(context: Context, state: State) -> Evidence:
     """Since the switch; or, when that is longer ago, as far back as the ledger surely still remembers."""
-    known = clock.now() - context.config.retention + dt.timedelta(hours=1)
-    return gather(context, max(state.switched_at or known, known), clock.now() - GRACE)
+    now = context.ledger.fence.now()
+    known = now - context.config.retention + dt.timedelta(hours=1)
+    return gather(context, max(state.switched_at or known, known), now - GRACE)
 
 
 def _strange(evidence: Evidence, named: Collection[str]) -> Check | None:

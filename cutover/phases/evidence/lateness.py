@@ -5,7 +5,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Any, Final
 
-from cutover import clock, models
+from cutover import models
 from cutover.ledger.database import outages
 from cutover.ledger.fence import AHEAD
 from cutover.phases.context import Context
@@ -53,7 +53,7 @@ def stuck(context: Context, side: Side, unsendable: Collection[str]) -> list[dic
 
     Without the claims of ``unsendable`` entries, which do not wait for the broker, and messages to be started later.
     """
-    now = clock.now()
+    now = context.ledger.fence.now()
     with outages(context.alias):
         has_options = context.entries if side is Side.CODE else overlay.load(context.alias)
         delayed = [name for name, entry in has_options.items() if entry.options.keys() & DELAYS]
