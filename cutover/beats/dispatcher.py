@@ -110,11 +110,11 @@ class Dispatcher:
         """Claim, publish and confirm all that is due, and record what is missed; agenda entries move on."""
         sent = Sent()
         for chunk in _chunks(self._alive(due)):
-            outcomes = self._claim(term, chunk)
+            wanted = {Slot(d.owed.send, d.name): d.entry for d in chunk if d.owed.send is not None}
+            outcomes = self._claim(term, list(wanted), chunk)
             if outcomes is None:
                 sent.fenced = True
                 break
-            wanted = {Slot(d.owed.send, d.name): d.entry for d in chunk if d.owed.send is not None}
             claimed = [(entry, slot) for slot, entry in wanted.items() if outcomes[slot] is Claim.CLAIMED]
             sent.published += self.publish([Message(entry, slot, is_first=True) for entry, slot in claimed], term)
             for each in chunk:
@@ -158,9 +158,8 @@ class Dispatcher:
             self._heartbeat()
         return wanted
 
-    def _claim(self, term: Term, due: Sequence[Due]) -> Mapping[Slot, Claim] | None:
-        """Claim one chunk; what came of each slot, or None when this leader is fenced."""
-        wanted = [Slot(d.owed.send, d.name) for d in due if d.owed.send is not None]
+    def _claim(self, term: Term, wanted: Sequence[Slot], due: Sequence[Due]) -> Mapping[Slot, Claim] | None:
+        """Claim the slots of one chunk of what is due, and record what is missed of it; None when fenced."""
         missed = [record for d in due for record in _missed(d)]
         outcomes = self._ledger.claims.claim(term, wanted, missed)
         early = {slot for slot, outcome in outcomes.items() if outcome is Claim.TOO_EARLY}

@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 def tried_again(write: Callable[P, T]) -> Callable[P, T]:
-    """Have a method that is one transaction begin anew where another transaction was in its way, a few times.
+    """Have a method that is one transaction begin again where another transaction was in its way, a few times.
 
     InnoDB locks what is between the rows too, so that a claim and the workers' records get there by chance.
     """

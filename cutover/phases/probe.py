@@ -90,7 +90,6 @@ def _broker(context: Context) -> str:
     try:
         with context.app.connection_for_write(connect_timeout=PING_S) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=PING_S)
-            _ = connection.default_channel  # below kombu 5.5 Redis is not spoken to before that
     except Exception as exc:  # whatever the transport raises
         return f"the broker gives no answer ({named(exc)})"
     return ""

@@ -86,8 +86,8 @@ def differing(
     no difference. The second build is made after ``row``, so a clock that moved on in between has moved on for it too.
     """
     apart = [key for key in sorted(code.keys() | row.keys()) if not _are_alike(code, row, key)]
-    anew = again() if apart else {}
-    steady = [key for key in apart if _differ(code.get(key, _NONE), row.get(key, _NONE), anew.get(key, _NONE))]
+    rebuilt = again() if apart else {}
+    steady = [key for key in apart if _differ(code.get(key, _NONE), row.get(key, _NONE), rebuilt.get(key, _NONE))]
     return {key: (code.get(key), row.get(key)) for key in steady}
 
 

@@ -1,6 +1,6 @@
 """Empties test databases after a test that commits, at a tenth of what Django's own flush costs.
 
-Django empties every table and then makes content types and permissions anew, which is most of what a short test takes.
+Django empties every table and then makes content types and permissions again, which is most of what a short test takes.
 Here only tables that hold something are emptied; content types and permissions stay, as no test changes them.
 """
 

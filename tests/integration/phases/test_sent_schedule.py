@@ -59,7 +59,7 @@ def test_each_phase_asks_the_beat_again(context: Surroundings, beat: Beats, sche
         if run is phase3.run:
             assert phase2.run(context()).outcome is Outcome.DONE
         assert installation.sent_schedule(context()).ok
-        del schedule["hourly"]  # this process reads it anew, the beat has it for as long as it lives
+        del schedule["hourly"]  # this process reads it again, the beat has it for as long as it lives
         report = run(context())
     assert report.outcome is Outcome.REFUSED
     [check] = [check for check in report.checks if check.name == "sent schedule"]
