@@ -8,6 +8,7 @@ MINUTES ?= 20
 TRIES ?= 100
 ROUTER ?= door
 LOAD := $(VENV)/load
+PEERS := $(VENV)/peers
 # The linters load the settings, and `check --deploy` wants a key of production's length.
 LINT_ENV := SECRET_KEY=a-key-for-lint-runs-only-0123456789-abcdefghijklmnopqrstuvwxyz DEBUG=0
 
@@ -16,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 SESSION ?= oldest newest
-.PHONY: help venv test rehearse schedules journeys versions upstream soak freeze mutants bench-schedules bench-burst bench-web model lint bench-guard demo services clean
+.PHONY: help venv test rehearse schedules journeys versions upstream soak freeze mutants bench bench-full bench-web model lint docs reference demo services clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -42,10 +43,8 @@ rehearse: $(STAMP) journeys ## Play the whole migration, release by release, on 
 schedules: $(STAMP) ## Hold parity to celery's own judgement on ten thousand generated schedules: some ten minutes
 	$(BIN)/python -m pytest -n 4 tests/unit/schedules/test_generated.py --long
 
-journeys: $(STAMP) ## Take every host project and every part of production through the phases; kill at every statement; SQLite and MariaDB too
-	$(BIN)/python -m pytest -n 4 --dist worksteal tests/hosts tests/parts --long
-	$(BIN)/python -m pytest -n 2 tests/faults/test_scenarios.py --long -k on-mariadb
-	$(BIN)/python -m pytest -n 6 --dist worksteal tests/integration/phases --long -k "sqlite or killed_at_any_statement"
+journeys: $(STAMP) ## Run what `make test` leaves out: every host project and part of production, every runbook, every death
+	$(BIN)/python -m pytest -n 6 --dist worksteal --rest -m "not figures"
 
 versions: $(STAMP) ## Run the quick tests on other versions: make versions SESSION="oldest newest"
 	$(BIN)/python -m nox --error-on-missing-interpreters -s $(SESSION)
@@ -65,7 +64,7 @@ mutants: $(STAMP) ## Take each safeguard out of a copy; a test must fail
 model: $(STAMP) ## Check the protocol in every state, with more faults than the tests do: some three minutes
 	$(BIN)/python -m tests.model
 
-lint: $(STAMP) ## Check style, types, imports, migrations and the deploy settings
+lint: $(STAMP) docs ## Check style, types, imports, migrations, the deploy settings, and build the documents
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -73,17 +72,27 @@ lint: $(STAMP) ## Check style, types, imports, migrations and the deploy setting
 	$(LINT_ENV) $(BIN)/python manage.py makemigrations --check --dry-run
 	$(LINT_ENV) $(BIN)/python manage.py check --deploy --fail-level WARNING
 
-bench-guard: $(STAMP) ## What the run guard costs a task that is no slot's
-	$(BIN)/python -m benchmarks.guard
+# All of it each time: what is kept from a build that failed would hide what was wrong.
+docs: $(STAMP) ## Build the documents as a site, in docs/_build; each warning is an error
+	$(BIN)/python -m sphinx -q -E -W --keep-going -n -c docs . docs/_build
 
-demo: $(STAMP) ## Watch a whole cutover, with real processes
-	$(BIN)/python -m demo
+reference: $(STAMP) ## Write into the documents what the code says of settings, events, checks, metrics, options
+	$(BIN)/python -m docs.site.reference
 
-bench-schedules: $(STAMP) ## Measure a cutover of 10,000 entries, on SQLite and PostgreSQL
-	$(BIN)/python -m benchmarks.schedules
+demo: $(STAMP) ## Watch a whole cutover, with real processes; or a bad day: make demo DRILL=pause
+	$(BIN)/python -m demo $(DRILL)
 
-bench-burst: $(STAMP) ## Measure 5,000 slots due at one instant, beside stock Celery and RedBeat: some eight minutes
-	$(BIN)/python -m benchmarks.burst
+# No package of ours: what it is measured beside stays apart from what the project runs in.
+$(PEERS)/.installed: benchmarks/peers.txt | $(STAMP)
+	rm -rf $(PEERS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(PEERS) -r benchmarks/peers.txt
+	@touch $@
+
+bench: $(STAMP) $(PEERS)/.installed ## Measure it beside stock Celery, RedBeat and others, in five minutes: make bench [PART="burst idle"]
+	$(BIN)/python -m benchmarks $(PART)
+
+bench-full: $(STAMP) $(PEERS)/.installed ## The same at length, with the figures put into docs/benchmarks.md: some hours
+	$(BIN)/python -m benchmarks --full --write $(PART)
 
 # Locust brings a pytest plugin and gevent: it stays apart from what the project runs in.
 $(LOAD)/.installed: benchmarks/locust.txt | $(STAMP)
@@ -98,5 +107,5 @@ services: $(STAMP) ## Start the services that the site needs, for trying things 
 	$(BIN)/python -m demo.services
 
 clean: ## Remove the venv, caches and local data
-	rm -rf $(VENV) var staticfiles dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) var staticfiles dist build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

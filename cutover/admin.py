@@ -1,4 +1,4 @@
-"""The tables in the admin, to be read: what may be written is written by the ledger and the phases.
+"""The page in the admin, and the tables, to be read: what may be written is written by the ledger and the phases.
 
 The ledger of slots grows to millions of rows, so its list asks nothing that an index does not answer.
 """
@@ -14,7 +14,10 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
 from cutover import models
+from cutover.observe.page.admin import LinksToSlots, OverviewAdmin
 from cutover.types import SlotState
+
+__all__ = ["LinksToSlots", "OverviewAdmin"]
 
 PAGED: Final = 1_000
 """How many rows of a large table can be paged through; what is older is found by its entry."""
@@ -118,6 +121,7 @@ def _register(model: type[Model], columns: str, filters: str = "", searched: str
     admin.site.register(model, ReadOnlyAdmin, **options)
 
 
+admin.site.register(models.Overview, OverviewAdmin)
 _register(models.Fence, "epoch side switched_at schedule_revision")
 _register(
     models.Term,
@@ -126,9 +130,12 @@ _register(
     searched="holder host release",
 )
 _register(models.Entry, "name active eligible_since revision fingerprint", "active", "name")
+_register(models.Pause, "paused_at entry until paused_by reason ended_at ended_by", searched="entry reason")
 _register(models.Declaration, "side holder release declared_at")
 _register(models.Transition, "begun_at phase step outcome operator ended_at detail", "phase outcome", "operator detail")
-_register(models.Cutover, "phase switched_at switch_epoch operator operator_seen_at")
+_register(models.Cutover, "phase switched_at switch_epoch operator operator_seen_at parity_proved_at")
+_register(models.QuietWait, "began_at operator leaps_at window_from window_to until ended_at outcome order ordered_by")
+_register(models.SwitchGuard, "began_at operator switch_epoch until ended_at outcome detail")
 _register(
     models.ImportedEntry,
     "name created fingerprint options relative enabled_before last_run_at_before",

@@ -1,7 +1,8 @@
-"""What the tables are made of: instants, aware and in UTC for us whatever ``USE_TZ`` says, and indexes of few rows."""
+"""What the tables are made of: instants in UTC whatever ``USE_TZ`` says, words of others, indexes of few rows."""
 
 import datetime as dt
-from typing import Any
+import re
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import models
@@ -35,6 +36,37 @@ class InstantField(models.DateTimeField):  # type: ignore[type-arg]  # no generi
         if settings.USE_TZ or not isinstance(value, dt.datetime) or timezone.is_aware(value):
             return value
         return instant(value) if connection.vendor == "postgresql" else value.replace(tzinfo=dt.UTC)
+
+
+_NOWHERE: Final = re.compile("[\0\ud800-\udfff]")
+"""PostgreSQL takes no NUL, and no database half of a pair, as a terminal gives for what is no UTF-8."""
+_LONG: Final = re.compile("[^\0-\uffff]")
+"""Django 5.1 speaks UTF-8 of three bytes to MySQL and MariaDB, which has none of these, emoji among them."""
+
+
+class _Said(models.Field):  # type: ignore[type-arg]  # no generic at run time
+    """Keeps a character that a connection does not take from failing the commit: U+FFFD is stored in its place."""
+
+    def deconstruct(self) -> Any:
+        """As the field that it is to the database."""
+        name, _, args, kwargs = super().deconstruct()
+        return name, f"django.db.models.{self.get_internal_type()}", args, kwargs
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        """See Django."""
+        if isinstance(value, str):
+            value = _NOWHERE.sub("\ufffd", value)
+            if connection.vendor == "mysql" and connection.get_connection_params().get("charset") != "utf8mb4":
+                value = _LONG.sub("\ufffd", value)
+        return super().get_db_prep_save(value, connection)
+
+
+class SaidField(_Said, models.CharField):  # type: ignore[type-arg]  # no generic at run time
+    """A ``CharField`` of words that are a person's, a broker's or an exception's (migrations know it as one)."""
+
+
+class SaidTextField(_Said, models.TextField):  # type: ignore[type-arg]  # no generic at run time
+    """A ``TextField`` of such words (migrations know it as one)."""
 
 
 class _Now(models.Field):  # type: ignore[type-arg]  # no generic at run time

@@ -6,14 +6,18 @@ Rows are written by ``ledger`` and ``phases`` alone; the admin shows them read-o
 from django.db import models
 from django.db.models import Q
 
-from cutover.fields import InstantField, PartialIndex
-from cutover.types import NAME_LENGTH, Limits, SentBy, Side, SlotState
+from cutover.fields import InstantField, PartialIndex, SaidField, SaidTextField
+from cutover.types import NAME_LENGTH, Limits, RunOutcome, SentBy, Side, SlotState
 
 SIDES = [(side.value, side.value) for side in Side]
 REASON_LENGTH = 200
 """How much is kept of why a slot was missed, or cannot be sent."""
 SENDER_LENGTH = 255
 """How much is kept of who sent a message without the lease, and which."""
+RUN_BY_LENGTH = 255
+"""How much is kept of the mark of the worker that runs a slot."""
+ERROR_LENGTH = 200
+"""How much is kept of why a run did not succeed."""
 SLOT_KEY = ("entry", "due_at")
 """What makes a slot the slot that it is."""
 
@@ -21,8 +25,9 @@ SLOT_KEY = ("entry", "due_at")
 class Fence(models.Model):
     """The one row that holds the current epoch and the active side; claims are admitted under its lock.
 
-    ``guarded_since``: since when every worker that answers has the run guard; only what was published after that may
-    be published once more. ``schedule_revision`` rises with every change of an ``Entry``.
+    ``pauses``: how many rows of ``Pause`` have no end yet; 0: there is none to read. ``guarded_since``: since when
+    every worker that answers has the run guard; only what was published after that may be published once more.
+    ``schedule_revision`` rises with every change of an ``Entry``.
     """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
@@ -31,6 +36,8 @@ class Fence(models.Model):
     switched_at = InstantField(null=True)
     guarded_since = InstantField(null=True)
     schedule_revision = models.BigIntegerField(default=0)
+    # The database's default is for an older release that makes the row beside this one.
+    pauses = models.IntegerField(default=0, db_default=0)
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(id=1), name="cutover_fence_single")]
@@ -42,7 +49,7 @@ class Fence(models.Model):
 class Term(models.Model):
     """One leadership: who sent under which epoch, from when to when.
 
-    ``seen_at``: its leader's latest sign of life, one a poll; of a leader that was killed the last one.
+    ``seen_at``: its leader's latest sign of life, one in ten seconds; of a leader that was killed the last one.
     """
 
     epoch = models.BigIntegerField(primary_key=True)
@@ -55,7 +62,7 @@ class Term(models.Model):
     first_tick_at = InstantField(null=True)
     seen_at = InstantField(null=True)
     ended_at = InstantField(null=True)
-    end_reason = models.CharField(max_length=100, blank=True)
+    end_reason = SaidField(max_length=100, blank=True)
 
     class Meta:
         ordering = ["-epoch"]
@@ -92,6 +99,28 @@ class Entry(models.Model):
         return Limits(self.not_before, self.not_after)
 
 
+class Pause(models.Model):
+    """One pause, of an entry or of all (``entry`` is empty): who asked for it, from when until when, and why.
+
+    In effect while ``ended_at`` is null and ``until``, where it has one, has not come by the database's clock. Rows
+    change under the fence's lock alone.
+    """
+
+    entry = models.CharField(max_length=NAME_LENGTH, blank=True)
+    paused_at = InstantField()
+    until = InstantField(null=True)
+    paused_by = models.CharField(max_length=255)
+    reason = SaidField(max_length=REASON_LENGTH, blank=True)
+    ended_at = InstantField(null=True)
+    ended_by = models.CharField(max_length=255, blank=True)
+
+    class Meta:
+        ordering = ["-paused_at"]
+
+    def __str__(self) -> str:
+        return f"{self.entry or 'everything'} paused at {self.paused_at:%Y-%m-%dT%H:%M:%S%z}"
+
+
 class Declaration(models.Model):
     """What the latest leader of a side sends, as that process itself says: evidence for the commands of the cutover.
 
@@ -125,15 +154,21 @@ class Slot(models.Model):
     published_at = InstantField(null=True)
     run_started_at = InstantField(null=True)
     run_ended_at = InstantField(null=True)
-    run_by = models.CharField(max_length=255, blank=True)
+    run_by = models.CharField(max_length=RUN_BY_LENGTH, blank=True)
     # How often the task was tried again. The database's default is for an older release that writes beside this one.
     run_attempt = models.IntegerField(default=0, db_default=0)
+    # Null before a run, and where a worker of an older release ran it.
+    outcome = models.CharField(max_length=9, choices=[(o.value, o.value) for o in RunOutcome], null=True)
+    # Why the latest attempt failed, or asked for a retry; null otherwise.
+    error = SaidField(max_length=ERROR_LENGTH, null=True)
     # Null where a leader's message runs: few rows have one, and its index holds those alone.
     sender = models.CharField(max_length=SENDER_LENGTH, null=True)
     deduplicated = models.PositiveIntegerField(default=0)
     resent = models.PositiveSmallIntegerField(default=0)
     passed_over = models.PositiveIntegerField(default=0)
-    reason = models.CharField(max_length=REASON_LENGTH, blank=True)
+    # When an operator has asked for it, after it had been missed; what was asked for and is missed waits for a leader.
+    replay_asked_at = InstantField(null=True)
+    reason = SaidField(max_length=REASON_LENGTH, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=SLOT_KEY, name="cutover_slot_once")]
@@ -144,17 +179,29 @@ class Slot(models.Model):
                 fields=["due_at"], condition=Q(state="published", run_started_at=None), name="cutover_slot_unstarted"
             ),
             PartialIndex(fields=["due_at"], condition=Q(state="missed"), name="cutover_slot_missed"),
+            PartialIndex(fields=["due_at"], condition=Q(deduplicated__gt=0), name="cutover_slot_deduplicated"),
             PartialIndex(fields=["sender"], condition=Q(sender__isnull=False), name="cutover_slot_unmanaged"),
+            PartialIndex(fields=["due_at"], condition=Q(replay_asked_at__isnull=False), name="cutover_slot_replay"),
         ]
 
     def __str__(self) -> str:
         return f"{self.entry} {self.due_at:%Y-%m-%dT%H:%M:%S%z} {self.state}"
 
 
+class Overview(Slot):
+    """The page of the admin: no table of its own, and who may view slots may see it."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = verbose_name_plural = "at a glance"
+
+
 class Cutover(models.Model):
     """The one row that says how far the cutover has come and which command is at work on it.
 
     ``switched_at``: phase 3's switch, since which phase 4 proves; ``switch_epoch``: the latest switch of either side.
+    ``parity_proved_at``: when it was proved last that rows and code fire and send alike.
     """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
@@ -165,6 +212,7 @@ class Cutover(models.Model):
     operator = models.CharField(max_length=255, blank=True)
     operator_process = models.CharField(max_length=255, blank=True)
     operator_seen_at = InstantField(null=True)
+    parity_proved_at = InstantField(null=True)
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(id=1), name="cutover_cutover_single")]
@@ -183,7 +231,7 @@ class Transition(models.Model):
     phase = models.CharField(max_length=20)
     step = models.CharField(max_length=40)
     outcome = models.CharField(max_length=10, default="begun")
-    detail = models.TextField(blank=True)
+    detail = SaidTextField(blank=True)
     operator = models.CharField(max_length=255)
     begun_at = InstantField()
     ended_at = InstantField(null=True)
@@ -193,6 +241,50 @@ class Transition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.phase} {self.step} {self.outcome}"
+
+
+class Attended(models.Model):
+    """What a command stays for: as long as ``ended_at`` is null and ``seen_at`` is renewed, it is there."""
+
+    operator = models.CharField(max_length=255)
+    process = models.CharField(max_length=255)
+    began_at = InstantField()
+    seen_at = InstantField()
+    ended_at = InstantField(null=True)
+    outcome = models.CharField(max_length=20, blank=True)
+    detail = SaidTextField(blank=True)
+
+    class Meta:
+        abstract = True
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.operator} since {self.began_at:%Y-%m-%dT%H:%M:%S%z} {self.outcome}".rstrip()
+
+
+class QuietWait(Attended):
+    """A phase 3 that waits for a quiet window, ``window_from`` to ``window_to``, to switch at ``leaps_at``.
+
+    ``order`` is what other commands have ordered last, ``asked`` how often they have; ``answered``: how many of these
+    orders have been taken. It is postponed to ``not_before``.
+    """
+
+    until = InstantField()
+    leaps_at = InstantField(null=True)
+    window_from = InstantField(null=True)
+    window_to = InstantField(null=True)
+    not_before = InstantField(null=True)
+    order = models.CharField(max_length=10, blank=True)
+    ordered_by = models.CharField(max_length=255, blank=True)
+    asked = models.PositiveIntegerField(default=0)
+    answered = models.PositiveIntegerField(default=0)
+
+
+class SwitchGuard(Attended):
+    """A watch over phase 3's switch of ``switch_epoch``, ``until`` when; it rolls back for the reason in ``detail``."""
+
+    switch_epoch = models.BigIntegerField()
+    until = InstantField()
 
 
 class UnmanagedBeat(models.Model):

@@ -6,6 +6,7 @@ import datetime as dt
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple, NewType
 
 Epoch = NewType("Epoch", int)
@@ -47,6 +48,7 @@ class Claim(StrEnum):
     FENCED = "fenced"
     TOO_OLD = "too_old"
     TOO_EARLY = "too_early"
+    PAUSED = "paused"
 
 
 class SlotState(StrEnum):
@@ -72,6 +74,19 @@ class Start(StrEnum):
     TOO_OLD = "too_old"
 
 
+class RunOutcome(StrEnum):
+    """What is known of a run that was started: ``LOST`` is found, never recorded; all else its worker said.
+
+    RETRIED: it asked to be run once more, which the next attempt overwrites. A task that raises Ignore has succeeded.
+    """
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    RETRIED = "retried"
+    LOST = "lost"
+
+
 class ProbeRole(StrEnum):
     """What a probe asks of this host."""
 
@@ -82,19 +97,11 @@ class ProbeRole(StrEnum):
 
 
 class CatchUp(StrEnum):
-    """What a late leader does with the latest slot that fell due while nobody led."""
+    """What a late leader does with what fell due while nobody led: sends the latest slot, none, or every one."""
 
     LATEST = "latest"
     NONE = "none"
-
-
-class Role(StrEnum):
-    """What a probe asks of its host's own process."""
-
-    LEADER = "leader"
-    STANDBY = "standby"
-    WORKER = "worker"
-    ANY = "any"
+    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -106,8 +113,14 @@ class Slot:
 
     def task_id(self, namespace: str) -> str:
         """The id under which this slot's message is published, the same whoever publishes it and however often."""
-        due_at = self.due_at.astimezone(dt.UTC).isoformat()
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"cutover:{namespace}:{self.entry}:{due_at}"))
+        return _task_id(self, namespace)
+
+
+@lru_cache(maxsize=1_000)
+def _task_id(slot: Slot, namespace: str) -> str:
+    """Asked for when a slot is claimed, published and confirmed."""
+    due_at = slot.due_at.astimezone(dt.UTC).isoformat()
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"cutover:{namespace}:{slot.entry}:{due_at}"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,13 +29,17 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """One message that the broker was handed."""
+    """One message that the broker was handed; ``origin``: who made it, ``retries``: how often it was tried before."""
 
     at: dt.datetime
     task: str
     task_id: str
     slot: Slot | None
     redelivered: bool
+    origin: str = ""
+    retries: int = 0
+    args: str = ""
+    """The task's arguments, as a person reads them."""
 
     @property
     def late(self) -> dt.timedelta:
@@ -128,6 +132,16 @@ def per_slot(records: Iterable[Handed | Run]) -> dict[Slot, int]:
     return counts
 
 
+def wait_until_sent(published: Callable[[], Iterable[Handed]], entries: Set[str], timeout_s: float = 90.0) -> None:
+    """Return when the broker was handed a slot of each of ``entries`` that falls due after this instant."""
+    since = dt.datetime.now(dt.UTC)
+
+    def all_sent() -> bool:
+        return {slot.entry for slot in per_slot(published()) if slot.due_at > since} >= entries
+
+    wait_until(all_sent, f"{', '.join(sorted(entries))} are sent", timeout_s)
+
+
 def _message(line: bytes) -> Handed | None:
     match = MONITOR_LINE.match(line)
     if not match:
@@ -144,6 +158,9 @@ def _message(line: bytes) -> Handed | None:
             task_id=headers["id"],
             slot=_slot(headers.get("cutover_entry"), headers.get("cutover_due_at")),
             redelivered=bool(headers.get("redelivered")),
+            origin=headers.get("origin") or "",
+            retries=headers.get("retries") or 0,
+            args=headers.get("argsrepr") or "",
         )
     except (ValueError, KeyError, TypeError):
         return None  # pushed to a list that is no task queue

@@ -30,7 +30,8 @@ class Tally:
 class Load:
     """Reads and hands in requests at ``rate`` a second while the ``with`` block runs, late answers or not."""
 
-    def __init__(self, host: str, port: int, rate: float = 40.0) -> None:
+    def __init__(self, host: str, port: int, rate: float = 40.0, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
         self._address = (host, port)
         self._interval_s = 1 / rate
         self._stop = threading.Event()
@@ -82,7 +83,7 @@ class Load:
         return self._ask("POST", body, expected=201)
 
     def _ask(self, method: str, body: str | None, expected: int) -> str | None:
-        connection = http.client.HTTPConnection(*self._address, timeout=TIMEOUT_S)
+        connection = http.client.HTTPConnection(*self._address, timeout=self._timeout_s)
         try:
             connection.request(method, PATH, body, HEADERS)
             answer = connection.getresponse()

@@ -4,6 +4,10 @@ import os
 
 import django
 
+MODERATOR = "moderator"
+PASSWORD_FROM = "DEMO_PASSWORD"  # noqa: S105 - a name
+"""The environment variable of the moderator's password; without it there is none to sign in with."""
+
 
 def move_in() -> None:
     """One moderator, one reader for each digest, one request that is published and one that waits."""
@@ -12,7 +16,7 @@ def move_in() -> None:
 
     from prayer_room_api.models import PrayerPraiseRequest, UserProfile
 
-    User.objects.create_superuser("moderator", "moderator@example.org", password=None)
+    User.objects.create_superuser(MODERATOR, "moderator@example.org", password=os.environ.get(PASSWORD_FROM))
     for digest in (UserProfile.Digest.DAILY, UserProfile.Digest.WEEKLY):
         reader = User.objects.create_user(f"{digest}-reader", f"{digest}@example.org")
         UserProfile.objects.update_or_create(user=reader, defaults={"digest": digest})

@@ -2,7 +2,7 @@
 
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from honcho.environ import parse_procfile
@@ -20,11 +20,16 @@ READY = {
 
 
 class Release:
-    """The containers of one release."""
+    """The containers of one release, and what starts each."""
 
-    def __init__(self, name: str, containers: Mapping[str, Process]) -> None:
+    def __init__(self, name: str, start: Callable[[str], Process]) -> None:
         self.name = name
-        self.containers = dict(containers)
+        self._start = start
+        self.containers = {kind: start(kind) for kind in TYPES}
+
+    def restart(self, kind: str) -> None:
+        """Start a container again that has ended; does not wait for it."""
+        self.containers[kind] = self._start(kind)
 
     def wait_until_up(self, timeout_s: float = 60.0) -> None:
         """Return when every container is up; RuntimeError with its output when one has ended instead."""
@@ -61,10 +66,11 @@ class Platform:
             "WEB_BIND": f"fd://{door}",
             "GUNICORN_CMD_ARGS": "" if "prodserver" in commands["web"] else f"--bind fd://{door}",
         }
-        return Release(
-            name,
-            {kind: self._processes.start(f"{name}-{kind}", commands[kind], env, fds=[door]) for kind in TYPES},
-        )
+
+        def start(kind: str) -> Process:
+            return self._processes.start(f"{name}-{kind}", commands[kind], env, fds=[door])
+
+        return Release(name, start)
 
     def retire(self, release: Release, *kinds: str) -> None:
         """Send SIGTERM to containers of a release, by default to all, and do not wait for their end."""

@@ -135,8 +135,9 @@ class Processes:
         env: Mapping[str, str],
         fds: Sequence[int] = (),
         errors: BinaryIO | None = None,
+        cwd: Path = ROOT,
     ) -> Process:
-        """Start a command line, or a list of arguments; it inherits ``fds``. Its log is named after it.
+        """Start a command line, or a list of arguments, in ``cwd``; it inherits ``fds``. Its log is named after it.
 
         With ``errors``, what it writes to stderr goes into that file, and not into the log.
         """
@@ -144,7 +145,7 @@ class Processes:
         with _interruptions_held():
             log = self._log(name)
             with log.open("wb") as output:
-                process = Process(name, self._run(line, env, output, errors or output, fds), log)
+                process = Process(name, self._run(line, env, output, errors or output, fds, cwd), log)
             self._warden.watch(process.pid)
             self._started.append(process)
             self._watched.append(process)
@@ -164,10 +165,10 @@ class Processes:
         return [process for process in self._started if not process.is_gone()]
 
     def _run(
-        self, line: str, env: Mapping[str, str], output: BinaryIO, errors: BinaryIO, fds: Sequence[int]
+        self, line: str, env: Mapping[str, str], output: BinaryIO, errors: BinaryIO, fds: Sequence[int], cwd: Path
     ) -> Running:
         # exec: what gets the platform's signal is the command, not a shell in front of it.
-        return Popen(f"exec {line}", env=env, cwd=ROOT, stdout=output, stderr=errors, pass_fds=fds)
+        return Popen(f"exec {line}", env=env, cwd=cwd, stdout=output, stderr=errors, pass_fds=fds)
 
     def _forget_the_gone(self) -> None:
         for process in [process for process in self._watched if process.is_gone()]:

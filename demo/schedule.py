@@ -19,3 +19,11 @@ beat_schedule = {
     **{name: {"task": "demo.tasks.note", "schedule": every, "args": (name,)} for name, every in INTERVALS.items()},
     EVERY_MINUTE: {"task": "demo.tasks.note", "schedule": crontab(), "args": (EVERY_MINUTE,)},
 }
+
+COUNTED = "five-times-a-second"
+COUNTED_EVERY = dt.timedelta(milliseconds=200)
+counted = {
+    **beat_schedule,
+    COUNTED: {"task": "demo.tasks.note", "schedule": COUNTED_EVERY, "args": (COUNTED,)},
+}
+"""The same, with an entry whose every slot counts."""

@@ -2,13 +2,13 @@
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .census import Handed, Run, Slot, per_slot
 from .load import Tally
-from .schedule import EVERY_MINUTE, INTERVALS
+from .schedule import COUNTED, COUNTED_EVERY, EVERY_MINUTE, INTERVALS
 
 MINUTE = dt.timedelta(minutes=1)
 AROUND_A_SWITCH = dt.timedelta(seconds=10)
@@ -25,7 +25,10 @@ class Switch:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was seen from outside. ``until``: the instant up to which every slot had to be sent."""
+    """What was seen from outside. ``until``: the instant up to which every slot had to be sent.
+
+    ``named``: what the ledger says was missed, with its reason; it excuses a drill, and not the story.
+    """
 
     published: Sequence[Handed]
     runs: Sequence[Run]
@@ -33,13 +36,37 @@ class Evidence:
     switches: Sequence[Switch]
     until: dt.datetime
     mails: Path
+    named: Mapping[Slot, str] = field(default_factory=dict)
 
 
 def judge(evidence: Evidence) -> dict[str, object]:
-    """The report; ``passed`` is its last word."""
+    """The report of the story; ``passed`` is its last word: nothing is missed, there and back."""
+    report = count(evidence)
+    forward_and_back = {switch.kind == "rollback" for switch in evidence.switches} == {True, False}
+    return report | {"passed": _is_well(report, "missed", "doubled") and forward_and_back}
+
+
+def judge_drill(evidence: Evidence) -> dict[str, object]:
+    """The report of a drill; ``passed`` is its last word: what did not run the ledger names, with a reason.
+
+    A beat that is killed may have sent a message without confirming it: it is sent again, and run once all the same.
+    """
+    report = count(evidence)
+    return report | {"passed": _is_well(report, "unnamed", "run_twice")}
+
+
+def _is_well(report: dict[str, object], *wrong: str) -> bool:
+    # Zero of nothing proves nothing.
+    never = (*wrong, "off_schedule", "without_slot", "requests_failed")
+    return not any(report[count] for count in never) and bool(report["everything_seen"])
+
+
+def count(evidence: Evidence) -> dict[str, object]:
+    """What fell due, what of it ran and how often, what is named, and how the visitors fared."""
     handed, run = per_slot(evidence.published), per_slot(evidence.runs)
     expected = set(expected_slots(handed, evidence.until))
     missed = sorted(slot for slot in expected if not run.get(slot))
+    unnamed = [slot for slot in missed if not evidence.named.get(slot)]
     doubled = sorted({slot for counts in (handed, run) for slot, count in counts.items() if count > 1})
     strange = sorted(slot for slot in handed if slot.due_at <= evidence.until and slot not in expected)
     mails = list(_mails(evidence.mails))
@@ -47,11 +74,14 @@ def judge(evidence: Evidence) -> dict[str, object]:
     latest = _latest(evidence.published, evidence.switches)
     rollbacks = [switch for switch in evidence.switches if switch.kind == "rollback"]
     forward = [switch for switch in evidence.switches if switch.kind != "rollback"]
-    report: dict[str, object] = {
+    return {
         "slots_expected": len(expected),
         "slots_run": len(expected & run.keys()),
         "missed": len(missed),
+        "named": len(missed) - len(unnamed),
+        "unnamed": len(unnamed),
         "doubled": len(doubled) + len(mails_doubled),
+        "run_twice": sum(count > 1 for count in run.values()) + len(mails_doubled),
         "off_schedule": len(strange),
         "without_slot": sum(message.slot is None for message in evidence.published),
         "requests_total": evidence.tally.total,
@@ -69,21 +99,15 @@ def judge(evidence: Evidence) -> dict[str, object]:
         "doubled_slots": _listed(doubled) + [f"mail {mail}" for mail in mails_doubled],
         "off_schedule_slots": _listed(strange),
         "failed_requests": evidence.tally.failures,
+        "unnamed_slots": _listed(unnamed),
+        "everything_seen": {slot.entry for slot in handed} >= INTERVALS.keys() and bool(evidence.tally.total),
     }
-    nothing_wrong = not any(
-        report[count] for count in ("missed", "doubled", "off_schedule", "without_slot", "requests_failed")
-    )
-    # Zero of nothing proves nothing.
-    everything_seen = (
-        {slot.entry for slot in handed} >= INTERVALS.keys() and report["requests_total"] and forward and rollbacks
-    )
-    return report | {"passed": nothing_wrong and bool(everything_seen)}
 
 
 def expected_slots(handed: Iterable[Slot], until: dt.datetime) -> Iterator[Slot]:
     """Every slot up to ``until``: of an interval by the first one seen, of all others by the calendar."""
     seen = sorted(handed)
-    for entry, every in INTERVALS.items():
+    for entry, every in (INTERVALS | {COUNTED: COUNTED_EVERY}).items():
         due_at = next((slot.due_at for slot in seen if slot.entry == entry), None)
         while due_at and due_at <= until:
             yield Slot(due_at, entry)

@@ -7,6 +7,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.text import Truncator
+from django_celery_beat.admin import PeriodicTaskAdmin
+from django_celery_beat.models import PeriodicTask
+
+from cutover.admin import LinksToSlots
 
 from .models import EmailLog, PrayerPraiseRequest, UserProfile
 
@@ -120,9 +124,14 @@ class ProfileInline(admin.StackedInline):
     model = UserProfile
 
 
-admin.site.unregister(User)
+admin.site.unregister([User, PeriodicTask])
 
 
 @admin.register(User)
 class UserWithProfileAdmin(UserAdmin):
     inlines = [*UserAdmin.inlines, ProfileInline]
+
+
+@admin.register(PeriodicTask)
+class ScheduleAdmin(LinksToSlots, PeriodicTaskAdmin):
+    """django-celery-beat's own, with a way to what became of a schedule."""

@@ -1,15 +1,19 @@
 """Real servers for tests that need them, started when first asked for; see README.md beside this file."""
 
+import fcntl
+import gc
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
 from django.conf import settings as django_settings
 from django.db import connections
 from django_celery_beat.models import CrontabSchedule, PeriodicTask
+from pytest_django import DjangoDbBlocker
 
 from demo.processes import Processes
 from demo.services import Valkey
@@ -18,7 +22,14 @@ from tests.support.flush import quick_flush
 from tests.support.forkserver import ForkedProcesses, ForkServer
 from tests.support.site import Site
 
+# On a busy machine an example takes longer than the usual fifth of a second.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
+
 SQLITE, POSTGRES, MARIADB = "sqlite", "postgres", "mariadb"
+DATABASE_SERVERS = {POSTGRES, MARIADB}
 
 
 def _on(name: str, *others: str) -> object:
@@ -32,6 +43,10 @@ ALIAS_OF_MARIADB = _on(MARIADB, *[MARIADB] * mariadb_is_installed())
 ON_MARIADB = {"DJANGO_SETTINGS_MODULE": "tests.support.mariadb_settings"}
 LONGEST = (
     "tests/platform/test_rehearsal.py::",
+    "tests/demo/test_drills.py::",
+    "tests/hosts/test_hosts.py::",
+    "tests/faults/test_backlog.py::",
+    "tests/faults/test_renames.py::",
     "tests/integration/phases/test_shadow.py::test_crontabs_are_rehearsed_too",
     "tests/acceptance/test_command.py::test_from_the_plan_to_the_proof_and_back",
     "tests/acceptance/test_readme.py::test_commands_work",
@@ -47,28 +62,46 @@ LONGEST = (
 """Tests that take long, the longest first: workers that began with short ones would wait for each other at the end."""
 
 
-ON_ONE_DATABASE = "tests/integration/phases/"
-ON_BOTH = ("tests/integration/phases/test_switch.py", "tests/integration/phases/test_status.py")
-"""Tests of phases run on PostgreSQL alone but for these and with ``--long``: the ledger's own tests have both."""
+ON_ONE_DATABASE = (
+    "tests/integration/phases/",
+    "tests/integration/beats/",
+    "tests/integration/workers/",
+    "tests/integration/observe/",
+    "tests/acceptance/",
+)
+"""What the short run does not try on SQLite too: the ledger's own tests are, and a host project lives there."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="let tests that watch a running site watch longer")
+    parser.addoption("--long", action="store_true", help="run all tests, and let those that watch a site watch longer")
+    parser.addoption("--rest", action="store_true", help="run what is left out without --long, and nothing else")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep what collection makes, which lives as long as the run, from being looked through for garbage ever again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only a long run repeats, and let every worker begin with long tests."""
+    """Divide the tests between the short run and the rest, and let every worker begin with long ones."""
     if not config.getoption("--long"):
-        repeated = {item for item in items if _is_repeated(item)}
-        config.hook.pytest_deselected(items=[item for item in items if item in repeated])
-        items[:] = [item for item in items if item not in repeated]
+        rest = {item for item in items if item.get_closest_marker("long") or _is_repeated(item)}
+        wanted = {item for item in items if (item in rest) is config.getoption("--rest")}
+        config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+        items[:] = [item for item in items if item in wanted]
     _longest_first(items)
 
 
 def _is_repeated(item: pytest.Item) -> bool:
-    """Whether it is a test of phases on SQLite that runs on PostgreSQL as well."""
-    if not item.nodeid.startswith(ON_ONE_DATABASE) or item.nodeid.startswith(ON_BOTH):
+    """Whether it is a test on SQLite, of those that the short run tries on one database."""
+    if not item.nodeid.startswith(ON_ONE_DATABASE):
         return False
     callspec = getattr(item, "callspec", None)
     return callspec is not None and (callspec.params.get("alias"), callspec.params.get("database_url")) in (
@@ -97,8 +130,8 @@ def _longest_first(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def long(request: pytest.FixtureRequest) -> bool:
-    """Whether ``--long`` was given."""
-    return request.config.getoption("--long")
+    """Whether a running site is to be watched longer."""
+    return request.config.getoption("--long") or request.config.getoption("--rest")
 
 
 @pytest.fixture(scope="session")
@@ -198,29 +231,85 @@ def quickly_flushed() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
-    """Start the servers before Django makes its test databases, those that a test asks for."""
-    marks = (item.get_closest_marker("django_db") for item in request.session.items)
-    asked_for = {name for mark in marks if mark for name in mark.kwargs.get("databases") or ()}
+    """Start the servers that a test asks for, and say where they are."""
+    asked_for = databases_asked_for(request)
     if POSTGRES in asked_for:
         connections.databases[POSTGRES]["HOST"] = str(request.getfixturevalue("postgres").directory)
     if MARIADB in asked_for:
         connections.databases[MARIADB]["HOST"] = str(request.getfixturevalue("mariadb").socket)
 
 
+def databases_asked_for(request: pytest.FixtureRequest) -> set[str]:
+    """The aliases that tests of this run name."""
+    marks = (item.get_closest_marker("django_db") for item in request.session.items)
+    return {name for mark in marks if mark for name in mark.kwargs.get("databases") or ()}
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_test_environment: None,
+    django_db_blocker: DjangoDbBlocker,
+    django_db_modify_db_settings: None,
+) -> Iterator[None]:
+    """Have the tests' own databases be copies of migrated ones: Django would migrate each of them, in each worker."""
+    names = {"default": tmp_path_factory.mktemp("default") / "db.sqlite3"}
+    shutil.copy(request.getfixturevalue("migrated_sqlite"), names["default"])
+    for alias in DATABASE_SERVERS & databases_asked_for(request):
+        server: Postgres | MariaDB = request.getfixturevalue(alias)
+        names[alias] = server.create_database(request.getfixturevalue(f"migrated_{alias}"))
+    for alias, name in names.items():
+        connections.databases[alias]["NAME"] = str(name)
+    yield
+    with django_db_blocker.unblock():
+        connections.close_all()
+
+
 @pytest.fixture(scope="session")
 def migrated_sqlite(all_processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database to copy."""
-    file = tmp_path_factory.mktemp("migrated") / "db.sqlite3"
-    migrate(Site(all_processes, file.parent, django_settings.REDIS_URL, f"sqlite:///{file}"))
-    return file
+
+    def make(file: Path) -> None:
+        migrate(
+            Site(all_processes, tmp_path_factory.mktemp("migrated"), django_settings.REDIS_URL, f"sqlite:///{file}")
+        )
+
+    return made_once(tmp_path_factory, "migrated.sqlite3", make)
 
 
 @pytest.fixture(scope="session")
 def migrated_postgres(all_processes: Processes, tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> str:
     """The name of a migrated database to copy."""
-    name = postgres.create_database()
-    directory = tmp_path_factory.mktemp("migrated")
-    migrate(Site(all_processes, directory, django_settings.REDIS_URL, postgres.url(name)))
+    return migrated_on(postgres, all_processes, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def migrated_mariadb(all_processes: Processes, tmp_path_factory: pytest.TempPathFactory, mariadb: MariaDB) -> str:
+    """The name of a migrated database to copy."""
+    return migrated_on(mariadb, all_processes, tmp_path_factory, ON_MARIADB)
+
+
+def migrated_on(
+    server: Postgres | MariaDB,
+    processes: Processes,
+    tmp_path_factory: pytest.TempPathFactory,
+    settings: Mapping[str, str] | None = None,
+) -> str:
+    """Make a migrated database, from what the first worker dumped of its own."""
+    name = server.create_database()
+    is_migrated = False
+
+    def make(file: Path) -> None:
+        nonlocal is_migrated
+        directory = tmp_path_factory.mktemp("migrated")
+        migrate(Site(processes, directory, django_settings.REDIS_URL, server.url(name), settings))
+        file.write_bytes(server.dump(name))
+        is_migrated = True
+
+    dump = made_once(tmp_path_factory, f"migrated-{type(server).__name__}.sql", make)
+    if not is_migrated:
+        server.load(name, dump.read_bytes())
     return name
 
 
@@ -229,19 +318,25 @@ def migrate(site: Site) -> None:
     assert migration.exit_code == 0, migration.output
 
 
-@pytest.fixture(scope="session")
-def migrated_mariadb(all_processes: Processes, tmp_path_factory: pytest.TempPathFactory, mariadb: MariaDB) -> str:
-    """The name of a migrated database to copy."""
-    name = mariadb.create_database()
-    directory = tmp_path_factory.mktemp("migrated")
-    migrate(Site(all_processes, directory, django_settings.REDIS_URL, mariadb.url(name), ON_MARIADB))
-    return name
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """The file of this name that one worker of the run makes and all of them read."""
+    directory = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        directory = directory.parent
+    file = directory / name
+    with (directory / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            unfinished = file.with_stem(f"{file.stem}-unfinished")
+            make(unfinished)
+            unfinished.rename(file)
+    return file
 
 
 @pytest.fixture
 def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
     """The URL of a migrated SQLite database of the test's own."""
-    return f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path)}"
+    return f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'db.sqlite3')}"
 
 
 @pytest.fixture(params=[SQLITE, POSTGRES])

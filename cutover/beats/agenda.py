@@ -5,64 +5,78 @@ Nothing leaves it for being read: an entry moves on only when its slot is record
 """
 
 import datetime as dt
-import heapq
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
+from types import MappingProxyType
 from typing import Final
 
 from celery.beat import ScheduleEntry
 
+from cutover.beats.backlog import Backlogs
+from cutover.beats.item import (
+    MISFIRE_GRACE,
+    Item,
+    answer,
+    in_common,
+    is_every_slot_due,
+    next_of_backlog,
+    owed_now,
+    unsure_until,
+)
 from cutover.beats.sources import ScheduledEntry
+from cutover.beats.timers import Timer, Timers
 from cutover.events import Event, log
-from cutover.schedules.due import Owed, next_due, owed, within
+from cutover.ledger.pauses import NOTHING, Paused
+from cutover.schedules.due import Backlog, Owed, next_due, within
 from cutover.schedules.timetable import once
-from cutover.types import CatchUp, Cursor, EntryName
+from cutover.types import Cursor, EntryName
 
-MISFIRE_GRACE: Final = dt.timedelta(seconds=30)
-"""Without catch-up, a slot this late is still sent: a busy leader is late, it has not been away."""
-_INSTANT: Final = dt.timedelta(microseconds=1)
 _ASK_AGAIN: Final = dt.timedelta(minutes=1)
 """When a schedule that failed to answer is asked again."""
 _A_MOMENT: Final = dt.timedelta(seconds=1)
 """When an entry is asked again that was taken for due after it had failed, and is not due."""
 _EVER: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 _SLACK: Final = 100
-"""How many outdated events a small agenda may keep."""
-
-
-@dataclass(slots=True)
-class _Item:
-    """An entry and its cursor; of its events in the heap only that of the present ``version`` counts."""
-
-    scheduled: ScheduledEntry
-    cursor: Cursor
-    version: int = 0
+"""How many outdated timers a small agenda may keep."""
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """An entry with slots due: what to send, and what to record as missed."""
+    """An entry with slots due: what to send, and what to record as missed.
+
+    ``unsure_until``: of what is missed up to then nobody knows whether the beat before has sent it; None: it was not.
+    """
 
     name: EntryName
     entry: ScheduleEntry
     owed: Owed
+    unsure_until: dt.datetime | None = None
 
     @property
     def settled(self) -> dt.datetime | None:
         """The slot from which the entry goes on once this is recorded; None where there is none."""
-        return self.owed.send or max(self.owed.missed, default=None)
+        return self.owed.send or max((*self.owed.missed, *self.owed.beyond), default=None)
 
 
 class Agenda:
     """The schedule of one side, with each entry's cursor."""
 
-    def __init__(self) -> None:
-        self._items: dict[EntryName, _Item] = {}
-        self._heap: list[tuple[dt.datetime, int, EntryName]] = []
+    def __init__(self, renamed: Mapping[EntryName, EntryName] = MappingProxyType({})) -> None:
+        """``renamed``: old names of entries, each to the one that took its place; without a circle."""
+        self._renamed = renamed
+        self._items: dict[EntryName, Item] = {}
+        self._timers = Timers(self._is_current)
+        self._taken: list[Timer] = []
+        self._held: list[Timer] = []
+        self._backlogs = Backlogs(self._is_current, self._upcoming)
+        self.paused: Paused = NOTHING
+        """Of which entries nothing is due, as far as is known here."""
         self._versions = count(1)
         self._newest = _EVER
         self._over: dict[EntryName, dt.datetime] = {}
+        self._next: dict[Hashable, dt.datetime | None] = {}
 
     def __len__(self) -> int:
         return len(self._items)
@@ -78,13 +92,16 @@ class Agenda:
         return {name: last for name, item in self._items.items() if (last := item.cursor.last) is not None}
 
     def entry(self, name: EntryName) -> ScheduleEntry | None:
-        """The entry of that name; None when the schedule has none."""
-        item = self._items.get(name)
-        return item.scheduled.entry if item else None
+        """Celery's entry of that name, or that was of that name; None when the schedule has none."""
+        found = self.find(name)
+        return found.entry if found else None
 
-    def window(self, name: EntryName) -> dt.timedelta:
-        """How old a slot of that entry may be to be still sent; KeyError when the schedule has none."""
-        return self._items[name].scheduled.rule.window
+    def find(self, name: EntryName) -> ScheduledEntry | None:
+        """The record of the entry of that name, or that was of that name; None when the schedule has none."""
+        while name not in self._items and name in self._renamed:
+            name = self._renamed[name]
+        item = self._items.get(name)
+        return item.scheduled if item else None
 
     def longest_window(self) -> dt.timedelta:
         """How old a slot of any entry may be to be still sent; nothing where the schedule is empty."""
@@ -95,14 +112,23 @@ class Agenda:
 
         Returns the names of the new ones.
         """
-        before, self._items, self._heap = self._items, {}, []
-        self._over.clear()
-        for name, scheduled in loaded.items():
-            old = before.get(name)
-            self._items[name] = _Item(scheduled, old.cursor if old else Cursor(None, now))
+        self._timers.clear()
+        self._held.clear()
+        self._backlogs.waiting.clear()
+        return self.change(loaded, self._items.keys() - loaded.keys(), now)
+
+    def change(
+        self, changed: Mapping[EntryName, ScheduledEntry], gone: Iterable[EntryName], now: dt.datetime
+    ) -> Set[EntryName]:
+        """As ``load``, of a schedule that is as it was but for ``changed`` entries, and without those that are gone."""
+        self.drop(gone)
+        new = changed.keys() - self._items.keys()
+        for name, scheduled in changed.items():
+            old = self._items.get(name)
+            self._items[name] = Item(scheduled, old.cursor if old else Cursor(None, now))
             self._enter(name)
         self._newest = max(self._newest, now)
-        return self._items.keys() - before.keys()
+        return new
 
     def settle(self, last: Mapping[EntryName, dt.datetime], eligible_since: Mapping[EntryName, dt.datetime]) -> None:
         """Take over what the ledger knows: each entry's latest slot, and since when it is eligible."""
@@ -113,6 +139,8 @@ class Agenda:
             latest = max(filter(None, (item.cursor.last, last.get(name))), default=None)
             cursor = Cursor(latest, eligible_since.get(name, item.cursor.eligible_since))
             if cursor != item.cursor:
+                if cursor.eligible_since != item.cursor.eligible_since:
+                    item.upcoming.clear()
                 item.cursor = cursor
                 self._newest = max(self._newest, cursor.origin, cursor.eligible_since)
                 self._enter(name)
@@ -128,6 +156,7 @@ class Agenda:
         for name in names:
             item = self._items[name]
             item.cursor = Cursor(None, min(item.cursor.eligible_since, now))
+            item.upcoming.clear()
             self._enter(name)
         self._newest = now
 
@@ -135,11 +164,28 @@ class Agenda:
         """The slot at ``due_at`` is in the ledger: go on from it."""
         self.settle({name: due_at}, {})
 
+    def behind(self, name: EntryName, now: dt.datetime) -> dt.datetime | None:
+        """Where an entry stands that is due again at ``now``; None for any other."""
+        item = self._items.get(name)
+        return None if item is None or item.next_at is None or item.next_at > now else item.cursor.origin
+
     def drop(self, names: Iterable[EntryName]) -> None:
         """Leave these entries out until a schedule is loaded that has them."""
         for name in names:
             self._items.pop(name, None)
             self._over.pop(name, None)
+
+    def pause(self, paused: Paused) -> None:
+        """Hold back from ``due`` what is paused, and let all else go that was held back; nothing is forgotten."""
+        self.paused = paused
+        held, self._held = [*self._held, *self._backlogs.waiting.take(paused.holds)], []
+        for timer in filter(self._is_current, held):
+            name = timer[2]
+            if paused.holds(name):
+                self._held.append(timer)
+            else:
+                self._items[name].upcoming.clear()  # how many are caught up at most counts from now on
+                self._timers.add(timer)
 
     def over(self, now: dt.datetime) -> Set[EntryName]:
         """The entries that will never fall due again: their one slot is settled, or their end has come and no slot is.
@@ -154,68 +200,97 @@ class Agenda:
             self._over.pop(name, None)
 
     def due(self, now: dt.datetime, misfire_grace: dt.timedelta) -> Iterator[Due]:
-        """Every entry with slots due at ``now``, longest due first. See ``due.owed`` for ``misfire_grace``."""
-        taken: list[tuple[dt.datetime, int, EntryName]] = []
+        """Every entry with slots due at ``now``, longest due first, but for what is paused.
+
+        ``misfire_grace``: see ``due.owed``.
+        Each is worked out when it is asked for, so that the first may be sent before the last is known; what has been
+        recorded meanwhile moves on. Last come slots of backlogs, the oldest first, as many as may be sent by now.
+        """
+        self._put_back()  # what a round took that an error has ended
+        taken = self._taken
+        alike: dict[Hashable, Owed] = {}
+        alike_behind: dict[Hashable, Backlog] = {}
+        begun: list[Timer] = []
         try:
-            while self._heap and self._heap[0][0] <= now:
-                event = heapq.heappop(self._heap)
-                item = self._items.get(event[2])
-                if item is None or item.version != event[1]:
+            while (timer := self._timers.first()) is not None and timer[0] <= now:
+                _, version, name = self._timers.pop()
+                if self.paused.holds(name):
+                    self._held.append(timer)
                     continue
+                item = self._items[name]
                 try:
-                    found = _owed(item, now, misfire_grace)
+                    if is_every := is_every_slot_due(item, now):
+                        found = next_of_backlog(item, now, alike_behind)
+                    else:
+                        found = answer(alike, in_common(item), partial(owed_now, item, now, misfire_grace))
                 except Exception as exc:  # as in `load`
-                    log(Event.ENTRY_FAILED, entry=event[2], reason=f"its slots are not known: {exc}")
-                    taken.append((now + _ASK_AGAIN, *event[1:]))
+                    log(Event.ENTRY_FAILED, entry=name, reason=f"its slots are not known: {exc}")
+                    taken.append((now + _ASK_AGAIN, version, name))
                     continue
-                if found.send is None and not found.missed:  # it failed to say when it is due, and says now: not yet
-                    taken.append((now + _A_MOMENT, *event[1:]))
+                if is_every and item.upcoming and found.send is None:  # what is missed is recorded with what is sent
+                    begun.append(timer)
+                elif is_every and len(item.upcoming) > 1:
+                    self._backlogs.waiting.add((item.upcoming[0], version, name))
                     continue
-                taken.append(event)
-                yield Due(event[2], item.scheduled.entry, found)
+                if found.send is None and not (found.missed or found.beyond):
+                    # It failed to say when it is due, and says now: not yet.
+                    taken.append((now + _A_MOMENT, version, name))
+                    continue
+                taken.append(timer)
+                yield Due(name, item.scheduled.entry, found, unsure_until(item, found))
+            for name, at, is_last in self._backlogs.due(now, begun, taken):
+                is_behind = not is_last or now - at > MISFIRE_GRACE
+                if (entry := self.entry(name)) is not None:  # it may have left the schedule meanwhile
+                    yield Due(name, entry, Owed(at, is_behind=is_behind))
         finally:
-            for event in taken:
-                heapq.heappush(self._heap, event)
+            if taken is self._taken:
+                self._put_back()
+
+    def _is_current(self, timer: Timer) -> bool:
+        """Whether it is its entry's present one."""
+        _, version, name = timer
+        return (item := self._items.get(name)) is not None and item.version == version
+
+    def _upcoming(self, name: EntryName, now: dt.datetime) -> Sequence[dt.datetime]:
+        """The slots of a backlog that are to be sent; none where its end has come, or the first is too old by now."""
+        item = self._items[name]
+        is_good = (
+            is_every_slot_due(item, now) and item.upcoming and now - item.upcoming[0] <= item.scheduled.rule.window
+        )
+        return item.upcoming if is_good else ()
+
+    def _put_back(self) -> None:
+        """Have what was taken to be read, and was not recorded, fall due again."""
+        taken, self._taken = self._taken, []
+        for timer in filter(self._is_current, taken):
+            self._timers.add(timer)
 
     def next_at(self) -> dt.datetime | None:
         """When the next entry falls due (perhaps in the past); None when none will."""
-        while self._heap:
-            due_at, version, name = self._heap[0]
-            item = self._items.get(name)
-            if item is not None and item.version == version:
-                return due_at
-            heapq.heappop(self._heap)
-        return None
+        self._put_back()
+        first = self._timers.first()
+        return min(filter(None, (first and first[0], self._backlogs.next_at())), default=None)
 
     def _enter(self, name: EntryName) -> None:
         item = self._items[name]
         item.version = next(self._versions)
+        while item.upcoming and item.cursor.last is not None and item.upcoming[0] <= item.cursor.last:
+            item.upcoming.popleft()
         table, limits = item.scheduled.timetable, item.scheduled.limits
         cursor = within(limits, item.cursor, table)
         try:
-            due_at = next_due(table, cursor)
+            due_at = answer(self._next, in_common(item), lambda: next_due(table, cursor))
         except Exception:  # logged by `due`, which then asks again
             due_at = cursor.origin
         self._over.pop(name, None)
+        item.next_at = None
         if due_at is not None and once(table) is not None and limits.not_before is not None:
             due_at = max(due_at, limits.not_before)  # as the stock scheduler sends it
         if due_at is None or (limits.not_after is not None and due_at >= limits.not_after):
             self._over[name] = _EVER if due_at is None or limits.not_after is None else limits.not_after
             return
-        heapq.heappush(self._heap, (due_at, item.version, name))
-        if len(self._heap) > 2 * len(self._items) + _SLACK:
-            self._tidy()
-
-    def _tidy(self) -> None:
-        """Forget outdated events: a standby only ever adds to them."""
-        self._heap = [event for event in self._heap if (i := self._items.get(event[2])) and i.version == event[1]]
-        heapq.heapify(self._heap)
-
-
-def _owed(item: _Item, now: dt.datetime, misfire_grace: dt.timedelta) -> Owed:
-    table, rule, end = item.scheduled.timetable, item.scheduled.rule, item.scheduled.limits.not_after
-    cursor = within(item.scheduled.limits, item.cursor, table)
-    if end is None or now < end:
-        return owed(table, cursor, now, rule.policy, rule.window, misfire_grace)
-    # It may be sent no more: what fell due before its end and was not sent then is missed, however young.
-    return owed(table, cursor, end - _INSTANT, CatchUp.NONE, rule.window, -_INSTANT)
+        item.next_at = due_at
+        self._timers.add((due_at, item.version, name))
+        if len(self._timers) > 2 * len(self._items) + _SLACK:  # a standby only ever adds to them
+            self._timers.tidy()
+            self._backlogs.waiting.tidy()

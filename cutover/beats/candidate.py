@@ -8,27 +8,30 @@ with the schedule. Losing leadership never ends the process: it stands by again.
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
+from cutover import metrics, signals
 from cutover.backoff import Backoff
-from cutover.beats.agenda import MISFIRE_GRACE
 from cutover.beats.dispatcher import Dispatcher
+from cutover.beats.item import MISFIRE_GRACE
 from cutover.beats.leadership import Chore, Leadership
 from cutover.beats.schedule import Schedule
 from cutover.beats.shadow import Shadow
+from cutover.beats.sources import NOT_POLLED, Polled
 from cutover.clock import SYSTEM, Clock
 from cutover.conf import POLL_EVERY
 from cutover.election.elector import Description, Elector, News
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
 from cutover.ledger import Ledger
-from cutover.types import Identity, Side
+from cutover.ledger.fence import Asked, FenceView
+from cutover.types import Epoch, Identity, Side
 
 POLL_EVERY_S: Final = POLL_EVERY.total_seconds()
 """How often fence, schedule and ledger are polled when nobody says that they have changed."""
 _RETRY: Final = Backoff(first_s=0.2, most_s=POLL_EVERY_S)
-_CHANGES: Final = frozenset({News.SWITCHED, News.SCHEDULE})
+_CHANGES: Final = frozenset({News.SWITCHED, News.SCHEDULE, News.ELECTION})
 
 Within = Callable[[Callable[[], float]], float]
 """Something that a turn's work is to be done within."""
@@ -64,9 +67,11 @@ class Candidate:
         # What changes:
         self._leadership: Leadership | None = None
         self._outage: Outage | None = None
+        self._asks: Asked | None = None
         self._poll_at_s = 0.0
         self._news: frozenset[News] = frozenset()
         self._logged_for: Side | None = None
+        self._epoch: Epoch | None = None
 
     def turn(self, within: Within = lambda work: work()) -> None:
         """Do what is to be done now, then wait for news or for the next slot, at most until the next poll.
@@ -83,6 +88,7 @@ class Candidate:
             self._database_answers()
         except LedgerUnavailable as exc:
             wait_s = self._database_lost(exc)
+        metrics.beat.turned(self._leadership.term.epoch if self._leadership else None)
         return wait_s
 
     def close(self) -> None:
@@ -97,22 +103,24 @@ class Candidate:
         """A turn of a standby: keep warm, campaign where the own side is active; how long to wait."""
         if self._elector.is_leading:
             return self._be_elected()
-        if polls := self._is_poll_due():
-            fence = self._ledger.fence.read()
-            if not self._schedule.loads:
-                self._refresh()  # it could not lead before
+        polled = None
+        if self._is_poll_due():
+            fence = self._poll()
+            polled = fence.also
+            is_first = not self._schedule.loads
+            if is_first:
+                self._refresh(polled=polled, revision=fence.schedule_revision)  # it could not lead before
             if fence.side is self._side:
                 self._elector.campaign()
             else:
                 self._elector.withdraw()
             self._log_standby(fence.side)
-            # A full refresh takes its time where the schedule is large: after a switch it can wait.
-            if News.SWITCHED in self._news:
-                self._refresh(full=False)
-            else:
-                self._refresh()
-                self._schedule.foresee(fence.schedule_revision)
-        shadow_s = self._shadow.turn(polls) if self._shadow is not None else None
+            # A full refresh takes its time where the schedule is large: when another has just been elected it can wait.
+            full = self._epoch in (None, fence.epoch)
+            if not is_first:
+                self._refresh(full=full, polled=polled, revision=fence.schedule_revision)
+            self._epoch = fence.epoch
+        shadow_s = self._shadow.turn(polled) if self._shadow is not None else None
         return self._until_poll_s() if shadow_s is None else min(self._until_poll_s(), shadow_s)
 
     def _log_standby(self, active: Side) -> None:
@@ -133,6 +141,7 @@ class Candidate:
             log(Event.TERM_REFUSED, holder=self._who.holder, side=self._side, reason=reason)
             return self._withdraw()
         log(Event.TERM_STARTED, epoch=term.epoch, holder=self._who.holder, side=self._side)
+        signals.tell(signals.leader_changed, epoch=int(term.epoch), side=self._side.value, **asdict(self._who))
         self._dispatcher.sweep_first()
         self._refresh(full=False)
         self._leadership, self._logged_for = Leadership(term), None
@@ -144,7 +153,7 @@ class Candidate:
         if not self._elector.is_leading:
             return self._step_down(leadership, "the lease is lost")
         if leadership.has_ticked and self._is_poll_due():
-            fence = self._ledger.fence.read()
+            fence = self._poll()
             agenda = self._schedule.agenda
             if fence.epoch != term.epoch or not all(chore.run(term, fence, agenda) for chore in self._chores):
                 return self._step_down(leadership, "fenced")
@@ -153,7 +162,7 @@ class Candidate:
                 if not self._schedule.declare(term, self._who):
                     return self._step_down(leadership, "fenced")
                 leadership = self._leadership = replace(leadership, has_declared=True)
-            self._refresh()
+            self._refresh(polled=fence.also)
         if leadership.settled_load != self._schedule.loads:
             if not self._schedule.settle(term):
                 return self._step_down(leadership, "fenced")
@@ -162,6 +171,8 @@ class Candidate:
             return self._step_down(leadership, "fenced")
         if not leadership.has_ticked and self._dispatcher.may_claim:  # a leader that cannot publish is none yet
             self._ledger.fence.first_tick(term)
+            if not self._schedule.retract_early(term):
+                return self._step_down(leadership, "fenced")
             self._leadership = replace(leadership, has_ticked=True)
             self._poll_at_s = self._time.monotonic_s() + POLL_EVERY_S
         return self._until_next_s()
@@ -171,14 +182,14 @@ class Candidate:
         term, agenda = leadership.term, self._schedule.agenda
         if self._dispatcher.sweep_in_s() == 0.0:
             swept = self._dispatcher.sweep(term, agenda)
-            self._schedule.published(swept.published)
+            self._schedule.published(swept.published, swept.behind)
             if swept.fenced:
                 return False
             self._schedule.recover()
         if not self._dispatcher.may_claim:
             return True
         sent = self._dispatcher.send(term, agenda, agenda.due(self._time.now(), MISFIRE_GRACE))
-        self._schedule.published(sent.published)
+        self._schedule.published(sent.published, sent.behind)
         return not sent.fenced
 
     def _step_down(self, leadership: Leadership, reason: str) -> float:
@@ -198,17 +209,27 @@ class Candidate:
         self._poll_at_s = 0.0
         return 0.0
 
-    def _refresh(self, *, full: bool = True) -> None:
-        self._schedule.refresh(full=full)
+    def _poll(self) -> FenceView:
+        """The fence, and in the same statement what else a poll asks; the next poll is a poll's time later."""
+        self._poll_at_s = self._time.monotonic_s() + POLL_EVERY_S
+        if self._asks is None:
+            shadow = [self._shadow.asks] if self._shadow is not None else []
+            asks = (self._schedule.asks, *(chore.asks for chore in self._chores), *shadow)
+            self._asks = {name: asked for each in asks for name, asked in each.items()}
+        return self._ledger.fence.read(self._asks)
+
+    def _refresh(self, *, full: bool = True, polled: Polled = NOT_POLLED, revision: int | None = None) -> None:
+        """Bring the schedule up to date, and say so; with the fence's ``revision``, have it settled ahead too."""
+        self._schedule.refresh(full=full, polled=polled)
+        if self._schedule.is_behind:
+            self._poll_at_s = 0.0
+        elif revision is not None:
+            self._schedule.foresee(revision)
         self._elector.describe(Description(True, self._schedule.version, len(self._schedule.agenda)))
 
     def _is_poll_due(self) -> bool:
-        """Whether it is time to poll, or somebody said that something has changed; the next poll is then set."""
-        now_s = self._time.monotonic_s()
-        if now_s < self._poll_at_s and not self._news & _CHANGES:
-            return False
-        self._poll_at_s = now_s + POLL_EVERY_S
-        return True
+        """Whether it is time to poll, or somebody said that something has changed."""
+        return self._time.monotonic_s() >= self._poll_at_s or bool(self._news & _CHANGES)
 
     def _until_poll_s(self) -> float:
         return max(0.0, self._poll_at_s - self._time.monotonic_s())

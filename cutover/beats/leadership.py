@@ -1,7 +1,10 @@
 """Leadership as a value: what belongs to one term. It is made at election and dropped whole at step-down."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
+
+from django.db.models.expressions import Combinable
 
 from cutover.beats.agenda import Agenda
 from cutover.ledger.fence import FenceView
@@ -24,7 +27,13 @@ class Leadership:
 
 
 class Chore(Protocol):
-    """What a leader does besides sending, whenever it polls; each knows by itself when it is due."""
+    """What a leader does besides sending, whenever it polls; each knows by itself when it is due.
+
+    ``asks``: what a poll of the fence is to ask besides.
+    """
+
+    @property
+    def asks(self) -> Mapping[str, Combinable]: ...
 
     def run(self, term: Term, fence: FenceView, agenda: Agenda) -> bool:
         """Do what is due; False when ``term`` is fenced. Raises LedgerUnavailable."""

@@ -3,17 +3,23 @@
 The first message of a slot goes through ``Scheduler.apply_entry(entry, producer=...)``, in exactly that form: there
 monitoring agents open a check-in or a span, and celery logs it. A sweep or a resend goes through ``apply_async`` alone,
 as no second check-in is to be opened, with what was put on the first message: that ends the check-in. A project's
-scheduler that overrides either is called; what it may NOT do is send more than one message for a slot.
+scheduler that overrides either is called; what it may NOT do is send more than one message for a slot. Where nobody
+wraps or overrides anything on that way, most first messages are sent as the one before: see ``shortcut``.
 """
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Protocol
 
-from celery.beat import ScheduleEntry, Scheduler
+from celery.beat import ScheduleEntry, Scheduler, SchedulingError
+from celery.beat import logger as beats_logger
+from kombu.messaging import Producer
 
 from cutover import headers
 from cutover.beats.overrides import TooManyMessages
+from cutover.beats.shortcut import Listening, Pattern, Shortcut, kind_of, publish
+from cutover.beats.way import Way
 from cutover.events import Event, log
 
 KEPT: Final = 5_000
@@ -44,13 +50,24 @@ class Outlet:
         self._apply_async = scheduler.apply_async
         self._attempt: Attempt | None = None
         self._put_on: dict[str, dict[str, Any]] = {}
-        scheduler.apply_async = self._watched
+        watched = self._watched
+        self._way = Way(scheduler, watched=None if "apply_async" in vars(scheduler) else watched)
+        self._shortcut = Shortcut(scheduler.app)
+        scheduler.apply_async = watched
 
     def send(self, message: ScheduleEntry, *, first: bool) -> bool:
         """See ``Send``. Raises TooManyMessages, after which this beat must not go on."""
         scheduler, task_id, given = self._scheduler, message.options["task_id"], message.options["headers"]
         producer = scheduler.producer  # without a broker this raises, and nothing has been announced
-        own, put_on = set(given), self._put_on.get(task_id)
+        own, put_on = dict(given), self._put_on.get(task_id)
+        kind = kind_of(message) if first and put_on is None and self._way.is_clear() else None
+        listening: Listening | None = None
+        if kind is not None:
+            is_known, pattern = self._shortcut.pattern(kind)
+            if pattern is not None and is_known and self._send_alike(message, pattern, producer):
+                return True
+            if not is_known:
+                producer = listening = Listening(producer)
         given.update(put_on or {})
         attempt = self._attempt = Attempt()
         try:
@@ -65,7 +82,9 @@ class Outlet:
         finally:
             self._attempt = None
         now = message.options.get("headers") or {}
-        self._keep(task_id, {name: now[name] for name in now.keys() - own}, attempt)
+        self._keep(task_id, {name: now[name] for name in now.keys() - own.keys()}, attempt)
+        if listening is not None and attempt.is_sent:
+            self._shortcut.learn(kind, message, own, listening)
         if attempt.refused:
             raise TooManyMessages(type(scheduler))
         if attempt.error is not None and not attempt.is_sent:
@@ -87,6 +106,32 @@ class Outlet:
             raise
         attempt.is_sent = True
         return result
+
+    def _send_alike(self, message: ScheduleEntry, pattern: Pattern, producer: Producer) -> bool:
+        """Send it by its pattern, and log what celery's ``apply_entry`` does; False where it has to go the public way.
+
+        Raises as ``Scheduler.apply_async`` does.
+        """
+        try:
+            built = pattern.build(message)
+        except Exception:  # celery is to say so
+            built = None
+        if built is None:
+            return False
+        task_id = message.options["task_id"]
+        beats_logger.info("Scheduler: Sending due task %s (%s)", message.name, message.task)
+        self._scheduler._tasks_since_sync += 1
+        try:
+            try:
+                publish(producer, *built)
+            except Exception as exc:
+                raise SchedulingError(f"Couldn't apply scheduled task {message.name}: {exc}")  # noqa: B904 - as celery
+        except SchedulingError as exc:
+            beats_logger.error("Message Error: %s\n%s", exc, traceback.format_stack(), exc_info=True)
+            self._keep(task_id, {}, Attempt())
+            raise
+        beats_logger.debug("%s sent. id->%s", message.task, task_id)
+        return True
 
     def _watched(self, *args: Any, **kwargs: Any) -> Any:
         attempt = self._attempt

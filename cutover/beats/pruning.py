@@ -7,18 +7,20 @@ from cutover import clock
 from cutover.beats.agenda import Agenda
 from cutover.events import Event, log
 from cutover.ledger import Ledger
-from cutover.ledger.fence import FenceView
+from cutover.ledger.fence import NOTHING, FenceView
 from cutover.types import Term
 
 EVERY: Final = dt.timedelta(hours=1)
-MOST: Final = 5_000
-"""How many slots are forgotten at once."""
-GO_ON_AFTER: Final = dt.timedelta(minutes=1)
-"""When to go on where there was more to forget: a hundred entries a minute make more slots than 5,000 an hour."""
+MOST: Final = 500
+"""How many slots are forgotten at once: what falls due meanwhile waits for that."""
+GO_ON_AFTER: Final = dt.timedelta(seconds=2)
+"""When to go on where there was more to forget: twenty million a day, and seven entries a second make 600,000."""
 
 
 class Pruning:
     """Keeps the time of the next piece."""
+
+    asks = NOTHING
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

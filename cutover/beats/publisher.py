@@ -1,54 +1,72 @@
 """The publisher: hands claimed slots' messages to the broker, and confirms them.
 
-A message goes its way through celery's own scheduler. What the broker does not take stays claimed, and is swept later.
+An answer of the fence is good for a moment: a leader that was frozen between two messages asks it again before the next
+one. NOT promised: that none leaves after it was fenced, for it may be frozen between that answer and the message. A
+message goes its way through celery's own scheduler. What the broker does not take stays claimed, and is swept later.
 """
 
+import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import redis
 from celery.beat import ScheduleEntry, SchedulingError
 from kombu.exceptions import ChannelError, OperationalError, SerializationError
 
-from cutover import headers
+from cutover import clock, headers, metrics
 from cutover.beats.outlet import Send
 from cutover.beats.overrides import TooManyMessages
-from cutover.events import Event, log
+from cutover.events import Event, is_heard, log
 from cutover.ledger import Ledger
-from cutover.types import Epoch, Slot
+from cutover.ledger.pauses import NOTHING
+from cutover.types import Claim, Epoch, Slot, Term
 
 BROKERS_FAULTS: Final[tuple[type[BaseException], ...]] = (OperationalError, OSError)
 """What any broker's client raises; every other error is an entry's own fault."""
 OWN_FAULTS: Final = (TypeError, ValueError, LookupError, AttributeError, SerializationError)
 """An entry's own fault even where a client names them: arguments that do not serialise, a queue that is not there."""
 
+FRESH_S: Final = 0.25
+"""How long an answer of the fence is good for: far shorter than any lease, longer than a chunk takes."""
+NEVER_S: Final = float("-inf")
+
 
 class Message(NamedTuple):
-    """What is to be sent for a slot; ``is_first``: no other leader can have tried before."""
+    """What is to be sent for a slot; ``is_first``: no other leader can have tried before.
+
+    ``is_behind``: the slot is one of the past, of a backlog or replayed, and no sign of where its entry stands.
+    """
 
     entry: ScheduleEntry
     slot: Slot
     is_first: bool
+    is_behind: bool = False
 
 
 @dataclass(slots=True)
 class Published:
     """What came of some messages: the entries that were published, and whose fault it was that others were not.
 
-    ``withheld``: slots for which the project's own scheduler chose to send nothing.
+    ``behind``: entries of which a slot of the past was published, with its instant; they are not among ``entries``.
+    ``withheld``: slots for which the project's own scheduler chose to send nothing. ``paused``: some are, and their
+    claims wait. ``fenced``: the rest was not tried, since another leads by now; its claims are for that one's sweep.
     """
 
     entries: list[ScheduleEntry] = field(default_factory=list)
     withheld: list[Slot] = field(default_factory=list)
     brokers_fault: bool = False
     own_fault: bool = False
+    paused: bool = False
+    fenced: bool = False
+    behind: list[tuple[ScheduleEntry, dt.datetime]] = field(default_factory=list)
 
 
 class Publisher:
     """Publishes for one beat. ``heartbeat`` is called at every message. ``faults``: errors that are the broker's doing.
 
-    Methods raise LedgerUnavailable, and TooManyMessages.
+    ``unconfirmed``: what was published, for whoever confirms it to clear. Methods raise LedgerUnavailable, and
+    TooManyMessages.
     """
 
     def __init__(
@@ -58,49 +76,65 @@ class Publisher:
         namespace: str,
         heartbeat: Callable[[], None],
         faults: tuple[type[BaseException], ...] = (),
+        monotonic_s: Callable[[], float] = clock.monotonic_s,
     ) -> None:
         self._ledger, self._send = ledger, send
         self._namespace, self._heartbeat = namespace, heartbeat
         self._brokers_faults = (*BROKERS_FAULTS, *faults)
-        self._unconfirmed: list[Slot] = []
+        self._monotonic_s = monotonic_s
+        self.unconfirmed: list[Slot] = []
 
-    def publish(self, messages: Sequence[Message], epoch: Epoch) -> Published:
-        """Publish and confirm. When the broker takes nothing the rest is not tried; an own fault holds up no other."""
-        published = Published()
-        try:
-            for entry, slot, is_first in messages:
-                try:
-                    is_sent = self._send(self._message(entry, slot, epoch), first=is_first)
-                except TooManyMessages:
-                    self._unconfirmed.append(slot)  # one of them is on its way
-                    raise
-                except Exception as exc:  # whatever the broker's client raises: the claim stands and is swept
-                    published.brokers_fault |= self._not_published(slot, epoch, exc)
-                    published.own_fault |= not published.brokers_fault
-                    if published.brokers_fault:
-                        break
-                    continue
-                finally:
-                    self._heartbeat()
-                if not is_sent:
-                    published.withheld.append(slot)
-                    continue
-                self._unconfirmed.append(slot)
+    def publish(self, messages: Sequence[Message], term: Term, asked_s: float = NEVER_S) -> Published:
+        """Publish, and confirm nothing yet. ``asked_s``: when the fence was asked last, on the monotonic clock.
+
+        When the broker takes nothing the rest is not tried; an own fault holds up no other.
+        """
+        published, epoch, paused = Published(), term.epoch, NOTHING
+        for number, (entry, slot, is_first, is_behind) in enumerate(messages):
+            if (now_s := self._monotonic_s()) - asked_s > FRESH_S:
+                if (admitted := self._ledger.claims.admitted(term)) is None:
+                    published.fenced = True
+                    for message in messages[number:]:
+                        log_slot(Event.SLOT_FENCED, message.slot, epoch, outcome=Claim.FENCED.value)
+                    break
+                asked_s, paused = now_s, admitted
+            if paused.holds(slot.entry):
+                published.paused = True
+                continue
+            try:
+                is_sent = self._send(self._message(entry, slot, epoch), first=is_first)
+            except TooManyMessages:
+                self.unconfirmed.append(slot)  # one of them is on its way
+                self.confirm()
+                raise
+            except Exception as exc:  # whatever the broker's client raises: the claim stands and is swept
+                published.brokers_fault |= self._not_published(slot, epoch, exc)
+                published.own_fault |= not published.brokers_fault
+                if published.brokers_fault:
+                    break
+                continue
+            finally:
+                self._heartbeat()
+            if not is_sent:
+                published.withheld.append(slot)
+                continue
+            self.unconfirmed.append(slot)
+            if is_behind:
+                published.behind.append((entry, slot.due_at))
+            else:
                 published.entries.append(entry)
-                log(Event.SLOT_PUBLISHED, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch)
-        finally:
-            self.confirm()
+            log_slot(Event.SLOT_PUBLISHED, slot, epoch)
         return published
 
     def confirm(self) -> None:
         """Confirm what was published; what the database does not take now is confirmed later, not published again."""
-        self._ledger.claims.confirm(self._unconfirmed)
-        self._unconfirmed.clear()
+        if self.unconfirmed:
+            self._ledger.claims.confirm(self.unconfirmed)
+            self.unconfirmed.clear()
 
     def _not_published(self, slot: Slot, epoch: Epoch, exc: Exception) -> bool:
         """Log it, and note an entry's own fault on its claim; whether it is the broker's fault."""
-        due_at = slot.due_at.isoformat()
-        log(Event.SLOT_PUBLISH_FAILED, entry=slot.entry, due_at=due_at, epoch=epoch, reason=str(exc))
+        log_slot(Event.SLOT_PUBLISH_FAILED, slot, epoch, reason=str(exc))
         if self._is_brokers_fault(exc):
             return True
         self._ledger.claims.note_fault(slot, str(exc))
@@ -124,6 +158,12 @@ class Publisher:
         }
         message.options = {**entry.options, "task_id": slot.task_id(self._namespace), "headers": named}
         return message
+
+
+def log_slot(event: Event, slot: Slot, epoch: Epoch, **details: Any) -> None:
+    metrics.beat.slot(event, slot, details.get("passed_over", 0))
+    if is_heard(event):
+        log(event, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=epoch, **details)
 
 
 def send_twice_where_refused(send: Send) -> Send:

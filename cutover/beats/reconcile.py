@@ -5,7 +5,7 @@ Every case that was ever found is a line of one table, in ``tests/unit/beats/tes
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cutover.beats.sources import ScheduledEntry
@@ -14,7 +14,20 @@ from cutover.schedules.timetable import interval, once
 from cutover.types import EntryName
 
 _INSTANT: Final = dt.timedelta.resolution
-_NOTED_WITHIN: Final = dt.timedelta(minutes=1)
+
+
+NOTED_WITHIN: Final = dt.timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Predecessor:
+    """An entry under the name that it had before: what the ledger knows of it, and its latest slot."""
+
+    known: KnownEntry
+    last: dt.datetime | None
+
+
+NO_RENAMES: Final[Mapping[EntryName, Predecessor]] = {}
 
 
 def reconcile(
@@ -22,25 +35,48 @@ def reconcile(
     loaded: Mapping[EntryName, ScheduledEntry],
     last_slots: Mapping[EntryName, dt.datetime],
     now: dt.datetime,
+    renamed: Mapping[EntryName, Predecessor] = NO_RENAMES,
 ) -> dict[EntryName, KnownEntry]:
     """The entries whose record in the ledger changes, each with its new record; all others stay as ``known``.
 
     ``loaded``: the whole schedule of the active side. ``last_slots``: each entry's latest slot in the ledger. Since
-    when an entry is eligible: it is owed nothing that fell due at or before that instant.
+    when an entry is eligible: it is owed nothing that fell due at or before that instant. ``renamed``: the
+    predecessors of those that are new under their present name; they go on from there.
     """
     changes = {
         name: after
         for name, entry in loaded.items()
-        if (after := _remembered(known.get(name), entry, last_slots.get(name), now)) != known.get(name)
+        if (after := _remembered(known.get(name), entry, last_slots.get(name), renamed.get(name), now))
+        != known.get(name)
     }
     gone = {name: replace(k, is_active=False) for name, k in known.items() if k.is_active and name not in loaded}
     return changes | gone
 
 
 def _remembered(
-    before: KnownEntry | None, entry: ScheduledEntry, last_slot: dt.datetime | None, now: dt.datetime
+    before: KnownEntry | None,
+    entry: ScheduledEntry,
+    last_slot: dt.datetime | None,
+    predecessor: Predecessor | None,
+    now: dt.datetime,
 ) -> KnownEntry:
-    return KnownEntry(entry.fingerprint, _eligible_since(before, entry, last_slot, now), entry.limits)
+    if predecessor is None:
+        since = _eligible_since(before, entry, last_slot, now)
+    else:
+        last = predecessor.last
+        since = _goes_on(entry, last, _eligible_since(predecessor.known, entry, last, now))
+    return KnownEntry(entry.fingerprint, since, entry.limits)
+
+
+def _goes_on(entry: ScheduledEntry, last: dt.datetime | None, since: dt.datetime) -> dt.datetime:
+    """The instant of its cadence, by its slot ``last`` under another name, up to which nothing is owed since ``since``.
+
+    Without a slot of its own an entry's cadence is counted from there.
+    """
+    if last is None:
+        return since
+    settled = entry.timetable.latest(last, since)
+    return last if settled is None else settled
 
 
 def _eligible_since(
@@ -104,4 +140,4 @@ def _is_anothers(ran_at: dt.datetime, entry: ScheduledEntry, after: dt.datetime)
 
     A row's last run is noted when its slot has been sent, which is later: as much as a busy leader or broker takes.
     """
-    return ran_at - after > _NOTED_WITHIN and entry.timetable.latest(after, ran_at) is not None
+    return ran_at - after > NOTED_WITHIN and entry.timetable.latest(after, ran_at) is not None

@@ -14,26 +14,33 @@ from django.db.models import F, Max
 from cutover import clock, models
 from cutover.beats.agenda import Agenda
 from cutover.beats.dispatcher import CHUNK, Dispatcher
-from cutover.beats.publisher import Message
-from cutover.events import Event, log
+from cutover.beats.publisher import Message, log_slot
+from cutover.events import Event
 from cutover.ledger import Ledger
+from cutover.ledger.claims import slot_of
 from cutover.ledger.database import outages, transaction
-from cutover.ledger.fence import FenceView
+from cutover.ledger.fence import NOTHING, FenceView
 from cutover.schedules.messages import WAITS
-from cutover.types import EntryName, Slot, SlotState, Term
+from cutover.types import Slot, SlotState, Term
 
 
 @dataclass(frozen=True, slots=True)
 class Unstarted:
-    """A published slot whose run has not started; ``resent`` times its message was sent once more."""
+    """A published slot whose run has not started; ``resent`` times its message was sent once more.
+
+    ``asked_at``: when its replay was asked for; of one that was never missed when it was due.
+    """
 
     slot: Slot
     published_at: dt.datetime
     resent: int
+    asked_at: dt.datetime
 
 
 class Resend:
     """A leader's chore, four times in ``after``, which is how long a message may wait for a worker."""
+
+    asks = NOTHING
 
     def __init__(self, ledger: Ledger, dispatcher: Dispatcher, after: dt.timedelta) -> None:
         self._ledger, self._dispatcher, self._after = ledger, dispatcher, after
@@ -48,28 +55,29 @@ class Resend:
         lost = self._lost(agenda, fence.guarded_since)
         if not lost:
             return True
-        if not _record(self._ledger, term, [slot for _, slot in lost]):
+        recorded = _record(self._ledger, term, [slot for _, slot in lost])
+        if recorded is None:
             return False
+        lost = [(entry, slot) for entry, slot in lost if slot in recorded]
         for _, slot in lost:
-            log(Event.SLOT_RESENT, entry=slot.entry, due_at=slot.due_at.isoformat(), epoch=term.epoch)
-        self._dispatcher.publish([Message(entry, slot, is_first=False) for entry, slot in lost], term)
-        return True
+            log_slot(Event.SLOT_RESENT, slot, term.epoch)
+        return not self._dispatcher.publish([Message(entry, slot, is_first=False) for entry, slot in lost], term).fenced
 
     def _lost(self, agenda: Agenda, guarded_since: dt.datetime) -> list[tuple[ScheduleEntry, Slot]]:
         """What no worker has started for ``after``, and then for twice as long each time.
 
         Left alone: an entry whose messages expire or are to wait, one whose task has no run guard (any more), one that
-        this side does not have, and a slot older than its catch-up window. At most a chunk is sent at one look: what
-        waits for a worker that is long away is no flood.
+        this side does not have, and a slot older than its catch-up window (counted from its replay, if it had one). At
+        most a chunk is sent at one look: what waits for a worker that is long away is no flood.
         """
         now = self._ledger.fence.now()
         return [
-            (entry, found.slot)
+            (scheduled.entry, found.slot)
             for found in unstarted(self._ledger, guarded_since, now - self._after, now - agenda.longest_window())
-            if (entry := agenda.entry(found.slot.entry)) is not None
-            and not _may_wait(entry)
-            and not _is_bare(entry)
-            and now - found.slot.due_at <= agenda.window(found.slot.entry)
+            if (scheduled := agenda.find(found.slot.entry)) is not None
+            and not _may_wait(scheduled.entry)
+            and not _is_bare(scheduled.entry)
+            and now - max(found.slot.due_at, found.asked_at) <= scheduled.rule.window
             and now - found.published_at >= self._after * 2**found.resent
         ][:CHUNK]
 
@@ -98,29 +106,33 @@ def unstarted(ledger: Ledger, since: dt.datetime, until: dt.datetime, due_after:
     slots = models.Slot.objects.using(ledger.alias).filter(published_at__gt=since)
     started = slots.filter(run_started_at__isnull=False)
     with outages(ledger.alias):
-        waiting = slots.filter(
-            state=SlotState.PUBLISHED, run_started_at=None, published_at__lt=until, due_at__gt=due_after
-        )
-        found = list(waiting.order_by("due_at", "entry"))
+        waiting = slots.filter(state=SlotState.PUBLISHED, run_started_at=None, published_at__lt=until)
+        found = list(waiting.filter(due_at__gt=due_after).order_by("due_at", "entry"))
+        replayed = waiting.filter(due_at__lte=due_after, replay_asked_at__gt=due_after)
+        found += replayed.order_by("due_at", "entry")
         if not found:
             return []
-        later = started.filter(due_at__gte=found[0].due_at).aggregate(at=Max("published_at"))["at"] or since
+        first = min(row.replay_asked_at or row.due_at for row in found)
+        later = started.filter(due_at__gte=first).aggregate(at=Max("published_at"))["at"] or since
         overtaken = [row for row in found if row.published_at < later]
         guarded = {name for name in {row.entry for row in overtaken} if started.filter(entry=name).exists()}
     return [
-        Unstarted(Slot(row.due_at, EntryName(row.entry)), row.published_at, row.resent)
+        Unstarted(slot_of(row), row.published_at, row.resent, row.replay_asked_at or row.due_at)
         for row in overtaken
         if row.entry in guarded
     ]
 
 
-def _record(ledger: Ledger, term: Term, slots: Iterable[Slot]) -> bool:
-    """Record that these published slots' messages are to be sent once more; False when fenced."""
+def _record(ledger: Ledger, term: Term, slots: Iterable[Slot]) -> set[Slot] | None:
+    """Record that these published slots' messages are to be sent once more, but for paused ones; None when fenced."""
     rows = models.Slot.objects.using(ledger.alias).filter(run_started_at=None)
     with transaction(ledger.alias):
-        if not ledger.fence.admits(term):
-            return False
-        for slot in slots:
+        fence = ledger.fence.held_for(term)
+        if fence is None:
+            return None
+        paused = ledger.pauses.held(fence)
+        recorded = {slot for slot in slots if not paused.holds(slot.entry)}
+        for slot in recorded:
             again = rows.filter(entry=slot.entry, due_at=slot.due_at)
             again.update(resent=F("resent") + 1, published_at=ledger.fence.now())
-    return True
+    return recorded

@@ -1,39 +1,63 @@
 """One side's schedule in memory, with where each entry stands in the ledger; a standby keeps it as warm as a leader."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
+from typing import Final, TypeVar
 
 from celery.beat import ScheduleEntry
+from django.db.models.expressions import Combinable
 
 from cutover.beats.agenda import Agenda
-from cutover.beats.reconcile import reconcile
-from cutover.beats.sources import Loaded, Source
+from cutover.beats.reconcile import NOTED_WITHIN, Predecessor, reconcile
+from cutover.beats.sources import NOT_POLLED, Behind, Loaded, Polled, ScheduledEntry, Source
+from cutover.conf import Config
 from cutover.events import Event, log
 from cutover.ledger import Ledger
-from cutover.ledger.entries import KnownEntry
+from cutover.ledger.cursors import OVERLAP
+from cutover.ledger.entries import Known
 from cutover.ledger.fence import AHEAD
 from cutover.schedules.fingerprint import fingerprints
 from cutover.types import EntryName, Identity, Side, Term
+
+_NEWEST: Final = "newest_slot"
+_T = TypeVar("_T")
 
 
 class Schedule:
     """What a candidate sends by. Methods raise LedgerUnavailable; what was begun is then done by the next call.
 
-    ``loads`` counts how often the schedule was read, or set back: leadership is settled for one of them.
+    ``loads`` counts how often the schedule has changed, or was set back: leadership is settled for one of them.
+    ``is_behind``: more of it has changed than was read at once; the next call reads on.
     """
 
-    def __init__(self, side: Side, source: Source, ledger: Ledger) -> None:
+    def __init__(self, side: Side, source: Source, ledger: Ledger, config: Config | None = None) -> None:
         self._side, self._source, self._ledger = side, source, ledger
-        self.agenda = Agenda()
+        self._config = config or Config()
+        self.agenda = Agenda(self._config.renamed)
         self.loads = 0
         self.version = ""
+        self.is_behind = False
         self._no_record = ""
         self._last_key = 0
         self._unread: set[EntryName] = set()
-        self._foreseen: int | None = None
+        self._settled: Known | None = None
+        self._unsettled: Collection[EntryName] = ()
+        self._changed: set[EntryName] = set()
+        self._newest: int | None = None
+        self._follows = False
 
-    def refresh(self, *, full: bool = True) -> None:
-        """Bring schedule and cursors up to date. Not ``full``: what nobody announced may wait for the next call."""
-        loaded = self._source.load(full=full)
+    @property
+    def asks(self) -> Mapping[str, Combinable]:
+        """What a poll of the fence is to ask besides, for ``refresh``."""
+        return {**self._source.asks, _NEWEST: self._ledger.cursors.newest}
+
+    def refresh(self, *, full: bool = True, polled: Polled = NOT_POLLED) -> None:
+        """Bring schedule and cursors up to date.
+
+        Not ``full``: what nobody announced may wait for the next call, and so may what workers recorded. ``polled``:
+        what has just been answered of ``asks``.
+        """
+        loaded = self._source.load(full=full, polled=polled)
+        self.is_behind = loaded is not None and loaded.change is not None and not loaded.change.is_last
         if loaded is not None:
             self._take(loaded)
         now = self._ledger.fence.now() + AHEAD
@@ -41,47 +65,92 @@ class Schedule:
             self.agenda.set_back(ahead, now)
             self._unread |= ahead
             self.loads += 1
-            self._foreseen = None
-        last, key = self._ledger.cursors.follow(self._last_key, wholly=self._unread, until=now)
+            self._settled = None
+        newest = polled.get(_NEWEST)
+        is_new = _NEWEST not in polled or newest != self._newest
+        if not (is_new or self._follows or self._unread):
+            return
+        overlap = OVERLAP if full else 0
+        last, key = self._ledger.cursors.follow(self._last_key, wholly=self._unread, until=now, overlap=overlap)
         self.agenda.settle(last, {})
         self._last_key, self._unread = key, set()
+        # Once more after the last: transactions may commit out of the order of their keys.
+        self._newest, self._follows = newest, is_new
 
     def foresee(self, revision: int) -> None:
-        """Take over since when each entry is eligible, where that is certain: then little is left to do at election.
+        """Settle all that a leader would leave as the ledger knows it: at election only the rest is to be settled.
 
-        That is every entry that the ledger knows with this very schedule and these limits. ``revision``: the fence's.
+        ``revision``: the fence's.
         """
-        if revision == self._foreseen:
-            return
         self._ledger.entries.refresh(revision)
-        known, scheduled = self._ledger.entries.known, self.agenda.scheduled
-        alike = {
-            name: k.eligible_since
-            for name, entry in scheduled.items()
-            if (k := known.get(name)) is not None
-            and (k.is_active, k.fingerprint, k.limits) == (True, entry.fingerprint, entry.limits)
-        }
-        self.agenda.settle({}, alike)
-        self._foreseen = revision
+        known = self._ledger.entries.known
+        if known is self._settled and not self._changed:
+            return
+        scheduled, last_slots = self.agenda.scheduled, self.agenda.last_slots
+        names = self._to_settle(known, scheduled)
+        changes = reconcile(_of(names, known), _of(names, scheduled), last_slots, self._ledger.fence.now())
+        settled = (names & scheduled.keys()) - changes.keys()
+        self.agenda.settle({}, {name: known[name].eligible_since for name in settled})
+        self._settled, self._unsettled, self._changed = known, changes.keys(), set()
 
     def settle(self, term: Term) -> bool:
-        """Settle since when each entry is eligible, in one commit under the fence; False when ``term`` is fenced."""
+        """Settle since when each entry is eligible, in one commit under the fence; False when ``term`` is fenced.
+
+        Where all is settled, and the fence as it was read last knows of nothing newer, nothing is asked.
+        """
+        entries = self._ledger.entries
+        if entries.known is self._settled and not (self._unsettled or self._changed) and entries.is_current:
+            return True
         now, scheduled, last_slots = self._ledger.fence.now(), self.agenda.scheduled, self.agenda.last_slots
+        names: set[EntryName] = set()
         new: set[EntryName] = set()
 
-        def revised(before: Mapping[EntryName, KnownEntry]) -> dict[EntryName, KnownEntry]:
-            new.update(scheduled.keys() - before.keys())
-            return reconcile(before, scheduled, last_slots, now)
+        def revised(before: Known) -> Known:
+            names.update(self._to_settle(before, scheduled))
+            new.update(names & (scheduled.keys() - before.keys()))
+            renamed = self._renamed(before, scheduled, names)
+            return reconcile(_of(names, before), _of(names, scheduled), last_slots, now, renamed)
 
-        known = self._ledger.entries.revise(term, revised)
-        if known is None or not self._ledger.claims.retract_early(term):
+        known = entries.revise(term, revised)
+        if known is None or not self.retract_early(term):
             return False
         begun = [name for name in new if scheduled[name].last_run is None]
         if begun and self._no_record:
             reason = f"{self._no_record}: nothing that fell due before is owed"
             log(Event.ENTRIES_BEGUN, side=self._side, entries=len(begun), reason=reason)
-        self.agenda.settle({}, {name: known[name].eligible_since for name in scheduled})
+        self.agenda.settle({}, {name: known[name].eligible_since for name in names & scheduled.keys()})
+        self._settled, self._unsettled, self._changed = known, (), set()
         return True
+
+    def _renamed(
+        self, known: Known, scheduled: Mapping[EntryName, ScheduledEntry], names: Set[EntryName]
+    ) -> dict[EntryName, Predecessor]:
+        """The predecessors of entries that are new, or back, under another name; asks only where there are any."""
+        before: dict[EntryName, EntryName] = {}
+        for name in names & scheduled.keys() & {*self._config.renamed.values()}:
+            if name not in known or not known[name].is_active:
+                gone = [old for old in self._config.names_before(name) if old in known and old not in scheduled]
+                before.update({name: gone[0]} if gone else {})
+        if not before:
+            return {}
+        last = self._ledger.cursors.latest_of([*before.values()], self._ledger.fence.now() + AHEAD)
+        for name, old in before.items():
+            log(Event.ENTRY_RENAMED, entry=name, reason=f"it goes on from the latest slot of {old}")
+        return {name: Predecessor(known[old], last.get(old)) for name, old in before.items()}
+
+    def _to_settle(self, known: Known, scheduled: Mapping[EntryName, ScheduledEntry]) -> Set[EntryName]:
+        """The entries that are not settled, or of which the ledger has come to know something else since."""
+        if (settled := self._settled) is None:
+            return known.keys() | scheduled.keys()
+        return {
+            *self._unsettled,
+            *self._changed,
+            *(name for name, each in known.items() if settled.get(name) is not each),
+        }
+
+    def retract_early(self, term: Term) -> bool:
+        """Take back what a clock that was ahead has had recorded as missed; False when ``term`` is fenced."""
+        return self._ledger.claims.retract_early(term)
 
     def declare(self, term: Term, who: Identity) -> bool:
         """Say what this beat sends, where nobody else can know; False when ``term`` is fenced.
@@ -93,13 +162,21 @@ class Schedule:
         said = {name: fingerprints(each.entry, each.fingerprint) for name, each in self.agenda.scheduled.items()}
         return self._ledger.declarations.declare(term, who, said)
 
-    def published(self, entries: Sequence[ScheduleEntry]) -> None:
+    def published(self, entries: Sequence[ScheduleEntry], behind: Behind = ()) -> None:
         """Record with the source that these entries were sent; those that are sent once leave the schedule.
 
-        So does, with every call, what will never fall due again.
+        ``behind``: as in ``Source``, and so is each entry that has fallen due again while a slow broker took its
+        message, or one of many, for so long that a beat that starts could take its last run for another beat's. So
+        does, with every call, what will never fall due again.
         """
-        self.agenda.drop(self._source.published(entries))
-        if over := self.agenda.over(self._ledger.fence.now()):
+        now = self._ledger.fence.now()
+        stood = [(entry, self.agenda.behind(EntryName(entry.name), now)) for entry in entries]
+        late = [(entry, at) for entry, at in stood if at is not None and at < now - NOTED_WITHIN / 2]
+        if late:
+            slow = {entry.name for entry, _ in late}
+            entries, behind = [entry for entry in entries if entry.name not in slow], [*behind, *late]
+        self.agenda.drop(self._source.published(entries, behind))
+        if over := self.agenda.over(now):
             self.agenda.pass_by(self._source.end(over))
 
     def recover(self) -> None:
@@ -107,8 +184,20 @@ class Schedule:
         self.agenda.drop(self._source.recover())
 
     def _take(self, loaded: Loaded) -> None:
-        self._unread |= self.agenda.load(loaded.entries, self._ledger.fence.now())
+        now, change = self._ledger.fence.now(), loaded.change
+        if change is None:
+            self._unread |= self.agenda.load(loaded.entries, now)
+        else:
+            self._unread |= self.agenda.change(change.changed, change.gone, now)
         self.version, self._no_record = loaded.version, loaded.no_record
-        self.loads += 1
-        self._foreseen = None
+        if change is None:
+            self.loads += 1
+            self._settled = None
+        elif names := {*change.changed, *change.gone}:
+            self.loads += 1
+            self._changed |= names
         log(Event.SCHEDULE_LOADED, side=self._side, entries=len(self.agenda), version=self.version)
+
+
+def _of(names: Set[EntryName], values: Mapping[EntryName, _T]) -> dict[EntryName, _T]:
+    return {name: values[name] for name in names & values.keys()}

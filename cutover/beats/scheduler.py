@@ -11,25 +11,29 @@ import signal
 import socket
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import FrameType
 from typing import Any, ClassVar, Final
 
 from billiard import current_process
+from celery import Celery
 from celery.beat import PersistentScheduler, ScheduleEntry, Scheduler
 from django.db import connections
 from django_celery_beat.schedulers import DatabaseScheduler as StockDatabaseScheduler
 
 from cutover import conf
-from cutover.beats import overrides
+from cutover.beats import overrides, start
 from cutover.beats.candidate import Candidate
 from cutover.beats.dispatcher import Dispatcher
 from cutover.beats.frame import Framed
 from cutover.beats.leadership import Chore
 from cutover.beats.outlet import Outlet
+from cutover.beats.pausing import Pausing
 from cutover.beats.pruning import Pruning
 from cutover.beats.publisher import Publisher, send_twice_where_refused
+from cutover.beats.replay import Replay
 from cutover.beats.resend import Resend
 from cutover.beats.schedule import Schedule
 from cutover.beats.shadow import Shadow
@@ -39,12 +43,14 @@ from cutover.beats.sources.rows import imported
 from cutover.beats.sources.shown import ShownRows
 from cutover.clock import SYSTEM
 from cutover.conf import Config
+from cutover.courier import drain_all
 from cutover.election.connection import redis_client
 from cutover.election.elector import Elector, News
 from cutover.election.lease import Lease
 from cutover.errors import ConfigurationError, LedgerUnavailable
 from cutover.ledger import Ledger
 from cutover.schedules import project
+from cutover.schedules.rows import rows_database
 from cutover.types import HolderId, Identity, Side
 
 BROKER_TRIES: Final = 2
@@ -55,6 +61,8 @@ class Leased(Framed, ABC):
     """A scheduler under the lease; mixed in before a stock one."""
 
     side: ClassVar[Side]
+    more_chores: Sequence[Callable[[Ledger], Chore]] = ()
+    """Made for the leader besides its own."""
     _candidate: Candidate | None = None
     _elector: Elector | None = None
     _ledger: Ledger | None = None
@@ -62,13 +70,22 @@ class Leased(Framed, ABC):
     _is_stopping = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """As celery makes a scheduler. A subclass whose overrides cannot be honoured ends the process, saying so."""
-        if not kwargs.get("lazy"):
-            try:
-                overrides.require(type(self))
-            except overrides.OverrideRefused as exc:
-                raise SystemExit(str(exc)) from exc  # of any other error celery logs nothing but a traceback
-        super().__init__(*args, **kwargs)
+        """As celery makes a scheduler. With settings or overrides by which it cannot send it ends the process."""
+        is_lazy = kwargs.get("lazy")
+        try:
+            if not is_lazy:
+                self.require_startable(kwargs.get("app") or args[0])
+            super().__init__(*args, **kwargs)
+            if not is_lazy:
+                self._made()
+        except ConfigurationError as exc:
+            raise SystemExit(str(exc)) from exc  # of any other error celery logs nothing but a traceback
+
+    @classmethod
+    def require_startable(cls, app: Celery) -> None:
+        """Raises ConfigurationError where such a beat could never send, and why."""
+        overrides.require(cls)
+        start.require_settings(app, cls.side)
 
     def tick(self, *_: Any, **__: Any) -> float:
         """One turn of the candidate. It does its own waiting, so that it can be woken; hence always 0."""
@@ -97,6 +114,10 @@ class Leased(Framed, ABC):
         """Never by the stock clock: what was sent is in the ledger when it was sent."""
         return False
 
+    def _made(self) -> Source | None:
+        """What ``setup_schedule`` has made. Raises ConfigurationError where an override has left ours out."""
+        return None
+
     @abstractmethod
     def _source(self, ledger: Ledger) -> Source:
         """Where the schedule comes from."""
@@ -120,15 +141,26 @@ class Leased(Framed, ABC):
         publisher = Publisher(ledger, send, config.namespace, elector.heartbeat, faults)
         time = replace(SYSTEM, now=ledger.fence.now)
         dispatcher = Dispatcher(ledger, publisher, elector.heartbeat, time)
-        chores: list[Chore] = [Pruning(ledger)]
+        schedule = Schedule(self.side, self._source(ledger), ledger, config)
+        chores: list[Chore] = [Pausing(ledger), Pruning(ledger), Replay(ledger, dispatcher, schedule.published)]
         if config.resend_after is not None and not config.run_without_database:
             chores.append(Resend(ledger, dispatcher, config.resend_after))
-        schedule = Schedule(self.side, self._source(ledger), ledger)
+        chores.extend(make(ledger) for make in self.more_chores)
         shadow = self._shadow(config, who)
         self._elector = elector
         self._defer_signals()
         elector.start()
+        self._warm_up()
         return Candidate(who, self.side, elector, ledger, dispatcher, schedule, chores, shadow, time)
+
+    def _warm_up(self) -> None:
+        """Make what a process's first message needs and what takes fifty times as long as a message; nothing connects.
+
+        Else whoever waits for a new leader would wait for that. What is wrong with any of it the first message says.
+        """
+        with suppress(Exception):
+            app = self.app
+            _ = app.tasks, app.backend, app.amqp.router, app.amqp.send_task_message
 
     def _open_ledger(self) -> Ledger:
         """The ledger, over a connection that is this process's own and is kept."""
@@ -138,13 +170,15 @@ class Leased(Framed, ABC):
             database = connections[config.database].settings_dict
             if not database.get("OPTIONS", {}).get("pool"):  # Django's own pool keeps connections, and takes no age
                 database["CONN_MAX_AGE"] = None  # a connection made for every turn would cost more than the turn
-            self._ledger = Ledger(config.database, config.namespace, config.retention)
+            self._ledger = Ledger(config.database, config.namespace, config.retention, config.renamed)
         return self._ledger
 
     def _leave(self) -> None:
         candidate, self._candidate = self._candidate, None
         if candidate is not None:
             candidate.close()
+            if current_process().name != "MainProcess":
+                drain_all()  # embedded in a worker (`-B`): nothing else is called at its end
 
     def _defer_signals(self) -> None:
         """A signal ends the loop between two turns: celery's handler would close the scheduler in the middle of one."""
@@ -188,12 +222,18 @@ class CodeScheduler(Leased, PersistentScheduler):
         if self._code is not None:
             self._code.close()
 
-    def _source(self, ledger: Ledger) -> Source:
+    def _made(self) -> CodeSource:
         if self._code is None:
             kind = type(self)
             raise ConfigurationError(f"{kind.__module__}.{kind.__qualname__}.setup_schedule must call that of super().")
-        self._code.ledger = ledger
         return self._code
+
+    def _source(self, ledger: Ledger) -> Source:
+        if self._code is None:  # made with ``lazy``, and set up by nobody
+            self.setup_schedule()
+        source = self._made()
+        source.ledger = ledger
+        return source
 
 
 class DatabaseScheduler(Leased, StockDatabaseScheduler):
@@ -227,7 +267,7 @@ class DatabaseScheduler(Leased, StockDatabaseScheduler):
 
     def enabled_models_qs(self) -> Any:
         """Every enabled row: the stock scheduler hides those whose hour is not near, and so misses late ones."""
-        return self.Model.objects.enabled()
+        return self.Model.objects.using(rows_database()).filter(enabled=True)
 
     def all_as_schedule(self) -> dict[str, ScheduleEntry]:
         """The entries of all rows that ``enabled_models`` returns, with their overlays."""

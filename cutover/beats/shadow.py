@@ -10,10 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from django.db import IntegrityError
+from django.db.models import Exists
+from django.db.models.expressions import Combinable
 
 from cutover import clock
-from cutover.beats.agenda import MISFIRE_GRACE, Agenda
-from cutover.beats.sources import ScheduledEntry
+from cutover.beats.agenda import Agenda
+from cutover.beats.item import MISFIRE_GRACE
+from cutover.beats.sources import Polled, ScheduledEntry
 from cutover.ledger import bulk
 from cutover.ledger.cursors import Cursors
 from cutover.ledger.database import outages, transaction
@@ -22,6 +25,7 @@ from cutover.types import EntryName, HolderId
 
 Load = Callable[[], Mapping[EntryName, ScheduledEntry]]
 
+_IS_WISHED: Final = "shadow_is_wished"
 FRESH: Final = dt.timedelta(minutes=1)
 """A wish older than this is nobody's any more."""
 
@@ -34,10 +38,19 @@ class Shadow:
         self._agenda = Agenda()
         self._run: ShadowRun | None = None
 
-    def turn(self, polls: bool) -> float | None:
-        """Record what falls due; seconds until the next slot, or None outside a run. Raises LedgerUnavailable."""
+    @property
+    def asks(self) -> dict[str, Combinable]:
+        """What a poll of the fence is to ask besides: whether there is a wish that nobody has answered."""
+        return {_IS_WISHED: Exists(ShadowRun.objects.using(self._alias).filter(holder="", ended_at=None))}
+
+    def turn(self, polled: Polled | None) -> float | None:
+        """Record what falls due; seconds until the next slot, or None outside a run. Raises LedgerUnavailable.
+
+        ``polled``: what has just been answered of ``asks``; None between two polls.
+        """
+        polls = polled is not None
         with outages(self._alias):
-            if self._run is None and polls:
+            if self._run is None and polled is not None and polled[_IS_WISHED]:
                 self._run = self._begin()
             if self._run is None:
                 return None
@@ -62,7 +75,8 @@ class Shadow:
         self._agenda = Agenda()
         self._agenda.load(self._load(), clock.now())
         began_at = clock.now()
-        stands = Cursors(self._alias).read()
+        # As of then: a slot that the code side claims in this very moment is one that both are to send.
+        stands = Cursors(self._alias).read(until=began_at)
         last = {name: cursor.last for name, cursor in stands.items() if cursor.last is not None}
         self._agenda.settle(last, {name: cursor.eligible_since for name, cursor in stands.items()})
         wishes.filter(pk=wish.pk).update(began_at=began_at)

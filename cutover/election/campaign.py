@@ -21,8 +21,11 @@ PROBE_EVERY_S: Final = 0.7
 
 With one report every two seconds a standby asks less than two commands a second.
 """
-PROBE_AGAIN_S: Final = 0.2
-"""A leader whose connection is gone is looked for once more after this time: it may only have reconnected."""
+PROBE_AGAIN_S: Final = 0.1
+"""A leader whose connection is gone is looked for once more after this time: it may only have reconnected.
+
+It does so within half of that, and writes the new connection into the lease.
+"""
 NEVER_S: Final = float("inf")
 
 
@@ -192,12 +195,14 @@ class Campaign:
         """Somebody has released the lease, or wakes this candidate: it looks at once."""
         return replace(self, rival=None, attempt_at_s=0.0)
 
-    def switched(self) -> Campaign:
-        """The active side has changed: nobody campaigns until its loop has read which side is active now.
+    def switched(self, *, to_own_side: bool) -> Campaign:
+        """The active side is another: whose side it is now campaigns at once, and nobody else.
 
-        Otherwise the old side's standby could take what the switch has just freed.
+        Otherwise the old side's standby could take what the switch has just freed. A leader leads on: what is news to
+        it the fence is to say.
         """
-        role = self.role if self.role is Role.LEADING else _WITHDRAW.get(self.role, self.role)
+        roles = _CAMPAIGN if to_own_side else _WITHDRAW
+        role = self.role if self.role is Role.LEADING else roles.get(self.role, self.role)
         return replace(self.woken(), role=role)
 
     def _seen(self, holder: LeaseView | None, now_s: float) -> Campaign:

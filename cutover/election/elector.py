@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+import celery
 import redis
 
 from cutover.backoff import Backoff
@@ -165,23 +166,25 @@ class Elector:
             if described != self._description:
                 described = self._description
                 self._report(lease, link.client_id)
-            while (action := self._next_action()) is not Action.WAIT:
-                self._act(action, lease, link.client_id)
+            self._act(lease, link.client_id)
             message = link.wait(self._campaign.wait_s(self._time.monotonic_s(), self._heartbeat_s))
             if message is not None:
-                self._hear(message)
+                self._hear(message, lease, link.client_id)
         self._take(Campaign.withdraw)
         if self._campaign.role is Role.STEPPING_DOWN:
             self._release(lease)
         lease.leave(self._who.holder)
         self._connection = _Connection.LEFT
 
-    def _hear(self, message: str) -> None:
+    def _hear(self, message: str, lease: Lease, client_id: int) -> None:
         if message == SCHEDULE:
             self.wake(News.SCHEDULE)
-        elif message == SWITCHED:
-            self._take(Campaign.switched)
-            self.wake(News.SWITCHED)
+        elif message.startswith(SWITCHED):
+            to_own_side = message == f"{SWITCHED}{self._campaign.side}" and self._description.warm
+            self._take(lambda campaign: campaign.switched(to_own_side=to_own_side))
+            self._act(lease, client_id)
+            if not (to_own_side and self.is_leading):  # who is elected by it opens its term, and has no time for a poll
+                self.wake(News.SWITCHED)
         elif not message.startswith(POKED) or message == f"{POKED}{self._who.holder}":
             self._take(Campaign.woken)
 
@@ -194,16 +197,18 @@ class Elector:
             self._log_lost("its loop has given no heartbeat for a whole lease")
         return after.action(now_s)
 
-    def _act(self, action: Action, lease: Lease, client_id: int) -> None:
-        match action:
-            case Action.RELEASE:
-                self._release(lease)
-            case Action.RENEW:
-                self._renew(lease, client_id)
-            case Action.REPORT:
-                self._report(lease, client_id)
-            case Action.ATTEMPT:
-                self._attempt(lease, client_id)
+    def _act(self, lease: Lease, client_id: int) -> None:
+        """Do all that is to be done now."""
+        while (action := self._next_action()) is not Action.WAIT:
+            match action:
+                case Action.RELEASE:
+                    self._release(lease)
+                case Action.RENEW:
+                    self._renew(lease, client_id)
+                case Action.REPORT:
+                    self._report(lease, client_id)
+                case Action.ATTEMPT:
+                    self._attempt(lease, client_id)
 
     def _release(self, lease: Lease) -> None:
         if lease.release(self._who.holder):
@@ -233,6 +238,7 @@ class Elector:
             schedule_version=description.schedule_version,
             entries=description.entries,
             client_id=client_id,
+            celery=celery.__version__,
         )
         every_s = campaign.renew_every_s if leading else REPORT_EVERY_S
         view = lease.report(self._who, details, dt.timedelta(seconds=3 * every_s))

@@ -23,10 +23,10 @@ _T = TypeVar("_T")
 _MS: Final = dt.timedelta(milliseconds=1)
 
 RELEASED: Final = "released"
-SWITCHED: Final = "switched"
 SCHEDULE: Final = "schedule"
+SWITCHED: Final = "switched "
 POKED: Final = "poked "
-"""Messages of the wake channel; the last is followed by the holder it is meant for."""
+"""Messages of the wake channel; after ``SWITCHED`` comes the side that is active now, after ``POKED`` who is woken."""
 
 
 class Renewal(Enum):
@@ -47,9 +47,9 @@ class LeaseView:
     client_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
-    """What a beat says of itself when it reports."""
+    """What a beat says of itself when it reports; ``celery``: its version, empty where an older release says none."""
 
     side: Side
     host: str
@@ -60,12 +60,13 @@ class Details:
     schedule_version: str
     entries: int
     client_id: int
+    celery: str = ""
 
 
 _DETAILS: Final = frozenset(field.name for field in fields(Details))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Presence(Details):
     """A beat that reported lately, and how long ago."""
 
@@ -115,7 +116,7 @@ class Lease:
 
     def switch(self, to: Side) -> None:
         """Tell Redis of a switch that the database has committed: the other side's lease is dropped, all wake up."""
-        self._run("switch", [self._lease], [to, self.channel, SWITCHED])
+        self._run("switch", [self._lease], [to, self.channel, f"{SWITCHED}{to}"])
 
     def report(self, who: Identity, details: Details, valid: dt.timedelta) -> LeaseView | None:
         """Say that ``who`` is alive, to be believed for ``valid``; returns who holds the lease, None for nobody."""

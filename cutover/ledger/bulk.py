@@ -1,24 +1,28 @@
 """Many rows in one statement, whatever their number: prepared once, executed for each, no signals and no ``save()``.
 
-Django's own bulk writes are cut into hundreds of statements on SQLite, and ``bulk_update`` grows with the square.
+Django's own bulk writes are cut into hundreds of statements on SQLite, and ``bulk_update`` grows with the square. Each
+row is made as it is sent: a database that ends the session of one who falls silent within a transaction hears of all.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from django.db import connections
-from django.db.models import Model
+from django.db.models import Field, Model
 
 
-def insert(alias: str, rows: Sequence[Model]) -> None:
+def insert(alias: str, rows: Iterable[Model]) -> None:
     """Insert rows of one model; their keys are not read back."""
-    if not rows:
+    first, rows = _first(rows)
+    if first is None:
         return
-    meta, quote = rows[0]._meta, connections[alias].ops.quote_name
+    meta, quote = first._meta, connections[alias].ops.quote_name
     fields = [f for f in meta.concrete_fields if not getattr(f, "db_returning", False)]
     columns, places = ", ".join(quote(f.column or "") for f in fields), ", ".join(["%s"] * len(fields))
     statement = f"INSERT INTO {quote(meta.db_table)} ({columns}) VALUES ({places})"  # noqa: S608 - names only
-    _execute(alias, statement, fields, [[f.pre_save(row, True) for f in fields] for row in rows])
+    _execute(alias, statement, fields, ([f.pre_save(row, True) for f in fields] for row in rows))
 
 
 def insert_new(alias: str, rows: Sequence[Model], unique: Sequence[str]) -> None:
@@ -34,6 +38,46 @@ def insert_new(alias: str, rows: Sequence[Model], unique: Sequence[str]) -> None
         objects.bulk_create(rows, ignore_conflicts=True)
 
 
+def can_tell_new(alias: str) -> bool:
+    """Whether ``insert_alike`` works there: MySQL and MariaDB cannot say which rows of a statement were new."""
+    connection = connections[alias]
+    return connection.vendor != "mysql" and connection.features.can_return_rows_from_bulk_insert
+
+
+def insert_alike(
+    alias: str, row: Model, varying: Mapping[str, Sequence[Any]], unique: Sequence[str], told: str
+) -> set[Any]:
+    """As ``insert_new``, rows like ``row`` but for the ``varying`` fields; returns what ``told`` is of the new ones.
+
+    ``told`` is a varying field without duplicates. One statement with a parameter for each field, however many rows.
+    """
+    connection = connections[alias]
+    meta: Any = row._meta
+    quote = connection.ops.quote_name
+    fields = [meta.get_field(name) for name in varying]
+    same = [f for f in meta.concrete_fields if f is not meta.pk and f not in fields]
+    stored = {f.name: _stored(f, varying[f.name], alias) for f in fields}
+    if connection.vendor == "postgresql":
+        # Without its length, to which a cast would cut off what is too long.
+        arrays = ", ".join(f"%s::{(f.db_type(connection) or '').partition('(')[0]}[]" for f in fields)
+        chosen, source = ["*"], f"unnest({arrays})"
+        given: list[Any] = [stored[f.name] for f in fields]
+    else:
+        chosen, source = [f"json_extract(value, '$[{number}]')" for number in range(len(fields))], "json_each(%s)"
+        given = [json.dumps(list(zip(*stored.values(), strict=True)))]
+    chosen += ["%s"] * len(same)
+    columns = ", ".join(quote(f.column) for f in [*fields, *same])
+    keys = ", ".join(quote(meta.get_field(name).column) for name in unique)
+    statement = (
+        f"INSERT INTO {quote(meta.db_table)} ({columns}) SELECT {', '.join(chosen)} FROM {source} WHERE true "  # noqa: S608
+        f"ON CONFLICT ({keys}) DO NOTHING RETURNING {quote(meta.get_field(told).column)}"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*(f.get_db_prep_save(f.pre_save(row, True), connection) for f in same), *given])
+        new = {value for (value,) in cursor.fetchall()}
+    return {value for value, kept in zip(varying[told], stored[told], strict=True) if kept in new}
+
+
 def upsert(alias: str, row: Model, names: Sequence[str]) -> None:
     """Insert a row, or write its named fields where its key is there; one statement."""
     # MySQL takes no field to look for, and needs none.
@@ -42,20 +86,37 @@ def upsert(alias: str, row: Model, names: Sequence[str]) -> None:
     objects.bulk_create([row], update_conflicts=True, unique_fields=keys, update_fields=names)
 
 
-def update(alias: str, rows: Sequence[Model], names: Sequence[str]) -> None:
+def update(alias: str, rows: Iterable[Model], names: Sequence[str]) -> None:
     """Write the named fields of rows of one model."""
-    if not rows:
+    first, rows = _first(rows)
+    if first is None:
         return
-    meta, quote = rows[0]._meta, connections[alias].ops.quote_name
+    meta, quote = first._meta, connections[alias].ops.quote_name
     fields: list[Any] = [meta.get_field(name) for name in names]
     sets = ", ".join(f"{quote(f.column)} = %s" for f in fields)
     statement = f"UPDATE {quote(meta.db_table)} SET {sets} WHERE {quote(meta.pk.column or '')} = %s"  # noqa: S608
     fields.append(meta.pk)
-    _execute(alias, statement, fields, [[getattr(row, f.attname) for f in fields] for row in rows])
+    _execute(alias, statement, fields, ([getattr(row, f.attname) for f in fields] for row in rows))
 
 
-def _execute(alias: str, statement: str, fields: Sequence[Any], rows: list[list[Any]]) -> None:
+def _stored(field: "Field[Any, Any]", values: Sequence[Any], alias: str) -> list[Any]:
+    """As the database is given them; many are alike."""
+    connection, known = connections[alias], dict[Any, Any]()
+    for value in values:
+        if value not in known:
+            known[value] = field.get_db_prep_save(value, connection)
+    return [known[value] for value in values]
+
+
+def _first(rows: Iterable[Model]) -> tuple[Model | None, Iterator[Model]]:
+    """The first of them, None where there is none, and all of them."""
+    left = iter(rows)
+    first = next(left, None)
+    return first, left if first is None else chain([first], left)
+
+
+def _execute(alias: str, statement: str, fields: Sequence[Any], rows: Iterable[list[Any]]) -> None:
     connection = connections[alias]
-    stored = [[f.get_db_prep_save(value, connection) for f, value in zip(fields, row, strict=True)] for row in rows]
+    stored = ([f.get_db_prep_save(value, connection) for f, value in zip(fields, row, strict=True)] for row in rows)
     with connection.cursor() as cursor:
-        cursor.executemany(statement, stored)
+        cursor.executemany(statement, stored)  # type: ignore[arg-type] # any iterable will do

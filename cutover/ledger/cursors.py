@@ -12,10 +12,15 @@ from cutover import models
 from cutover.ledger.database import outages
 from cutover.types import Cursor, EntryName
 
-_OVERLAP: Final = 1_000
+OVERLAP: Final = 1_000
 """How many slots before the last known one are read again: transactions may commit out of the order of their keys."""
+_NONE_YET: Final = -1
+"""The key to follow from where no slot was recorded so far; then there is nothing to look up either."""
 _BATCH: Final = 200
 """How many look-ups one statement makes; SQLite takes 500 at most."""
+_ROWS: Final = 500
+"""How many rows are read by their keys at once."""
+_COLUMNS: Final = [field.attname for field in models.Slot._meta.concrete_fields]
 _LATEST: Final = (
     "SELECT * FROM (SELECT id, entry, due_at FROM cutover_slot WHERE entry = %s{} ORDER BY due_at DESC LIMIT 1) "
     "AS latest"
@@ -31,12 +36,41 @@ class Cursors:
         self._alias = alias
         self._slots = models.Slot.objects.using(alias)
 
+    @property
+    def newest(self) -> Subquery:
+        """The key of the slot that was recorded last, None for none, to be asked for with something else."""
+        return Subquery(self._slots.order_by("-pk").values("pk")[:1])
+
     def read(self, until: dt.datetime | None = None) -> dict[EntryName, Cursor]:
         """Where every entry stands that the ledger knows as active; ``until``: as of the slots due by then."""
         due = self._slots if until is None else self._slots.filter(due_at__lte=until)
         with outages(self._alias):
             rows = list(self._known(due).filter(active=True).values_list("name", "last", "eligible_since"))
         return {EntryName(name): Cursor(last, eligible_since) for name, last, eligible_since in rows}
+
+    def latest_rows(self, until: dt.datetime, only: EntryName | None = None) -> dict[EntryName, tuple[Cursor, Any]]:
+        """Where every active entry stands as of the slots due by ``until``, and its latest slot, None for none.
+
+        ``only``: that of one entry alone.
+
+        That has what a ``Slot`` has, by the same names, and no more: rows of the model take three times as long.
+        """
+        due = self._slots.filter(due_at__lte=until, entry=OuterRef("name")).order_by("-due_at")
+        entries = models.Entry.objects.using(self._alias).filter(active=True).order_by()
+        entries = entries if only is None else entries.filter(name=only)
+        found, rows = [], dict[int, Any]()
+        with outages(self._alias):
+            latest = entries.annotate(key=Subquery(due.values("pk")[:1]))
+            found = list(latest.values_list("name", "eligible_since", "key"))
+            keys = [key for *_, key in found if key is not None]
+            for start in range(0, len(keys), _ROWS):
+                some = self._slots.filter(pk__in=keys[start : start + _ROWS]).order_by()
+                rows |= {row.id: row for row in some.values_list(*_COLUMNS, named=True)}
+        stands = dict[EntryName, tuple[Cursor, Any]]()
+        for name, eligible_since, key in found:
+            row = rows.get(key)
+            stands[EntryName(name)] = Cursor(row.due_at if row else None, eligible_since), row
+        return stands
 
     def latest_of(
         self, entries: Collection[EntryName], until: dt.datetime | None = None
@@ -63,25 +97,33 @@ class Cursors:
         return {name: last for name, last in found.items() if last is not None and name in wanted}
 
     def follow(
-        self, key: int, wholly: Collection[EntryName] = (), until: dt.datetime | None = None
+        self,
+        key: int,
+        wholly: Collection[EntryName] = (),
+        until: dt.datetime | None = None,
+        *,
+        overlap: int = OVERLAP,
     ) -> tuple[dict[EntryName, dt.datetime], int]:
         """The latest slot of each entry among those recorded after ``key``, and the key to follow from next time.
 
         ``wholly``: entries of which older slots count too. From ``key`` 0 these alone are read. ``until``: slots that
-        are due later, which a clock that was ahead has left, do not count.
+        are due later, which a clock that was ahead has left, do not count. ``overlap``: how many slots before ``key``
+        are read again; 0 finds all that leaders have claimed, who do it one after the other.
         """
         slots, last = self._slots, dict[EntryName, dt.datetime]()
         with outages(self._alias):
             if not key:
-                key = slots.aggregate(newest=Max("pk"))["newest"] or 0
+                key = slots.aggregate(newest=Max("pk"))["newest"] or _NONE_YET
+                if key == _NONE_YET:
+                    return last, key
             else:
                 # Not grouped by the database: SQLite would walk through the index of all slots to do that.
-                recent = slots.filter(pk__gt=key - _OVERLAP).order_by("pk")
+                recent = slots.filter(pk__gt=key - overlap).order_by("pk")
                 for pk, entry, due_at in recent.values_list("pk", "entry", "due_at"):
                     name, key = EntryName(entry), max(key, pk)
                     if until is None or due_at <= until:
                         last[name] = max(due_at, last.get(name, due_at))
-                if not last:  # the table was emptied, and counts its keys from the start again
+                if overlap and not last:  # the table was emptied, and counts its keys from the start again
                     key = min(key, slots.aggregate(newest=Max("pk"))["newest"] or 1)
         # After the key was read: what is recorded in between is in both.
         return last | self.latest_of(wholly, until), key

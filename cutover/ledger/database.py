@@ -15,9 +15,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.connection import ConnectionDoesNotExist
 
 from cutover import models
+from cutover.backoff import Backoff
+from cutover.clock import SYSTEM
+from cutover.conf import NO_COMMITS, migrate
 from cutover.errors import ConfigurationError, LedgerContended, LedgerNotMigrated, LedgerUnavailable
 
-_NOT_MIGRATED: Final = "The database has no ledger yet: run `manage.py migrate`."
+_NOT_MIGRATED: Final = "The database has no ledger yet: run `{}`."
 _REFUSALS: Final = (db.ProgrammingError, db.InternalError, db.NotSupportedError)
 """What a database that is there says of a statement: no right to it, no such column, a server that only reads."""
 _SQLITE_ERROR: Final = 1
@@ -31,6 +34,8 @@ lock that somebody holds for too long (1205).
 _CONTENDED: Final = frozenset({1020, 1213, "40001", "40P01"})
 """A deadlock, or a row that has changed meanwhile: codes of MySQL and MariaDB, SQLSTATEs of PostgreSQL."""
 _TRIES: Final = 5
+_BETWEEN_TRIES: Final = Backoff(first_s=0.01, most_s=0.1)
+"""Twenty that begin again in the same instant would be in each other's way once more."""
 SILENCE_S: Final = 3
 """How long whoever is within a transaction may say nothing, frozen or cut off, before the server ends its session."""
 
@@ -47,9 +52,12 @@ def tried_again(write: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(write)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        backoff = _BETWEEN_TRIES
         for _ in range(_TRIES - 1):
             with suppress(LedgerContended):
                 return write(*args, **kwargs)
+            backoff = backoff.failed()
+            SYSTEM.sleep(backoff.wait_s(SYSTEM.jitter()))
         return write(*args, **kwargs)
 
     return wrapper
@@ -107,12 +115,12 @@ def outages(alias: str) -> Iterator[None]:
     except (db.IntegrityError, db.DataError):
         raise
     except models.Fence.DoesNotExist as exc:
-        raise LedgerNotMigrated(_NOT_MIGRATED) from exc
+        raise LedgerNotMigrated(_NOT_MIGRATED.format(migrate(alias))) from exc
     except db.Error as exc:
         if not connection.in_atomic_block:
             connection.close()
             if _lacks_tables(connection):
-                raise LedgerNotMigrated(_NOT_MIGRATED) from exc
+                raise LedgerNotMigrated(_NOT_MIGRATED.format(migrate(alias))) from exc
         said = " ".join(str(exc).split()) or type(exc).__name__
         if not connection.in_atomic_block and _codes(exc) & _CONTENDED:
             raise LedgerContended(f"The database ({alias}) has given others the right of way: {said}") from exc
@@ -124,11 +132,17 @@ def outages(alias: str) -> Iterator[None]:
 
 
 def connection_of(alias: str) -> BaseDatabaseWrapper:
-    """This thread's connection. Raises ConfigurationError where ``DATABASES`` has no such alias, or a wrong engine."""
+    """This thread's connection.
+
+    Raises ConfigurationError where ``DATABASES`` has no such alias, a wrong engine, or commits nothing by itself.
+    """
     try:
-        return db.connections[alias]
+        connection = db.connections[alias]
     except (ConnectionDoesNotExist, ImproperlyConfigured) as exc:
         raise _unusable(alias, exc) from exc
+    if not connection.settings_dict["AUTOCOMMIT"]:
+        raise ConfigurationError(NO_COMMITS.format(alias))
+    return connection
 
 
 def _unusable(alias: str, exc: Exception) -> ConfigurationError:
@@ -148,11 +162,30 @@ def _codes(exc: db.Error) -> set[object]:
     return {code for code in (*exc.args[:1], getattr(exc.__cause__, "sqlstate", None)) if isinstance(code, int | str)}
 
 
-def _lacks_tables(connection: BaseDatabaseWrapper) -> bool:
+def without_transactions(alias: str) -> list[str]:
+    """The tables of ledger and rows whose storage engine has no transactions, and so fences nothing.
+
+    Only MySQL and MariaDB have such engines, MyISAM and Aria. Raises as ``outages``.
+    """
+    connection = connection_of(alias)
+    if connection.vendor != "mysql":
+        return []
+    with outages(alias), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT t.table_name FROM information_schema.tables t LEFT JOIN information_schema.engines e "
+            "ON e.engine = t.engine WHERE t.table_schema = DATABASE() AND COALESCE(e.transactions, 'NO') <> 'YES'"
+        )
+        return sorted(_tables(alias) & {str(name) for (name,) in cursor.fetchall()})
+
+
+def _tables(alias: str) -> set[str]:
     asked = [app for app in apps.get_app_configs() if app.label in ("cutover", "django_celery_beat")]
-    kept = {m._meta.db_table for app in asked for m in db.router.get_migratable_models(app, connection.alias)}
+    return {m._meta.db_table for app in asked for m in db.router.get_migratable_models(app, alias)}
+
+
+def _lacks_tables(connection: BaseDatabaseWrapper) -> bool:
     try:
-        return not kept <= set(connection.introspection.table_names())
+        return not _tables(connection.alias) <= set(connection.introspection.table_names())
     except db.Error:
         connection.close()
         return False

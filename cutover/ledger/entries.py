@@ -17,6 +17,7 @@ from cutover.types import UNLIMITED, EntryName, Limits, Term
 
 _UNREAD: Final = -1
 """The revision of one who has read nothing yet."""
+_READ: Final = ("name", "fingerprint", "eligible_since", "active", "not_before", "not_after")
 _WRITTEN: Final = ("fingerprint", "active", "eligible_since", "not_before", "not_after", "revision")
 
 
@@ -45,6 +46,11 @@ class Entries:
         self.known: Known = {}
         """Every entry as it was read last."""
 
+    @property
+    def is_current(self) -> bool:
+        """Whether all is known that the fence, as it was read last, speaks of."""
+        return self._revision == self._fence.schedule_revision
+
     def refresh(self, revision: int | None = None) -> int:
         """Read what has changed since the last time; returns the revision that is known then.
 
@@ -58,24 +64,30 @@ class Entries:
     def revise(self, term: Term, decide: Callable[[Known], Known]) -> Known | None:
         """Change what is known, in one commit under the fence; returns everything known afterwards, None when fenced.
 
-        ``decide`` is given everything known and returns the changed entries.
+        ``decide`` is given everything known and returns the changed entries. It is asked before the fence is held,
+        which many entries would hold for too long, and once more where somebody changed what is known meanwhile.
         """
-        with transaction(self._alias):
-            fence = self._fence.held_for(term)
-            if fence is None:
-                return None
-            self._read(fence.schedule_revision)
+        while True:
+            if not self.is_current:
+                self.refresh()
             before, revision = self.known, self._revision
             changes = {name: known for name, known in decide(before).items() if before.get(name) != known}
-            if changes:
-                revision += 1
-                models.Fence.objects.using(self._alias).update(schedule_revision=revision)
-                rows = [_row(name, known, revision) for name, known in changes.items()]
-                bulk.insert(self._alias, [row for row in rows if row.name not in before])
-                bulk.update(self._alias, [row for row in rows if row.name in before], _WRITTEN)
-        # Only what was committed is known.
-        self.known, self._revision = {**before, **changes}, revision
-        return self.known
+            with transaction(self._alias):
+                fence = self._fence.held_for(term)
+                if fence is None:
+                    return None
+                if fence.schedule_revision != revision:
+                    continue
+                if changes:
+                    revision += 1
+                    models.Fence.objects.using(self._alias).update(schedule_revision=revision)
+                    new = (_row(name, known, revision) for name, known in changes.items() if name not in before)
+                    old = (_row(name, known, revision) for name, known in changes.items() if name in before)
+                    bulk.insert(self._alias, new)
+                    bulk.update(self._alias, old, _WRITTEN)
+            # Only what was committed is known.
+            self.known, self._revision = {**before, **changes}, revision
+            return self.known
 
     def _read(self, revision: int) -> None:
         """Bring what is known to ``revision``; one that went back is that of a restored backup: all is read again."""
@@ -83,7 +95,10 @@ class Entries:
             return
         known, since = (self.known, self._revision) if revision > self._revision else ({}, _UNREAD)
         rows = models.Entry.objects.using(self._alias).filter(revision__gt=since).order_by()
-        found = {EntryName(e.name): KnownEntry(e.fingerprint, e.eligible_since, e.limits, e.active) for e in rows}
+        found = {
+            EntryName(name): KnownEntry(mark, eligible_since, Limits(*limits) if any(limits) else UNLIMITED, is_active)
+            for name, mark, eligible_since, is_active, *limits in rows.values_list(*_READ)
+        }
         self.known, self._revision = {**known, **found}, revision
 
 

@@ -5,11 +5,13 @@ the row comes the time by the database's clock, the one that all beats share: sl
 """
 
 import datetime as dt
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final, TypeAlias
 
 from django.db import connections
 from django.db.models import F, Func, OuterRef, QuerySet, Subquery, TextField, Value
+from django.db.models.expressions import Combinable
 
 from cutover import clock, models
 from cutover.events import Event, log
@@ -35,13 +37,20 @@ AHEAD: Final = dt.timedelta(seconds=1)
 A slot is claimed at the very moment at which it is due by the beat's clock, and clocks that NTP keeps are milliseconds
 apart: without this every other claim would be refused and tried again. What is so early keeps back no other for long.
 """
+Asked: TypeAlias = Mapping[str, Combinable]
+NOTHING: Final[Asked] = {}
+SEEN_EVERY_S: Final = 10.0
+"""How often a leader's sign of life is written: it is a commit, and only says how long nobody has led at most."""
 SUCCEEDED: Final = "succeeded"
 """Why a term ended whose leader did not say so itself: it was killed, frozen or cut off before."""
 
 
 @dataclass(frozen=True, slots=True)
 class FenceView:
-    """The fence as it was read; the fields are those of ``models.Fence``. ``now``: then, by the database's clock."""
+    """The fence as it was read; the fields are those of ``models.Fence``.
+
+    ``now``: then, by the database's clock. ``also``: the answers to what was asked besides, by name.
+    """
 
     epoch: Epoch
     side: Side
@@ -49,6 +58,8 @@ class FenceView:
     guarded_since: dt.datetime | None
     schedule_revision: int
     now: dt.datetime = field(compare=False)
+    pauses: int = 0
+    also: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 class Fence:
@@ -59,19 +70,44 @@ class Fence:
         self._fences = models.Fence.objects.using(alias).annotate(now=DatabaseNow())
         self._terms = models.Term.objects.using(alias)
         self._ahead = dt.timedelta(0)
+        self._seen: tuple[Term, float] | None = None
+        self._asked = NOTHING, self._fences
+        self.schedule_revision: int | None = None
+        """As it was read last, with or without a lock."""
 
     def now(self) -> dt.datetime:
         """The present instant: by this host's clock, put right by the database's as it was read last."""
         return clock.now() - self._ahead
 
-    def read(self) -> FenceView:
-        """The fence, read without a lock: good for deciding whether to campaign, never for deciding what to send."""
+    def read_now(self) -> dt.datetime:
+        """The present instant, put right by the database's clock, read for it: for callers that do not poll."""
+        self.read()
+        return self.now()
+
+    def read_for(self, at: dt.datetime) -> dt.datetime:
+        """An instant of this host's clock, put right by the database's, read for it."""
+        self.read()
+        return at - self._ahead
+
+    def read(self, also: Asked = NOTHING) -> FenceView:
+        """The fence, read without a lock: good for deciding whether to campaign, never for deciding what to send.
+
+        ``also``: what else the one statement is to ask, by name; for whoever asks the same again and again, the same
+        object.
+        """
+        if self._asked[0] is not also:
+            self._asked = also, self._fences.annotate(**also)
         with outages(self._alias):
-            return _view(self._get(self._fences))
+            row = self._get(self._asked[1])
+            return replace(_view(row), also={name: getattr(row, name) for name in also})
 
     def admits(self, term: Term) -> bool:
         """Whether ``term`` may claim; holds the fence until the surrounding transaction ends."""
         return self.held_for(term) is not None
+
+    def held(self) -> FenceView:
+        """The fence, held until the surrounding transaction ends: for what leads nobody, such as an operator's wish."""
+        return _view(self._lock(self._fences.all()))
 
     def held_for(self, term: Term) -> FenceView | None:
         """The fence, held until the surrounding transaction ends; None when it does not admit ``term``."""
@@ -81,7 +117,7 @@ class Fence:
     def open_term(self, who: Identity, side: Side) -> Term | None:
         """Raise the epoch and begin a leadership, in one commit; None when ``side`` is not the active one."""
         with transaction(self._alias):
-            fence = self._locked()
+            fence = self.held()
             if fence.side != side:
                 return None
             epoch = self._raise_epoch(fence, SUCCEEDED)
@@ -94,9 +130,13 @@ class Fence:
             self._terms.filter(epoch=term.epoch, first_tick_at=None).update(first_tick_at=self.now())
 
     def seen(self, term: Term) -> None:
-        """Record that the leader of ``term`` is alive; nothing where the term has ended."""
+        """Record that the leader of ``term`` is alive, every ten seconds; nothing where the term has ended."""
+        now_s = clock.monotonic_s()
+        if self._seen is not None and self._seen[0] == term and now_s < self._seen[1] + SEEN_EVERY_S:
+            return
         with outages(self._alias):
             self._terms.filter(epoch=term.epoch, ended_at=None).update(seen_at=self.now())
+        self._seen = term, now_s
 
     def end_term(self, term: Term, reason: str) -> None:
         """Record why a leadership ended; the first reason stays."""
@@ -109,7 +149,7 @@ class Fence:
         Already there: changes nothing. Returns the epoch of the fence.
         """
         with transaction(self._alias):
-            fence = self._locked()
+            fence = self.held()
             if fence.side == to:
                 return fence.epoch
             return self._raise_epoch(fence, f"switched to {to}", side=to, switched_at=self.now())
@@ -131,10 +171,6 @@ class Fence:
         self._terms.filter(ended_at=None).update(ended_at=self.now(), end_reason=reason)
         return epoch
 
-    def _locked(self) -> FenceView:
-        """The fence, locked until the transaction ends."""
-        return _view(self._lock(self._fences.all()))
-
     def _lock(self, fences: QuerySet[Any]) -> Any:
         """The fence row as ``fences`` has it, locked until the transaction ends."""
         if not connections[self._alias].features.has_select_for_update:
@@ -147,6 +183,7 @@ class Fence:
     def _get(self, fences: QuerySet[Any]) -> Any:
         before = clock.now()
         row = fences.get()
+        self.schedule_revision = row.schedule_revision
         self._correct(before - row.now, clock.now() - row.now)
         return row
 
@@ -161,4 +198,4 @@ class Fence:
 
 def _view(row: Any) -> FenceView:
     epoch, side = Epoch(row.epoch), Side(row.side)
-    return FenceView(epoch, side, row.switched_at, row.guarded_since, row.schedule_revision, row.now)
+    return FenceView(epoch, side, row.switched_at, row.guarded_since, row.schedule_revision, row.now, row.pauses)

@@ -27,5 +27,8 @@ def make_missing(*, using: str, apps: Apps = installed, **_: Any) -> None:
         if not fences.objects.using(using).exists():
             newest = terms.objects.using(using).order_by("-epoch").first()
             known = {} if newest is None else {"epoch": newest.epoch, "side": newest.side}
+            if any(field.name == "pauses" for field in fences._meta.fields):
+                pauses = apps.get_model("cutover", "Pause").objects.using(using)
+                known |= {"pauses": pauses.filter(ended_at=None).count()}
             fences.objects.using(using).get_or_create(id=1, defaults=known)
         cutovers.objects.using(using).get_or_create(id=1)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,17 +28,33 @@ class Terminal:
     style: Style
     as_json: bool
 
-    def report(self, report: Report, *, clear: bool = False) -> bool:
-        """Write the report, on a cleared screen if asked for; False when nobody reads it."""
+    @property
+    def is_drawn_on(self) -> bool:
+        """Whether what can be drawn is: on a terminal that takes colours and more than ASCII, unless told otherwise."""
+        return not self.as_json and self.stdout.isatty() and self._marks is not ASCII_MARKS and self.is_coloured
+
+    @property
+    def is_coloured(self) -> bool:
+        """Whether a terminal is to be drawn on, as far as the operator says."""
+        return not (os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or self.style.ERROR("x") == "x")
+
+    def report(self, report: Report, *, clear: bool = False, **drawn: Any) -> bool:
+        """Write the report, on a cleared screen if asked for, ``drawn`` as wanted; False when nobody reads it."""
         try:
-            if clear and not self.as_json and self.stdout.isatty():
+            text = as_document(report) if self.as_json else self._shown(report, **drawn)
+            if clear and not self.as_json and self.stdout.isatty() and os.environ.get("TERM") != "dumb":
                 self.stdout.write("\x1b[H\x1b[2J", ending="")
-            self.stdout.write(_document(report) if self.as_json else self._in_lines(report))
+            self.stdout.write(text, ending="" if drawn else "\n")
             self.stdout.flush()
         except BrokenPipeError:
             _redirect_to_nowhere(self.stdout)
             return False
         return True
+
+    def write(self, codes: str) -> None:
+        """Write what a terminal does not show."""
+        self.stdout.write(codes, ending="")
+        self.stdout.flush()
 
     def progress(self, line: str) -> None:
         """Write what takes its time; nothing for a program, which wants to read JSON alone."""
@@ -56,13 +73,28 @@ class Terminal:
             except BrokenPipeError:
                 _redirect_to_nowhere(stream)
 
-    def _in_lines(self, report: Report) -> str:
-        encoding = getattr(self.stdout, "encoding", None) or "utf-8"
-        marks = MARKS
+    @property
+    def _encoding(self) -> str:
+        return getattr(self.stdout, "encoding", None) or "utf-8"
+
+    @property
+    def _marks(self) -> dict[bool, str]:
         try:
-            "".join(MARKS.values()).encode(encoding)
+            "".join(MARKS.values()).encode(self._encoding)
         except UnicodeEncodeError:
-            marks = ASCII_MARKS
+            return ASCII_MARKS
+        return MARKS
+
+    def _shown(self, report: Report, **drawn: Any) -> str:
+        if type(report) is Report or not self.is_drawn_on:
+            return self._in_lines(report)
+        from cutover.observe import screen  # which imports rich: only who looks at a terminal waits for that
+
+        width, height = shutil.get_terminal_size()
+        return screen.draw(report, width, height, **drawn)
+
+    def _in_lines(self, report: Report) -> str:
+        encoding, marks = self._encoding, self._marks
         lines = []
         for check in report.checks:
             style = self.style.SUCCESS if check.ok else self.style.ERROR
@@ -81,7 +113,7 @@ class Terminal:
             _redirect_to_nowhere(self.stderr)
 
 
-def _document(report: Report) -> str:
+def as_document(report: Report) -> str:
     """The same keys for every command, and the command's own data."""
     whole = {
         "command": report.phase,

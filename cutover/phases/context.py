@@ -18,21 +18,36 @@ from cutover.election.connection import redis_client
 from cutover.election.lease import Lease, Presence
 from cutover.ledger import Ledger
 from cutover.schedules import project
-from cutover.types import EntryName, Side
+from cutover.types import EntryName, SentBy, Side
 
 _T = TypeVar("_T")
 
 
 class Context:
-    """The surroundings of one command. ``progress`` is called with a line on whatever takes its time."""
+    """The surroundings of one command. ``progress`` is called with a line on whatever takes its time.
 
-    def __init__(self, config: Config, progress: Callable[[str], None] = lambda line: None) -> None:
+    ``live`` is called again and again with what is waited for, and how long that takes still.
+    ``is_dry``: it only looks, and remembers nothing of what its operator says in ``words`` and of ``stopped`` beats.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        progress: Callable[[str], None] = lambda line: None,
+        live: Callable[[str, dt.timedelta], None] = lambda what, left: None,
+    ) -> None:
         self.config = config
         self.alias = config.database
         self.progress = progress
-        self.ledger = Ledger(config.database, config.namespace, config.retention)
+        self.live = live
+        self.ledger = Ledger(config.database, config.namespace, config.retention, config.renamed)
         self.celery_of_workers: set[str] = set()
         """Which versions of celery workers have answered, where this command has asked them."""
+        self.is_dry = False
+        self.words: dict[str, SentBy] = {}
+        """Who sends which task without a slot, as was said to this command alone."""
+        self.stopped: set[str] = set()
+        """The origins of unmanaged beats that have ended, as was said to this command."""
 
     @cached_property
     def app(self) -> Celery:

@@ -17,6 +17,7 @@ class State:
 
     ``switched_at``: phase 3's switch; ``switch_epoch``: the latest switch, of either side. ``snapshot``: how many rows
     have a snapshot from before the switch. ``operator``: whose command is running; empty for nobody's.
+    ``parity_proved_at``: when it was proved last that both sides fire and send alike; None where nobody knows.
     """
 
     phase: int
@@ -26,6 +27,7 @@ class State:
     snapshot: int
     plan_hash: str
     operator: str
+    parity_proved_at: dt.datetime | None = None
 
     @property
     def side(self) -> Side:
@@ -59,7 +61,8 @@ def read(context: Context) -> State:
     with outages(context.alias):
         row = Cutover.objects.using(context.alias).filter(id=1).first() or Cutover()
         kept = ImportedEntry.objects.using(context.alias).filter(enabled_before__isnull=False).count()
-    return State(row.phase, fence, row.switched_at, row.switch_epoch, kept, row.plan_hash, operator_of(row))
+    told = row.plan_hash, operator_of(row), row.parity_proved_at
+    return State(row.phase, fence, row.switched_at, row.switch_epoch, kept, *told)
 
 
 def operator_of(row: Cutover) -> str:

@@ -6,8 +6,8 @@ from cutover.phases.context import Context
 from cutover.phases.facts import State, read
 from cutover.phases.gates import beats, broker, installation, servers
 from cutover.phases.operations import remembered
-from cutover.phases.operations.journal import at_work, rolled_back_since
-from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, refused
+from cutover.phases.operations.journal import Look, at_work, rolled_back_since
+from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, looked, refused
 
 NAME = "phase1"
 
@@ -19,13 +19,16 @@ def run(
     stopped: Sequence[str] = (),
     only_beat_sends: Sequence[str] = (),
     called_by_hand: Sequence[str] = (),
+    dry_run: bool = False,
 ) -> Report:
     """Check everything; record phase 1 as done when all of it holds. After a rollback everything is checked again.
 
     ``no_code_beat`` is for a project where nothing has sent the code schedule so far: no such beat is asked for.
     ``stopped``: origins of unmanaged beats that the operator has ended. ``only_beat_sends``, ``called_by_hand``: of
     which tasks the operator says so; that is remembered in every phase, also by one that is done already.
+    ``dry_run``: check everything, and record nothing.
     """
+    context.is_dry = dry_run
     first = [servers.migrations(context)]
     if all_hold(first):
         first.append(servers.database(context))
@@ -37,7 +40,7 @@ def run(
         if state.fence.guarded_since:
             return already(NAME, state.phase, what=unchanged)
         return _ask_workers_again(context, state.phase)
-    with at_work(context.alias, NAME) as journal:
+    with at_work(context.alias, NAME, dry_run=dry_run) as journal:
         state = read(context)
         if not _is_due(context, state):  # somebody else was faster
             return already(NAME, state.phase)
@@ -48,6 +51,8 @@ def run(
         journal.finish(NAME, phase := max(1, state.phase))
         # Last, for phase 0 has no way back; where it is not reached phase 3 makes up for it.
         remembered.workers_guarded(context, checks)
+    if isinstance(journal, Look):
+        return looked(NAME, checks, journal.steps)
     lines = ["Phase 1 is done: the code side sends under the lease."]
     if no_code_beat:
         lines = ["Phase 1 is done. No beat of the code side was asked for: so far nothing sends the code schedule."]
@@ -86,6 +91,7 @@ def _ask_workers_again(context: Context, phase: int) -> Report:
         return refused(NAME, [check])
     if check.assumed:
         return already(NAME, phase)
-    with at_work(context.alias, NAME):
+    with at_work(context.alias, NAME, dry_run=context.is_dry):
         remembered.workers_guarded(context, [check])
-    return already(NAME, phase, [check], "The workers were asked again; nothing else was changed.")
+    what = "nothing was changed" if context.is_dry else "nothing else was changed"
+    return already(NAME, phase, [check], f"The workers were asked again; {what}.")

@@ -6,18 +6,20 @@ Every entry that the cutover moves is to be proved, by one slot at least, or wai
 import datetime as dt
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
-from cutover import clock
 from cutover.conf import near
 from cutover.phases.context import Context
 from cutover.phases.evidence import hearing
-from cutover.phases.evidence.proof import Evidence, Why, gather
+from cutover.phases.evidence.findings import Evidence, Why
+from cutover.phases.evidence.proof import gather
+from cutover.phases.evidence.tally import Counting
 from cutover.phases.facts import State, read
 from cutover.phases.gates import beats, progress
 from cutover.phases.operations import remembered
-from cutover.phases.operations.journal import at_work, noted
-from cutover.phases.report import Check, Outcome, Report, all_hold, command, plain
+from cutover.phases.operations.journal import Look, at_work, noted
+from cutover.phases.report import Check, Outcome, Report, all_hold, command, looked, plain
 from cutover.phases.wording import inline, instant, listed, span
 from cutover.types import EntryName, Side
 
@@ -25,6 +27,11 @@ NAME = "phase4"
 LEAST_SLOTS = 10
 GRACE = dt.timedelta(seconds=5)
 """How old a slot must be to be judged: the message of a younger one may be under way."""
+_CLOSED: Final = (
+    "Phase 4 is done: the cutover is closed.",
+    "The retired code schedule, CUTOVER['CODE_SCHEDULE'] and the process `legacy-beat` may now be removed; "
+    "with them goes the way back by rollback.",
+)
 WAIVE: Final = "waive"
 """The step under which the journal has the entries that an operator has waived."""
 
@@ -37,6 +44,7 @@ def run(
     waive: Sequence[str] = (),
     only_beat_sends: Sequence[str] = (),
     called_by_hand: Sequence[str] = (),
+    dry_run: bool = False,
 ) -> Report:
     """Prove and close. The outcome is inconclusive while there is too little to judge by.
 
@@ -44,18 +52,20 @@ def run(
     without. So it is while a beat without the lease may be running, or could without being heard: it would run all once
     more. ``wait``: for how long to try again, where that can help. Nothing is held meanwhile: a rollback need not wait
     for a proof. ``only_beat_sends``, ``called_by_hand``: of which tasks the operator says so.
+    ``dry_run``: prove, and close nothing.
     """
+    context.is_dry = dry_run
     unchanged = remembered.senders_named(context, only_beat_sends, called_by_hand)
     if wait:
-        until = clock.now() + wait
-        context.wait_for(lambda: _conclusive(context, slots, waive, until), wait, "enough slots", every_s=1.0)
+        until, counting = context.ledger.fence.read_now() + wait, Counting()
+        context.wait_for(lambda: _conclusive(context, slots, waive, until, counting), wait, "enough slots", every_s=1.0)
     state = read(context)
     if state.phase >= 4:
         lines = [f"Phase 4 is done already: the cutover is closed. {unchanged}"]
         if waived := noted(context.alias, NAME, WAIVE, state.switched_at):
             lines.append(f"Closed without a proof of what was waived by name: {waived}.")
         return Report(NAME, Outcome.ALREADY, (), lines, command("status"), command("rollback"))
-    with at_work(context.alias, NAME) as journal:
+    with at_work(context.alias, NAME, dry_run=dry_run) as journal:
         state = read(context)
         checks = [progress.phase_done(state, 3)]
         if all_hold(checks):
@@ -73,15 +83,22 @@ def run(
             journal.finish(NAME, 4)
         else:
             journal.not_done(NAME, report.outcome.value)
-    return report
+    if report.outcome is not Outcome.DONE:
+        return report
+    if isinstance(journal, Look):
+        would = looked(NAME, report.checks, journal.steps, report.lines)
+        return replace(would, data={**report.data, **would.data})
+    return replace(report, lines=[*report.lines, *_CLOSED])
 
 
-def _conclusive(context: Context, slots: int, named: Collection[str], until: dt.datetime) -> bool | None:
+def _conclusive(
+    context: Context, slots: int, named: Collection[str], until: dt.datetime, counting: Counting
+) -> bool | None:
     """True once waiting on, up to ``until``, would say no more; else None."""
     state = read(context)
     if state.phase != 3 or state.side is not Side.DATABASE:
         return True
-    evidence = _gather(context, state)
+    evidence = _gather(context, state, counting)
     if _strange(evidence, named) or evidence.failures:
         return True
     due = [_provable_at(evidence, name, why) for name, why in _open(evidence, named).items()]
@@ -95,11 +112,11 @@ def _provable_at(evidence: Evidence, name: EntryName, why: Why) -> dt.datetime |
     return evidence.until if why is Why.NOT_READ else evidence.next_due(name)
 
 
-def _gather(context: Context, state: State) -> Evidence:
+def _gather(context: Context, state: State, counting: Counting | None = None) -> Evidence:
     """Since the switch; or, when that is longer ago, as far back as the ledger surely still remembers."""
-    now = context.ledger.fence.now()
+    now = context.ledger.fence.read_now()
     known = now - context.config.retention + dt.timedelta(hours=1)
-    return gather(context, max(state.switched_at or known, known), now - GRACE)
+    return gather(context, max(state.switched_at or known, known), now - GRACE, counting)
 
 
 def _strange(evidence: Evidence, named: Collection[str]) -> Check | None:
@@ -148,12 +165,6 @@ def _report(context: Context, evidence: Evidence, slots: int, named: Collection[
     elif not alone.ok:
         outcome, following = Outcome.INCONCLUSIVE, NAME
         lines += ["Inconclusive: a beat without the lease may send besides, see above."]
-    else:
-        lines += [
-            "Phase 4 is done: the cutover is closed.",
-            "The retired code schedule, CUTOVER['CODE_SCHEDULE'] and the process `legacy-beat` may now be removed; "
-            "with them goes the way back by rollback.",
-        ]
     data = {
         "proven": proven,
         "entries": len(evidence.moved | evidence.others),
@@ -164,14 +175,19 @@ def _report(context: Context, evidence: Evidence, slots: int, named: Collection[
         "waived": waived,
     }
     for kind in ("failures", "pending"):
-        data[kind] = [plain(finding, "entry due_at reason") for finding in getattr(evidence, kind)]
+        data[kind] = [plain(finding, "entry due_at reason") for finding in getattr(evidence, kind).kept]
     return Report(NAME, outcome, [alone], lines, command(following), command("rollback"), data)
 
 
 def _slotless(context: Context, since: dt.datetime) -> list[str]:
     """What workers have run of scheduled tasks, besides the slots that are proven here."""
     found = [row for row in hearing.slotless(context) if row.last_seen_at > since]
-    said = [f"{row.task} from {row.origin}: {row.messages}, the latest {instant(row.last_seen_at)}" for row in found]
+    alike = hearing.alike(context) if found else ()
+    said = [
+        f"{row.task} from {row.origin}: {row.messages}, the latest {instant(row.last_seen_at)}"
+        + (f"; {hearing.ALIKE}" if row.task in alike else "")
+        for row in found
+    ]
     return ["Run besides, for these messages named no slot:", *listed(said)] if said else []
 
 
@@ -215,4 +231,4 @@ def _wait(
 
 
 def _in(context: Context, at: dt.datetime) -> str:
-    return f"at {instant(at, context.app.timezone)}, in {span(max(dt.timedelta(0), at - clock.now()))}"
+    return f"at {instant(at, context.app.timezone)}, in {span(max(dt.timedelta(0), at - context.ledger.fence.now()))}"

@@ -2,52 +2,55 @@
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule
 
-from cutover import clock
 from cutover.errors import LeaseUnavailable
 from cutover.phases.context import Context
-from cutover.phases.evidence import quiet_windows, side, survey
+from cutover.phases.evidence import coming, quiet_windows, survey
 from cutover.phases.evidence.survey import Survey
 from cutover.phases.facts import State, read
 from cutover.phases.gates import installation
 from cutover.phases.gates.imported import importable
-from cutover.phases.report import Outcome, Report, command, plain
-from cutover.phases.wording import instant
+from cutover.phases.report import Outcome, Report, all_hold, command, plain
+from cutover.phases.wording import inline, instant, span
 from cutover.schedules import columns, rows
 from cutover.schedules.columns import Values
-from cutover.schedules.due import next_due
-from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.refusals import EntriesRefused
-from cutover.schedules.timetable import Timetable, timetable
-from cutover.types import Cursor, EntryName, Side
+from cutover.types import CatchUp, EntryName, Side
 
 NAME = "plan"
+_CHECKED: Final = {
+    Outcome.DONE: "Nothing is left to do.",
+    Outcome.CHANGES: "Something is left to do (--check: exit code 2).",
+    Outcome.FAILED: "What has a cross above is in the way of this plan (--check: exit code 1).",
+}
+
+_UNKNOWN: Final = "When these intervals fall due is not known, so a window may hold slots of theirs: {}."
 
 
-def run(context: Context) -> Report:
-    """Show what is to come. Always done, whatever it finds; what phase 2 would refuse has a cross."""
+def run(context: Context, *, check: bool = False) -> Report:
+    """Show what is to come. What phase 2 would refuse has a cross.
+
+    Always done, whatever it finds; with ``check`` failed where something has a cross, and changes where something is
+    left to do.
+    """
     state = read(context)
     try:
         found = survey.take(context)
     except EntriesRefused as exc:
         unread = ["The code schedule cannot be read."]
-        return Report(NAME, Outcome.DONE, importable(exc.refusals), unread, command(NAME))
-    stands, now = context.ledger.cursors.read(until=clock.now()), clock.now()
+        outcome = Outcome.FAILED if check else Outcome.DONE
+        return Report(NAME, outcome, importable(exc.refusals), unread, command(NAME))
+    now = context.ledger.fence.read_now()
     context.progress("computing what falls due")
-    shared: dict[str, Timetable] = {}  # equal schedules have one timetable
-    ahead: dict[EntryName, tuple[str, Timetable, Cursor]] = {}
-    for name, schedule in side.schedules(context, state.side).items():
-        mark = fingerprint(schedule)
-        table = shared.setdefault(mark, timetable(schedule))
-        ahead[name] = mark, table, stands.get(name, Cursor(None, now))
-    due = {name: at for name, (_, table, cursor) in ahead.items() if (at := next_due(table, cursor)) is not None}
+    ahead = coming.read(context, state.side, now)
+    due = ahead.next_slots()
     soonest = sorted((at, name) for name, at in due.items())[:5]
-    quiet = quiet_windows.windows(ahead.values(), now, now + quiet_windows.AHEAD)
+    quiet = ahead.quiet(now, now + quiet_windows.AHEAD)
     entries = [_entry(found, name, due.get(name)) for name in found.entries]
     others = [row for _, row in sorted(found.others.items())]
     data: dict[str, Any] = {
@@ -58,17 +61,42 @@ def run(context: Context) -> Report:
         "other_rows": [{**plain(row, "name task"), "schedule": rows.schedule_of(row)} for row in others],
         "next_slots": [{"entry": name, "due_at": at.isoformat(), "side": state.side.value} for at, name in soonest],
         "quiet_windows": quiet_windows.data(quiet),
+        "changes": _changes(state, entries),
     }
     zone = context.app.timezone
-    lines = [line for entry in entries for line in _entry_lines(entry, due, zone)]
+    lines = [line for entry in entries for line in _entry_lines(entry, due, ahead.unknown, zone)]
     lines += [f"{other['name']}: {other['task']}, no entry of the code" for other in data["other_rows"]]
-    coming = [f"    {instant(at, zone)} {name}" for at, name in soonest]
-    lines += ["", f"Next, from the {state.side} side:", *coming] if coming else ["", "Nothing falls due."]
-    lines += [*quiet_windows.lines(quiet, zone), "", *_phases(context, state, data)]
+    every = [entry["name"] for entry in entries if entry["catch_up"] == CatchUp.ALL]
+    lines += [f"After a gap every slot is sent of {inline(every, ', ')}: {_bounds(context, every)}."] if every else []
+    next_lines = [f"    {instant(at, zone)} {name}" for at, name in soonest]
+    lines += ["", f"Next, from the {state.side} side:", *next_lines] if next_lines else ["", "Nothing falls due."]
+    lines += quiet_windows.lines(quiet, zone)
+    lines += [_UNKNOWN.format(inline(sorted(ahead.unknown), ", "))] if quiet and ahead.unknown else []
+    lines += ["", *_phases(context, state, data)]
     checks = importable([refusal for name in found.entries for refusal in found.refusals.get(name, [])])
     if state.side is Side.CODE:
         checks.append(installation.sent_schedule(context, patient=False))
-    return Report(NAME, Outcome.DONE, checks, lines, command(f"phase{min(state.phase, 3) + 1}"), "", data)
+    outcome = Outcome.DONE
+    if check:
+        outcome = Outcome.FAILED if not all_hold(checks) else Outcome.CHANGES if data["changes"] else outcome
+        lines.append(_CHECKED[outcome])
+    return Report(NAME, outcome, checks, lines, command(f"phase{min(state.phase, 3) + 1}"), "", data)
+
+
+def _changes(state: State, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What is left to do: each phase that is not done, and before the switch the rows that phase 2 would write."""
+    left = {f"phase{number}": 0 for number in range(state.phase + 1, 5)}
+    if not state.is_begun and (rows_to_write := sum(entry["row"] in {"create", "update"} for entry in entries)):
+        left["phase2"] = rows_to_write
+    if state.is_begun and not state.is_switched:
+        left.setdefault("rollback" if state.phase >= 3 else "phase3", 0)
+    return [{"phase": phase, "rows": count} for phase, count in sorted(left.items())]
+
+
+def _bounds(context: Context, names: Sequence[EntryName]) -> str:
+    """Of how many slots at most, and how old they may be."""
+    rules = {context.config.catch_up_rule(name) for name in names}
+    return inline(sorted(f"the latest {rule.most} of those up to {span(rule.window)} old" for rule in rules), " or ")
 
 
 def _entry(found: Survey, name: EntryName, due_at: dt.datetime | None) -> dict[str, Any]:
@@ -85,6 +113,7 @@ def _entry(found: Survey, name: EntryName, due_at: dt.datetime | None) -> dict[s
         "task": entry.task,
         "schedule": words,
         "next_due_at": due_at.isoformat() if due_at is not None else None,
+        "catch_up": found.config.catch_up_rule(name).policy.value,
         "row": "refused" if refusals else "create" if row is None else "update" if differing else "equal",
         "enabled": row.enabled if row is not None else None,
         "differences": [{"field": field, "row": str(a), "code": str(b)} for field, (a, b) in differing.items()],
@@ -104,14 +133,17 @@ def _in_words(values: Values) -> str:
     return str(model)
 
 
-def _entry_lines(found: Mapping[str, Any], due: Mapping[EntryName, dt.datetime], zone: dt.tzinfo) -> list[str]:
+def _entry_lines(
+    found: Mapping[str, Any], due: Mapping[EntryName, dt.datetime], unknown: Collection[EntryName], zone: dt.tzinfo
+) -> list[str]:
     row = {
         "create": "phase 2 creates its row, disabled",
         "equal": "its row is equal" + (", enabled" if found["enabled"] else ", disabled"),
         "update": "phase 2 brings its row up to date",
         "refused": "phase 2 refuses it, see above",
     }[found["row"]]
-    next_due = instant(due[found["name"]], zone) if found["name"] in due else "never"
+    otherwise = "not known, for no beat under the lease has sent it yet" if found["name"] in unknown else "never"
+    next_due = instant(due[found["name"]], zone) if found["name"] in due else otherwise
     lines = [f"{found['name']}: {found['task']}", f"    {found['schedule']}; next due {next_due}; {row}"]
     if found["overlay"]:
         lines.append(f"    kept in the overlay, for its row has no column for it: {', '.join(found['overlay'])}")

@@ -10,10 +10,11 @@ import socket
 from concurrent.futures import Future
 from typing import Final
 
-from cutover import clock, models
+from cutover import models
 from cutover.election.lease import Presence
 from cutover.errors import CutoverError, LeaseUnavailable, LedgerUnavailable
 from cutover.ledger.database import outages
+from cutover.ledger.pauses import SITE, but_paused, names
 from cutover.phases.context import Context, in_time
 from cutover.phases.evidence.lateness import OVERDUE, early, overdue
 from cutover.phases.report import Outcome, Report
@@ -67,6 +68,11 @@ def _beats(context: Context, role: ProbeRole) -> tuple[bool, str]:
     if fence.side is not leader.side:
         return may_be_no_leader, f"{_named(leader)} steps down: the active side is {fence.side}"
     late = overdue(context, fence.side)
+    # Another process would do no better: a pause is no fault of this one's, and is no reason to replace it.
+    if any(pause.entry == SITE for pause in context.ledger.pauses.in_effect(fence)):
+        return True, f"{_named(leader)} leads under epoch {fence.epoch}; everything is paused"
+    if not late and role is ProbeRole.LEADER and (stuck := _stuck(context)):
+        return False, f"{_named(leader)} leads; the broker has not taken {stuck} messages"
     if not late:
         ahead = f"; {found['count']} slots were sent before their time" if (found := early(context)) else ""
         return True, f"{_named(leader)} leads under epoch {fence.epoch}, nothing is overdue{ahead}"
@@ -79,10 +85,14 @@ def _beats(context: Context, role: ProbeRole) -> tuple[bool, str]:
 
 
 def _stuck(context: Context) -> int:
-    """How many messages the broker has not taken for too long; one claimed this very moment is no evidence."""
+    """How many messages the broker has not taken for too long; one claimed this very moment is no evidence.
+
+    Nor are those that are paused, and those that cannot be sent by their entry's own fault.
+    """
     with outages(context.alias):
-        claimed = models.Slot.objects.using(context.alias).filter(state=SlotState.CLAIMED)
-        return claimed.filter(claimed_at__lt=clock.now() - OVERDUE).count()
+        claimed = models.Slot.objects.using(context.alias).filter(state=SlotState.CLAIMED, reason="")
+        claimed = but_paused(claimed, names(context.ledger.pauses.read()))
+        return claimed.filter(claimed_at__lt=context.ledger.fence.read_now() - OVERDUE).count()
 
 
 def _broker(context: Context) -> str:

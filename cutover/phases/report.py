@@ -13,7 +13,10 @@ _P = ParamSpec("_P")
 
 
 class Outcome(StrEnum):
-    """How a command ended. ``already`` is a finished phase run again: nothing was changed."""
+    """How a command ended. ``already`` is a finished phase run again: nothing was changed.
+
+    ``changes`` is a plan that was checked and has something left to do.
+    """
 
     DONE = "done"
     ALREADY = "already"
@@ -21,11 +24,16 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     INCONCLUSIVE = "inconclusive"
     USAGE = "usage"
+    CHANGES = "changes"
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 failed, 2 wrong usage or settings, 3 a gate refused or too little evidence."""
-        return {Outcome.DONE: 0, Outcome.ALREADY: 0, Outcome.FAILED: 1, Outcome.USAGE: 2}.get(self, 3)
+        """0 done, 1 failed, 2 wrong usage or settings, 3 a gate refused or too little evidence.
+
+        Of a plan that is checked 2 is changes, and the command ends wrong usage with 1.
+        """
+        codes = {Outcome.DONE: 0, Outcome.ALREADY: 0, Outcome.FAILED: 1, Outcome.USAGE: 2, Outcome.CHANGES: 2}
+        return codes.get(self, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,14 @@ class Check:
     detail: str
     remedy: str = ""
     assumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step by its name in the journal, and what it does, for whoever looks first."""
+
+    step: str
+    does: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +100,14 @@ def already(phase: str, now: int, checks: Sequence[Check] = (), what: str = "Not
     """A phase was done before; ``now``: the phase that the cutover has come to since."""
     lines = [f"Phase {phase[-1]} is done already (phase {now} now). {what}"]
     return Report(phase, Outcome.ALREADY, checks, lines, command(f"phase{min(now + 1, 4)}"), command("rollback"))
+
+
+def looked(phase: str, checks: Sequence[Check], steps: Sequence[Step], lines: Sequence[str] = ()) -> Report:
+    """Every gate holds, and the command has gone through its steps and taken none."""
+    numbered = [f"  {number}. {one.step}: {one.does}" for number, one in enumerate(steps, start=1)]
+    said = [*lines, "Every gate holds. Nothing was changed (--dry-run); these steps would be taken:", *numbered]
+    data = {"steps": [plain(one, "step does") for one in steps]}
+    return Report(phase, Outcome.DONE, checks, said, command(phase), data=data)
 
 
 def refused(phase: str, checks: Sequence[Check], lines: Sequence[str] = (), next_command: str = "") -> Report:

@@ -17,19 +17,22 @@ def instant(at: dt.datetime, zone: dt.tzinfo = dt.UTC) -> str:
 
 
 def span(length: dt.timedelta) -> str:
-    """A span of time in one or two units: ``90 s``, ``59 min``, ``24 h``, ``25 h 30 min``."""
+    """A span of time in one or two units: ``90 s``, ``59 min``, ``25 h 30 min``, ``7 days``, ``2 days 5 h``."""
     seconds = length.total_seconds()
     hours, minutes = divmod(int(seconds // 60), 60)
     if seconds < 120:
         return f"{round(seconds, 1):g} s"
     if not hours:
         return f"{minutes} min"
+    if hours >= 48:
+        days, hours = divmod(hours, 24)
+        return f"{days} days {hours} h" if hours else f"{days} days"
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
-def listed(found: Sequence[object], indent: str = "  ") -> list[str]:
-    """A line for each of the first findings, and how many more there are."""
-    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+def listed(found: Sequence[object], indent: str = "  ", of: str = "") -> list[str]:
+    """A line for each of the first findings, and how many more there are; ``of``: what they are, where kinds mix."""
+    more = [f"and {len(found) - SHOWN} more {of}".rstrip()] if len(found) > SHOWN else []
     return [f"{indent}{one}" for one in [*found[:SHOWN], *more]]
 
 

@@ -66,6 +66,51 @@ def objections(values: RowValues, row: PeriodicTask, imported: ImportedEntry | N
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an import comes to: ``done``, and what is written for that; ``drafted``: what each entry becomes."""
+
+    done: Import
+    drafted: list[RowDraft]
+    fresh: list[RowValues] = field(default_factory=list)
+    changed: list[tuple[PeriodicTask, RowValues]] = field(default_factory=list)
+    remembered: list[ImportedEntry] = field(default_factory=list)
+    corrected: list[ImportedEntry] = field(default_factory=list)
+
+
+def work_out(
+    app: Celery,
+    config: Config,
+    entries: Mapping[EntryName, ScheduleEntry],
+    progress: Callable[[str], None] = lambda line: None,
+    *,
+    adopt: bool,
+    locked: bool = False,
+) -> Work:
+    """What ``import_entries`` would do now; changes nothing.
+
+    ``locked``: nobody else imports before the end of the transaction. Raises EntriesRefused, with all refusals.
+    """
+    alias = config.database
+    progress(f"reading {len(entries)} entries")
+    drafted, refusals = draft(app, config, entries)
+    progress("comparing with the rows that there are")
+    standing = rows.periodic_tasks(alias, entries.keys())
+    known_ones = ImportedEntry.objects.using(alias)
+    imported = {
+        EntryName(known.name): known for known in (known_ones.select_for_update() if locked else known_ones.all())
+    }
+    for values in (one.row for one in drafted if not adopt and one.row.name in standing):
+        refusals += objections(values, standing[values.name], imported.get(values.name))
+    if refusals:
+        raise EntriesRefused(refusals)
+    work = Work(Import(forgotten=sorted(imported.keys() - {one.row.name for one in drafted})), drafted)
+    for one in drafted:
+        name = one.row.name
+        _sort(work, one, fingerprint(entries[name].schedule), standing.get(name), imported.get(name))
+    return work
+
+
 def import_entries(
     app: Celery,
     config: Config,
@@ -80,49 +125,38 @@ def import_entries(
     disabled. Raises EntriesRefused, with all refusals and before anything is written.
     """
     alias = config.database
-    progress(f"reading {len(entries)} entries")
-    drafted, refusals = draft(app, config, entries)
     with transaction.atomic(using=alias):
-        progress("comparing with the rows that there are")
-        standing = rows.periodic_tasks(alias, entries.keys())
-        imported = {EntryName(known.name): known for known in ImportedEntry.objects.using(alias).select_for_update()}
-        for values in (one.row for one in drafted if not adopt and one.row.name in standing):
-            refusals += objections(values, standing[values.name], imported.get(values.name))
-        if refusals:
-            raise EntriesRefused(refusals)
-        done = Import(forgotten=sorted(imported.keys() - {one.row.name for one in drafted}))
-        fresh, changed, remembered, corrected = [], [], [], []
-        for one in drafted:
-            name, row, known = one.row.name, standing.get(one.row.name), imported.get(one.row.name)
-            facts = {
-                "fingerprint": fingerprint(entries[name].schedule),
-                "row": rows.record(one.row),
-                "options": one.options,
-                "relative": one.relative,
-            }
-            is_as_known = known is not None and all(getattr(known, field) == value for field, value in facts.items())
-            if row is None:
-                done.created.append(name)
-                fresh.append(one.row)
-            elif row.enabled or rows.differing(one.row, row):
-                (done.updated if not row.enabled and _is_ours(known, row) else done.adopted).append(name)
-                changed.append((row, one.row))
-            else:  # where anything else has changed it is the overlay
-                (done.unchanged if known is None or is_as_known else done.updated).append(name)
-            if known is None:
-                remembered.append(ImportedEntry(name=name, created=row is None, **facts))
-            elif not is_as_known:
-                for field, value in facts.items():
-                    setattr(known, field, value)
-                corrected.append(known)
+        work = work_out(app, config, entries, progress, adopt=adopt, locked=True)
+        done = work.done
         progress(f"writing {done.changed} rows")
-        rows.write(alias, fresh, changed)
-        bulk.insert(alias, remembered)
-        bulk.update(alias, corrected, ("fingerprint", "row", "options", "relative"))
+        rows.write(alias, work.fresh, work.changed)
+        bulk.insert(alias, work.remembered)
+        bulk.update(alias, work.corrected, ("fingerprint", "row", "options", "relative"))
         ImportedEntry.objects.using(alias).filter(name__in=done.forgotten).delete()
         if done.changed or not PeriodicTasks.objects.using(alias).exists():
             PeriodicTasks.update_changed()
     return done
+
+
+def _sort(work: Work, one: RowDraft, mark: str, row: PeriodicTask | None, known: ImportedEntry | None) -> None:
+    """Add to ``work`` what becomes of one entry, whose ``row`` there is, and which an import has ``known``."""
+    name, done = one.row.name, work.done
+    facts = {"fingerprint": mark, "row": rows.record(one.row), "options": one.options, "relative": one.relative}
+    is_as_known = known is not None and all(getattr(known, field) == value for field, value in facts.items())
+    if row is None:
+        done.created.append(name)
+        work.fresh.append(one.row)
+    elif row.enabled or rows.differing(one.row, row):
+        (done.updated if not row.enabled and _is_ours(known, row) else done.adopted).append(name)
+        work.changed.append((row, one.row))
+    else:  # where anything else has changed it is the overlay
+        (done.unchanged if known is None or is_as_known else done.updated).append(name)
+    if known is None:
+        work.remembered.append(ImportedEntry(name=name, created=row is None, **facts))
+    elif not is_as_known:
+        for field_, value in facts.items():
+            setattr(known, field_, value)
+        work.corrected.append(known)
 
 
 def _is_ours(imported: ImportedEntry | None, row: PeriodicTask) -> bool:

@@ -7,7 +7,7 @@ is. What a person wrote into the row wins. A row that is renamed is another entr
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from celery import Celery
 from celery.schedules import BaseSchedule, schedule
@@ -17,6 +17,7 @@ from django_celery_beat.schedulers import ModelEntry
 
 from cutover.models import ImportedEntry
 from cutover.schedules import rows
+from cutover.schedules.convert import RowDraft
 from cutover.schedules.fingerprint import fingerprint, stand_in
 from cutover.schedules.values import restored
 from cutover.types import EntryName
@@ -32,27 +33,34 @@ class Overlay:
     fingerprint: str
 
 
-NOTHING: Final[Mapping[EntryName, Overlay]] = {}
+Overlays: TypeAlias = Mapping[EntryName, Overlay]
+_IN_ORDER: Final = ("interval", "crontab", "solar", "clocked")
+"""The first of these that a row has is its schedule."""
+NOTHING: Final[Overlays] = {}
 
 
-def load(alias: str) -> dict[EntryName, Overlay]:
-    """The overlays that there are, by entry."""
+def load(alias: str, only: EntryName | None = None) -> dict[EntryName, Overlay]:
+    """The overlays that there are, by entry; ``only``: that of one entry alone."""
     # A schedule that a row does not hold by itself was converted: its fingerprint begins otherwise.
     converted = ~Q(fingerprint__regex="^(crontab|every|solar|clocked) ")
     query = ImportedEntry.objects.using(alias).filter(~Q(options={}) | Q(relative=True) | converted)
+    query = query if only is None else query.filter(name=only)
     found = query.values_list("name", "row", "options", "relative", "fingerprint")
     return {EntryName(name): Overlay(row, restored(o), relative, f) for name, row, o, relative, f in found}
+
+
+def drafted(draft: RowDraft, mark: str) -> Overlay:
+    """The overlay that the import of ``draft`` would leave; ``mark``: the fingerprint of the code's schedule."""
+    return Overlay(rows.record(draft.row), restored(draft.options), draft.relative, mark)
 
 
 class Reader:
     """Rows as the database side sends them, each an entry of ``kind``. Rows on one schedule share its object."""
 
-    def __init__(
-        self, app: Celery, overlays: Mapping[EntryName, Overlay] = NOTHING, kind: type[ModelEntry] = ModelEntry
-    ) -> None:
+    def __init__(self, app: Celery, overlays: Overlays = NOTHING, kind: type[ModelEntry] = ModelEntry) -> None:
         self._app, self._kind = app, kind
         self._overlays = overlays
-        self._shared: dict[tuple[type[Any], Any], BaseSchedule] = {}
+        self._shared: dict[tuple[Any, ...], BaseSchedule] = {}  # by what their rows hold, and by column and key
 
     def entry(self, row: PeriodicTask, *, as_proved: bool = True) -> ModelEntry:
         """The entry by which the row is sent. Raises what the schedule does where it cannot be read.
@@ -85,14 +93,20 @@ class Reader:
         return stand_in(row.schedule, overlay.fingerprint)
 
     def _plain(self, row: PeriodicTask) -> BaseSchedule:
+        for column in _IN_ORDER:
+            if (key := row.__dict__.get(f"{column}_id")) is not None:
+                if (shared := self._shared.get((column, key))) is not None:
+                    return shared
+                break
         model = row.scheduler
         if model is None or model.pk is None:
             plain: BaseSchedule = row.schedule
             return plain
-        key = type(model), model.pk
-        if key not in self._shared:
-            self._shared[key] = model.schedule
-        return self._shared[key]
+        held = type(model), *(getattr(model, field.attname) for field in model._meta.concrete_fields[1:])
+        if held not in self._shared:
+            self._shared[held] = model.schedule
+        self._shared[(column, key)] = self._shared[held]
+        return self._shared[held]
 
 
 class _Unreadable(ModelEntry):  # type: ignore[misc]
@@ -114,10 +128,11 @@ class _Given:
     """A row with some attributes as they were read already, or are to be read."""
 
     def __init__(self, row: PeriodicTask, **given: Any) -> None:
-        self.__dict__.update(given, _row=row)
+        self.__dict__.update(row.__dict__, **given, _row=row)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._row, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._row, name, value)
+        self.__dict__[name] = value

@@ -5,10 +5,12 @@ Writes bypass ``save()`` and its signals: ``save()`` clears ``last_run_at`` of a
 """
 
 import datetime as dt
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any, Final
 
+from django.db import router
 from django.db.models import QuerySet
 from django_celery_beat.models import PeriodicTask
 from kombu.utils.json import loads
@@ -23,10 +25,25 @@ from cutover.schedules.fingerprint import fingerprint
 from cutover.types import EntryName
 
 _JSON_KINDS: Final = {"args": (list, "list"), "kwargs": (dict, "object"), "headers": (dict, "object")}
+_EMPTY: Final = {"args": "[]", "kwargs": "{}", "headers": "{}"}
 _PLAIN: Final = tuple(one.name for one in fields(RowValues) if one.name not in ("name", "schedule", *_JSON_KINDS))
 _INSTANTS: Final = ("start_time", "expires")
+_SOME: Final = 5_000
+"""Up to how many schedules are asked for by their keys; more are picked from all of them."""
 _FEW: Final = 500
 """Up to how many names or keys are asked for one by one; more are picked from all rows."""
+
+
+def rows_database() -> str:
+    """The database that has the rows: where they are written. A replica that a router reads from is behind it."""
+    alias: str = router.db_for_write(PeriodicTask)
+    return alias
+
+
+def enabled_rows() -> QuerySet[PeriodicTask]:
+    """The rows that are sent, read where they are written."""
+    found: QuerySet[PeriodicTask] = PeriodicTask.objects.using(rows_database()).filter(enabled=True)
+    return found
 
 
 def periodic_tasks(alias: str, values: Collection[Any], by: str = "name") -> dict[Any, PeriodicTask]:
@@ -39,14 +56,20 @@ def periodic_tasks(alias: str, values: Collection[Any], by: str = "name") -> dic
 
 def with_schedules(query: QuerySet[PeriodicTask] | list[PeriodicTask]) -> list[PeriodicTask]:
     """The rows of ``query``; those on the same schedule share one object of it."""
-    found, alias = list(query), query.db if isinstance(query, QuerySet) else PeriodicTask.objects.db
+    if isinstance(query, QuerySet):
+        found, alias = list(query.prefetch_related(None)), query.db  # its manager would have them read as well
+    else:
+        found, alias = query, rows_database()
     for column, model in columns.MODELS.values():
-        keys = {getattr(row, f"{column}_id") for row in found} - {None}
+        attribute = f"{column}_id"
+        keys = {getattr(row, attribute) for row in found} - {None}
+        if not keys:
+            continue
         schedules = model._default_manager.using(alias)
-        shared = {one.pk: one for one in (schedules.filter(pk__in=keys) if len(keys) <= _FEW else schedules.all())}
+        shared = schedules.in_bulk(keys) if len(keys) <= _SOME else {one.pk: one for one in schedules.all()}
         for row in found:
-            if (key := getattr(row, f"{column}_id")) in shared:
-                setattr(row, column, shared[key])
+            if (key := getattr(row, attribute)) in shared:
+                row._state.fields_cache[column] = shared[key]
     return found
 
 
@@ -65,7 +88,7 @@ def unreadable(row: PeriodicTask) -> str:
     return ", ".join(
         f"{column} is no JSON {noun}"
         for column, (kind, noun) in _JSON_KINDS.items()
-        if (text := getattr(row, column)) and not isinstance(_loaded(text), kind)
+        if (text := getattr(row, column)) and text != _EMPTY[column] and not isinstance(_outermost(text), kind)
     )
 
 
@@ -123,15 +146,26 @@ def write(alias: str, fresh: Iterable[RowValues], changed: Iterable[tuple[Period
         standing.bulk_create(missing.values())
         schedules |= missing
     for row, values in wanted:
-        for name in (*_PLAIN, *_JSON_KINDS):
-            value = getattr(values, name)
-            setattr(row, name, stored(value) if isinstance(value, dt.datetime) else value)
-        for kind, (column, _) in columns.MODELS.items():
-            setattr(row, column, schedules[values.schedule] if isinstance(values.schedule, kind) else None)
-        row.enabled, row.date_changed = False, stored(clock.now())
+        _fill(row, values, schedules[values.schedule])
     bulk.insert(alias, [row for row, _ in created])
     names = [*_PLAIN, *_JSON_KINDS, *(column for column, _ in columns.MODELS.values()), "enabled", "date_changed"]
     bulk.update(alias, [row for row, _ in overwritten], names)
+
+
+def unwritten(values: RowValues) -> PeriodicTask:
+    """The row that ``write`` would create, in memory alone."""
+    row = PeriodicTask(name=values.name)
+    _fill(row, values, columns.row_of(values.schedule))
+    return row
+
+
+def _fill(row: PeriodicTask, values: RowValues, schedule: Any) -> None:
+    for name in (*_PLAIN, *_JSON_KINDS):
+        value = getattr(values, name)
+        setattr(row, name, stored(value) if isinstance(value, dt.datetime) else value)
+    for kind, (column, _) in columns.MODELS.items():
+        setattr(row, column, schedule if isinstance(values.schedule, kind) else None)
+    row.enabled, row.date_changed = False, stored(clock.now())
 
 
 def _held(row: PeriodicTask, name: str) -> Any:
@@ -140,6 +174,16 @@ def _held(row: PeriodicTask, name: str) -> Any:
     if isinstance(value, dt.datetime):
         return instant(value)
     return None if value == "" else value
+
+
+def _outermost(text: str) -> Any:
+    """What the text is as a whole. kombu's reader is slow, and makes something else only of what names its type."""
+    if "__type__" in text:
+        return _loaded(text)
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _loaded(text: str | None) -> Any:

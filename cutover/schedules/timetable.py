@@ -13,7 +13,9 @@ from typing import Final, Protocol
 from celery import schedules
 from django_celery_beat.clockedschedule import clocked
 
+_INSTANT: Final = dt.timedelta.resolution
 _MINUTE: Final = dt.timedelta(minutes=1)
+_DAY: Final = dt.timedelta(days=1)
 ENUMERATED: Final = 10_000
 """How many slots of one gap are gone through one by one."""
 
@@ -42,11 +44,26 @@ class _Interval:
 
 class _Crontab:
     def __init__(self, schedule: schedules.crontab) -> None:
-        self._schedule = copy.copy(schedule)
-        self._schedule.app, self._schedule.nowfun = schedule.app, schedule.nowfun
+        # As it is: celery's own way of copying reads all fields again, and leaves the app behind.
+        self._schedule = object.__new__(type(schedule))
+        vars(self._schedule).update(vars(schedule))
         self._zone = zone_of(schedule)
+        self._answered: tuple[dt.datetime, dt.datetime, dt.datetime] | None = None
+        """From when until when which answer holds."""
 
     def next_after(self, instant: dt.datetime) -> dt.datetime:
+        # Many entries on one schedule are asked for one after the other, each from an instant of its own.
+        if self._answered is None or not self._answered[0] <= instant < self._answered[1]:
+            found = self._next_after(instant)
+            # What falls due after a change of the clocks celery may see from before it alone.
+            is_even = self._offset(found) == self._offset(found - _DAY)
+            self._answered = instant, found if is_even else instant + _INSTANT, found
+        return self._answered[2]
+
+    def _offset(self, instant: dt.datetime) -> dt.timedelta | None:
+        return instant.astimezone(self._zone).utcoffset()
+
+    def _next_after(self, instant: dt.datetime) -> dt.datetime:
         local = instant.astimezone(self._zone)
         # Celery 5.4 leaves out the rest of an hour that is not of today: so today is the day in question.
         self._schedule.now = lambda: local
@@ -124,9 +141,27 @@ def timetable(schedule: schedules.BaseSchedule) -> Timetable:
     return _Calendar(schedule)
 
 
+class Timetables:
+    """The timetables of many entries, each made once: entries on one schedule share its object, as rows do."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, tuple[schedules.BaseSchedule, Timetable]] = {}  # kept, so that no other has its identity
+
+    def of(self, schedule: schedules.BaseSchedule) -> Timetable:
+        """As ``timetable``, whatever that raises."""
+        if (made := self._made.get(id(schedule))) is None:
+            made = self._made[id(schedule)] = schedule, timetable(schedule)
+        return made[1]
+
+
 def interval(table: Timetable) -> dt.timedelta | None:
     """The step of a plain interval; None for every other timetable."""
     return table.every if isinstance(table, _Interval) else None
+
+
+def is_of_calendar(table: Timetable) -> bool:
+    """Whether slots are those of the calendar alone, from wherever they are sought."""
+    return isinstance(table, _Crontab)
 
 
 def once(table: Timetable) -> dt.datetime | None:

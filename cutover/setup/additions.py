@@ -12,8 +12,10 @@ FILENAME: Final = "CELERY_BEAT_SCHEDULE_FILENAME"
 """The environment variable that says where celery's schedule file is; the runbooks set it."""
 BACKENDS: Final = {Kind.WEB: "Gunicorn", Kind.WORKER: "CeleryWorker", Kind.BEAT: "DatabaseBeat"}
 OF_ROWS: Final = (
-    "# The rows send here already. Once a beat of this release stands by, type `cutover phase1 --no-code-beat`,",
-    "# `phase2` and `phase3`: from then on they send under the lease. Procfile.code-side is not for this site.",
+    "# The rows send here already, so no release has Procfile.code-side: it is Procfile.guarded-workers, then",
+    "# Procfile.both-sides. Once its beat stands by, stop the old one and type `cutover phase1 --no-code-beat`,",
+    "# `phase2` (with --adopt where the code has entries, too) and `phase3`: from then on they send under the lease,",
+    "# and what has fallen due meanwhile is caught up. `rollback` goes to the code's entries alone.",
 )
 LEGACY: Final = "legacy-beat"
 

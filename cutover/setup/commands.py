@@ -25,6 +25,8 @@ class Kind(StrEnum):
 CODE_SCHEDULER: Final = "cutover.schedulers:CodeScheduler"
 STOCK_SCHEDULER: Final = "celery.beat:PersistentScheduler"
 DATABASE_SCHEDULER: Final = "cutover.schedulers:DatabaseScheduler"
+STOCK_OF_ROWS: Final = "django_celery_beat.schedulers:DatabaseScheduler"
+_SCHEDULER: Final = re.compile(r"\s(?:-S\s*|--scheduler[=\s]\s*)(\S+)")
 GUNICORNS_OWN: Final = {"0.0.0.0:$PORT", ":$PORT", "0.0.0.0:${PORT}", ":${PORT}", "0.0.0.0:${PORT:-8000}"}
 """What gunicorn binds to by itself where the environment has PORT."""
 
@@ -67,15 +69,18 @@ def process(name: str, command: str) -> Process:
     return Process(name, command, Kind.OTHER)
 
 
-def with_scheduler(process: Process, scheduler: str = "") -> str:
-    """The command of a process that has a beat, with this scheduler; else with its own, or celery's where it has none.
+def scheduler_of(process: Process) -> str:
+    """The scheduler that a command names; empty where it leaves that to the settings."""
+    own = _SCHEDULER.search(process.command)
+    return own[1] if own else ""
+
+
+def with_scheduler(process: Process, scheduler: str = "", stock: str = STOCK_SCHEDULER) -> str:
+    """The command of a process that has a beat, with this scheduler; else with its own, or ``stock`` where it has none.
 
     What a command names goes before the settings.
     """
-    option = re.compile(r"\s(?:-S\s*|--scheduler[=\s]\s*)(\S+)")
-    own = option.search(process.command)
-    chosen = scheduler or (own[1] if own else STOCK_SCHEDULER)
-    return f"{option.sub('', process.command)} --scheduler {chosen}"
+    return f"{_SCHEDULER.sub('', process.command)} --scheduler {scheduler or scheduler_of(process) or stock}"
 
 
 def _celery(name: str, command: str, words: Sequence[str]) -> Process:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import shlex
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +13,10 @@ from django.conf import settings
 from django.db import router
 from django.utils.module_loading import import_string
 
+from cutover import conf
 from cutover.models import Slot
 from cutover.schedules import project
-from cutover.setup import commands, pins, sources
+from cutover.setup import commands, pins, releases, sources
 from cutover.setup.commands import Kind, Process
 from cutover.setup.sources import AppSource
 
@@ -148,12 +150,28 @@ class Project:
         app = ":".join(self.app_path.rsplit(".", 1))
         stock = {Kind.WORKER: f"celery -A {app} worker -l INFO", Kind.BEAT: f"celery -A {app} beat -l INFO"}
         if not file.exists():
-            stock = {Kind.WEB: f"gunicorn {self._wsgi()}", **stock}
+            stock = {Kind.WEB: f"gunicorn {shlex.quote(self._wsgi())}", **stock} if not self.is_asgi else stock
         names = {process.name for process in found}
         missing = [kind for kind in stock if kind not in kinds and kind.value not in names]
         return [*(commands.process(kind.value, stock[kind]) for kind in missing if kind is Kind.WEB), *found] + [
             commands.process(kind.value, stock[kind]) for kind in missing if kind is not Kind.WEB
         ]
+
+    @cached_property
+    def rows_by(self) -> str:
+        """The stock scheduler by which the rows are sent already, as a command or the app names it; empty for none."""
+        named = [commands.scheduler_of(process) for process in self.processes if process.has_beat]
+        own = str(self.app.conf.beat_scheduler) if self.app else ""
+        chosen = next(filter(None, named), own)
+        if chosen in (commands.DATABASE_SCHEDULER, "django"):  # django-celery-beat's own alias
+            return commands.STOCK_OF_ROWS
+        return chosen if "django_celery_beat" in chosen else ""
+
+    @property
+    def is_asgi(self) -> bool:
+        """Whether the settings name an ASGI application and no other."""
+        asgi, wsgi = (getattr(settings, f"{kind}_APPLICATION", None) for kind in ("ASGI", "WSGI"))
+        return bool(asgi and not wsgi)
 
     def can_be_served(self, process: Process) -> bool:
         """Whether the backend would serve what this gunicorn serves."""
@@ -179,12 +197,16 @@ class Project:
             tasks = sorted({str(entry.get("task")) for entry in self.schedule.values()})
             yield f'celery {celery} marks no message of a beat: let CUTOVER have "SENT_BY_BEAT_ALONE", a list of'
             yield f"those tasks that nothing but beat sends, of these: {', '.join(tasks) or '(none are seen here)'}."
+        if self.is_asgi and not self.given("CUTOVER") and not (self.root / "Procfile").exists():
+            yield "The web process serves ASGI_APPLICATION: it keeps its command in every release."
         for process in self.processes:
             if process.kind is Kind.WEB and not self.can_be_served(process):
                 why = process.strange or "it does not serve WSGI_APPLICATION"
                 yield f"`{process.name}` keeps its command in every release ({why}); gunicorn.conf.py has its one line."
             elif process.name == "web" and process.kind is Kind.OTHER and "prodserver" not in process.command:
                 yield "`web` keeps its command in every release: it is no gunicorn, and ends in its own way."
+            elif process.name == releases.RELEASE and self.database() not in ("default", *process.command.split()):
+                yield f"Let `{process.name}` also run `{conf.migrate(self.database())}`: the ledger's tables go there."
         database = settings.DATABASES.get(self.database(), {})
         options = database.get("OPTIONS", {})
         if database.get("ENGINE", "").endswith("sqlite3") and options.get("transaction_mode") != "IMMEDIATE":

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from celery import Celery
 from django.apps import apps
 from django.conf import settings
 
@@ -19,6 +20,7 @@ from cutover.setup.commands import Kind
 from cutover.setup.findings import Project
 
 NAME: Final = "init"
+GUARD: Final = "cutover.workers.base_task.GuardedTask"
 ONE_LINE: Final = "from cutover.web import *  # noqa: F403\n"
 NEW_APP: Final = '''"""The Celery app."""
 
@@ -88,7 +90,7 @@ def _pieces(project: Project) -> Iterator[Piece]:
     webs = [process for process in project.processes if process.kind is Kind.WEB]
     kept = [process.name for process in webs if not project.can_be_served(process)]
     if not any("prodserver" in process.command for process in project.processes):  # else it is past these releases
-        for file, text in releases.procfiles(project.processes, kept).items():
+        for file, text in releases.procfiles(project.processes, kept, project.database(), project.rows_by).items():
             yield from _new(project, file, text)
     yield from _app_json(project)
     if webs:
@@ -139,6 +141,8 @@ def _celery_settings(project: Project) -> CelerySettings:
     has_broker = project.has_app or hasattr(settings, "CELERY_BROKER_URL")
     broker = {} if has_broker else {"CELERY_BROKER_URL": project.redis_url()}
     present = str(getattr(settings, scheduler, ""))
+    if not present.startswith("cutover."):
+        present = project.rows_by or present
     return CelerySettings(scheduler, filename, present, hasattr(settings, filename), broker)
 
 
@@ -157,13 +161,28 @@ def _celery(project: Project) -> Iterator[Piece]:
     file = project.relative(source.file)
     if source.guarded:
         yield Piece(file, How.REPLACE, f"{source.guarded}\n", f"line {source.line} becomes", source.statement)
+    elif project.app and not _is_guarded(project.app):
+        base = getattr(project.app.task_cls, "__name__", str(project.app.task_cls))
+        text = f"from cutover.guard import GuardedTask\nclass {base}(GuardedTask):\n"
+        yield Piece(file, How.MERGE, text, f"{base}, the class of the app's tasks, derives from the run guard")
     if (
         project.app
         and not project.app_reads_settings
         and not str(project.app.conf.beat_scheduler).startswith("cutover")
     ):
-        line = f'{source.path.rpartition(".")[2]}.conf.beat_scheduler = "{commands.CODE_SCHEDULER}"\n'
-        yield Piece(file, How.APPEND, line, "add at its end")
+        ours = commands.DATABASE_SCHEDULER if project.rows_by else commands.CODE_SCHEDULER
+        notes = additions.OF_ROWS if project.rows_by else ()
+        line = f'{source.path.rpartition(".")[2]}.conf.beat_scheduler = "{ours}"'
+        yield Piece(file, How.APPEND, "".join(f"{each}\n" for each in (*notes, line)), "add at its end")
+
+
+def _is_guarded(app: Celery) -> bool:
+    """Whether its tasks have the run guard; nothing is said of a base that cannot be imported, as `check` does that."""
+    try:
+        kinds = app.Task.__mro__
+    except Exception:  # the guard itself, too, where django-celery-beat is what is to be added
+        return True
+    return any(f"{kind.__module__}.{kind.__name__}" == GUARD for kind in kinds)
 
 
 def _requirements(project: Project) -> Iterator[Piece]:

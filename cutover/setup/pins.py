@@ -25,6 +25,8 @@ def requirements(installed: Mapping[str, str], *, redis_broker: bool, gunicorn: 
     yield f"django-cutover~={__version__}"
     yield f"Django~={django[0]}.{django[1]}.0  # as it is here"
     yield f"celery{extra}~={celery[0]}.{celery[1]}.0  # as it is here{why}"
+    if redis_broker and celery < (5, 5):  # later ones bound kombu themselves
+        yield "kombu~=5.4.0  # this celery takes redis-py below 6, which the newest kombu refuses"
     if django < (5, 2):
         yield "django-redis<7  # 7 wants Django 5.2"
     if django >= (6, 1):

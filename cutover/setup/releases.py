@@ -3,29 +3,38 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from django.db import DEFAULT_DB_ALIAS
+
+from cutover import conf
 from cutover.setup.additions import LEGACY
-from cutover.setup.commands import CODE_SCHEDULER, Kind, Process, with_scheduler
+from cutover.setup.commands import CODE_SCHEDULER, STOCK_SCHEDULER, Kind, Process, with_scheduler
 
 GUARDED_WORKERS, CODE_SIDE = "Procfile.guarded-workers", "Procfile.code-side"
 BOTH_SIDES, DATABASE_SIDE = "Procfile.both-sides", "Procfile.database-side"
 _PRODSERVER: Final = "python manage.py prodserver"
-_RELEASE: Final = Process("release", "python manage.py migrate --noinput", Kind.OTHER)
+RELEASE: Final = "release"
 
 
-def procfiles(processes: Sequence[Process], kept: Sequence[str]) -> dict[str, str]:
+def procfiles(
+    processes: Sequence[Process], kept: Sequence[str], database: str = DEFAULT_DB_ALIAS, rows_by: str = ""
+) -> dict[str, str]:
     """By their names: what may go before release B, with the stock beat; then release B, release C, release D.
 
-    ``kept``: processes that prodserver cannot start.
+    ``kept``: processes that prodserver cannot start. ``database``: the alias of the ledger's. ``rows_by``: the
+    scheduler that sends the rows already; such a site has no release whose beat sends the code's entries alone.
     """
-    has_release = any(process.name == _RELEASE.name for process in processes)
-    processes = processes if has_release else [*processes, _RELEASE]
+    if not any(process.name == RELEASE for process in processes):
+        migrate = " && ".join(
+            f"{conf.migrate(alias)} --noinput" for alias in dict.fromkeys((DEFAULT_DB_ALIAS, database))
+        )
+        processes = [*processes, Process(RELEASE, migrate, Kind.OTHER)]
     both = {process.name: _new(process, kept) for process in processes}
     old = {process.name: _old(process, CODE_SCHEDULER) for process in processes}
-    stock = {process.name: _old(process) for process in processes}
+    stock = {process.name: _old(process, stock=rows_by or STOCK_SCHEDULER) for process in processes}
     legacy = {LEGACY: f"{_PRODSERVER} {LEGACY}"}
     return {
         GUARDED_WORKERS: _lines(stock),
-        CODE_SIDE: _lines({**old, **legacy}),
+        **({} if rows_by else {CODE_SIDE: _lines({**old, **legacy})}),
         BOTH_SIDES: _lines({**both, **legacy}),
         DATABASE_SIDE: _lines(both),
     }
@@ -37,8 +46,8 @@ def health_checks(processes: Sequence[Process]) -> dict[str, Any]:
     return {**checks, LEGACY: [_asking("standby")]}
 
 
-def _old(process: Process, scheduler: str = "") -> str:
-    return with_scheduler(process, scheduler) if process.has_beat else process.command
+def _old(process: Process, scheduler: str = "", stock: str = STOCK_SCHEDULER) -> str:
+    return with_scheduler(process, scheduler, stock) if process.has_beat else process.command
 
 
 def _new(process: Process, kept: Sequence[str]) -> str:

@@ -6,26 +6,34 @@ retry of either is an attempt of its own, and each attempt runs once.
 """
 
 import datetime as dt
+import uuid
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from itertools import chain
 from typing import Any, Final
 
 from celery import Celery, Task
+from django.dispatch import Signal
 
-from cutover import clock, conf, headers
+from cutover import clock, conf, headers, logs, metrics, signals
 from cutover.errors import ConfigurationError, LedgerUnavailable
 from cutover.events import Event, log
 from cutover.ledger import Ledger
-from cutover.types import EntryName, Epoch, Sender, Slot, Start
-from cutover.workers import liveness, slotless, unmanaged
+from cutover.seldom import log_seldom
+from cutover.types import EntryName, Epoch, RunOutcome, Sender, Slot, Start
+from cutover.workers import liveness, reason, slotless, unmanaged
 
 _LATEST_ATTEMPTS: Final = 20
 """Besides the first one: only those at an outage's edges can have been committed without an answer."""
 HEARD_EVERY_S: Final = 10.0
 """An unmanaged beat is recorded at most this often by each worker process."""
 _heard_at_s: dict[str, float] = {}
+
+
+OF_ANOTHER: Final = (
+    "was sent by a beat of another CUTOVER['NAMESPACE'] and runs without the run guard; give beats and workers the same"
+)
 
 
 class Undecided(Exception):
@@ -40,10 +48,29 @@ class Admission:
         self._args, self._kwargs = args, kwargs
         self._request = request
         self._slot: Slot | None = None
+        self._admitted_s = 0.0
         self._mark, self._tried = "", (request.get(headers.ATTEMPT) or "").splitlines()
         delivery = request.get("delivery_info") or {}
         self._is_redelivered = bool(delivery.get("redelivered") or request.get(headers.REDELIVERED))
-        self._seen_at = request.get(headers.SEEN_AT) or clock.now().isoformat()
+        self._received_at = clock.now()
+        self._seen_at = request.get(headers.SEEN_AT) or self._received_at.isoformat()
+
+    def logged(self) -> AbstractContextManager[None]:
+        """Have what is logged within be of the slot's run; nothing where there is no slot."""
+        if self._slot is None:
+            return nullcontext()
+        epoch = self._request.get(headers.EPOCH)
+        return logs.of_slot(**self.details, epoch=epoch, slot=self._slot.task_id(config().namespace))
+
+    @property
+    def slot(self) -> Slot | None:
+        """The slot that the message is of, once that is decided; None for none."""
+        return self._slot
+
+    @property
+    def attempt(self) -> int:
+        """How often the task was tried before."""
+        return int(self._request.get("retries") or 0)
 
     @property
     def details(self) -> dict[str, str]:
@@ -66,6 +93,9 @@ class Admission:
             if (seen := watch(self._task.app)) is not None:
                 seen.refresh()
         if runs:
+            self._admitted_s = clock.monotonic_s()
+            if self._slot is not None and not self.attempt:
+                metrics.worker.started(self._slot.due_at)
             for name in headers.OF_DEFERRED:  # they are of this message, not of what the task sends
                 self._request.pop(name, None)
         return runs
@@ -90,66 +120,80 @@ class Admission:
             dt.datetime.fromisoformat(self._seen_at),
         )
 
-    def end(self, is_given_back: bool) -> None:
-        """Record the end of the run where its message may still come again. Raises LedgerUnavailable."""
-        if self._slot is not None and self._task.acks_late:
-            runs = ledger().runs
-            (runs.give_back if is_given_back else runs.end)(self._slot, self._mark)
+    def end(self, outcome: RunOutcome | None, why: Any = None) -> None:
+        """Record how the run has ended, and tell of a failure; ``why`` is celery's word for what the task raised.
+
+        ``outcome`` None: it gave its message back to the broker. Raises LedgerUnavailable.
+        """
+        if self._slot is None:
+            return
+        is_given_back = outcome is None and self._task.acks_late
+        outcome = RunOutcome.RETRIED if is_given_back else outcome or RunOutcome.FAILED
+        metrics.worker.ended(outcome, clock.monotonic_s() - self._admitted_s)
+        is_well = outcome is RunOutcome.SUCCEEDED
+        error = "" if is_well else reason.line(why, with_message=config().run_error_messages)
+        try:
+            if is_given_back:
+                ledger().runs.give_back(self._slot, self._mark, error)
+            else:  # a message that was acknowledged before it ran does not come again
+                ledger().runs.end(self._slot, self._mark, outcome, error)
+        finally:  # that it has failed is true, recorded or not
+            if outcome is RunOutcome.FAILED:
+                self._tell(signals.run_failed, attempt=self.attempt, error=error)
+
+    def _tell(self, signal: Signal, **values: Any) -> None:
+        """Have a signal sent that names the slot, if anybody is connected to it."""
+        if self._slot is not None and signal.receivers:
+            named = {"entry": str(self._slot.entry), "due_at": self._slot.due_at}
+            signals.tell(signal, **named, task=self._task.name, task_id=self._task_id, **values)
 
     @property
     def _origin(self) -> str:
         return str(self._request.get(headers.ORIGIN) or self._request.get("origin") or "unknown")
-
-    @property
-    def _attempt(self) -> int:
-        return int(self._request.get("retries") or 0)
 
     def _decide(self) -> bool:
         if self._request.get(headers.DUE_AT) is not None:
             self._slot = self._own_slot()
             return self._slot is None or self._admit([self._slot])
         is_sent_by_task = self._request.get("parent_id") and not self._request.get(headers.SEEN_AT)
-        return bool(self._attempt or is_sent_by_task) or self._admit_unmanaged()
+        return bool(self.attempt or is_sent_by_task) or self._admit_unmanaged()
 
     def _own_slot(self) -> Slot | None:
-        """The slot that the headers name, where this is a message of it and not of something that has its headers."""
-        request = self._request
-        try:
-            due_at, entry = dt.datetime.fromisoformat(request[headers.DUE_AT]), EntryName(request[headers.ENTRY])
-        except (LookupError, TypeError, ValueError):
+        """See ``own_slot``; says where a beat of another namespace has sent the message."""
+        slot = named_slot(self._request)
+        if slot is not None and not _is_identified(slot, self._task_id, self._request):
+            if _is_slots(self._task_id) and not self._request.get("parent_id"):
+                log_seldom(Event.GUARD_LOST, "namespace", tasks=1, reason=f"{slot.entry} {OF_ANOTHER}")
             return None
-        slot = Slot(due_at, entry)
-        if self._task_id not in (slot.task_id(config().namespace), request.get(headers.MESSAGE)):
-            return None
-        # Of the very same id are what takes a task's place, and what somebody sends so.
-        sent_by_task = request.get("parent_id") and not (self._attempt or headers.REDELIVERED in request)
-        task = self._task.app.tasks.get(request.get(headers.TASK) or self._task.name)
-        is_another = sent_by_task or request.get("replaced_task_nesting") or task is not self._task
-        return None if is_another else slot
+        return own_slot(self._task, self._task_id, self._request)
 
     def _admit(self, slots: Iterable[Slot], sender: Sender | None = None) -> bool:
         """Whether the message starts one of the slots: the first that no other message of ``sender`` has started."""
         runs, epoch = ledger().runs, Epoch(self._request.get(headers.EPOCH) or 0)
         if self._mark:
             self._tried.append(self._mark)
-        self._mark = liveness.this().sign()
+        self._mark = liveness.this().sign(self._request.get("hostname") or "")
         for slot in slots:
             self._slot = slot
-            outcome = runs.start(slot, epoch, self._mark, sender, self._attempt)
+            outcome = runs.start(slot, epoch, self._mark, sender, self.attempt)
             was_started = outcome is Start.ALREADY_STARTED
             if not (was_started and sender and runs.was_started_for(slot, sender.origin)):
                 break
         if outcome is Start.STARTED or (was_started and self._resume(slot, sender)):
             return True
-        if outcome is Start.TOO_OLD and self._attempt:
+        if outcome is Start.TOO_OLD and self.attempt:
             return True  # its run was admitted, and the ledger has forgotten it since
         with suppress(Exception):  # it is known to have been started: dropped, counted or not
             runs.count_deduplicated(slot)
+        metrics.worker.deduplicated()
         log(Event.RUN_DEDUPLICATED, **self.details, outcome=outcome.value)
+        self._tell(signals.run_deduplicated, outcome=outcome.value)
         return False
 
     def _admit_unmanaged(self) -> bool:
         """Find the slot of an unmanaged beat's message, so that it runs once all the same; anything else may run."""
+        if not self._request.get(headers.SEEN_AT):  # by the ledger's clock: by one that is ahead it is another slot's
+            self._seen_at = ledger().fence.read_for(self._received_at).isoformat()
         message = self.message()
         slots = unmanaged.slots_of(message, self._task.app, config(), ledger())
         first = next(slots, None)
@@ -171,7 +215,7 @@ class Admission:
         if not (self._task.acks_late and self._is_redelivered):
             return False
         run = runs.read(slot)
-        if run.has_ended or run.attempt != self._attempt or (sender is not None and run.sender != str(sender)):
+        if run.has_ended or run.attempt != self.attempt or (sender is not None and run.sender != str(sender)):
             return False
         if run.worker and not liveness.this().is_gone(run.worker):
             raise Undecided("the worker that started it is still there")
@@ -185,6 +229,38 @@ class Admission:
         named = {headers.ENTRY: slot.entry, headers.DUE_AT: slot.due_at.isoformat()}
         is_leaders = self._task_id == slot.task_id(config().namespace)
         return named if is_leaders else named | {headers.MESSAGE: self._task_id}
+
+
+def named_slot(request: Mapping[str, Any]) -> Slot | None:
+    """The slot that the headers name; None where they name none."""
+    try:
+        return Slot(dt.datetime.fromisoformat(request[headers.DUE_AT]), EntryName(request[headers.ENTRY]))
+    except (LookupError, TypeError, ValueError):
+        return None
+
+
+def own_slot(task: Task, task_id: str, request: Mapping[str, Any]) -> Slot | None:
+    """The slot that the headers name, where this is a message of it and not of something that has its headers."""
+    slot = named_slot(request)
+    if slot is None or not _is_identified(slot, task_id, request):
+        return None
+    # Of the very same id are what takes a task's place, and what somebody sends so.
+    sent_by_task = request.get("parent_id") and not (request.get("retries") or headers.REDELIVERED in request)
+    runs_it = task.app.tasks.get(request.get(headers.TASK) or task.name)
+    is_another = sent_by_task or request.get("replaced_task_nesting") or runs_it is not task
+    return None if is_another else slot
+
+
+def _is_identified(slot: Slot, task_id: str, request: Mapping[str, Any]) -> bool:
+    return task_id in (slot.task_id(config().namespace), request.get(headers.MESSAGE))
+
+
+def _is_slots(task_id: str) -> bool:
+    """Whether a message's id was made from a slot, in whatever namespace: celery's own are random."""
+    try:
+        return uuid.UUID(task_id).version == 5
+    except ValueError:
+        return False
 
 
 def is_beats(task: str, request: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from celery import Celery, Task
 from celery.signals import worker_ready
 
 from cutover.events import Event, log
-from cutover.workers.run_guard import OWN, GuardedTask, override
+from cutover.workers.base_task import OWN, GuardedTask, override
 
 SHOWN: Final = 5
 """How many tasks without the guard are named for each reason."""

@@ -8,6 +8,7 @@ import itertools
 import os
 import secrets
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -18,6 +19,7 @@ from cutover.election.connection import Link, redis_client
 from cutover.election.lease import Lease
 from cutover.errors import LeaseUnavailable
 from cutover.events import Event, log
+from cutover.models import RUN_BY_LENGTH
 from cutover.workers import processes
 
 AGAIN_S: Final = 30.0
@@ -48,9 +50,10 @@ class Worker:
         self._lease = Lease(self._link.commands, config.namespace, config.lease)
         self._client_id = self._link.client_id
 
-    def sign(self) -> str:
-        """A mark for one run, never given twice: its connection, server and process."""
-        return f"{self._client_id}@{self._server}#{next(self._runs)} {self.process}"
+    def sign(self, node: str = "") -> str:
+        """A mark for one run, never given twice: its connection, server and process, and the worker by celery."""
+        mark = f"{self._client_id}@{self._server}#{next(self._runs)} {processes.with_node(self.process, node)}"
+        return mark[:RUN_BY_LENGTH]
 
     def is_cut(self) -> bool:
         """Whether the standing connection was closed, or could not be made a while ago; others then misjudge it."""
@@ -69,15 +72,25 @@ class Worker:
 
     def is_gone(self, mark: str) -> bool:
         """Whether the process of ``mark`` is seen to have ended; False where that cannot be seen."""
-        connection, _, name = mark.partition(" ")
-        client_id, _, server = connection.partition("#")[0].partition("@")
-        if (ended := processes.has_ended(name)) is not None:
-            return ended
-        if self._lease is None or server != self._server or client_id == "0":
-            return False  # a connection's number means nothing to another server, or to the same one restarted
-        with suppress(LeaseUnavailable):
-            return self._lease.is_connected(int(client_id)) is False
-        return False
+        is_connected = self._lease.is_connected if self._lease is not None else lambda _: None
+        return bool(seen_gone(mark, self._server, is_connected))
+
+
+def seen_gone(mark: str, server: str, is_connected: Callable[[int], bool | None]) -> str:
+    """By what the process of ``mark`` is seen to have ended, from here or by ``server``'s list of connections.
+
+    Empty for one that goes on, or of which that cannot be seen.
+    """
+    connection, _, name = mark.partition(" ")
+    client_id, _, its_server = connection.partition("#")[0].partition("@")
+    process = f"process {processes.number(name)} of {processes.shown(mark)}"
+    if (ended := processes.has_ended(name)) is not None:
+        return f"{process} has ended" if ended else ""
+    if not server or its_server != server or client_id == "0":
+        return ""  # a connection's number means nothing to another server, or to the same one restarted
+    with suppress(LeaseUnavailable):
+        return f"{process} has lost its connection to Redis" if is_connected(int(client_id)) is False else ""
+    return ""
 
 
 _of_process: dict[int, Worker] = {}

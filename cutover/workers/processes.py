@@ -25,6 +25,22 @@ def celery_of(name: str) -> str:
     return [*name.split(":"), *[""] * 5][4]
 
 
+def with_node(name: str, node: str) -> str:
+    """A worker's name, and after it celery's own name of that worker; its host is not said twice."""
+    host, at = name.partition("/")[0], f"{node.partition('@')[0]}@"
+    return f"{name}:{at if node == at + host else node}" if node else name
+
+
+def shown(mark: str) -> str:
+    """The worker of a run's mark, for people: celery's name of it, as ``celery@host``, else its host and number."""
+    name = mark.partition(" ")[2] or mark
+    host, pid, *others = [*name.split(":", 5), ""]
+    host, node = host.partition("/")[0], others[3] if len(others) > 4 else ""
+    if node:
+        return node + host if node.endswith("@") else node
+    return f"{host}:{pid}" if pid else name
+
+
 def has_ended(name: str) -> bool | None:
     """Whether the process of that name has ended; None when that cannot be seen from here."""
     host, pid, began, *_ = [*name.split(":"), "", "", ""]

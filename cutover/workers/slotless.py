@@ -9,6 +9,7 @@ NOT promised: that every such message is counted; none is held up, or fails, for
 import datetime as dt
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from celery import Celery, schedules
@@ -43,6 +44,7 @@ class Watch:
         with suppress(Exception):  # gates and checks say what is wrong with a schedule; no task is to fail for it
             for name, entry in project.code_schedule(app, config).items():
                 self._in_code.setdefault(entry["task"], {})[name] = entry
+        self._in_rows: dict[str, dict[str, Mapping[str, Any]]] = {}
         self._scheduled, self._beats_alone = frozenset(self._in_code), config.sent_by_beat_alone
         self._refresh_at_s = 0.0
         self._waiting: dict[Slotless, int] = {}
@@ -63,6 +65,7 @@ class Watch:
         if clock.monotonic_s() < self._refresh_at_s:
             return
         self._refresh_at_s = clock.monotonic_s() + REFRESH_S
+        self._in_rows.clear()
         with suppress(LedgerUnavailable), outages(self._config.database):
             rows = PeriodicTask.objects.using(self._config.database).filter(enabled=True)
             self._scheduled = frozenset(self._in_code).union(rows.values_list("task", flat=True).distinct())
@@ -87,6 +90,8 @@ class Watch:
             self._waiting[who], self._count_at_s[who] = 0, now_s + COUNT_EVERY_S
 
     def _write(self, who: Slotless, message: unmanaged.Message) -> None:
+        # What is judged by the ledger's clock goes by it here too.
+        message = replace(message, seen_at=self._ledger.fence.read_for(message.seen_at))
         before = self._ledger.senders.last_seen_at(who)
         entries = unmanaged.entries_of(message, self._app, self._config)
         slots = max((slots_at(schedule, message.seen_at, before) for _, schedule in entries), default=0)
@@ -94,8 +99,17 @@ class Watch:
         self._ledger.senders.count(who, waiting, waiting if waiting <= slots else 0, message.seen_at)
 
     def _names(self, message: unmanaged.Message) -> list[str]:
-        entries = self._in_code.get(message.task, {})
-        return [name for name, entry in entries.items() if unmanaged.sends(entry, message)]
+        """The entries that send such a message; of a retired code schedule, the rows, as read in the last minute."""
+        if found := _senders(self._in_code.get(message.task, {}), message):
+            return found
+        with suppress(Exception):  # as in `count`
+            if message.task not in self._in_rows:
+                self._in_rows[message.task] = unmanaged.row_entries(self._config, message.task)
+        return _senders(self._in_rows.get(message.task, {}), message)
+
+
+def _senders(entries: Mapping[str, Mapping[str, Any]], message: unmanaged.Message) -> list[str]:
+    return [name for name, entry in entries.items() if unmanaged.sends(entry, message)]
 
 
 def slots_at(schedule: BaseSchedule, seen_at: dt.datetime, before: dt.datetime | None) -> int:

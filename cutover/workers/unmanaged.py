@@ -79,17 +79,24 @@ def entries_of(message: Message, app: Celery, config: Config) -> Iterator[tuple[
     for name, entry in code:
         yield EntryName(name), maybe_schedule(entry["schedule"], entry.get("relative", False), app=app)
     if not code:
-        for row in _rows(config, task=message.task, enabled=True):
-            with suppress(ValueError, TypeError):  # no JSON, or none of arguments: status says that it is not sent
-                args, kwargs = json.loads(row.args or "[]"), json.loads(row.kwargs or "{}")
-                if sends({"task": row.task, "args": args, "kwargs": kwargs}, message):
-                    yield EntryName(row.name), row.schedule
+        rows = row_entries(config, message.task).items()
+        yield from ((EntryName(name), entry["schedule"]) for name, entry in rows if sends(entry, message))
 
 
 def named_entries(app: Celery, config: Config) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The code schedule without what has no slots: the code side's beat leaves that out."""
     code: Mapping[Any, Mapping[str, Any]] = project.code_schedule(app, config)
     return ((name, entry) for name, entry in code.items() if isinstance(name, str) and len(name) <= NAME_LENGTH)
+
+
+def row_entries(config: Config, task: str) -> dict[str, Mapping[str, Any]]:
+    """The enabled rows of a task, each as a code schedule would have it. Raises LedgerUnavailable."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for row in _rows(config, task=task, enabled=True):
+        with suppress(ValueError, TypeError):  # no JSON, or none of arguments: status says that it is not sent
+            args, kwargs = list(json.loads(row.args or "[]")), dict(json.loads(row.kwargs or "{}"))
+            found[row.name] = {"task": row.task, "args": args, "kwargs": kwargs, "schedule": row.schedule}
+    return found
 
 
 def _rows(config: Config, **wanted: Any) -> list[PeriodicTask]:

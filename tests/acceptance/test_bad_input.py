@@ -115,8 +115,13 @@ def test_a_platforms_own_word_in_app_is_not_taken_for_the_celery_app(sqlite_site
     assert beat.stop() == 0, beat.output
 
 
-@pytest.mark.parametrize("buffered", ["", "1"], ids=["buffered", "unbuffered"])
-@pytest.mark.parametrize("command", ["plan", "plan --json", "status", "status --watch", "status --json --watch"])
+@pytest.mark.parametrize(
+    ("command", "buffered"),
+    [
+        *(("plan", ""), ("status --watch", ""), ("status --json --watch", "1")),
+        *(pytest.param(command, "1", marks=pytest.mark.long) for command in ("plan --json", "status")),
+    ],
+)
 def test_a_reader_that_has_seen_enough_is_no_error(sqlite_site: Site, command: str, buffered: str) -> None:
     code, read, err = typed_into("| head -n 1", sqlite_site, command, PYTHONUNBUFFERED=buffered)
     assert (code, len(read.splitlines())) == (0, 1)
@@ -124,12 +129,18 @@ def test_a_reader_that_has_seen_enough_is_no_error(sqlite_site: Site, command: s
 
 
 @pytest.mark.parametrize(
-    ("command", "code"), [("--help", 0), ("plan --help", 0), ("phase4 --slots x", 2), ("xyzzy", 2)]
+    ("command", "code", "reader"),
+    [
+        *(("--help", 0, "| true"), ("phase4 --slots x", 2, "2>&1 | true")),  # where each of them writes
+        pytest.param("--help", 0, "2>&1 | true", marks=pytest.mark.long),
+        pytest.param("phase4 --slots x", 2, "| true", marks=pytest.mark.long),
+        *(pytest.param("plan --help", 0, reader, marks=pytest.mark.long) for reader in ("| true", "2>&1 | true")),
+        *(pytest.param("xyzzy", 2, reader, marks=pytest.mark.long) for reader in ("| true", "2>&1 | true")),
+    ],
 )
-def test_help_and_usage_that_nobody_reads_are_no_error(sqlite_site: Site, command: str, code: int) -> None:
-    for reader in ("| true", "2>&1 | true"):
-        ended, _, err = typed_into(reader, sqlite_site, command, PYTHONUNBUFFERED="")
-        assert (ended, "Broken pipe" in err, "Traceback" in err) == (code, False, False)
+def test_help_and_usage_that_nobody_reads_are_no_error(sqlite_site: Site, command: str, code: int, reader: str) -> None:
+    ended, _, err = typed_into(reader, sqlite_site, command, PYTHONUNBUFFERED="")
+    assert (ended, "Broken pipe" in err, "Traceback" in err) == (code, False, False)
 
 
 def test_a_phase_goes_on_when_nobody_reads_what_it_says(sqlite_site: Site) -> None:

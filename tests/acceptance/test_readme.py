@@ -1,4 +1,4 @@
-"""What the README and the runbooks tell a reader to type does what they say."""
+"""What README, tutorial and runbooks tell a reader to type does what they say."""
 
 import sys
 from pathlib import Path
@@ -14,9 +14,18 @@ from tests.support.stages import bring
 
 pytestmark = pytest.mark.acceptance
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "runbooks").glob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{page}.md" for page in ("tutorial", "install", "report")),
+    *sorted((ROOT / "runbooks").glob("*.md")),
+]
 BLOCKS = {document: list(blocks(document)) for document in DOCUMENTS}
-RUN = [document for document, found in BLOCKS.items() if not all(block.not_run for block in found)]
+SHORT = {"tutorial.md", "phase3.md", "rollback.md"}
+RUN = [
+    pytest.param(document, id=str(document.relative_to(ROOT)), marks=[pytest.mark.long] * (document.name not in SHORT))
+    for document, found in BLOCKS.items()
+    if not all(block.not_run for block in found)
+]
 NOT_RUN = [block for found in BLOCKS.values() for block in found if block.not_run]
 SIGNS = {"make services": ["Ctrl-C stops it."], "honcho": list(READY.values()), "prodserver": [""]}
 """What a command that keeps running prints once it is up."""
@@ -32,7 +41,7 @@ def readers_site(sqlite_site: Site) -> Site:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("document", RUN, ids=lambda document: str(document.relative_to(ROOT)))
+@pytest.mark.parametrize("document", RUN)
 def test_commands_work_in_their_order(document: Path, readers_site: Site) -> None:
     for block in BLOCKS[document]:
         if block.site:

@@ -45,7 +45,7 @@ class Clean:
         self.settings.write_text(text.replace("INSTALLED_APPS = [", 'INSTALLED_APPS = [\n    "cutover",'))
 
     def start(self, command: str) -> Process:
-        return self._processes.start(command.split()[-1], ["bash", "-c", f"cd {self.root} && exec {command}"], self.env)
+        return self._processes.start(command.split()[-1], command, self.env, cwd=self.root)
 
     def run(self, command: str) -> str:
         process = self.start(command)
@@ -64,11 +64,14 @@ def clean(processes: Processes, tmp_path: Path, valkey: Valkey) -> Clean:
     return Clean(processes, tmp_path, valkey)
 
 
-def test_what_init_says_of_an_empty_project_is_all_that_it_needs(clean: Clean) -> None:
+@pytest.mark.parametrize("as_far_as", ["phase 3", pytest.param("phase 4 and back", marks=pytest.mark.long)])
+def test_what_init_says_of_an_empty_project_is_all_that_it_needs(clean: Clean, as_far_as: str) -> None:
     before = {path.name for path in clean.root.iterdir()}
     told = pieces(clean.manage("cutover init --json"))
     assert {path.name for path in clean.root.iterdir()} == before, "without --write nothing is made"
     clean.manage("cutover init --write")
+    again = pieces(clean.manage("cutover init --json"))
+    assert {piece["how"] for piece in again} == {"append"}, "what is left to be pasted is said again"
     for piece in told:
         if piece["how"] == "append":
             paste(clean.root, piece)
@@ -91,6 +94,10 @@ def test_what_init_says_of_an_empty_project_is_all_that_it_needs(clean: Clean) -
     wait_until(lambda: "cutover.standby.started" in new[1].output, "the new beat stands by")
     clean.manage("cutover phase3")
     assert answer(clean) == 200
+    if as_far_as != "phase 3":
+        assert "Phase 4 is done" in clean.manage("cutover phase4 --slots 2 --wait 40 --waive celery.backend_cleanup")
+        clean.manage("cutover rollback")
+        assert '"side": "code"' in clean.manage("cutover status --json")
     for process in (*new, *old[1:]):
         assert process.stop() == 0, process.output
 

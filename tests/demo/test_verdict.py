@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from django.contrib.auth import authenticate
 
-from demo import verdict
+from demo import __main__ as ending
+from demo import people, verdict
 from demo.census import Handed, Run, Slot
 from demo.load import Tally
-from demo.verdict import Evidence, Switch, expected_slots, judge
+from demo.verdict import Evidence, Switch, expected_slots, judge, judge_drill
 
 NOON = dt.datetime(2026, 3, 2, 12, 0, 0, 250_000, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)
@@ -86,6 +88,28 @@ def test_a_failed_request_fails_the_whole(evidence: Evidence) -> None:
     assert not judge(replace(evidence, tally=Tally(total=400, failures=["GET answered 502"])))["passed"]
 
 
+def test_of_a_drill_what_the_ledger_names_is_excused_and_nothing_else_is(evidence: Evidence) -> None:
+    lost = replace(evidence, published=evidence.published[:-1], runs=evidence.runs[:-1], switches=[])
+    report = judge_drill(lost)
+    assert (report["unnamed"], report["unnamed_slots"], report["passed"]) == (
+        1,
+        ["every-second-a 2026-03-02T12:00:09.250000+00:00"],
+        False,
+    )
+    named = replace(lost, named={evidence.runs[-1].slot: "paused (a drill)"})
+    report = judge_drill(named)
+    assert (report["missed"], report["named"], report["unnamed"], report["passed"]) == (1, 1, 0, True)
+    assert not judge(replace(named, switches=evidence.switches))["passed"], "the story misses nothing"
+    assert not judge_drill(replace(named, named={evidence.runs[-1].slot: ""}))["passed"], "without a reason"
+
+
+def test_of_a_drill_a_killed_beats_message_may_come_again_and_its_run_may_not(evidence: Evidence) -> None:
+    again = replace(evidence, published=[*evidence.published, evidence.published[3]])
+    assert judge_drill(again)["passed"]
+    report = judge_drill(replace(evidence, runs=[*evidence.runs, evidence.runs[3]]))
+    assert (report["run_twice"], report["passed"]) == (1, False)
+
+
 def test_nothing_seen_proves_nothing(evidence: Evidence) -> None:
     assert not judge(replace(evidence, published=[], runs=[]))["passed"]
     assert not judge(replace(evidence, tally=Tally()))["passed"]
@@ -103,3 +127,23 @@ def test_calendar_entries_are_expected_by_the_clock_alone() -> None:
         ("user-digest-daily", "08:00"),
         ("user-digest-weekly", "08:00"),
     }
+
+
+def test_the_end_of_the_demo_names_the_report_and_what_went_wrong() -> None:
+    faults = {name: [] for name in ending.FAULTS} | {"failed_requests": [f"request {n}" for n in range(9)]}
+    shown = ending._story_table({**dict.fromkeys(ending.SHOWN, 0), "passed": False, **faults}).splitlines()
+    failed = shown.index("FAILED.")
+    assert [line.strip() for line in shown[failed + 1 : failed + 4]] == ["request 0", "request 1", "request 2"]
+    assert shown[-1] == f"The report, for a browser: {ending.PAGE}"
+
+
+@pytest.mark.parametrize("password", [None, "given"])
+@pytest.mark.django_db
+def test_the_moderator_signs_in_with_the_password_that_the_demo_prints(
+    password: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(people.PASSWORD_FROM, raising=False)
+    if password is not None:
+        monkeypatch.setenv(people.PASSWORD_FROM, password)
+    people.move_in()
+    assert (authenticate(username=people.MODERATOR, password="given") is not None) is (password is not None)

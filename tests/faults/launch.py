@@ -65,21 +65,27 @@ def install() -> None:
     from cutover import clock
     from cutover.ledger.claims import Claims
     from cutover.ledger.fence import Fence
+    from cutover.ledger.replays import Replays
     from cutover.workers import run_guard
 
     claim = Claims.claim
 
-    def claiming(self: Claims, term: Any, slots: Any, missed: Any = ()) -> Any:
+    def claiming(self: Claims, term: Any, slots: Any, missed: Any = (), *, published: Any = ()) -> Any:
+        if published:
+            reach("published")
         if slots:
             reach("due")
-        outcomes = claim(self, term, slots, missed)
+        outcomes = claim(self, term, slots, missed, published=published)
+        if published:
+            reach("confirmed")
         if "claimed" in outcomes.values():
             reach("claimed")
         return outcomes
 
     Claims.claim = claiming
-    around(Claims, "_recorded", before="claiming")
+    around(Claims, "_insert", before="claiming")
     around(Claims, "confirm", before="published", after="confirmed")
+    around(Replays, "claim", before="replaying", after="replayed")
     around(Fence, "open_term", before="elected", after="opened")
 
     run_guard.DEFER_S = float(os.environ.get(DEFER_S, run_guard.DEFER_S))
@@ -114,7 +120,7 @@ def install_for_the_command() -> None:
         if SWITCH_AT in os.environ:
             print(AT_THE_SWITCH, flush=True)
             file = Path(os.environ[SWITCH_AT])
-            wait_until(file.exists, "the instant is known", poll_s=0.01)
+            wait_until(file.exists, "the instant is known", timeout_s=120, poll_s=0.01)
             clock.sleep(max(0.0, float(file.read_text()) - dt.datetime.now(dt.UTC).timestamp()))
         return switch(*arguments, **options)
 

@@ -19,10 +19,16 @@ class Member:
     directory: Path
     process: Process = field(init=False)
     may_end: bool = False
+    settings: dict[str, str] = field(default_factory=dict)
+    """What its release sets otherwise than the site."""
 
     @property
     def env(self) -> dict[str, str]:
-        return {launch.ORDERS: str(self.directory / "orders"), launch.CLOCK: str(self.directory / "clock")}
+        return {
+            **self.settings,
+            launch.ORDERS: str(self.directory / "orders"),
+            launch.CLOCK: str(self.directory / "clock"),
+        }
 
     def order(self, point: str, action: str) -> None:
         """Have the process act when it comes to ``point`` next."""

@@ -1,12 +1,15 @@
-"""Takes each of the four safeguards out of a copy of the project, and shows that a test fails without it.
+"""Takes each of the safeguards out of a copy of the project, and shows that a test fails without it.
 
-python -m tests.faults.mutants
+python -m tests.faults.mutants [WORD ...]
+
+With words: of those safeguards alone whose name has one of them.
 """
 
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +20,8 @@ TESTS_FAILED = 1
 """pytest's exit code for it; every other one would prove nothing."""
 SCENARIO = "tests/faults/test_scenarios.py::test_every_slot_is_run_once[{}]"
 LEDGER = "tests/integration/ledger/test_{}.py::{}"
+DISPATCHER = "tests/integration/beats/test_dispatcher.py::{}"
+PAUSING = "tests/integration/beats/test_pausing.py::{}"
 GUARD = "tests/integration/workers/test_run_guard.py::{}"
 
 
@@ -49,7 +54,7 @@ MUTANTS = (
         (
             (
                 "cutover/models.py",
-                'models.UniqueConstraint(fields=["entry", "due_at"], name="cutover_slot_once")',
+                'models.UniqueConstraint(fields=SLOT_KEY, name="cutover_slot_once")',
                 "",
             ),
             (
@@ -65,42 +70,120 @@ MUTANTS = (
         (
             (
                 "cutover/workers/admission.py",
-                "log(Event.RUN_DEDUPLICATED, **self.details, outcome=outcome.value)\n        return False",
+                "self._tell(signals.run_deduplicated, outcome=outcome.value)\n        return False",
                 "return True",
             ),
         ),
         (GUARD.format("test_the_second_message_of_a_slot_is_dropped_and_counted_and_what_belongs_to_no_slot_runs"),),
     ),
     Mutant(
+        "the pause in the claim's own transaction",
+        (
+            (
+                "cutover/ledger/claims.py",
+                "self._pauses.held(fence)\n            refused = {",
+                "NOTHING\n            refused = {",
+            ),
+            ("cutover/ledger/claims.py", "import Paused, Pauses", "import NOTHING, Paused, Pauses"),
+        ),
+        (
+            LEDGER.format("pauses", "test_under_a_pause_nothing_is_claimed_and_nothing_recorded_as_missed"),
+            LEDGER.format("pauses", "test_a_claim_that_waits_for_the_fence_while_a_pause_is_committed_is_refused"),
+        ),
+    ),
+    Mutant(
+        "the pause in the replay's own transaction",
+        (("cutover/ledger/replays.py", "self._pauses.held(fence)", "NOTHING"),),
+        (PAUSING.format("test_what_was_asked_for_stays_so_under_a_pause_and_is_sent_after_it"),),
+    ),
+    Mutant(
+        "the backlog that a pause holds back",
+        (("cutover/beats/agenda.py", "[*self._held, *self._backlogs.waiting.take(paused.holds)]", "self._held"),),
+        (
+            "tests/unit/beats/test_agenda.py"
+            "::test_a_backlog_that_waits_behind_an_older_one_is_held_back_by_a_pause_and_let_go_after_it",
+        ),
+    ),
+    Mutant(
         "the sweep",
-        (("cutover/beats/dispatcher.py", "for claim in self._ledger.claims.unpublished():", "for claim in ():"),),
+        (("cutover/beats/sweep.py", "for claim in claims:", "for claim in ():"),),
         (SCENARIO.format("leader-killed-when-claimed"),),
+    ),
+    Mutant(
+        "the sweep's patience with entries whose every slot counts",
+        (("cutover/beats/sweep.py", "if claim.superseded and not sends_every:", "if claim.superseded:"),),
+        (
+            DISPATCHER.format(
+                "test_a_sweep_gives_up_no_claim_of_an_entry_whose_every_slot_counts_but_what_is_beyond_its_bound"
+            ),
+        ),
+    ),
+    Mutant(
+        "what a backlog leaves of a row's last run",
+        (
+            (
+                "cutover/beats/sources/upkeep.py",
+                "Value(stored(max(at)))",
+                "Value(stored(dt.datetime.now(dt.UTC)))",
+            ),
+        ),
+        (
+            "tests/integration/beats/test_scheduler.py"
+            "::test_a_beat_that_is_started_in_the_middle_of_a_backlog_goes_on_with_it",
+        ),
+    ),
+    Mutant(
+        "the question whether what is to be replayed was missed",
+        (("cutover/ledger/replays.py", ".filter(**missed)", ""),),
+        (LEDGER.format("replays", "test_what_is_asked_for_is_claimed_once_oldest_first_under_the_leaders_epoch"),),
+    ),
+    Mutant(
+        "the sweep's patience with what was replayed",
+        (("cutover/beats/sweep.py", "if claim.is_replayed:", "if False:"),),
+        (DISPATCHER.format("test_a_sweep_publishes_what_was_replayed_however_old_and_superseded_it_is"),),
     ),
 )
 
 
-def main() -> int:
+def chosen(words: Sequence[str]) -> list[Mutant]:
+    """Those whose safeguard is named with one of ``words``; all where there are none."""
+    return [mutant for mutant in MUTANTS if not words or any(word in mutant.safeguard for word in words)]
+
+
+def mutated(project: Path, mutant: Mutant) -> dict[Path, str]:
+    """What each of its files is to hold. ValueError where a file does not hold the safeguard exactly once."""
+    texts: dict[Path, str] = {}
+    for name, safeguard, instead in mutant.changes:
+        file = project / name
+        text = texts.get(file) or file.read_text()
+        if text.count(safeguard) != 1:
+            raise ValueError(f"{name} does not hold {safeguard!r} exactly once: this mutant needs to be written again")
+        texts[file] = text.replace(safeguard, instead)
+    return texts
+
+
+def main(words: Sequence[str]) -> int:
     """Exit code 0 when the tests pass on the project as it is and each mutant is noticed."""
+    if not (mutants := chosen(words)):
+        print(f"No safeguard is named with {' or '.join(words)}.")
+        return 2
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole"
         shutil.copytree(ROOT, whole, ignore=LEFT_OUT)
-        tests = sorted({test for mutant in MUTANTS for test in mutant.tests})
+        tests = sorted({test for mutant in mutants for test in mutant.tests})
         print(f"{len(tests)} tests on the project as it is ... ", end="", flush=True)
         code, output = _pytest(whole, tests)
         print("pass" if code == 0 else f"do not pass:\n{output}")
         if code:
             return 1
-        noticed = [_is_noticed(whole, Path(folder) / f"mutant-{number}", m) for number, m in enumerate(MUTANTS, 1)]
+        noticed = [_is_noticed(whole, Path(folder) / f"mutant-{number}", m) for number, m in enumerate(mutants, 1)]
     return 0 if all(noticed) else 1
 
 
 def _is_noticed(whole: Path, copy: Path, mutant: Mutant) -> bool:
     shutil.copytree(whole, copy, ignore=LEFT_OUT)
-    for file, safeguard, instead in mutant.changes:
-        text = (copy / file).read_text()
-        if text.count(safeguard) != 1:
-            raise SystemExit(f"{file} does not hold {safeguard!r} exactly once: this mutant needs to be written again")
-        (copy / file).write_text(text.replace(safeguard, instead))
+    for file, text in mutated(copy, mutant).items():
+        file.write_text(text)
     noticed = False
     for test in mutant.tests:
         print(f"without {mutant.safeguard}: {test.rpartition('::')[2]} ... ", end="", flush=True)
@@ -120,4 +203,4 @@ def _pytest(project: Path, tests: list[str]) -> tuple[int, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -100,9 +100,12 @@ class Stage:
 
     # --- the cast ---------------------------------------------------------------------------------------------------
 
-    def engage(self, *kinds: str) -> None:
-        """Start processes by kind: ``code``, ``database`` or ``worker``; returns when all are up."""
-        started = [self._start(self._new_member(kind)) for kind in kinds]
+    def engage(self, *kinds: str, **settings: str) -> None:
+        """Start processes by kind: ``code``, ``database`` or ``worker``; returns when all are up.
+
+        ``settings``: what their release sets otherwise than the site.
+        """
+        started = [self._start(self._new_member(kind, settings)) for kind in kinds]
         self._wait_until_up(started)
 
     def restart(self, members: Iterable[Member]) -> None:
@@ -129,7 +132,7 @@ class Stage:
             return None
         return next((m for m in self.cast.values() if m.process.pid == term.pid and is_alive(m)), None)
 
-    def _new_member(self, kind: str) -> Member:
+    def _new_member(self, kind: str, settings: dict[str, str]) -> Member:
         name = f"{kind}-{sum(m.kind == kind for m in self.cast.values()) + 1}"
         wires = {
             "redis": self._wires.to_port(self.lease_server.port),
@@ -139,7 +142,7 @@ class Stage:
             wires["database"] = self._wires.to_socket(self.server.socket)
         directory = self._directory / name
         directory.mkdir(parents=True, exist_ok=True)
-        self.cast[name] = Member(name, kind, wires, directory)
+        self.cast[name] = Member(name, kind, wires, directory, settings=settings)
         return self.cast[name]
 
     def _start(self, member: Member) -> Member:

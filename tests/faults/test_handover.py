@@ -29,7 +29,7 @@ def test_stopping_the_leader_leaves_nobody_leading_for_milliseconds(theatre: The
     verdict = stage.verdict(since, dt.datetime.now(dt.UTC))
     print("milliseconds without a leader:", [round(gap / MILLISECOND, 1) for gap in gaps])
     assert not (verdict.doubled or verdict.omitted or verdict.lost or verdict.handed_twice), verdict
-    # The goal is 20 ms, and 36 were measured before the leader's clock and declarations were added: this only guards.
+    # The goal is 20 ms, which `make bench` measures: this only guards, on machines that are busy too.
     assert statistics.median(gaps) <= 150 * MILLISECOND
     assert max(gaps) <= 250 * MILLISECOND
 

@@ -1,7 +1,6 @@
 """A host project with a directory and an environment of its own, and the processes that it runs."""
 
 import os
-import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ class Kind:
     name: str
     before: tuple[str, ...] = (WORKER, LEGACY_BEAT)
     after: tuple[str, ...] = (NEW_BEAT,)
-    databases: tuple[str, ...] = ("default",)
 
     @property
     def folder(self) -> Path:
@@ -41,11 +39,14 @@ KINDS = (
     Kind("elsewhere"),
     Kind("lock_only"),
     Kind("custom_user"),
-    Kind("routed", databases=("default", "background")),
+    Kind("routed"),
     Kind("naive"),
     Kind("sentry"),
     Kind("opentelemetry"),
     Kind("url_only"),
+    Kind("results"),
+    Kind("pooled"),
+    Kind("unix_socket"),
     Kind("embedded", before=(EMBEDDED,), after=(WORKER,)),
 )
 
@@ -55,6 +56,7 @@ class Project:
 
     def __init__(self, kind: Kind, processes: Processes, directory: Path, redis_url: str) -> None:
         self.kind = kind
+        self.root = ROOT
         self._processes = processes
         self.runs = directory / "runs.jsonl"
         self.env = {
@@ -68,16 +70,14 @@ class Project:
         }
 
     def start(self, command: str) -> Process:
-        return self._processes.start(command.split()[-1], self._there(command), self.env)
+        return self._processes.start(command.split()[-1], command, self.env, cwd=self.root)
 
     def manage(self, *arguments: str) -> str:
         """Run a management command, which has to succeed; its output."""
-        process = self._processes.start(arguments[0], self._there(f"python -m django {' '.join(arguments)}"), self.env)
+        command = f"python -m django {' '.join(arguments)}"
+        process = self._processes.start(arguments[0], command, self.env, cwd=self.root)
         assert process.wait(60) == 0, f"{arguments}:\n{process.output}"
         return process.output
-
-    def _there(self, command: str) -> str:
-        return command
 
     def cutover(self, *arguments: str) -> str:
         return self.manage("cutover", *arguments)
@@ -94,10 +94,6 @@ class Newcomer(Project):
         if (folder / "Procfile").exists():
             (folder / "Procfile").rename(self.root / "Procfile")
         self.env["PYTHONPATH"] = os.pathsep.join(map(str, (self.root, ROOT)))
-
-    def _there(self, command: str) -> str:
-        """Typed in the project's directory, from which its modules are imported."""
-        return f"bash -c {shlex.quote(f'cd {shlex.quote(str(self.root))} && exec {command}')}"
 
     def asked(self) -> list[Piece]:
         """What ``init`` says is to be added."""

@@ -19,7 +19,7 @@ from demo.waiting import wait_until
 from tests.hosts.project import LEGACY_BEAT, NEW_BEAT, READY, WORKER, Kind, Project
 from tests.support.releases import directory_of
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 TASK = "demo.tasks.note"
 
@@ -107,10 +107,8 @@ def test_a_stray_beat_that_no_worker_can_hear_is_named_and_then_deduplicated_by_
 
 
 def test_such_a_project_goes_through_all_phases_once_the_operator_has_said_who_sends_what(
-    site: Site, long: bool
+    site: Site,
 ) -> None:
-    if not long:
-        pytest.skip("--long takes a project on Celery 5.4 through the phases too")
     processes = [site.start(WORKER, " ready."), site.start(LEGACY_BEAT, READY)]
     wait_until(lambda: read_runs(site.project.runs), "the leader sends", timeout_s=60)
     code, report = site.cutover("phase1")

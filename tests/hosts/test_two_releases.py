@@ -22,8 +22,9 @@ from tests.hosts.two_releases.schedule import BUSY, CALM
 from tests.platform.verdict import judge
 from tests.support.pulse import Absence, pulse
 from tests.support.releases import directory_of
+from tests.support.site import has_standby
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.acceptance, pytest.mark.timeout(240)]
 
 OLD_WORKER = "celery -A tests.hosts.two_releases.old:app worker -n old@%h -l INFO"
 OLD_BEAT = "celery -A tests.hosts.two_releases.old:app beat -l INFO"
@@ -73,7 +74,7 @@ class Pair:
         for phase in ("phase1", "phase2"):
             self.new.cutover(phase)
         beat = self.start_new(NEW_BEAT, READY)
-        wait_until(lambda: "database standby" in self.new.cutover("status"), "it stands by")
+        wait_until(lambda: has_standby(self.new.cutover("status")), "it stands by")
         self.new.cutover("phase3")
         self.new.cutover("phase4", "--slots", "3", "--wait", "40")
         self.new.cutover("rollback")
@@ -102,12 +103,6 @@ def monitor(valkey: Valkey) -> Iterator[Monitor]:
 def absences() -> Iterator[list[Absence]]:
     with pulse() as absences:
         yield absences
-
-
-@pytest.fixture(autouse=True)
-def only_when_long(long: bool) -> None:
-    if not long:
-        pytest.skip("--long takes an old release and a new one through the whole cutover (`make rehearse`)")
 
 
 def test_both_beats_send_for_a_while_where_the_setting_names_what_a_beat_alone_sends(

@@ -15,6 +15,7 @@ from cutover.election import connection as connections_of_cutover
 from cutover.ledger import Ledger
 from cutover.models import Cutover, Fence
 from cutover.types import HolderId, Identity
+from cutover.workers import session
 from demo.services import Valkey
 from demo.waiting import wait_until
 from tests.support.site import Site
@@ -25,9 +26,10 @@ RETENTION = dt.timedelta(days=30)
 
 @pytest.fixture
 def nothing_left() -> Iterator[None]:
-    """Fails a test that leaves a thread behind."""
+    """Fails a test that leaves a thread behind; closes what this thread, a worker's for a while, keeps."""
     before = set(threading.enumerate())
     yield
+    session.leave()
     wait_until(lambda: set(threading.enumerate()) <= before, "every thread of the test has ended", timeout_s=10)
 
 

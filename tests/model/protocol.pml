@@ -9,9 +9,11 @@
      once        a slot is claimed at most once                                                  asserted in insert
      in order    no claim is admitted under an old epoch after one under a newer                 asserted in insert
      one run     no slot is run again, be it while its run goes on or after it has ended         asserted in begin
+     still       nothing is claimed or replayed while everything is paused                       asserted in insert
      to the end  when nothing can step any more every slot has its row, no claim waits to be     asserted in Judge
                  confirmed, and what was claimed has been run; but not where a worker died
-                 half-way whose task acknowledges early
+                 half-way whose task acknowledges early. What an operator has asked for, and
+                 every slot of an entry of which each counts, has been run, never given up
    and there is no cycle, so that a time when nothing can step any more does come.
 
    Each of these takes a safeguard away, or a part of one, and must lead to harm:
@@ -20,7 +22,14 @@
      -DNO_END            a run is taken over without asking, in the same update, whether it has ended
      -DNO_ACKS_LATE      so is the run of a task that acknowledges early, whose end nobody records
      -DNO_RESEND         what a worker took off the queue and never started is not sent once more
+     -DNO_PAUSE          a pause is known to the loop alone, which may have looked before it
+     -DNO_KEPT           what a pause keeps from being published is not swept once it has ended
      -DNO_ATTEMPT        a start that was committed without an answer is not known again by its mark
+     -DNO_ORDER          of an entry whose every slot counts a later slot may be claimed before an earlier one
+     -DNO_EVERY          the sweep gives up a claim of such an entry once a later one is there
+     -DNO_MISSED         what is not missed is replayed too
+     -DNO_REPLAY_PAUSE   what was asked for is replayed under a pause
+     -DNO_REPLAY_SWEEP   the sweep gives up what is replayed once a later slot is there
 
    All that beats do to workers is to publish; all that workers do to beats is to record a slot that nobody claimed. So
    the two can be checked apart, with more faults than together:
@@ -54,11 +63,20 @@
 #define STRAYS 0
 #endif
 
+#ifndef PAUSES          /* pauses of everything, by the operator; each of them ends */
+#define PAUSES 0
+#endif
+
 #ifndef DOUBTS          /* starts of a run without an answer, whether or not they were committed; one at most */
 #define DOUBTS 0
 #endif
 
-/* Each slot has an entry of its own. With -DONE_ENTRY both are of one, and slot 1, the later, supersedes slot 0. */
+#ifndef REPLAYS         /* how often the operator asks for a slot that was missed */
+#define REPLAYS 0
+#endif
+
+/* Each slot has an entry of its own. With -DONE_ENTRY both are of one, and slot 1, the later, supersedes slot 0; with
+   -DEVERY besides every slot of that entry counts: they are claimed oldest first, and none is given up. */
 
 #ifndef LATE            /* the slots whose task acknowledges late, as bits: only slot 1's */
 #define LATE 2
@@ -129,6 +147,10 @@ typedef Slot {
     unsigned fresh : 2;             /* the broker: its messages, */
     unsigned again : 2;             /* those that come again apart, */
     unsigned tried : 2;             /* and one that was put off because its start got no answer, 2 if it had come again */
+#if REPLAYS
+    bool wanted;                    /* the operator has asked for it, after it had been missed; */
+    bool promised;                  /* for the assertions: that was said at some time */
+#endif
     unsigned task : 2;              /* for the assertions: how far its task has come, */
     bool excused                    /* and whether a worker died with its message that had been acknowledged early */
 }
@@ -160,6 +182,11 @@ unsigned deaths : 2 = DEATHS;
 unsigned redeliveries : 2 = REDELIVERIES;
 unsigned doubts : 1 = DOUBTS;
 unsigned strays : 2 = STRAYS;
+#if REPLAYS
+unsigned replays : 2 = REPLAYS;
+#endif
+unsigned pauses : 2 = PAUSES;
+bool paused;                        /* the database: beside the fence */
 
 hidden byte i, j, t, top, found;    /* scratch of one step */
 
@@ -259,6 +286,13 @@ inline tidy() {
 #define admits(b)   (epoch == beat[b].term && side == side_of(b))
 #endif
 
+/* Pauses.held, read under the fence. What is refused writes nothing, and is claimed when the pause has ended. */
+#ifdef NO_PAUSE
+#define is_refused  false
+#else
+#define is_refused  paused
+#endif
+
 #ifdef NO_UNIQUE
 #define is_new(s)   true
 #else
@@ -302,6 +336,7 @@ inline insert(b, s) {
     printf("beat %d claims slot %d\n", b, s);
     assert(slot[s].row == NO_ROW);                              /* once */
     assert(beat[b].term >= newest);                             /* in order */
+    assert(!paused);                                            /* still */
     newest = beat[b].term;
     slot[s].row = CLAIMED;
     beat[b].hand = beat[b].hand | bit_of(s)
@@ -320,7 +355,7 @@ inline claim(b, due) {
         :: (due & 2) && is_new(1) -> insert(b, 1)
         :: else
         fi;
-#ifdef ONE_ENTRY
+#if defined(ONE_ENTRY) && !defined(EVERY)
         if
         :: (due & 2) && slot[0].row == NO_ROW -> slot[0].row = MISSED       /* a later slot is sent in its stead */
         :: else
@@ -333,10 +368,55 @@ inline claim(b, due) {
 }
 
 /* Which slots may be due together. That a claim finds its row there already changes nothing, and is left out. */
-#ifdef ONE_ENTRY
+#if defined(EVERY) && defined(NO_ORDER)
+#define is_due(due) ((!(due & 1) || (is_new(0) && slot[1].row == NO_ROW)) && (!(due & 2) || is_new(1)))
+#elif defined(EVERY)
+#define is_due(due) ((!(due & 1) || is_new(0)) && (!(due & 2) || (is_new(1) && ((due & 1) || slot[0].row != NO_ROW))))
+#elif defined(ONE_ENTRY)
 #define is_due(due) ((due == 1 && is_new(0) && slot[1].row == NO_ROW) || (due == 2 && is_new(1)))
 #else
 #define is_due(due) ((!(due & 1) || is_new(0)) && (!(due & 2) || is_new(1)))
+#endif
+
+#if REPLAYS
+/* Refused under a pause as every claim is; what was asked for stays so. */
+#ifdef NO_REPLAY_PAUSE
+#define may_claim_again(b)  (beat[b].doing == LEAD && !beat[b].blocked)
+#else
+#define may_claim_again(b)  may_claim(b)
+#endif
+#ifdef NO_MISSED
+#define may_replay(b, s)    (may_claim_again(b) && slot[s].wanted && slot[s].row != NO_ROW)
+#else
+#define may_replay(b, s)    (may_claim_again(b) && slot[s].wanted && slot[s].row == MISSED && slot[s].run_by == 0)
+#endif
+
+/* Replays.claim: the fence is read under its lock, and what was missed and is wanted becomes a claim again. */
+inline replay(b, s) {
+    if
+    :: admits(b) ->
+        printf("beat %d replays slot %d\n", b, s);
+        assert(slot[s].row == MISSED);                          /* once */
+        assert(!paused);                                        /* still */
+        assert(beat[b].term >= newest);                         /* in order */
+        newest = beat[b].term;
+        slot[s].row = CLAIMED;
+        beat[b].hand = beat[b].hand | bit_of(s);
+        beat[b].doing = HAND_OVER
+    :: else ->
+        printf("beat %d is fenced\n", b);
+        lay_down(b)
+    fi
+}
+#endif
+
+/* What the sweep never gives up, though a later slot of its entry is there. */
+#if defined(EVERY) && !defined(NO_EVERY)
+#define is_kept(s)  true
+#elif REPLAYS && !defined(NO_REPLAY_SWEEP)
+#define is_kept(s)  (slot[s].wanted)
+#else
+#define is_kept(s)  false
 #endif
 
 /* Ledger.unpublished, by Dispatcher.sweep: read without the fence. */
@@ -352,7 +432,7 @@ inline read_stuck(b) {
     }
 #ifdef ONE_ENTRY
     if
-    :: (beat[b].hand & 1) && slot[1].row != NO_ROW ->           /* superseded */
+    :: (beat[b].hand & 1) && slot[1].row != NO_ROW && !is_kept(0) ->        /* superseded */
         beat[b].hand = beat[b].hand & 2;
         beat[b].hopeless = 1
     :: else
@@ -370,7 +450,11 @@ inline give_up(b) {
     :: admits(b) ->
         printf("beat %d sweeps\n", b);
         if
-        :: beat[b].hopeless && slot[0].row == CLAIMED -> slot[0].row = MISSED
+        :: beat[b].hopeless && slot[0].row == CLAIMED ->
+            slot[0].row = MISSED;
+#if REPLAYS
+            slot[0].wanted = false
+#endif
         :: else
         fi;
         beat[b].hopeless = 0;
@@ -398,6 +482,16 @@ inline publish(b) {
     beat[b].hand = beat[b].hand & (3 - bit_of(i));
     beat[b].sent = beat[b].sent | bit_of(i);
     deliver(i)
+}
+
+/* Publisher.publish asks the fence: what was claimed before a pause is kept, and swept after it. A message that is on
+   its way already still leaves. */
+inline keep_back(b) {
+    printf("beat %d keeps back what is paused\n", b);
+    beat[b].hand = 0;
+#ifndef NO_KEPT
+    beat[b].must_sweep = true
+#endif
 }
 
 /* Dispatcher._not_published. The broker's fault ends the round, and nothing is claimed until it is swept; one of the
@@ -451,7 +545,7 @@ inline no_answer(b) {
     fi
 }
 
-#define may_claim(b)    (beat[b].doing == LEAD && !beat[b].blocked)
+#define may_claim(b)    (beat[b].doing == LEAD && !beat[b].blocked && !is_refused)
 #define may_publish(b)  (beat[b].doing == HAND_OVER && beat[b].hand)
 /* After a round; and before a sweep, what could not be confirmed after its round. */
 #define may_confirm(b)  ((beat[b].doing == HAND_OVER && !beat[b].hand) \
@@ -502,14 +596,20 @@ end:
             printf("beat %d lays down its office\n", _pid);
             lay_down(_pid) }
         /* Candidate._send: the sweep first, then what is due. */
-        :: d_step { beat[_pid].doing == LEAD && beat[_pid].must_sweep && !beat[_pid].sent -> read_stuck(_pid) }
+        :: d_step { beat[_pid].doing == LEAD && beat[_pid].must_sweep && !beat[_pid].sent && !paused -> read_stuck(_pid) }
         :: d_step { beat[_pid].doing == SWEEP -> give_up(_pid) }
         :: d_step { may_claim(_pid) && is_due(1) -> claim(_pid, 1) }
         :: d_step { may_claim(_pid) && is_due(2) -> claim(_pid, 2) }
-#ifndef ONE_ENTRY
+#if REPLAYS
+        :: d_step { may_replay(_pid, 0) -> replay(_pid, 0) }
+#endif
+#if !defined(ONE_ENTRY) || defined(EVERY)
         :: d_step { may_claim(_pid) && is_due(3) -> claim(_pid, 3) }
 #endif
         :: d_step { may_publish(_pid) -> publish(_pid) }
+#if PAUSES
+        :: d_step { paused && may_publish(_pid) -> keep_back(_pid) }
+#endif
         :: d_step { may_confirm(_pid) -> confirm(_pid) }
 #if REFUSALS
         :: d_step { refusals && may_publish(_pid) -> fail_to_publish(_pid, false, false) }
@@ -525,7 +625,10 @@ end:
         :: d_step { blips && beat[_pid].doing == SWEEP && admits(_pid) -> give_up(_pid); no_answer(_pid) }
         :: d_step { blips && may_claim(_pid) && is_due(1) && admits(_pid) -> claim(_pid, 1); no_answer(_pid) }
         :: d_step { blips && may_claim(_pid) && is_due(2) && admits(_pid) -> claim(_pid, 2); no_answer(_pid) }
-#ifndef ONE_ENTRY
+#if REPLAYS
+        :: d_step { blips && may_replay(_pid, 0) && admits(_pid) -> replay(_pid, 0); no_answer(_pid) }
+#endif
+#if !defined(ONE_ENTRY) || defined(EVERY)
         :: d_step { blips && may_claim(_pid) && is_due(3) && admits(_pid) -> claim(_pid, 3); no_answer(_pid) }
 #endif
         :: d_step { blips && may_confirm(_pid) && beat[_pid].sent -> confirm(_pid); no_answer(_pid) }
@@ -584,6 +687,9 @@ inline drop(w) {
 inline begin(w, s) {
     assert(slot[s].task == NOT_RUN || (slot[s].task == HALF && late(s)));       /* one run */
     slot[s].task = RUNNING;
+#if REPLAYS
+    slot[s].row = (slot[s].row == MISSED -> PUBLISHED : slot[s].row);       /* what runs was not missed */
+#endif
     slot[s].run_by = w + 1;
     worker[w].doing = RUN;
     worker[w].is_again = false;
@@ -811,6 +917,15 @@ end:
         :: d_step { slot[1].row < PUBLISHED -> publish_by_itself(1, false) }
         :: d_step { slot[1].row < CLAIMED -> publish_by_itself(1, true) }
 #endif
+#if REPLAYS
+        /* Replays.ask, one transaction under the fence. */
+        :: d_step {
+            replays && slot[0].row == MISSED && !slot[0].wanted ->
+            printf("the operator asks for slot 0\n");
+            replays--;
+            slot[0].wanted = true;
+            slot[0].promised = true }
+#endif
 #if SWITCHES
         /* Fence.switch, one transaction; then lua/switch, unless the command is killed in between. */
         :: d_step {
@@ -829,6 +944,11 @@ end:
 #endif
 #if LOST
         :: d_step { lost && holder != NOBODY -> printf("the lease is lost\n"); lost--; holder = NOBODY }
+#endif
+#if PAUSES
+        /* Pauses.pause, Pauses.resume: a transaction under the fence each. */
+        :: d_step { pauses && !paused -> printf("everything is paused\n"); pauses--; paused = true }
+        :: d_step { paused -> printf("it is resumed\n"); paused = false }
 #endif
 #if CRASHES
         :: d_step { crashes && is_busy(0) -> kill_beat(0) }
@@ -861,10 +981,10 @@ end:
         :: d_step { strays -> stray(1) }
 #endif
         :: d_step {
-            lost | crashes | switches | refusals | blips | deaths | redeliveries | strays | doubts ->
+            lost | crashes | switches | refusals | blips | deaths | redeliveries | strays | doubts | pauses ->
             printf("nothing goes wrong any more\n");
             lost = 0; crashes = 0; switches = 0; refusals = 0; blips = 0; deaths = 0; redeliveries = 0; strays = 0;
-            doubts = 0 }
+            doubts = 0; pauses = 0 }
         fi;
         tidy() }
     od
@@ -882,7 +1002,13 @@ end:
 #else
 #define is_passed_over(s)   false
 #endif
+#if defined(EVERY)
+#define is_given_up(s)      false
+#elif REPLAYS
+#define is_given_up(s)      ((slot[s].row == MISSED && !slot[s].promised) || is_passed_over(s))
+#else
 #define is_given_up(s)      (slot[s].row == MISSED || is_passed_over(s))
+#endif
 
 active proctype Judge() {
     timeout ->

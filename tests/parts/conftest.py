@@ -10,9 +10,15 @@ from tests.support.site import Site
 Journey = Callable[[Site], None]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave journeys to the long run."""
+    for item in items:
+        if "journey" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture
-def journey(long: bool) -> Journey:
-    """The whole cutover and back, half a minute of it; skips the test unless ``--long`` is given."""
-    if not long:
-        pytest.skip("--long goes through the whole cutover on this part (`make rehearse`)")
+def journey() -> Journey:
+    """The whole cutover and back, half a minute of it."""
     return travel

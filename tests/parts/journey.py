@@ -6,7 +6,7 @@ from demo.census import Slot, per_slot, read_runs
 from demo.schedule import SELDOM
 from demo.verdict import expected_slots
 from demo.waiting import wait_until
-from tests.support.site import Site
+from tests.support.site import Site, has_standby
 
 SETTLES = dt.timedelta(seconds=2)
 
@@ -16,7 +16,7 @@ def travel(site: Site) -> None:
     processes = [site.prodserver(name) for name in ("worker", "legacy-beat")]
     wait_until(lambda: read_runs(site.runs), "the code schedule is run", timeout_s=60)
     processes.append(site.prodserver("beat"))
-    wait_until(lambda: "database standby" in site.cutover("status").output, "a standby is up", timeout_s=60)
+    wait_until(lambda: has_standby(site.cutover("status").output), "a standby is up", timeout_s=60)
     proof = ["phase4", "--wait", "75", *(f"--waive={name}" for name in SELDOM)]
     for phase in (["phase1"], ["phase2"], ["phase3"], proof, ["rollback"]):
         command = site.cutover(*phase)

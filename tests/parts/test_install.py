@@ -19,7 +19,7 @@ WHERE = "import cutover, pathlib; print(pathlib.Path(cutover.__file__).parent)"
 
 
 @pytest.fixture
-def installed(tmp_path: Path, journey: Journey) -> Path:  # not made where `journey` skips the test
+def installed(tmp_path: Path, journey: Journey) -> Path:
     """The programs of an environment made as the Dockerfile makes it."""
     [command] = re.findall(r"^RUN (pip install .*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     venv.create(tmp_path / "venv", with_pip=True)

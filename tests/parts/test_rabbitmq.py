@@ -60,6 +60,7 @@ PeriodicTask.objects.filter(name="bad").update(exchange=None, routing_key=None)
 """
 
 
+@pytest.mark.long
 def test_a_row_that_the_broker_refuses_holds_up_no_other(
     sqlite_site: Site, processes: Processes, tmp_path: Path
 ) -> None:
@@ -86,6 +87,7 @@ def test_a_row_that_the_broker_refuses_holds_up_no_other(
             assert process.stop() == 0, process.output
 
 
+@pytest.mark.long
 def test_a_queue_that_the_broker_refuses_is_one_clear_line_and_nothing_is_lost(
     sqlite_site: Site, processes: Processes, valkey: Valkey, tmp_path: Path
 ) -> None:

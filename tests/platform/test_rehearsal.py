@@ -12,12 +12,12 @@ from tests.platform.rules import DOKKU, DOKKU_GUARDS_FIRST, Rules
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 
-@pytest.mark.parametrize("rules", [DOKKU, DOKKU_GUARDS_FIRST], ids=lambda rules: rules.name)
+@pytest.mark.parametrize(
+    "rules", [pytest.param(DOKKU, id="dokku"), pytest.param(DOKKU_GUARDS_FIRST, id="guards", marks=pytest.mark.long)]
+)
 def test_the_migration_by_releases_misses_and_doubles_nothing(
-    rules: Rules, processes: Processes, tmp_path: Path, long: bool
+    rules: Rules, processes: Processes, tmp_path: Path
 ) -> None:
-    if rules.guards_first and not long:
-        pytest.skip("--long plays the release between A and B too")
     result = Rehearsal(rules, processes, tmp_path, print).run(whole=False)
     assert result.passed, table([result])
     assert result.verdict.slots > 50

@@ -80,7 +80,7 @@ def test_a_restart_under_a_socket_unit_refuses_nobody(sqlite_site: Site, door: s
     old = activate(sqlite_site, "old", door)
     wait_until(lambda: old.output.count("Booting worker") == 2, "the old process is up")
 
-    with Load(*door.getsockname()) as visitors:
+    with Load(*door.getsockname(), timeout_s=60) as visitors:  # a busy machine starts the new one slowly
         wait_until(lambda: visitors.tally.total > 20, "visitors are served")
         assert old.stop() == 0, old.output
         while_nobody_was_there = visitors.tally.total

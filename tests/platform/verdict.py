@@ -3,7 +3,9 @@
 A stock beat's messages name no slot and its cadence drifts by milliseconds; so what counts is the instant of each run:
 that of the slot that its message names, else when the broker was handed the message. (The slot that the run guard found
 for such a message may be up to half an interval away.) Two runs of an entry may not be nearer than a third of its
-interval, nor further apart than one and three quarters; time in which the machine stood still does not count.
+interval, nor further apart than one and three quarters; time in which the machine stood still does not count, and
+neither does what one stock beat makes of its own cadence: a message that it hands over late draws the next one near and
+the one before away. Such a pair counts only where a message between the two did not run.
 """
 
 import datetime as dt
@@ -42,29 +44,57 @@ def judge(
     absences: list[Absence],
 ) -> Verdict:
     """Look at each entry from ``since`` to ``until``, the time in which a release had it in its schedule."""
-    sent = {message.task_id: message.slot.due_at if message.slot else message.at for message in reversed(handed)}
-    stock = {message.at for message in handed if not message.slot}
+    messages = {message.task_id: message for message in reversed(handed)}
     missed, doubled, count, longest_s, longest = [], [], 0, 0.0, ""
     for entry, every in intervals.items():
-        at = sorted(_instants(entry, runs, sent))
-        at = [each for each in at if since[entry] <= each <= until[entry] - SETTLES]
-        count += len(at)
-        for before, after in itertools.pairwise(at):
-            gap = after - before - away(absences, before, after)
+        ran = sorted(_ran(entry, runs, messages), key=lambda each: each.at)
+        ran = [each for each in ran if since[entry] <= each.at <= until[entry] - SETTLES]
+        count += len(ran)
+        for before, after in itertools.pairwise(ran):
+            gap = after.at - before.at - away(absences, before.at, after.at)
+            if _is_cadence(before, after, handed):
+                continue
             if gap / every > FAR:
-                missed.append(f"{entry}: nothing between {before.isoformat()} and {after.isoformat()}")
-            elif (after - before) / every < NEAR:
-                doubled.append(f"{entry}: {before.isoformat()} and {after.isoformat()}")
+                missed.append(f"{entry}: nothing between {before} and {after}")
+            elif (after.at - before.at) / every < NEAR:
+                doubled.append(f"{entry}: {before} and {after}")
             if (gap_s := (gap - every).total_seconds()) > longest_s:
-                whose = ["a stock beat's" if each in stock else "the ledger's" for each in (before, after)]
-                longest_s, longest = gap_s, f"{entry}: {before} ({whose[0]}) to {after} ({whose[1]})"
-        if not at or until[entry] - at[-1] > SETTLES + FAR * every:
-            missed.append(f"{entry}: nothing after {at[-1].isoformat() if at else 'all'}")
+                longest_s, longest = gap_s, f"{entry}: {before} to {after}"
+        if not ran or until[entry] - ran[-1].at > SETTLES + FAR * every:
+            missed.append(f"{entry}: nothing after {ran[-1] if ran else 'all'}")
     away_s = away(absences, min(since.values()), max(until.values())).total_seconds()
     return Verdict(count, missed, doubled, round(longest_s, 2), longest, round(away_s, 2))
 
 
-def _instants(entry: str, runs: Sequence[Run], sent: Mapping[str, dt.datetime]) -> Iterator[dt.datetime]:
+@dataclass(frozen=True)
+class _Ran:
+    """One run, at its slot's instant or, without a slot, at its message's; ``message`` is None where none was seen."""
+
+    at: dt.datetime
+    message: Handed | None
+
+    @property
+    def stock_beat(self) -> str | None:
+        """Which stock beat sent it; None for the ledger's slots."""
+        return self.message.origin if self.message and not self.message.slot else None
+
+    def __str__(self) -> str:
+        return f"{self.at.isoformat()} ({self.stock_beat or 'the ledger'})"
+
+
+def _ran(entry: str, runs: Sequence[Run], messages: Mapping[str, Handed]) -> Iterator[_Ran]:
     for run in runs:
         if run.label == entry:
-            yield sent.get(run.task_id, run.at)
+            message = messages.get(run.task_id)
+            yield _Ran(_instant(message) if message else run.at, message)
+
+
+def _instant(message: Handed) -> dt.datetime:
+    return message.slot.due_at if message.slot else message.at
+
+
+def _is_cadence(before: _Ran, after: _Ran, handed: Sequence[Handed]) -> bool:
+    """Whether one stock beat sent both and nobody sent anything of the entry in between."""
+    if not before.stock_beat or before.stock_beat != after.stock_beat:
+        return False
+    return not any(each.args == before.message.args and before.at < _instant(each) < after.at for each in handed)

@@ -24,6 +24,8 @@ HOUR = dt.timedelta(hours=1)
 SECOND = dt.timedelta(seconds=1)
 _FOLLOWED = 5
 """How many fires in a row are compared from now and then an instant on."""
+_JUDGED = 30
+"""One instant in so many has both schedules judged just before, at and after its next fire."""
 NOT_COMPARED = {
     *("id", "root_id", "correlation_id", "delivery_tag", "argsrepr", "kwargsrepr"),
     *("periodic_task_name", "celery_beat_task"),
@@ -63,16 +65,19 @@ def _standing_at(schedule: BaseSchedule, now: dt.datetime) -> Iterator[None]:
 
 @cache
 def changes(zone: str, year: int) -> tuple[dt.datetime, ...]:
-    """Every hour of a year at which the zone's offset differs from that of the hour before."""
+    """Every hour of a year at which the zone's offset differs from that of the hour before; no day has two of them."""
     tz = zoneinfo.ZoneInfo(zone)
-    hours = (dt.datetime(year, 1, 1, tzinfo=dt.UTC) + n * HOUR for n in range(366 * 24))
-    found, before = [], None
-    for hour in hours:
-        offset = hour.astimezone(tz).utcoffset()
-        if before is not None and offset != before:
-            found.append(hour)
-        before = offset
-    return tuple(found)
+    days = (dt.datetime(year, 1, 1, tzinfo=dt.UTC) + n * DAY for n in range(366))
+    return tuple(hour for day in days if _differs(tz, day, DAY) for hour in _hours(day) if _differs(tz, hour, -HOUR))
+
+
+def _differs(tz: dt.tzinfo, moment: dt.datetime, by: dt.timedelta) -> bool:
+    return moment.astimezone(tz).utcoffset() != (moment + by).astimezone(tz).utcoffset()
+
+
+def _hours(day: dt.datetime) -> Iterator[dt.datetime]:
+    """Those after its first instant, to the first one of the next."""
+    return (day + n * HOUR for n in range(1, 25))
 
 
 def instants(
@@ -107,7 +112,7 @@ def divergence(
             found = next_fire(one, reached, zone), next_fire(other, reached, zone)
             if found[0] != found[1] and any(start <= min(found) <= end for start, end in spans):
                 return found
-            if number % 10 == 0 and found[0] == found[1] and found[0] - reached > 2 * SECOND:
+            if number % _JUDGED == 0 and found[0] == found[1] and found[0] - reached > 2 * SECOND:
                 for now in (found[0] - SECOND, found[0], found[0] + 3 * SECOND):
                     assert is_due(one, reached, now, zone) == is_due(other, reached, now, zone) == (now >= found[0])
             reached = max(reached, min(found))

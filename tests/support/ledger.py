@@ -1,6 +1,7 @@
 """The words of the ledger's tests: an entry's name, a slot some time ago, and a ledger with a long past."""
 
 import datetime as dt
+import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from django.db import connections
 from cutover import clock, models
 from cutover.ledger import Ledger
 from cutover.ledger.entries import KnownEntry
-from cutover.types import EntryName, Slot, Term
+from cutover.types import EntryName, Side, Slot, SlotState, Term
 
 SECOND = dt.timedelta(seconds=1)
 DAY = dt.timedelta(days=1)
@@ -31,6 +32,12 @@ def name(text: str) -> EntryName:
 
 def slot(entry: str = "a", ago: dt.timedelta = dt.timedelta(0)) -> Slot:
     return Slot(NOW - ago, name(entry))
+
+
+def new_slot(alias: str, entry: str, due_at: dt.datetime, **fields: object) -> models.Slot:
+    """A slot as it is in the ledger: published by the code side, unless ``fields`` say otherwise."""
+    told = {"epoch": 1, "side": Side.CODE, "state": SlotState.PUBLISHED, "task_id": uuid.uuid4(), "claimed_at": due_at}
+    return models.Slot.objects.using(alias).create(entry=entry, due_at=due_at, **{**told, **fields})
 
 
 def give_past(alias: str) -> None:

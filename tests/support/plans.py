@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connections
 
 TABLE = "cutover_slot"
-PARTIAL = ("cutover_slot_unpublished", "cutover_slot_unstarted", "cutover_slot_missed", "cutover_slot_unmanaged")
+PARTIAL = tuple(f"cutover_slot_{kind}" for kind in ("unpublished", "unstarted", "missed", "deduplicated", "unmanaged"))
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def plans(alias: str) -> Iterator[list[Plan]]:
     explain = {"sqlite": _of_sqlite, "postgresql": _of_postgres, "mysql": _of_mariadb}[connection.vendor]
 
     def watch(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if sql.startswith("SELECT") and TABLE in sql and "FOR UPDATE" not in sql:
+        if sql.startswith("SELECT") and re.search(rf"\b{TABLE}\b", sql) and "FOR UPDATE" not in sql:
             with connection.connection.cursor() if connection.vendor != "sqlite" else _closing(connection) as cursor:
                 found.append(explain(cursor, sql, params))
         return execute(sql, params, many, context)

@@ -1,6 +1,7 @@
 """The demonstration's prayer room, with what tests ask of it."""
 
 import json
+import re
 import shlex
 from typing import Any
 
@@ -37,3 +38,8 @@ class Site(site.Site):
     def monitor(self) -> Monitor:
         """A new record of what the broker is handed while its ``with`` block runs."""
         return Monitor(HOST, int(self.env["REDIS_URL"].split(":")[-1].split("/")[0]))
+
+
+def has_standby(status: str) -> bool:
+    """Whether a beat of the database side stands by, as ``cutover status`` prints it."""
+    return re.search(r"^Standby .*\(database\)", status, re.MULTILINE) is not None

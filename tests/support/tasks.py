@@ -4,6 +4,7 @@ from pathlib import Path
 
 from celery import Task, shared_task
 
+from cutover import current_slot
 from cutover.workers import run_guard
 from demo.tasks import write_run
 from demo.waiting import wait_until
@@ -46,6 +47,17 @@ def passes_its_headers_on(self: Task, label: str) -> None:
             child.apply_async((f"{label}-{number}",), headers=self.request.headers)
         self.apply_async((f"{label}-6",), headers=self.request.headers)
         self.replace(child.si(f"{label}-instead").set(headers=self.request.headers))
+
+
+@shared_task(bind=True, max_retries=1)
+def names_its_slot(self: Task, label: str) -> None:
+    """Write down the slot that the run is told; the first attempt sends one with its headers, and is tried again."""
+    slot = current_slot()
+    said = f"{slot.entry} {slot.due_at:%H:%M} {slot.attempt} {slot.previous_due_at}" if slot else "none"
+    write_run(self, f"{label} {said}")
+    if slot and not slot.attempt:
+        names_its_slot.apply_async((f"{label}-child",), headers=self.request.headers)
+        raise self.retry(countdown=0)
 
 
 LATE_SCHEDULE = {"late": {"task": at_once.name, "schedule": 3600.0, "args": ("late",)}}

@@ -15,9 +15,12 @@ from celery.signals import import_modules
 from django.apps import apps
 from django.core.checks import CheckMessage
 from django.db import connections
+from django.utils.module_loading import import_string
 from pytest_django import Settings
 
 from cutover import checks
+from cutover.mistakes import Mistake
+from cutover.observe.check_ins import sentry
 from cutover.schedulers import DatabaseScheduler
 from cutover.schedules import project
 from demo.processes import ROOT
@@ -73,7 +76,8 @@ def test_an_app_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, app: str,
 
 def test_a_process_without_celerys_rows_says_so_instead_of_failing_to_import_them() -> None:
     env = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.support.without_celery_beat"}
-    command = [sys.executable, "manage.py", "check"]
+    check = "import django; django.setup(); import cutover.admin; django.core.management.call_command('check')"
+    command = [sys.executable, "-c", f"import django.core.management; {check}"]
     ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert "(cutover.E002) django_celery_beat is not in INSTALLED_APPS." in ended.stderr
 
@@ -102,6 +106,46 @@ def test_a_setting_that_leads_nowhere(settings: Settings, values: dict[str, Any]
     settings.CACHES = {**settings.CACHES, "memory": LOCMEM}
     settings.CUTOVER = {"APP": APP, **values}
     assert list(found()) == [number]
+
+
+def test_a_misspelt_entry_is_named_with_the_one_that_it_looks_like(settings: Settings) -> None:
+    schedule = "prayer_room_api.schedule.beat_schedule"
+    name = next(iter(import_string(schedule)))
+    settings.CUTOVER = {"APP": APP, "CODE_SCHEDULE": schedule, "ENTRIES": {f"{name}s": {"CHECK_INS": None}}}
+    assert f"{name + 's'!r}; did you mean {name!r}?" in found()["W003"].msg
+
+
+def test_entries_that_would_be_told_as_one_are_named(guarded: Celery, settings: Settings) -> None:
+    every = {"task": "t", "schedule": 60.0}
+    guarded.conf.beat_schedule = dict.fromkeys(["daily digest", "daily-digest", "other"], every)
+    settings.CUTOVER = {"CHECK_INS": {"PING_URL": "https://hc.example/{slug}", "SENTRY": True}}
+    assert found()["W011"].msg == (
+        "Entries share one ping URL, or one monitor of Sentry: 'daily digest', 'daily-digest'."
+    )
+    settings.CUTOVER["ENTRIES"] = {"daily digest": {"CHECK_INS": None}}
+    assert "W011" not in found()
+
+
+def test_what_was_renamed_to_what_there_is_not_and_what_has_its_old_name_still_is_named(
+    guarded: Celery, settings: Settings
+) -> None:
+    guarded.conf.beat_schedule = {name: {"task": "t", "schedule": 60.0} for name in ("there", "new")}
+    settings.CUTOVER = {"RENAMED": {"old": "new"}}
+    assert "W013" not in found()
+    settings.CUTOVER = {"RENAMED": {"old": "nowhere"}}
+    assert "'nowhere', which no entry of the code has" in found()["W013"].msg
+    settings.CUTOVER = {"RENAMED": {"there": "new"}}
+    assert "'there', and the code has them still" in found()["W013"].msg
+
+
+def test_what_sentrys_own_integration_tells_is_named(
+    guarded: Celery, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded.conf.beat_schedule = {name: {"task": "t", "schedule": 60.0} for name in ("hourly", "often")}
+    settings.CUTOVER = {"CHECK_INS": {"SENTRY": True}}
+    assert "W012" not in found()
+    monkeypatch.setattr(sentry, "is_monitored", lambda entry: entry == "hourly")
+    assert "'hourly', and so ours does not" in found()["W012"].msg
 
 
 @pytest.mark.parametrize("routing", [ElsewhereRouter, ShutRouter])
@@ -233,6 +277,12 @@ def test_a_database_engine_that_does_not_exist(settings: Settings, monkeypatch: 
     assert list(found()) == ["E004"]
 
 
+def test_a_database_that_commits_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connections["default"].settings_dict, "AUTOCOMMIT", False)
+    settings.CUTOVER = {"APP": APP}
+    assert list(found()) == ["E004"]
+
+
 def test_with_nothing_but_the_app_itself_installed_every_message_is_ours(tmp_path: Path) -> None:
     (tmp_path / "bare.py").write_text('SECRET_KEY = "x"\nINSTALLED_APPS = ["cutover"]\n')
     env = {**os.environ, "DJANGO_SETTINGS_MODULE": "bare", "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
@@ -251,8 +301,8 @@ def test_with_nothing_but_the_app_itself_installed_every_message_is_ours(tmp_pat
         assert typed("cutover", phase) == (2, [said])
 
 
-def test_each_check_is_documented_and_no_other() -> None:
+def test_each_id_is_given_by_a_check() -> None:
+    """That each is documented is held by ``tests/unit/docs/test_reference.py``."""
     source = (ROOT / "cutover" / "checks.py").read_text()
-    given = set(re.findall(r'"(?:cutover\.)?([EW]\d{3})"', source))
-    documented = set(re.findall(r"^\| `cutover\.([EW]\d{3})`", (ROOT / "docs" / "checks.md").read_text(), re.MULTILINE))
-    assert given == documented
+    assert set(re.findall(r"Mistake\.(\w+)", source)) == {mistake.name for mistake in Mistake}
+    assert all(mistake == f"cutover.{mistake.name}" for mistake in Mistake)

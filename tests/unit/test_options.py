@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import cutover
-from cutover.phases import phase1, phase2, phase3, phase4, plan, rollback, status
+from cutover.observe import status
+from cutover.phases import phase1, phase2, phase3, phase4, plan, replay, rollback
 
 FORCING = {
     "accept_edits",
@@ -50,7 +51,7 @@ def test_no_function_of_the_phases_takes_a_truth_value_by_position() -> None:
             assert not annotated, f"{path.name}: {name}({argument.arg})"
 
 
-@pytest.mark.parametrize("module", [plan, phase1, phase2, phase3, phase4, rollback, status])
+@pytest.mark.parametrize("module", [plan, phase1, phase2, phase3, phase4, replay, rollback, status])
 def test_a_phase_takes_nothing_but_its_context_by_position(module: Any) -> None:
     run: Callable[..., Any] = module.run
     kinds = [parameter.kind for parameter in inspect.signature(run).parameters.values()]

@@ -20,6 +20,8 @@ PACKAGES: Final = (
     "django-redis",
     "redis",
     "psycopg",
+    "prometheus_client",
+    "rich",
     "structlog",
 )
 
@@ -44,7 +46,7 @@ def _place(item: tuple[str, dict[str, str]]) -> tuple[int, str]:
 def render() -> str:
     """The table, in Markdown."""
     head = ["session", "Python", *PACKAGES]
-    rows = [[f"`{name}`", *came_to.values()] for name, came_to in noted().items()]
+    rows = [[f"`{name}`", *(came_to.get(one, "-") for one in head[1:])] for name, came_to in noted().items()]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in [head, ["---"] * len(head), *rows])
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol, TypeAlias
 
 from celery.beat import ScheduleEntry
+from celery.schedules import BaseSchedule
+from django.db.models.expressions import Combinable
 
 from cutover.conf import CatchUpRule, Config
 from cutover.schedules.fingerprint import fingerprint
@@ -21,6 +23,10 @@ class LastRun:
 
     at: dt.datetime
     has_run: bool
+
+
+Shared: TypeAlias = dict[int, tuple[BaseSchedule, str, Timetable]]
+"""Schedules by their identity, each with its fingerprint and its timetable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,36 +56,74 @@ class ScheduledEntry:
         rule: CatchUpRule,
         limits: Limits = UNLIMITED,
         last_run: LastRun | None = None,
+        shared: Shared | None = None,
     ) -> ScheduledEntry:
-        """The entry as celery has it. Raises whatever its schedule raises."""
-        mark, table = fingerprint(entry.schedule), timetable(entry.schedule)
-        return cls(EntryName(entry.name), entry, table, mark, rule, limits, last_run=last_run)
+        """The entry as celery has it. Raises whatever its schedule raises.
+
+        ``shared``: what was made of schedules so far, where entries have the same one.
+        """
+        schedule, made = entry.schedule, None if shared is None else shared.get(id(entry.schedule))
+        if made is None:
+            made = schedule, fingerprint(schedule), timetable(schedule)
+            if shared is not None:
+                shared[id(schedule)] = made
+        return cls(EntryName(entry.name), entry, made[2], made[1], rule, limits, last_run=last_run)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """In what a schedule differs from the one before: entries that are new or otherwise, names that are gone.
+
+    Not ``is_last``: more has changed, which the next call gives.
+    """
+
+    changed: Mapping[EntryName, ScheduledEntry]
+    gone: Collection[EntryName]
+    is_last: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A schedule as it was read: its version, and its entries by name.
+    """A schedule as it was read: its version, and all its entries by name.
 
-    ``no_record``: why nothing is known of what was sent before the ledger, of an entry without a last run; empty where
-    that needs no saying.
+    ``change``: in what alone it differs from what was given before; None where all may. ``no_record``: why
+    nothing is known of what was sent before the ledger, of an entry without a last run; empty where that needs no
+    saying.
     """
 
     version: str
     entries: Mapping[EntryName, ScheduledEntry]
     no_record: str = ""
+    change: Change | None = None
+
+
+Polled: TypeAlias = Mapping[str, Any]
+"""What a poll of the fence was told besides, by what it asked."""
+NOT_POLLED: Final[Polled] = {}
+
+
+Behind: TypeAlias = Sequence[tuple[ScheduleEntry, dt.datetime]]
+"""Entries, each with an instant of the past: the slot of it that was sent."""
 
 
 class Source(Protocol):
-    """One side's schedule."""
+    """One side's schedule. ``asks``: what a poll of the fence is to ask besides, so that ``load`` need not."""
 
-    def load(self, *, full: bool = True) -> Loaded | None:
+    @property
+    def asks(self) -> Mapping[str, Combinable]: ...
+
+    def load(self, *, full: bool = True, polled: Polled = NOT_POLLED) -> Loaded | None:
         """The schedule, or None when it has not changed since the last call. Raises LedgerUnavailable.
 
-        Not ``full``: a change that nobody announced may be left for the next call.
+        Not ``full``: a change that nobody announced may be left for the next call. ``polled``: what has just been
+        answered of ``asks``; asked by itself where it was not.
         """
 
-    def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
+    def published(self, entries: Sequence[ScheduleEntry], behind: Behind = ()) -> Collection[EntryName]:
         """These entries were sent just now: keep their last run and run count true.
+
+        ``behind``: entries of which a slot of the past was sent. Their last run is no later than that slot: taken for
+        one of another beat it would end the backlog.
 
         Returns those that are not to be sent again. Raises LedgerUnavailable.
         """
@@ -102,4 +146,4 @@ def catch_up_rule(config: Config, name: str, deadline_s: float | None) -> CatchU
     own = config.catch_up_rule(EntryName(name))
     if deadline_s is None:
         return own
-    return CatchUpRule(own.policy, min(own.window, dt.timedelta(seconds=deadline_s)))
+    return replace(own, window=min(own.window, dt.timedelta(seconds=deadline_s)))

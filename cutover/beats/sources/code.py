@@ -4,15 +4,16 @@ The code does not change while the process lives. Celery's schedule file is read
 leader stops, for a beat that knows no ledger; it is never held open, so any number of beats may share it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 from celery import Celery
 from celery.beat import ScheduleEntry
+from django.db.models.expressions import Combinable
 
 from cutover import conf
 from cutover.beats import schedule_file
-from cutover.beats.sources import Loaded, ScheduledEntry, catch_up_rule
+from cutover.beats.sources import NOT_POLLED, Behind, Loaded, Polled, ScheduledEntry, catch_up_rule
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
 from cutover.ledger import Ledger
@@ -24,6 +25,8 @@ from cutover.types import EntryName
 class CodeSource:
     """The entries of ``data``, which is the scheduler's own dictionary of them; their last runs are kept in there."""
 
+    asks: Mapping[str, Combinable] = {}
+
     def __init__(self, app: Celery, data: dict[str, ScheduleEntry], filename: str | None) -> None:
         self._app, self._data, self._filename = app, data, filename
         self._last_runs = schedule_file.read(filename)
@@ -33,7 +36,7 @@ class CodeSource:
         for name in self._last_runs.keys() & data.keys():
             data[name].last_run_at = self._last_runs[name].at
 
-    def load(self, *, full: bool = True) -> Loaded | None:
+    def load(self, *, full: bool = True, polled: Polled = NOT_POLLED) -> Loaded | None:
         """See ``Source``: once. The version is a digest of all that is sent."""
         if self._loaded is not None:
             return None
@@ -53,11 +56,15 @@ class CodeSource:
         where = "has no run of them" if self._last_runs else "was not found, or holds nothing"
         return Loaded(version, found, f"celery's schedule file, {self._filename}, {where}")
 
-    def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
-        """See ``Source``."""
-        self._has_sent = self._has_sent or bool(entries)
+    def published(self, entries: Sequence[ScheduleEntry], behind: Behind = ()) -> Collection[EntryName]:
+        """See ``Source``. When the file is written the last runs are those of the ledger."""
+        self._has_sent = self._has_sent or bool(entries or behind)
+        for entry, _ in behind:
+            self._data[entry.name].total_run_count += 1
         for entry in entries:
             self._data[entry.name] = next(self._data[entry.name])
+            if self.ledger is not None:  # by its clock: this host's may be wrong
+                self._data[entry.name].last_run_at = self.ledger.fence.now()
         return ()
 
     def end(self, names: Collection[EntryName]) -> Collection[EntryName]:

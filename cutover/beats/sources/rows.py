@@ -1,59 +1,49 @@
-"""The database side's schedule as it stands in the rows: read whole, and watched for every change.
+"""The database side's schedule as it stands in the rows: read whole once, and from then on where they have changed.
 
-A change that goes past ``save()`` leaves no trace in ``PeriodicTasks``; so the columns themselves are compared.
+A change that goes past ``save()`` leaves no trace in ``PeriodicTasks``; so the rows themselves are watched.
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
+from operator import or_
 from typing import Any, Final
 
 from celery import Celery
 from celery.beat import ScheduleEntry
-from django.db import connections
-from django.db.models import F, QuerySet
+from django.db.models import Model, Q, QuerySet, Subquery
+from django.db.models.expressions import Combinable
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from django_celery_beat.schedulers import ModelEntry
 
-from cutover import clock, conf
-from cutover.beats.sources import LastRun, Loaded, ScheduledEntry, catch_up_rule
+from cutover import conf
+from cutover.beats.sources import (
+    NOT_POLLED,
+    Behind,
+    Change,
+    Loaded,
+    Polled,
+    ScheduledEntry,
+    Shared,
+    catch_up_rule,
+    upkeep,
+)
+from cutover.beats.sources.past import Seen, with_past
+from cutover.beats.sources.watch import SCHEDULES, WATCHED, Block, Watch
 from cutover.events import Event, log
-from cutover.fields import instant, stored
+from cutover.fields import instant
 from cutover.ledger import Ledger
 from cutover.ledger.database import outages
 from cutover.models import ImportedEntry
-from cutover.schedules import columns, overlay
-from cutover.schedules.rows import with_schedules
-from cutover.schedules.timetable import interval
-from cutover.types import EntryName, Limits
+from cutover.schedules import overlay
+from cutover.schedules.rows import enabled_rows, rows_database, with_schedules
+from cutover.types import CatchUp, EntryName, Limits
 
-WATCHED: Final = (
-    *("pk", "name", "task", "args", "kwargs", "queue", "exchange", "routing_key", "headers", "priority"),
-    *("expires", "expire_seconds", "one_off", "start_time"),
-    *("interval_id", "crontab_id", "solar_id", "clocked_id"),
-)
-"""Every column of a row that changes what is sent or when."""
-
-
-LATE: Final = dt.timedelta(minutes=5)
-"""How late a row that was saved may be seen: after a long transaction, or through a replica. (The stock scheduler reads
-the rows that often.) One that was saved earlier, and comes now, has been enabled now, past ``save()``."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """The rows as they were seen last: at which version and when, a digest of their columns, what was made of them."""
-
-    version: str
-    digest: int
-    at: dt.datetime
-    entries: Mapping[EntryName, ScheduledEntry]
-
-    @cached_property
-    def keys(self) -> Set[Any]:
-        """The rows' primary keys."""
-        return {entry.entry.model.pk for entry in self.entries.values()}
+PIECE: Final = 16
+"""How many blocks of rows are read at once: where everybody's rows have changed, what is due is sent in between."""
+_ANNOUNCED: Final = "announced"
+_COLUMNS: Final = (*WATCHED, "date_changed")
 
 
 class RowSource:
@@ -64,168 +54,173 @@ class RowSource:
     def __init__(self, app: Celery, ledger: Ledger) -> None:
         self._app, self._ledger = app, ledger
         self._seen: Seen | None = None
+        self._watch = Watch()
+        self._announced = ""
         self.schedule: dict[str, ScheduleEntry] = {}
+        self._once: set[str] = set()  # those that are disabled once they were sent: a new leader asks for them first
 
-    def load(self, *, full: bool = True) -> Loaded | None:
+    @property
+    def asks(self) -> dict[str, Combinable]:
+        """See ``Source``: for ``PeriodicTasks.last_change``, where that is in the ledger's database."""
+        if rows_database() != self._ledger.alias:
+            return {}
+        return {_ANNOUNCED: Subquery(_changes().values("last_update")[:1])}
+
+    def load(self, *, full: bool = True, polled: Polled = NOT_POLLED) -> Loaded | None:
         """See ``Source``. The version is ``PeriodicTasks.last_update`` in ISO 8601."""
         seen, now = self._seen, self._ledger.fence.now()
-        with outages(PeriodicTask.objects.db):
-            last_change = PeriodicTasks.last_change()
-            version = last_change.isoformat() if last_change else ""
-            if not full and seen is not None and version == seen.version:
-                return None
-            digest = self._digest()
-            if seen is not None and (version, digest) == (seen.version, seen.digest):
-                self._seen = replace(seen, at=now)
-                return None
-            rows = self._rows()
-            runs = {EntryName(row.name): row.last_run_at for row in rows}  # before celery's entries fill in what is not
-            found = entries(self._app, rows, self._kind)
-            found = {name: _with_past(each, runs[name], seen, now) for name, each in found.items()}
-        self._seen = Seen(version, digest, now, found)
-        self.schedule = {name: each.entry for name, each in found.items()}
+        with outages(rows_database()):
+            version = version_of(polled)
+            if seen is None:
+                self._watch.look(now, whole=True)
+                self._watch.take_over(list(self._watch.differing))
+                return self._load_all(version, now)
+            if version != self._announced:
+                self._watch.look(now, whole=True)
+                self._announced = version
+            elif full:
+                self._watch.look(now, whole=False)
+            loaded = self._load_changes(seen, now)
+        return loaded
+
+    def _load_all(self, version: str, now: dt.datetime) -> Loaded:
+        overlays = overlay.load(conf.load().database)
+        found = self._entries(self._rows(), overlays, self._seen, now)
+        self._announced, self._seen = version, Seen(version, now, found, overlays)
+        self._show({name: each.entry for name, each in found.items()})
         return Loaded(version, found)
 
-    def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
-        """See ``Source``; a one-off row is disabled once it was sent, as the stock scheduler does.
+    def _load_changes(self, seen: Seen, now: dt.datetime) -> Loaded | None:
+        """A piece of what is to be read again; the version that was announced comes with the last one."""
+        self._spread(seen)
+        blocks = sorted(self._watch.differing)[:PIECE]
+        if not blocks and self._announced == seen.version:
+            self._seen = replace(seen, at=self._watch.looked_at)
+            return None
+        overlays = overlay.load(conf.load().database)
+        if any(overlays.get(n) != seen.overlays.get(n) for n in overlays.keys() | seen.overlays if n in seen.entries):
+            self._watch.take_over(list(self._watch.differing))
+            return self._load_all(self._announced, now)
+        self._watch.take_over(blocks)
+        before, rows = seen.of(blocks), self._rows(blocks)
+        edited = [row for row in rows if row.pk not in before or _state(before[row.pk].entry.model) != _state(row)]
+        changed = self._entries(edited, overlays, seen, now)
+        left = before.keys() - {row.pk for row in rows} | {row.pk for row in edited}
+        gone = {each.name for key, each in before.items() if key in left} - changed.keys()
+        is_last = not self._watch.differing
+        if blocks and is_last and not changed and not gone and self._announced == seen.version:
+            self._seen = replace(seen, at=self._watch.looked_at)
+            return None
+        entries = {name: each for name, each in seen.entries.items() if name not in gone} | changed
+        at, version = (self._watch.looked_at, self._announced) if is_last else (seen.at, seen.version)
+        self._seen = Seen(version, at, entries, overlays)
+        for name in gone:
+            self.schedule.pop(name, None)
+        shown: dict[str, ScheduleEntry] = {name: each.entry for name, each in changed.items()}
+        self.schedule |= shown
+        self._once = (self._once - gone - shown.keys()) | _once(shown)
+        return Loaded(version, entries, change=Change(changed, gone, is_last))
 
-        A row that was disabled meanwhile is left alone: a person, or a rollback, has said what its last run is.
-        """
-        if not entries:
-            return ()
-        with outages(PeriodicTask.objects.db):
-            sent = PeriodicTask.objects.filter(pk__in=[e.model.pk for e in entries], enabled=True)
-            sent.update(last_run_at=stored(clock.now()), total_run_count=F("total_run_count") + 1)
-            return _end([e.model for e in entries if e.model.one_off])
+    def _show(self, entries: dict[str, ScheduleEntry]) -> None:
+        self.schedule, self._once = entries, _once(entries)
+
+    def _spread(self, seen: Seen) -> None:
+        """Rows whose schedule was edited, which is a row of its own, are to be read again."""
+        for block in [block for block in self._watch.differing if block.table]:
+            column, model = SCHEDULES[block.table - 1]
+            self._watch.take_over([block])
+            known = {}
+            for each in seen.entries.values():
+                key = getattr(each.entry.model, f"{column}_id")
+                if key is not None and Block.of(key, block.table) == block:
+                    known[key] = getattr(each.entry.model, column)
+            found = {one.pk: one for one in model._default_manager.using(rows_database()).filter(pk__range=block.keys)}
+            edited = [k for k in known.keys() | found if _fields(known.get(k)) != _fields(found.get(k))]
+            keys = enabled_rows().filter(**{f"{column}__in": edited}).values_list("pk", flat=True)
+            self._watch.doubt({Block.of(key) for key in keys})
+
+    def published(self, entries: Sequence[ScheduleEntry], behind: Behind = ()) -> Collection[EntryName]:
+        """See ``Source``."""
+        late = [(entry.model, at) for entry, at in behind]
+        return upkeep.published([entry.model for entry in entries], late, self._ledger.fence.now())
 
     def end(self, names: Collection[EntryName]) -> Collection[EntryName]:
-        """See ``Source``: a clocked row, and one whose end has come, is disabled, as the stock scheduler does.
-
-        Not while a slot of it waits for the broker, for it would be given up; nor one that was changed since it was
-        read.
-        """
-        now = self._ledger.fence.now()
-        with outages(PeriodicTask.objects.db):
-            waiting = {claim.slot.entry for claim in self._ledger.claims.unpublished()}
-            done = [name for name in names if name not in waiting]
-            rows = [self.schedule[name].model for name in done if name in self.schedule]
-            for row in rows:
-                has_expired = row.expires is not None and instant(row.expires) <= now
-                if has_expired or (row.one_off and row.clocked_id):
-                    self._disable(row, has_expired=has_expired)
-        return done
-
-    def _disable(self, row: PeriodicTask, *, has_expired: bool) -> None:
-        as_read = {"pk": row.pk, "date_changed": row.date_changed, "expires": row.expires, "clocked_id": row.clocked_id}
-        if row.clocked_id:
-            as_read["clocked__clocked_time"] = row.clocked.clocked_time
-        if not PeriodicTask.objects.filter(enabled=True, **as_read).update(enabled=False):
-            return
-        PeriodicTasks.update_changed()
-        reason = "its end has come"
-        if not has_expired:
-            at = instant(row.clocked.clocked_time).isoformat()
-            reason = f"its slot of {at}, or a later one, is in the ledger; to have it sent, give it another time"
-        log(Event.ENTRY_ENDED, entry=row.name, reason=f"the row is disabled: {reason}")
+        """See ``Source``."""
+        return upkeep.end(self._ledger, {name: getattr(self.schedule.get(name), "model", None) for name in names})
 
     def recover(self) -> Collection[EntryName]:
-        """See ``Source``: one-off rows that were sent, by us or by a stock scheduler, and are still enabled."""
-        with outages(PeriodicTask.objects.db):
-            once = {EntryName(row.name): row for row in PeriodicTask.objects.enabled().filter(one_off=True)}
-            if not once:
-                return ()
-            sent = self._ledger.claims.sent_since({name: instant(row.date_changed) for name, row in once.items()})
-            counted = {name for name, row in once.items() if row.total_run_count} - sent
-            sent |= counted - self._ledger.cursors.latest_of(counted).keys()  # in the ledger, the count is of before
-            return _end([once[name] for name in sent])
+        """See ``Source``."""
+        return upkeep.recover(self._ledger) if self._once else ()
 
-    def _rows(self) -> list[PeriodicTask]:
-        """The enabled rows, with their schedules."""
-        return with_schedules(PeriodicTask.objects.enabled())
+    def _rows(self, blocks: Sequence[Block] | None = None) -> list[PeriodicTask]:
+        """The enabled rows, of these blocks alone where some are given, with their schedules."""
+        rows = enabled_rows()
+        if blocks is None:
+            return with_schedules(rows)
+        keys = [Q(pk__range=block.keys) for block in blocks]
+        return with_schedules(rows.filter(reduce(or_, keys))) if keys else []
 
-    def _digest(self) -> int:
-        """Of all that the schedule depends on."""
-        return digest_of_rows()
+    def _entries(
+        self, rows: Sequence[PeriodicTask], overlays: overlay.Overlays, seen: Seen | None, now: dt.datetime
+    ) -> dict[EntryName, ScheduledEntry]:
+        runs = {EntryName(row.name): row.last_run_at for row in rows}  # before celery's entries fill in what is not
+        found = entries(self._app, rows, self._kind, overlays)
+        return {name: with_past(each, runs[name], seen, now) for name, each in found.items()}
+
+
+def version_of(polled: Polled) -> str:
+    """The latest change that was announced, in ISO 8601; empty for none."""
+    at = polled[_ANNOUNCED] if _ANNOUNCED in polled else _changes().values_list("last_update", flat=True).first()
+    return at.isoformat() if at else ""
+
+
+def _changes() -> QuerySet[PeriodicTasks]:
+    found: QuerySet[PeriodicTasks] = PeriodicTasks.objects.using(rows_database()).filter(ident=1)
+    return found
+
+
+def _once(entries: Mapping[str, ScheduleEntry]) -> set[str]:
+    """Those that are rows which are disabled once they were sent; what a project shows need be no row's."""
+    return {name for name, entry in entries.items() if getattr(getattr(entry, "model", None), "one_off", False)}
+
+
+def _state(row: PeriodicTask) -> tuple[Any, ...]:
+    """All that is watched of a row, and its schedule."""
+    schedules = (_fields(row._state.fields_cache.get(column)) for column, _ in SCHEDULES)
+    return (*(getattr(row, column) for column in _COLUMNS), *schedules)
+
+
+def _fields(row: Model | None) -> list[Any] | None:
+    return None if row is None else [getattr(row, field.attname) for field in row._meta.concrete_fields]
 
 
 def entries(
-    app: Celery, rows: Iterable[PeriodicTask], kind: type[ModelEntry] = ModelEntry
+    app: Celery,
+    rows: Iterable[PeriodicTask],
+    kind: type[ModelEntry] = ModelEntry,
+    overlays: overlay.Overlays | None = None,
 ) -> dict[EntryName, ScheduledEntry]:
     """The schedule that ``rows`` are, each an entry of ``kind``; one that cannot be read is logged and left out."""
     config, deadline_s = conf.load(), app.conf.beat_cron_starting_deadline
-    reader = overlay.Reader(app, overlay.load(config.database), kind)
+    reader = overlay.Reader(app, overlay.load(config.database) if overlays is None else overlays, kind)
     found: dict[EntryName, ScheduledEntry] = {}
+    shared: Shared = {}
     for row in rows:
         name = EntryName(row.name)
         limits = Limits(row.start_time and instant(row.start_time), row.expires and instant(row.expires))
         try:
             rule = catch_up_rule(config, name, deadline_s)
-            found[name] = ScheduledEntry.of(reader.entry(row), rule, limits)
+            if row.one_off and rule.sends_every:  # it is sent once, whatever has fallen due
+                rule = replace(rule, policy=CatchUp.LATEST)
+            found[name] = ScheduledEntry.of(reader.entry(row), rule, limits, shared=shared)
         except Exception as exc:  # written past the model's own checks; the others must go on
             log(Event.ENTRY_FAILED, entry=name, reason=f"its row cannot be read: {exc}")
     return found
 
 
-def _with_past(
-    entry: ScheduledEntry, last_run_at: dt.datetime | None, seen: Seen | None, now: dt.datetime
-) -> ScheduledEntry:
-    """The entry with what its row, and what was seen before, tell of the time until now."""
-    row = entry.entry.model
-    saved_at = instant(row.date_changed)
-    known = seen.entries.get(entry.name) if seen else None
-    if known is not None and _mark(known) == _mark(entry):
-        return replace(
-            entry, exists_since=known.exists_since, changed_since=known.changed_since, last_run=known.last_run
-        )
-    unseen_at = seen.at if seen else None
-    entry = replace(
-        entry,
-        exists_since=saved_at if saved_at > now - LATE else unseen_at,
-        changed_since=max(saved_at, unseen_at) if unseen_at else None,
-    )
-    if seen is not None and (known is not None or row.pk not in seen.keys):
-        return entry  # enabled, or edited, while this beat looked: what was sent of it before does not count
-    # It was there when this beat began, or had another name until now: it goes on from what was sent of it.
-    step, last_run = interval(entry.timetable), None
-    if last_run_at is not None:
-        last_run = LastRun(instant(last_run_at), has_run=True)
-    elif step is not None and saved_at + step > now:
-        last_run = LastRun(saved_at, has_run=False)  # never sent, and nothing has fallen due yet
-    return replace(entry, last_run=last_run)
-
-
-def _mark(entry: ScheduledEntry) -> tuple[str, Limits, dt.datetime]:
-    return entry.fingerprint, entry.limits, entry.entry.model.date_changed
-
-
 def imported(app: Celery) -> dict[EntryName, ScheduledEntry]:
     """The imported rows, enabled or not."""
-    with outages(PeriodicTask.objects.db):
+    with outages(rows_database()):
         names = set(ImportedEntry.objects.using(conf.load().database).values_list("name", flat=True))
-        rows = [row for row in with_schedules(PeriodicTask.objects.all()) if row.name in names]
+        rows = [row for row in with_schedules(PeriodicTask.objects.using(rows_database()).all()) if row.name in names]
         return entries(app, rows)
-
-
-def digest_of_rows() -> int:
-    """Of all that the database side sends by: enabled rows, and schedules. Columns as the database gives them."""
-    enabled = PeriodicTask.objects.enabled().order_by("pk").values_list(*WATCHED)
-    schedules: Iterable[QuerySet[PeriodicTask]] = (
-        model._default_manager.order_by("pk").values_list() for _, model in columns.MODELS.values()
-    )
-    found = 0
-    for query in (enabled, *schedules):
-        sql, parameters = query.query.sql_with_params()
-        with connections[query.db].cursor() as cursor:
-            cursor.execute(sql, parameters)
-            found = hash((found, tuple(cursor.fetchall())))
-    return found
-
-
-def _end(once: Sequence[PeriodicTask]) -> Collection[EntryName]:
-    """Disable rows that are sent once and were; returns their names."""
-    if once:
-        standing = PeriodicTask.objects.filter(pk__in=[row.pk for row in once], enabled=True)
-        # Also when it was changed: the admin's "enable" does not say so, and `recover` must not end it again.
-        standing.update(enabled=False, total_run_count=0, date_changed=stored(clock.now()))
-        PeriodicTasks.update_changed()
-    return [EntryName(row.name) for row in once]

@@ -1,30 +1,34 @@
 """What the project's own subclass of the database scheduler shows of the rows: its overrides decide, as under stock's.
 
 Stock's ``all_as_schedule`` makes an ``Entry`` of each of ``enabled_models``, which are those of ``enabled_models_qs``,
-which are a ``Model``'s; ``Changes`` says when to ask again. A subclass that overrides one of them is asked at each
-poll.
+which are a ``Model``'s; ``Changes`` says when to ask again. A subclass that overrides one of these is
+asked at each poll, for all: what it makes of the rows nobody else can know.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from celery.beat import ScheduleEntry
+from django.db import connections
+from django.db.models import QuerySet
 from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler
 
 from cutover import conf
-from cutover.beats.sources import Loaded, ScheduledEntry, catch_up_rule
-from cutover.beats.sources.rows import WATCHED, RowSource, digest_of_rows, entries
+from cutover.beats.sources import NOT_POLLED, Behind, Loaded, Polled, ScheduledEntry, catch_up_rule
+from cutover.beats.sources.rows import RowSource, entries, version_of
+from cutover.beats.sources.watch import WATCHED, Block
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
 from cutover.ledger import Ledger
 from cutover.ledger.database import outages
+from cutover.schedules import columns
 from cutover.schedules.fingerprint import fingerprint
-from cutover.schedules.rows import with_schedules
+from cutover.schedules.rows import enabled_rows, rows_database, with_schedules
 from cutover.types import EntryName
 
-HOOKS: Final = ("enabled_models", "enabled_models_qs", "all_as_schedule", "Entry", "Model", "Changes")
+HOOKS: Final = ("enabled_models", "enabled_models_qs", "all_as_schedule", "Model", "Changes")
 
 
 class ShownRows(RowSource):
@@ -37,32 +41,36 @@ class ShownRows(RowSource):
         self._overridden = {hook for hook in HOOKS if getattr(kind, hook) is not getattr(ours, hook)}
         self._ahead: Loaded | None = None
         self._read: Mapping[EntryName, ScheduledEntry] = {}
+        self._shown_as = 0
 
     def read_ahead(self) -> None:
         """Read the schedule before the first turn, which is then given it. Raises LedgerUnavailable."""
         if not self.schedule:
             self._ahead = self.load()
 
-    def load(self, *, full: bool = True) -> Loaded | None:
+    def load(self, *, full: bool = True, polled: Polled = NOT_POLLED) -> Loaded | None:
         """See ``Source``."""
-        loaded = super().load(full=full)
+        loaded = self._load_anew(full) if self._overridden else super().load(full=full, polled=polled)
         ahead, self._ahead = self._ahead, None
+        if ahead is not None and loaded is not None:
+            loaded = replace(loaded, change=None)
         if loaded is None:
             return ahead
         if "all_as_schedule" not in self._overridden:
             return loaded
         try:
-            with outages(PeriodicTask.objects.db):
+            with outages(rows_database()):
                 shown = self._as_finished(loaded.entries)
         except LedgerUnavailable:
             self._seen = None  # the next call reads it all again
             raise
-        self.schedule = {name: each.entry for name, each in shown.items()}
+        self._show({name: each.entry for name, each in shown.items()})
         return Loaded(loaded.version, shown)
 
-    def published(self, entries: Sequence[ScheduleEntry]) -> Collection[EntryName]:
+    def published(self, entries: Sequence[ScheduleEntry], behind: Behind = ()) -> Collection[EntryName]:
         """See ``Source``; an entry that is no row's has nothing to be kept true."""
-        return super().published([entry for entry in entries if getattr(entry, "model", None) is not None])
+        of_rows = [entry for entry in entries if getattr(entry, "model", None) is not None]
+        return super().published(of_rows, [(e, at) for e, at in behind if getattr(e, "model", None) is not None])
 
     def end(self, names: Collection[EntryName]) -> Collection[EntryName]:
         """See ``Source``; an entry that is no row's has nothing to be disabled."""
@@ -73,18 +81,32 @@ class ShownRows(RowSource):
         """The entries of all rows that the scheduler shows, for its ``all_as_schedule``. Raises LedgerUnavailable."""
         found = self._read
         if not found:
-            with outages(PeriodicTask.objects.db):
+            with outages(rows_database()):
                 found = entries(self._app, self._rows(), self._kind)
         return {name: each.entry for name, each in found.items()}
 
-    def _rows(self) -> list[PeriodicTask]:
+    def _load_anew(self, full: bool) -> Loaded | None:
+        """All of it wherever anything has changed, as far as the scheduler's own hooks show."""
+        seen, now = self._seen, self._ledger.fence.now()
+        with outages(rows_database()):
+            version = version_of(NOT_POLLED)
+            if not full and seen is not None and version == seen.version:
+                return None
+            digest = self._digest()
+            if seen is not None and (version, digest) == (seen.version, self._shown_as):
+                self._seen = replace(seen, at=now)
+                return None
+            loaded, self._shown_as = self._load_all(version, now), digest
+        return loaded
+
+    def _rows(self, blocks: Sequence[Block] | None = None) -> list[PeriodicTask]:
+        if not self._overridden:
+            return super()._rows(blocks)
         own = "enabled_models" in self._overridden
         return with_schedules(self._scheduler.enabled_models() if own else self._scheduler.enabled_models_qs())
 
     def _digest(self) -> int:
         found = digest_of_rows()
-        if not self._overridden:
-            return found
         shown = [tuple(getattr(row, column) for column in WATCHED) for row in self._scheduler.enabled_models()]
         parts: list[Any] = [found, tuple(shown), self._scheduler.Changes.last_change()]
         if "all_as_schedule" in self._overridden:
@@ -115,6 +137,22 @@ class ShownRows(RowSource):
         if read is None:
             return made
         return replace(read, entry=entry, timetable=made.timetable, fingerprint=made.fingerprint)
+
+
+def digest_of_rows() -> int:
+    """Of all that the database side sends by: enabled rows, and schedules. Columns as the database gives them."""
+    enabled = enabled_rows().order_by("pk").values_list(*WATCHED)
+    schedules: Iterable[QuerySet[PeriodicTask]] = (
+        model._default_manager.using(rows_database()).order_by("pk").values_list()
+        for _, model in columns.MODELS.values()
+    )
+    found = 0
+    for query in (enabled, *schedules):
+        sql, parameters = query.query.get_compiler(using=query.db).as_sql()  # Django's own way asks the default one
+        with connections[query.db].cursor() as cursor:
+            cursor.execute(sql, parameters)
+            found = hash((found, tuple(cursor.fetchall())))
+    return found
 
 
 def _meaning(entry: ScheduleEntry) -> tuple[Any, ...]:

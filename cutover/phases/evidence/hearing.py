@@ -6,7 +6,7 @@ decided by the celery that the site runs, as its workers say, and by the operato
 
 import datetime as dt
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ TOGETHER: Final = dt.timedelta(hours=1)
 """Of these, the runs of the last hour before the latest run: workers from before it may have gone since."""
 LEAST_AT_SLOTS: Final = 3
 """An origin is a probable beat from so many messages at slots' instants on, and two thirds of all that it sent."""
+ALIKE: Final = "several rows send it alike, and cannot be told apart"
 OTHERS: Final = "all"
 """Instead of a task: every scheduled task of which nothing has been said."""
 
@@ -82,7 +83,7 @@ def oldest_celery(context: Context) -> str:
 def said(context: Context) -> dict[str, SentBy]:
     """Who sends a task without a slot, as the setting and the operator say."""
     words = dict.fromkeys(context.config.sent_by_beat_alone, SentBy.BEATS_ALONE)
-    return words | context.ledger.senders.words()
+    return words | context.ledger.senders.words() | context.words
 
 
 def scheduled(context: Context) -> set[str]:
@@ -116,6 +117,13 @@ def slotless(context: Context) -> list[SlotlessSender]:
             one.messages, one.at_slots = one.messages + row.messages, one.at_slots + row.at_slots
             one.first_seen_at = min(one.first_seen_at, row.first_seen_at)
     return list(found.values())
+
+
+def alike(context: Context) -> set[str]:
+    """The tasks that several rows send with the same arguments: of which row such a message is, nobody can tell."""
+    with outages(context.alias):
+        rows = Counter(enabled_rows(context).values_list("task", "args", "kwargs"))
+    return {task for (task, _, _), count in rows.items() if count > 1}
 
 
 def probable(context: Context) -> Mapping[str, tuple[dt.datetime, str]]:

@@ -1,123 +1,129 @@
 """What the ledger proves since the switch: each slot that was due was claimed, published and run, once.
 
 Once is the table's own doing (unique slot, one conditional start); found is what is absent, stuck, missed or too much.
+The database counts; read are the slots that are not as they should be, by indexes of those alone, and all slots of an
+entry only where these are not the ones that were due.
 """
 
 import datetime as dt
-import heapq
-import itertools
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
-from cutover import clock, models
+from django.db.models import QuerySet, Sum
+
+from cutover import models
 from cutover.fields import instant
 from cutover.ledger.database import outages
+from cutover.ledger.pauses import PAUSED, Pause
 from cutover.phases.context import Context
 from cutover.phases.evidence import edits, sent, side
-from cutover.phases.wording import instant as in_words
+from cutover.phases.evidence.findings import Evidence, Finding, Why
+from cutover.phases.evidence.lateness import OVERDUE
+from cutover.phases.evidence.tally import Counting, Fires, Tally, counted, fires
 from cutover.schedules import overlay
 from cutover.schedules.due import next_due, within
 from cutover.schedules.fingerprint import fingerprint
-from cutover.schedules.timetable import Timetable, timetable
+from cutover.schedules.timetable import Timetable, Timetables
 from cutover.types import UNLIMITED, Cursor, EntryName, Limits, Side, SlotState
 
 PATIENCE: Final = dt.timedelta(minutes=1)
 """How long a slot may stay claimed, or published and ready to run, before that it is not run counts against it."""
+KEPT_BACK: Final = "is paused, or was until a moment ago"
+WAITS: Final = "waits for its turn in the backlog of its entry"
+_READ: Final = "entry due_at epoch state claimed_at published_at run_started_at deduplicated passed_over reason"
+
+Slots: TypeAlias = QuerySet[models.Slot]
 
 
-Slots = Mapping[dt.datetime, models.Slot]
+def gather(context: Context, since: dt.datetime, until: dt.datetime, counting: Counting | None = None) -> Evidence:
+    """Compare the schedule of the database side with the ledger, over ``(since, until]``.
+
+    ``counting``: what an earlier look has counted, to go on from. Raises LedgerUnavailable; for the code schedule of
+    this process ConfigurationError or EntriesRefused.
+    """
+    counting, slots = counting or Counting(), models.Slot.objects.using(context.alias)
+    with outages(context.alias):
+        sending, kept, tables = side.read(context, Side.DATABASE), overlay.load(context.alias), Timetables()
+        entries = {EntryName(e.name): e for e in models.Entry.objects.using(context.alias).filter(active=True)}
+        since = counting.look(slots, since, until)
+        slots = slots.filter(due_at__gt=since, due_at__lte=until)
+        before = {name: cursor.last for name, cursor in context.ledger.cursors.read(since).items()}
+        judged_at = context.ledger.fence.read_now()
+        evidence = Evidence(since, until, judged_at, {name: each.options for name, each in kept.items()})
+        evidence.pauses = context.ledger.pauses.since(since)
+        known, one_by_one = dict[tuple[object, ...], Fires](), set[EntryName]()
+        for name, schedule in sorted(sending.schedules.items()):
+            entry, limit, mark = entries.get(name), sending.limits.get(name, UNLIMITED), fingerprint(schedule)
+            if entry is None or (entry.fingerprint, entry.limits) != (mark, limit):
+                evidence.unproven[name] = Why.NOT_READ
+                continue
+            last = before.get(name)
+            if entry.eligible_since > since:
+                last = context.ledger.cursors.latest_of([name], min(entry.eligible_since, until)).get(name)
+            owed = _owed(tables.of(schedule), mark, Cursor(last, entry.eligible_since), limit, since)
+            if not _is_as_due(evidence, name, owed, known, counting, slots):
+                one_by_one.add(name)
+                if context.config.catch_up_rule(name).sends_every:
+                    evidence.every.add(name)
+                _prove(evidence, name, owed, slots.filter(entry=name))
+        _judge_together(evidence, counting, slots, one_by_one)
+    for findings in (evidence.failures, evidence.pending):
+        findings.kept.sort(key=lambda found: (found.entry, found.due_at))
+    for name in evidence.kept_back:
+        if not evidence.proven[name]:
+            evidence.unproven.setdefault(name, Why.PAUSED)
+    _expect(context, evidence, set(sending.schedules))
+    return evidence
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One slot, and what is wrong with it or still awaited."""
+class _Owed:
+    """What an entry is owed: the slots of ``table`` from ``first`` on, after ``after`` and within ``limit``."""
 
-    entry: EntryName
-    due_at: dt.datetime
-    reason: str
+    table: Timetable
+    first: dt.datetime | None
+    after: dt.datetime
+    limit: Limits
+    fingerprint: str
 
-    def __str__(self) -> str:
-        return f"{self.entry} due {in_words(self.due_at)}: {self.reason}"
-
-
-class Why(StrEnum):
-    """Why nothing is proved of an entry."""
-
-    NOTHING_DUE = "nothing of it has fallen due since the switch"
-    NOT_READ = "its row was changed a moment ago, and is read by the leader soon"
-    NO_ROW = "it has no row: nothing sends it"
-    DISABLED = "its row is disabled: nothing sends it"
+    def end(self, until: dt.datetime) -> dt.datetime:
+        """The latest instant up to ``until`` at which it may be owed a slot."""
+        return until if self.limit.not_after is None else min(until, self.limit.not_after - dt.timedelta.resolution)
 
 
-@dataclass(slots=True)
-class Evidence:
-    """All findings after ``since``, up to ``until``. ``options``: each entry's overlay.
+def _owed(table: Timetable, mark: str, cursor: Cursor, limit: Limits, since: dt.datetime) -> _Owed:
+    # The cadence is counted as the leader counts it; what counts is what is owed since the switch.
+    cursor = within(limit, cursor, table)
+    cursor = Cursor(cursor.origin, max(since, cursor.eligible_since))
+    return _Owed(table, next_due(table, cursor), cursor.eligible_since, limit, mark)
 
-    ``proven``: how many slots of each entry are. ``unproven``: of the entries of which nothing is, why. ``upcoming``:
-    timetable and next slot of each that falls due again. ``moved``: the entries that the cutover moves, of which each
-    is to be proved; others have rows that it did not bring in.
+
+def _is_as_due(
+    evidence: Evidence,
+    name: EntryName,
+    owed: _Owed,
+    known: dict[tuple[object, ...], Fires],
+    counting: Counting,
+    slots: Slots,
+) -> bool:
+    """Whether the ledger has exactly the entry's owed slots; notes the next one, and where there is none.
+
+    ``known``: the fire times of timetables that were gone through for other entries.
     """
-
-    since: dt.datetime
-    until: dt.datetime
-    options: Mapping[EntryName, Mapping[str, Any]]
-    moved: set[EntryName] = field(default_factory=set)
-    others: set[EntryName] = field(default_factory=set)
-    proven: Counter[EntryName] = field(default_factory=Counter)
-    deduplicated: int = 0
-    failures: list[Finding] = field(default_factory=list)
-    pending: list[Finding] = field(default_factory=list)
-    unproven: dict[EntryName, Why] = field(default_factory=dict)
-    upcoming: dict[EntryName, tuple[Timetable, dt.datetime]] = field(default_factory=dict)
-
-    def due_by(self, count: int) -> dt.datetime | None:
-        """When ``count`` (>= 1) more slots will have fallen due; None when that is never."""
-        ahead = heapq.merge(*(_slots(table, at) for table, at in self.upcoming.values()))
-        return next(itertools.islice(ahead, count - 1, None), None)
-
-    def next_due(self, entry: EntryName) -> dt.datetime | None:
-        """When that entry falls due next; None where it does not."""
-        return self.upcoming[entry][1] if entry in self.upcoming else None
-
-    def to_prove(self) -> dict[EntryName, Why]:
-        """The entries that the cutover moves and of which nothing is proved, and why; by name."""
-        return {name: self.unproven[name] for name in sorted(self.moved & self.unproven.keys())}
-
-
-def gather(context: Context, since: dt.datetime, until: dt.datetime) -> Evidence:
-    """Compare the schedule of the database side with the ledger, over ``(since, until]``.
-
-    Raises LedgerUnavailable; for the code schedule of this process ConfigurationError or EntriesRefused.
-    """
-    with outages(context.alias):
-        rows, limits, kept = side.schedules(context, Side.DATABASE), side.limits(context), overlay.load(context.alias)
-        entries = {EntryName(e.name): e for e in models.Entry.objects.using(context.alias).filter(active=True)}
-        slots = models.Slot.objects.using(context.alias)
-        before = {name: cursor.last for name, cursor in context.ledger.cursors.read(since).items()}
-        found: dict[EntryName, dict[dt.datetime, models.Slot]] = defaultdict(dict)
-        for slot in slots.filter(due_at__gt=since, due_at__lte=until).order_by("due_at").iterator():
-            found[EntryName(slot.entry)][slot.due_at] = slot
-    evidence = Evidence(since, until, {name: each.options for name, each in kept.items()})
-    for name in sorted(rows.keys() | found.keys()):
-        schedule, entry, limit = rows.get(name), entries.get(name), limits.get(name) or UNLIMITED
-        if schedule is None or entry is None or (entry.fingerprint, entry.limits) != (fingerprint(schedule), limit):
-            if schedule is not None:
-                evidence.unproven[name] = Why.NOT_READ
-            for slot in found[name].values():
-                _judge(evidence, name, slot)
-            continue
-        earlier = [at for at in found[name] if at <= max(since, entry.eligible_since)]
-        last = max([*earlier, *filter(None, [before.get(name)])], default=None)
-        table = timetable(schedule)
-        # The cadence is counted as the leader counts it; what counts is what is owed since the switch.
-        cursor = within(limit, Cursor(last, entry.eligible_since), table)
-        cursor = Cursor(cursor.origin, max(since, cursor.eligible_since))
-        _prove(evidence, name, table, cursor, limit, found[name])
-    _expect(context, evidence, set(rows))
-    return evidence
+    end, first = owed.end(evidence.until), owed.first
+    shared = (owed.fingerprint, first, end)
+    expected = known.get(shared) or fires(owed.table, first, end)
+    known[shared] = expected
+    if expected.following is not None and evidence.until < expected.following <= owed.end(expected.following):
+        evidence.upcoming[name] = (owed.table, expected.following)
+    if not expected.tally.slots:
+        evidence.unproven[name] = Why.NOTHING_DUE
+    begin = owed.limit.eligible_since(owed.after)  # what lies before a start is not owed, but judged
+    if (begin, end) == (evidence.since, evidence.until):
+        found = counting.tallies.get(name, Tally())
+        return found == expected.tally or counting.again(slots, name) == expected.tally
+    return counted(slots.filter(entry=name), begin, end).get(name, Tally()) == expected.tally
 
 
 def _expect(context: Context, evidence: Evidence, sent_now: set[EntryName]) -> None:
@@ -142,51 +148,92 @@ def _expect(context: Context, evidence: Evidence, sent_now: set[EntryName]) -> N
             del evidence.unproven[name]
 
 
-def _prove(evidence: Evidence, name: EntryName, table: Timetable, cursor: Cursor, limit: Limits, found: Slots) -> None:
-    expected = set()
-    for due_at in _slots(table, next_due(table, cursor)):
-        if limit.not_after is not None and due_at >= limit.not_after:
-            break
-        if due_at > evidence.until:
-            evidence.upcoming[name] = (table, due_at)
-            break
-        expected.add(due_at)
-        if (slot := found.get(due_at)) is None:
-            evidence.failures.append(Finding(name, due_at, "was never claimed"))
+def _prove(evidence: Evidence, name: EntryName, owed: _Owed, slots: Slots) -> None:
+    """Judge every slot of an entry, and find what is absent, and what is not of its schedule."""
+    end, due_at = owed.end(evidence.until), owed.first
+    claimed_at: dt.datetime | None = None
+
+    def absent(before: dt.datetime, *, waits: bool = False, is_counted: bool = False) -> None:
+        nonlocal due_at
+        found, said = (evidence.pending, WAITS) if waits else (evidence.failures, "was never claimed")
+        while due_at is not None and due_at <= end and due_at < before:
+            if (pause := _keeping(evidence, name, due_at)) is None or not (_holds(evidence, pause) or is_counted):
+                found.add(Finding(name, due_at, said))
+            elif is_counted:
+                evidence.kept_back[name] += 1
+            else:
+                evidence.pending.add(Finding(name, due_at, KEPT_BACK))
+            due_at = owed.table.next_after(due_at)
+
+    for slot in _read(slots.order_by("due_at")):
+        claimed_at = slot.claimed_at
+        absent(slot.due_at, is_counted=_is_kept_back(slot) and bool(slot.passed_over))
+        if slot.due_at == due_at:
+            _judge(evidence, name, slot)
+            due_at = owed.table.next_after(due_at)
+        elif slot.due_at <= owed.after or not owed.limit.admit(slot.due_at):
+            # Of a schedule or an end that it had before: what became of it counts all the same.
+            _judge(evidence, name, slot)
         else:
-            _judge(evidence, name, slot)
-    if not expected:
-        evidence.unproven[name] = Why.NOTHING_DUE
-    for due_at, slot in found.items():
-        # Of a schedule or an end that it had before: what became of it counts all the same.
-        if due_at <= cursor.eligible_since or not limit.admit(due_at):
-            _judge(evidence, name, slot)
-        elif due_at not in expected:
             said = f"is no slot of the entry's schedule; {slot.reason or f'claimed under epoch {slot.epoch}'}"
-            evidence.failures.append(Finding(name, due_at, said))
+            evidence.failures.add(Finding(name, slot.due_at, said))
+    is_behind = name in evidence.every and claimed_at is not None and evidence.judged_at - claimed_at < OVERDUE
+    absent(end + dt.timedelta.resolution, waits=is_behind)
 
 
-def _slots(table: Timetable, due_at: dt.datetime | None) -> Iterator[dt.datetime]:
-    """That slot and every one that follows."""
-    while due_at is not None:
-        yield due_at
-        due_at = table.next_after(due_at)
+def _judge_together(evidence: Evidence, counting: Counting, slots: Slots, but: set[EntryName]) -> None:
+    """Judge the slots of all entries ``but`` those that were judged one by one."""
+    evidence.proven.update({name: tally.slots for name, tally in counting.tallies.items() if name not in but})
+    waiting = slots.filter(state=SlotState.PUBLISHED, run_started_at=None)
+    for odd in (slots.filter(state=SlotState.MISSED), slots.filter(state=SlotState.CLAIMED), waiting):
+        for slot in _read(odd.order_by("due_at")):
+            if (name := EntryName(slot.entry)) not in but:
+                evidence.proven[name] -= 1
+                _judge(evidence, name, slot, counted=True)
+    doubled = slots.filter(deduplicated__gt=0).order_by().values_list("entry")
+    evidence.deduplicated += sum(n for name, n in doubled.annotate(Sum("deduplicated")) if name not in but)
 
 
-def _judge(evidence: Evidence, name: EntryName, slot: models.Slot) -> None:
-    evidence.deduplicated += slot.deduplicated
-    if slot.state == SlotState.MISSED:
+def _read(slots: Slots) -> Iterator[Any]:
+    """What is judged by, row for row: a million of them are never in memory together."""
+    return slots.values_list(*_READ.split(), named=True).iterator(chunk_size=2_000)
+
+
+def _judge(evidence: Evidence, name: EntryName, slot: Any, *, counted: bool = False) -> None:
+    """``counted``: its further messages are, by the database."""
+    if not counted:
+        evidence.deduplicated += slot.deduplicated
+    if _is_kept_back(slot):
+        evidence.kept_back[name] += 1
+    elif slot.state == SlotState.MISSED:
         more = f" (and {slot.passed_over} older ones)" if slot.passed_over else ""
-        evidence.failures.append(Finding(name, slot.due_at, f"was missed: {slot.reason}{more}"))
+        evidence.failures.add(Finding(name, slot.due_at, f"was missed: {slot.reason}{more}"))
     elif slot.run_started_at is not None and slot.published_at is not None:
         evidence.proven[name] += 1
+    elif slot.published_at is None and any(one.is_of(name) and _holds(evidence, one) for one in evidence.pauses):
+        evidence.pending.add(Finding(name, slot.due_at, KEPT_BACK))
     else:
         said = "published, its run not started" if slot.published_at else "claimed, not published"
-        overdue = clock.now() - _ready_at(slot, evidence.options.get(name, {})) > PATIENCE
-        (evidence.failures if overdue else evidence.pending).append(Finding(name, slot.due_at, said))
+        overdue = evidence.judged_at - _ready_at(slot, evidence.options.get(name, {})) > PATIENCE
+        (evidence.failures if overdue else evidence.pending).add(Finding(name, slot.due_at, said))
 
 
-def _ready_at(slot: models.Slot, options: Mapping[str, Any]) -> dt.datetime:
+def _is_kept_back(slot: Any) -> bool:
+    """Whether it was missed, or passed over with others before it, for a pause."""
+    return bool(slot.state == SlotState.MISSED and slot.reason.startswith(PAUSED))
+
+
+def _keeping(evidence: Evidence, name: EntryName, due_at: dt.datetime) -> Pause | None:
+    """The latest pause that keeps, or has kept, that slot back."""
+    return next((one for one in reversed(evidence.pauses) if one.keeps_back(name, due_at)), None)
+
+
+def _holds(evidence: Evidence, pause: Pause) -> bool:
+    """Whether it is in effect, or has ended so shortly before that what it has kept back is being sent."""
+    return pause.end is None or evidence.judged_at - pause.end < PATIENCE
+
+
+def _ready_at(slot: Any, options: Mapping[str, Any]) -> dt.datetime:
     """When a worker may start the slot's message at the earliest; of one not published yet, when it was claimed."""
     claimed_at: dt.datetime = slot.claimed_at
     if slot.published_at is None:

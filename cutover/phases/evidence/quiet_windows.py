@@ -2,7 +2,8 @@
 
 import datetime as dt
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from cutover.phases.wording import instant, span
@@ -15,6 +16,30 @@ AHEAD: Final = dt.timedelta(hours=24)
 """How far ahead they are searched for."""
 SHORTEST: Final = dt.timedelta(minutes=1)
 """A shorter stretch is none."""
+
+SETTLED: Final = dt.timedelta(seconds=6)
+"""How long after the slot at the beginning of one is waited, so that it is sent; a second more than overdue takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchTime:
+    """When to switch, and the window in which that is."""
+
+    at: dt.datetime
+    window: Window
+
+    def latest(self, needed: dt.timedelta) -> dt.datetime:
+        """Until when a switch that may need so long can still begin: half of the window is left to it at most."""
+        begin, end = self.window
+        return end - min(needed, (end - begin) / 2)
+
+
+def switch_time(found: Sequence[Window], since: dt.datetime) -> SwitchTime | None:
+    """When to switch in the longest of the windows that were found ``since`` then; None where there is none. Pure."""
+    if not found:
+        return None
+    begin, end = found[0]
+    return SwitchTime(begin if begin == since else begin + SETTLED, (begin, end))
 
 
 def data(found: Iterable[Window]) -> list[dict[str, Any]]:

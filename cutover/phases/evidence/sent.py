@@ -11,8 +11,9 @@ from django_celery_beat.models import PeriodicTask
 from cutover.election.lease import Presence
 from cutover.ledger.database import outages
 from cutover.ledger.declarations import Declaration
+from cutover.models import Entry, ImportedEntry
 from cutover.phases.context import Context
-from cutover.phases.evidence import edits
+from cutover.phases.evidence import edits, side
 from cutover.schedules.fingerprint import digest, fingerprints
 from cutover.types import EntryName, Fingerprints, HolderId, Side
 
@@ -74,6 +75,28 @@ def without_row(context: Context, *, declared: bool) -> list[EntryName]:
     if declared and (last := context.ledger.declarations.read(Side.CODE)) is not None:
         names |= last.entries.keys()
     with outages(context.alias):
-        rows = PeriodicTask.objects.using(context.alias).values_list("name", flat=True)
-        known = edits.read(context.alias).renamed.keys() | set(rows)
-    return sorted(names - known)
+        names -= {*PeriodicTask.objects.using(context.alias).values_list("name", flat=True)}
+        if names:
+            kept = ImportedEntry.objects.using(context.alias).only("name", "key_before")
+            imported = {EntryName(each.name): each for each in kept}
+            renamed = edits.read(context.alias, [imported[name] for name in names & imported.keys()]).renamed
+            names -= {name for name, row in renamed.items() if row.name not in imported}
+    return sorted(names)
+
+
+def without_entry(context: Context, only: EntryName | None = None) -> list[EntryName]:
+    """The enabled rows that the database side has sent and the code has no entry for: the code side does not send them.
+
+    Of all rows, or ``only`` of that one. Not those that a rollback finds again under the name of their import. Raises
+    LedgerUnavailable, and as ``here``.
+    """
+    if only in context.entries:
+        return []
+    with outages(context.alias):
+        known = Entry.objects.using(context.alias).values("name")
+        rows = side.enabled_rows(context).filter(name__in=known, **({} if only is None else {"name": only}))
+        names = {EntryName(name) for name in rows.values_list("name", flat=True)}
+    names -= context.entries.keys()
+    if names:
+        names -= {EntryName(row.name) for row in edits.read(context.alias).renamed.values()}
+    return sorted(names)

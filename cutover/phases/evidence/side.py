@@ -1,7 +1,8 @@
 """What each side sends, by its own schedule."""
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from celery.schedules import BaseSchedule
 from django.db.models import QuerySet
@@ -10,36 +11,87 @@ from django_celery_beat.models import PeriodicTask
 from cutover.fields import instant
 from cutover.ledger.database import outages
 from cutover.phases.context import Context
-from cutover.schedules import overlay
+from cutover.schedules import columns, overlay, rows
+from cutover.schedules.messages import DELAYS
 from cutover.schedules.refusals import unsendable
-from cutover.schedules.rows import with_schedules
 from cutover.types import EntryName, Limits, Side
+
+READ: Final = "name task interval crontab solar clocked args kwargs headers start_time expires"
+"""What is read of a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What one side sends, read once: the schedule of each entry; its start and end, where its row has them.
+
+    ``unsendable``: the entries that cannot be sent as they are, and why; those of rows have a schedule all the same,
+    where it can be read. ``tasks``: of all of them. ``delayed``: the entries whose messages are to be started later.
+    """
+
+    side: Side
+    schedules: Mapping[EntryName, BaseSchedule]
+    limits: Mapping[EntryName, Limits]
+    unsendable: Mapping[EntryName, str]
+    tasks: Mapping[EntryName, str]
+    delayed: Collection[EntryName]
 
 
 def enabled_rows(context: Context) -> QuerySet[PeriodicTask]:
     """The rows that the database side sends."""
-    rows: QuerySet[PeriodicTask] = PeriodicTask.objects.using(context.alias).filter(enabled=True)
-    return rows
-
-
-def schedules(context: Context, side: Side) -> Mapping[EntryName, BaseSchedule]:
-    """What ``side`` sends. Raises LedgerUnavailable; for the code side ConfigurationError or EntriesRefused too."""
-    if side is Side.CODE:
-        return {name: entry.schedule for name, entry in context.entries.items() if not unsendable(entry)}
-    found = {}
-    with outages(context.alias):
-        reader = overlay.Reader(context.app, overlay.load(context.alias))
-        for row in with_schedules(enabled_rows(context)):
-            with suppress(Exception):  # a row that cannot be read is not sent: status names it
-                found[EntryName(row.name)] = reader.schedule(row)
+    found: QuerySet[PeriodicTask] = PeriodicTask.objects.using(context.alias).filter(enabled=True)
     return found
 
 
-def limits(context: Context) -> dict[EntryName, Limits]:
-    """From and until when enabled rows may be sent at all, where they have such limits."""
-    limited = enabled_rows(context).exclude(start_time=None, expires=None)
+def read(context: Context, side: Side, only: EntryName | None = None) -> Sending:
+    """What ``side`` sends; of rows ``only`` one, if asked for: those of code are in memory.
+
+    Raises LedgerUnavailable; for the code side ConfigurationError or EntriesRefused too.
+    """
+    return _of_code(context) if side is Side.CODE else _of_rows(context, only)
+
+
+def _of_code(context: Context) -> Sending:
+    refused = {name: why for name, entry in context.entries.items() if (why := unsendable(entry))}
+    return Sending(
+        side=Side.CODE,
+        schedules={name: entry.schedule for name, entry in context.entries.items() if name not in refused},
+        limits={},
+        unsendable={name: f"it is left out: {' | '.join(map(str, why))}" for name, why in refused.items()},
+        tasks={name: entry.task for name, entry in context.entries.items()},
+        delayed={name for name, entry in context.entries.items() if entry.options.keys() & DELAYS},
+    )
+
+
+def _of_rows(context: Context, only: EntryName | None) -> Sending:
     with outages(context.alias):
-        return {
-            EntryName(name): Limits(start and instant(start), end and instant(end))
-            for name, start, end in limited.values_list("name", "start_time", "expires")
-        }
+        overlays = overlay.load(context.alias, only)
+        wanted = enabled_rows(context) if only is None else enabled_rows(context).filter(name=only)
+        enabled = rows.with_schedules(wanted.only(*READ.split()).order_by("name"))
+    reader, found, unfit = overlay.Reader(context.app, overlays), dict[EntryName, BaseSchedule](), {}
+    for row in enabled:
+        name = EntryName(row.name)
+        try:
+            found[name] = reader.schedule(row)
+        except Exception as exc:  # written past the model's own checks
+            has_one = any(getattr(row, f"{column}_id") is not None for column, _ in columns.MODELS.values())
+            unfit[name] = f"its row's schedule cannot be read: {exc}" if has_one else "its row has no schedule"
+            continue
+        if why := rows.unreadable(row):
+            unfit[name] = f"its row cannot be sent: {why}"
+    return Sending(
+        side=Side.DATABASE,
+        schedules=found,
+        limits={EntryName(row.name): _limits(row) for row in enabled if row.start_time or row.expires},
+        unsendable=unfit,
+        tasks={EntryName(row.name): row.task for row in enabled},
+        delayed={name for name, one in overlays.items() if one.options.keys() & DELAYS},
+    )
+
+
+def schedules(context: Context, side: Side) -> Mapping[EntryName, BaseSchedule]:
+    """The schedules that ``side`` sends by. Raises as ``read``."""
+    return read(context, side).schedules
+
+
+def _limits(row: PeriodicTask) -> Limits:
+    return Limits(row.start_time and instant(row.start_time), row.expires and instant(row.expires))

@@ -5,9 +5,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from celery.schedules import BaseSchedule
-
-from cutover import clock
 from cutover.ledger.database import outages
 from cutover.models import UnmanagedBeat
 from cutover.phases.context import Context
@@ -42,19 +39,20 @@ def alive(context: Context) -> list[Heard]:
     with outages(context.alias):
         for origin, at in UnmanagedBeat.objects.using(context.alias).values_list("origin", "last_heard_at"):
             heard[origin] = max(at, heard.get(origin, (at, ""))[0]), ""
+    heard = {origin: seen for origin, seen in heard.items() if not (context.is_dry and origin in context.stopped)}
     if not heard:
         return []
     known = [*side.schedules(context, Side.DATABASE).values()]
     with suppress(EntriesRefused):  # the gate on the code schedule says so
         known += side.schedules(context, Side.CODE).values()
-    found = []
+    found, tables = [], timetable.Timetables()
     for origin, (at, probably) in heard.items():
-        next_at = min(filter(None, (_next_after(schedule, at) for schedule in known)), default=at)
+        next_at = min(filter(None, (_next_after(tables.of(schedule), at) for schedule in known)), default=at)
         found.append(Heard(origin, at, max(at + LEAST, next_at + LATE), probably))
-    return [beat for beat in found if beat.silent_at > clock.now()]
+    now = context.ledger.fence.read_now()
+    return [beat for beat in found if beat.silent_at > now]
 
 
-def _next_after(schedule: BaseSchedule, instant: dt.datetime) -> dt.datetime | None:
-    table = timetable.timetable(schedule)
+def _next_after(table: timetable.Timetable, instant: dt.datetime) -> dt.datetime | None:
     every = timetable.interval(table)
     return table.next_after(instant) if every is None else instant + every

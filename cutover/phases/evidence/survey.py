@@ -45,10 +45,13 @@ class Survey:
             drafted = self.drafted.get(name)
             whole = [rows.record(drafted.row), drafted.options, drafted.relative] if drafted is not None else []
             entries[name] = [fingerprint(entry.schedule), *whole, [str(one) for one in self.refusals.get(name, ())]]
+        rules = [config.catch_up.value, str(config.catch_up_window), repr(config.entries)]
+        if config.catch_up_most != Config.catch_up_most:  # what was approved before there was such a setting stays
+            rules.append(str(config.catch_up_most))
         matters = {
             "entries": entries,
             "others": {name: rows.record(rows.values_of(row)) for name, row in self.others.items() if row.scheduler},
-            "settings": [config.namespace, config.catch_up.value, str(config.catch_up_window), repr(config.entries)],
+            "settings": [config.namespace, *rules],
         }
         text = json.dumps(matters, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -76,7 +76,7 @@ def no_unmanaged_beat(context: Context, *, is_asked_later: bool = False) -> Chec
         later = "; phase 3 asks who sends them" if is_asked_later else ""
         return Check(name, is_asked_later, f"{unheard}{later}", "" if is_asked_later else hearing.REMEDY)
     if not unheard.celery:
-        return Check(name, True, "none is heard; whether one can be is not known, for no worker has answered")
+        return Check(name, True, "none is heard; whether one can be is not known, for no guarded worker has answered")
     besides = f"; of {inline(unheard.by_hand, ', ')}, called by hand, none can be" if unheard.by_hand else ""
     return Check(name, True, f"none is heard{besides}")
 

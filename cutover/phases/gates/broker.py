@@ -20,6 +20,7 @@ _T = TypeVar("_T")
 BROKER_TIMEOUT_S: Final = 5.0
 WORKERS_TIMEOUT_S: Final = 2.0
 _CELERY: Final = re.compile(r"\[.*\bcelery=([\w.]+)")
+_NAMESPACE: Final = re.compile(r"\[.*\bnamespace=(\S+)\]")
 """What the run guard of a worker adds to its answer."""
 
 
@@ -69,7 +70,7 @@ def _refused(connection: Connection, queues: Sequence[Queue]) -> str:
 
 @gate("workers")
 def workers(context: Context) -> Check:
-    """No worker that answers runs a task of the code schedule without the run guard."""
+    """Those that answer know every task of the code schedule, and run none unguarded or for another namespace."""
 
     def ask(connection: Connection) -> list[tuple[str, list[str]]]:
         # Not by `inspect`: of two workers of one name, an old one and its successor, it keeps one answer.
@@ -83,17 +84,24 @@ def workers(context: Context) -> Check:
         return Check("workers", False, f"cannot be asked: {named(exc)}", "see the gate on the broker")
     context.celery_of_workers = {v for _, listed in answers for line in listed for v in _CELERY.findall(line)}
     wanted = {str(entry.task) for entry in context.entries.values()}
-    bare = sorted(
-        f"{worker} runs {task}"
-        for worker, listed in answers
-        for task, _, details in (line.partition(" ") for line in listed)
-        if task in wanted and "run_guard=" not in details
-    )
+    told = [(worker, *line.partition(" ")[::2]) for worker, listed in answers for line in listed]
+    bare = sorted(f"{worker} runs {task}" for worker, task, said in told if task in wanted and "run_guard=" not in said)
     if bare:
         remedy = "let the old release's workers end, or give their app task_cls='cutover.guard.GuardedTask'"
         return Check("workers", False, f"without the run guard: {inline(bare, ', ')}", remedy)
+    own = context.config.namespace
+    others = {v for _, listed in answers for line in listed for v in _NAMESPACE.findall(line)} - {own}
+    if others:
+        remedy = "give beats, workers and this command the same CUTOVER['NAMESPACE'], and restart them"
+        detail = f"run under NAMESPACE {inline(sorted(others), ', ')}, not {own}: they would guard none of its slots"
+        return Check("workers", False, detail, remedy)
     if not answers:
         return Check("workers", True, "none answers: nothing runs what is sent, as far as can be seen", assumed=True)
+    # Celery's own tasks, which every worker has, are in no answer.
+    if unknown := sorted(name for name in wanted - {task for _, task, _ in told} if not name.startswith("celery.")):
+        remedy = "let the workers import its module, as this process does, and restart them; or start those that do"
+        detail = f"of {len(answers)} that answer none has {inline(unknown, ', ')}: who gets such a message drops it"
+        return Check("workers", False, detail, remedy)
     return Check("workers", True, f"{len(answers)} answer, all guarded")
 
 

@@ -9,7 +9,9 @@ from cutover.phases.evidence import edits as evidence
 from cutover.phases.evidence.edits import Present
 from cutover.phases.report import Check, command
 from cutover.phases.wording import inline
-from cutover.schedules import divergence, overlay, parity
+from cutover.schedules import divergence, overlay, parity, rows
+from cutover.schedules.convert import RowDraft
+from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.refusals import Refusal
 
 
@@ -34,10 +36,26 @@ def same_parity(context: Context, *, accept_edits: bool = False) -> list[Check]:
         what = "taken as they are (--accept-edits)" if grave else "they fire and send as the code does all the same"
         ok = grave == taken
         checks = [Check("edited rows", ok, f"{inline(edits)}; {what}" if ok else inline(edits), "" if ok else remedy)]
-    if apart := [difference for difference in found if difference.entry not in taken]:
-        return [*checks, Check("parity", False, inline(apart), f"type `{command('phase2')}`, or fix the row")]
+    return [*checks, _parity(context, [difference for difference in found if difference.entry not in taken])]
+
+
+def parity_to_come(context: Context, drafted: Sequence[RowDraft]) -> Check:
+    """The rows that an import would write fire and send as the code does; proved of rows in memory."""
+    standing = {one.row.name: rows.unwritten(one.row) for one in drafted}
+    overlays = {
+        one.row.name: overlay.drafted(one, fingerprint(context.entries[one.row.name].schedule)) for one in drafted
+    }
+    return _parity(
+        context,
+        parity.differences(context.app, context.entries, standing, clock.now(), overlays, context.progress),
+    )
+
+
+def _parity(context: Context, apart: Sequence[parity.Difference]) -> Check:
+    if apart:
+        return Check("parity", False, inline(apart), f"type `{command('phase2')}`, or fix the row")
     alike = f"{len(context.entries)} entries fire and send alike on both sides ({divergence.HORIZON.days} days)"
-    return [*checks, Check("parity", True, alike)]
+    return Check("parity", True, alike)
 
 
 def differences(context: Context, present: Present) -> Sequence[parity.Difference]:

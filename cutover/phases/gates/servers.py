@@ -12,9 +12,10 @@ from django.db.models import F
 from django_celery_beat.models import PeriodicTask
 
 from cutover import clock
+from cutover.conf import migrate
 from cutover.errors import CutoverError, LeaseUnavailable
 from cutover.fields import DatabaseNow
-from cutover.ledger.database import outages
+from cutover.ledger.database import outages, without_transactions
 from cutover.models import Cutover
 from cutover.phases.context import Context
 from cutover.phases.report import Check, gate
@@ -34,7 +35,7 @@ def migrations(context: Context) -> Check:
         missing = [f"{step.app_label}.{step.name}" for step, _ in executor.migration_plan(targets)]
     if missing:
         detail = f"{len(missing)} not applied: {inline(missing, ', ')}"
-        return Check("migrations", False, detail, "run `python manage.py migrate`")
+        return Check("migrations", False, detail, f"run `{migrate(context.alias)}`")
     # Applied, and after the last one that this code has, by their numbers: older ones it may have squashed.
     last = {app: name[:4] for app, name in targets}
     unknown = executor.loader.applied_migrations.keys() - executor.loader.disk_migrations.keys()
@@ -57,6 +58,9 @@ def database(context: Context) -> Check:
     except (DatabaseError, InterfaceError) as exc:
         connections[context.alias].close()
         return Check("database", False, f"takes no writes: {one_line(exc)}", "point DATABASES at the primary")
+    if tables := without_transactions(context.alias):
+        detail = f"a storage engine without transactions fences nothing: {inline(tables, ', ')}"
+        return Check("database", False, detail, f"ALTER TABLE {tables[0]} ENGINE=InnoDB; and so for each of them")
     vendor = connections[context.alias].vendor
     return Check("database", True, f"{vendor}, reached and written")
 

@@ -3,17 +3,20 @@
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from django.db import DataError, IntegrityError, transaction
 
-from cutover import clock
+from cutover import clock, signals
 from cutover.errors import CutoverError, EntryRefused, LeaseUnavailable, LedgerUnavailable, OperatorBusy, PhaseFailed
 from cutover.events import Event, log
 from cutover.ledger.database import outages
 from cutover.models import FINISH, Cutover, Transition
-from cutover.phases.operations.lock import held, operator_name
-from cutover.phases.report import Check, Report, refused
+from cutover.phases.operations.lock import held, operator_name, require_free
+from cutover.phases.report import Check, Report, Step, refused
 from cutover.phases.wording import one_line
+
+_T = TypeVar("_T")
 
 
 class Journal:
@@ -24,6 +27,17 @@ class Journal:
         self._check = check
         self.operator = operator_name()
         self.begun = False
+
+    def take(self, phase: str, name: str, act: Callable[[], _T], does: str, *, in_commit: bool = False) -> _T | None:
+        """Take a step and give what ``act`` does; a look takes none. ``does``: in words; ``in_commit``: in one commit.
+
+        Raises what ``act`` raises, and OperatorBusy when another operator has taken over.
+        """
+        with self.step(phase, name):
+            if not in_commit:
+                return act()
+            with self.commit():
+                return act()
 
     @contextmanager
     def step(self, phase: str, name: str) -> Iterator[None]:
@@ -63,6 +77,7 @@ class Journal:
             self._record(phase, FINISH, outcome="done", begun_at=now, ended_at=now)
             Cutover.objects.using(self._alias).filter(id=1).update(phase=number)
         log(Event.PHASE_COMPLETED, phase=phase)
+        signals.tell(signals.phase_changed, phase=phase, number=number, operator=self.operator)
 
     def refused(self, phase: str, checks: Sequence[Check], lines: Sequence[str] = (), next_command: str = "") -> Report:
         """Record that a phase's gates did not hold; returns the report of it."""
@@ -87,13 +102,41 @@ class Journal:
             step.update(outcome=outcome, detail=detail, ended_at=clock.now())
 
 
+class Look(Journal):
+    """What a command would record, step for step, when it only looks: nothing is taken, written or held."""
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(alias, check=lambda: None)
+        self.steps: list[Step] = []
+
+    def take(self, phase: str, name: str, act: Callable[[], _T], does: str, *, in_commit: bool = False) -> _T | None:
+        """Note the step."""
+        self.steps.append(Step(name, does))
+        return None
+
+    def note(self, phase: str, step: str, detail: str) -> None:
+        """Note the step."""
+        self.steps.append(Step(step, detail))
+
+    def finish(self, phase: str, number: int) -> None:
+        """Note the last step."""
+        self.steps.append(Step(FINISH, f"record that the cutover has come to phase {number}"))
+
+    def not_done(self, phase: str, detail: str) -> None:
+        """Note nothing: the report says so."""
+
+
 @contextmanager
-def at_work(alias: str, command: str) -> Iterator[Journal]:
-    """Hold the cutover for one command.
+def at_work(alias: str, command: str, *, dry_run: bool = False) -> Iterator[Journal]:
+    """Hold the cutover for one command; with ``dry_run`` hold nothing, and give a ``Look``.
 
     Raises OperatorBusy, naming who else holds it. After the first step was begun an outage, a lock that was taken over
     and a row that the database refuses become PhaseFailed.
     """
+    if dry_run:
+        require_free(alias)
+        yield Look(alias)
+        return
     with held(alias, command) as check:
         journal = Journal(alias, check)
         log(Event.PHASE_STARTED, phase=command)
@@ -110,11 +153,11 @@ def at_work(alias: str, command: str) -> Iterator[Journal]:
             raise PhaseFailed(f"The database refuses a row: {one_line(exc)}. {changed}: run {command} again.") from exc
 
 
-def last_finished(alias: str) -> str:
-    """The phase whose last step was the newest of all; empty when a phase has been begun since, or none has been."""
+def newest_step(alias: str) -> tuple[str, str]:
+    """Phase and name of the step that was begun last, whatever has become of it; refusals are none. Empty for none."""
     with outages(alias):
         row = Transition.objects.using(alias).exclude(outcome="refused").order_by("-pk").first()
-    return row.phase if row is not None and row.step == FINISH else ""
+    return (row.phase, row.step) if row is not None else ("", "")
 
 
 def noted(alias: str, phase: str, step: str, since: dt.datetime | None) -> str:

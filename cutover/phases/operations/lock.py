@@ -1,8 +1,8 @@
 """One operator at a time: the lock is one row, won by one conditional update.
 
 A lock is taken over when the process that holds it is dead, as seen from the same host, or has not renewed it for
-fifteen seconds. That compares the clocks of two hosts; phase 1 lets them differ by five seconds at most. A holder that
-lost its lock stops before its next step, and commits nothing that was under way.
+fifteen seconds, by the database's clock. A holder that lost its lock stops before its next step, and commits nothing
+that was under way.
 """
 
 import datetime as dt
@@ -19,6 +19,7 @@ from django.db import connections
 from cutover import clock
 from cutover.errors import LedgerUnavailable, OperatorBusy
 from cutover.ledger.database import outages
+from cutover.ledger.fence import Fence
 from cutover.models import Cutover
 from cutover.phases.facts import operator_of
 from cutover.workers import processes
@@ -35,6 +36,14 @@ def operator_name() -> str:
         return f"{os.getuid()}@{socket.gethostname()}"
 
 
+def require_free(alias: str) -> None:
+    """Raise OperatorBusy, naming who it is, while another operator holds the cutover. Changes nothing."""
+    with outages(alias):
+        known = Cutover.objects.using(alias).filter(id=1).first()
+    if known is not None:
+        _refuse_a_second(known, Fence(alias).read_now())
+
+
 @contextmanager
 def held(alias: str, command: str) -> Iterator[Callable[[], None]]:
     """Hold the cutover, renewed by a thread; without the database to give it back to it goes stale by itself.
@@ -46,28 +55,27 @@ def held(alias: str, command: str) -> Iterator[Callable[[], None]]:
     since = f"{clock.now():%Y-%m-%d %H:%M:%S.%f} UTC"
     mark = f"{operator_name()[:180]} with {command} since {since}"  # unique, and what another operator reads
     mine = rows.filter(operator=mark)
-    stopped = threading.Event()
+    stopped, fence = threading.Event(), Fence(alias)
 
     def check() -> None:
         with outages(alias):
-            if mine.update(operator_seen_at=clock.now()):
+            if mine.update(operator_seen_at=fence.read_now()):
                 return
             operator = rows.get().operator
         raise OperatorBusy(f"The lock was taken over by {operator or 'nobody'}: this command has stopped.")
 
     def renew() -> None:
+        fence = Fence(alias)  # its own: the other one is read by the command
         while not stopped.wait(RENEW_S):
             with suppress(LedgerUnavailable), outages(alias):  # the next turn may reach it again
-                mine.update(operator_seen_at=clock.now())
+                mine.update(operator_seen_at=fence.read_now())
         connections[alias].close()
 
     with outages(alias):
         known, _ = Cutover.objects.using(alias).get_or_create(id=1)
-        is_stale = known.operator_seen_at is None or clock.now() - known.operator_seen_at > STALE_AFTER
-        if known.operator and not is_stale and not processes.has_ended(known.operator_process):
-            raise OperatorBusy(f"{operator_of(known)} is at work; wait for it to end.")
+        _refuse_a_second(known, now := fence.read_now())
         free = rows.filter(operator=known.operator, operator_seen_at=known.operator_seen_at)
-        if not free.update(operator=mark, operator_process=processes.own_name(), operator_seen_at=clock.now()):
+        if not free.update(operator=mark, operator_process=processes.own_name(), operator_seen_at=now):
             raise OperatorBusy(f"{operator_of(rows.get())} was first; wait for it to end.")
     thread = threading.Thread(target=renew, name="cutover-operator", daemon=True)
     thread.start()
@@ -78,3 +86,10 @@ def held(alias: str, command: str) -> Iterator[Callable[[], None]]:
         thread.join()
         with suppress(LedgerUnavailable), outages(alias):
             mine.update(operator="", operator_process="", operator_seen_at=None)
+
+
+def _refuse_a_second(known: Cutover, now: dt.datetime) -> None:
+    # One of the future was written by a clock that was ahead, and says nothing: it must not keep others out for hours.
+    is_stale = known.operator_seen_at is None or abs(now - known.operator_seen_at) > STALE_AFTER
+    if known.operator and not is_stale and not processes.has_ended(known.operator_process):
+        raise OperatorBusy(f"{operator_of(known)} is at work; wait for it to end.")

@@ -1,8 +1,10 @@
-"""What is remembered for the commands to come: an approved plan, stopped beats, tasks' senders, guarded workers."""
+"""What is remembered for the commands to come: an approved plan, stopped beats, tasks' senders, guarded workers.
+
+A command that only looks remembers nothing: what its operator says holds for that command alone.
+"""
 
 from collections.abc import Iterable, Sequence
 
-from cutover import clock
 from cutover.errors import PhaseFailed
 from cutover.ledger.database import outages
 from cutover.models import Cutover, UnmanagedBeat
@@ -14,6 +16,8 @@ from cutover.types import SentBy
 
 def plan_approved(context: Context, plan_hash: str) -> None:
     """The operator has approved this plan; empty for none."""
+    if context.is_dry:
+        return
     with outages(context.alias):
         Cutover.objects.using(context.alias).filter(id=1).exclude(plan_hash=plan_hash).update(plan_hash=plan_hash)
 
@@ -21,12 +25,16 @@ def plan_approved(context: Context, plan_hash: str) -> None:
 def beats_stopped(context: Context, origins: Iterable[str]) -> None:
     """The operator has stopped these beats, until they are heard again. Raises PhaseFailed for one never heard."""
     with outages(context.alias):
-        rows = UnmanagedBeat.objects.using(context.alias)
+        rows, senders = UnmanagedBeat.objects.using(context.alias), context.ledger.senders
         for origin in origins:
-            counted = context.ledger.senders.forget(origin)
-            if not rows.filter(origin=origin).delete()[0] and not counted:
+            heard = rows.filter(origin=origin)
+            if not heard.exists() and all(row.origin != origin for row in senders.read()):
                 known = ", ".join([*rows.values_list("origin", flat=True), *hearing.probable(context)]) or "none"
                 raise PhaseFailed(f"No beat {origin!r} was heard without the lease; heard: {known}.")
+            context.stopped.add(origin)
+            if not context.is_dry:
+                heard.delete()
+                senders.forget(origin)
 
 
 def senders_named(context: Context, only_beat_sends: Sequence[str], called_by_hand: Sequence[str]) -> str:
@@ -40,18 +48,32 @@ def senders_named(context: Context, only_beat_sends: Sequence[str], called_by_ha
     hand = hearing.named(context, called_by_hand, only_beat_sends)
     if both := set(beats) & set(hand):
         raise PhaseFailed(f"Named for both, so nothing was remembered: {', '.join(sorted(both))}.")
+    if context.is_dry:
+        context.words |= dict.fromkeys(beats, SentBy.BEATS_ALONE) | dict.fromkeys(hand, SentBy.HAND)
+        return "Nothing was changed."
     context.ledger.senders.say(beats, SentBy.BEATS_ALONE)
     context.ledger.senders.say(hand, SentBy.HAND)
     return "Who sends the tasks is remembered; nothing else was changed."
 
 
+def parity_proved(context: Context) -> None:
+    """It is proved as of now that rows and code fire and send alike."""
+    if context.is_dry:
+        return
+    now = context.ledger.fence.read_now()
+    with outages(context.alias):
+        Cutover.objects.using(context.alias).filter(id=1).update(parity_proved_at=now)
+
+
 def workers_guarded(context: Context, checks: Sequence[Check]) -> None:
     """All workers are guarded, if some have answered so: from now on what seems lost may be sent to them again."""
-    if any(check.name == "workers" and check.ok and not check.assumed for check in checks):
-        context.ledger.fence.set_guarded(clock.now())
+    if not context.is_dry and any(check.name == "workers" and check.ok and not check.assumed for check in checks):
+        context.ledger.fence.set_guarded(context.ledger.fence.read_now())
 
 
 def forget(context: Context) -> None:
     """After a rollback no plan is approved, and nothing is sent again until a gate has asked the workers."""
+    if context.is_dry:
+        return
     context.ledger.fence.set_guarded(None)
     plan_approved(context, "")

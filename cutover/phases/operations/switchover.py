@@ -3,12 +3,13 @@
 import datetime as dt
 from dataclasses import dataclass
 
+from django.db.models import Subquery
 from django_celery_beat.models import PeriodicTasks
 
 from cutover.errors import LeaseUnavailable, PhaseFailed
 from cutover.events import Event, log
 from cutover.ledger.database import outages, silence_bounded
-from cutover.models import Cutover, Term
+from cutover.models import Cutover, Fence, Term
 from cutover.phases.context import Context
 from cutover.phases.facts import read
 from cutover.phases.operations.journal import Journal
@@ -39,10 +40,9 @@ def switch(context: Context, journal: Journal, to: Side, *, is_back: bool = Fals
         before = context.ledger.fence.read().side
         epoch = context.ledger.fence.switch(to)
         if before is not to:
-            record = Cutover.objects.using(context.alias).filter(id=1)
-            record.update(switch_epoch=epoch)
-            if to is Side.DATABASE and not is_back:
-                record.update(switched_at=context.ledger.fence.read().switched_at)
+            at = Fence.objects.using(context.alias).values("switched_at")
+            phase3s = {"switched_at": Subquery(at)} if to is Side.DATABASE and not is_back else {}
+            Cutover.objects.using(context.alias).filter(id=1).update(switch_epoch=epoch, **phase3s)
     if before is not to:
         log(Event.SIDE_SWITCHED, side=to.value, epoch=int(epoch))
     try:
@@ -56,21 +56,27 @@ def switch_over(context: Context, journal: Journal, phase: str, to: Side, *, alo
 
     Raises PhaseFailed, with the other side active again, when nobody leads within the takeover timeout.
     """
-    with journal.step(phase, "switch"):
-        switch(context, journal, to)
+
+    def led() -> Lead | None:
+        lead = _wait_for_leader(context, to)
+        if lead is None and not alone:
+            raise PhaseFailed(f"no beat of the {to} side led in time")
+        return lead
+
+    in_one_commit = f"make the {to} side the active one, in one commit: from then on claims of the other are refused"
+    journal.take(phase, "switch", lambda: switch(context, journal, to), in_one_commit)
+    within = span(context.config.takeover_timeout)
     try:
-        with journal.step(phase, "lead"):
-            lead = _wait_for_leader(context, to)
-            if lead is None and not alone:
-                raise PhaseFailed(f"no beat of the {to} side led in time")
+        return journal.take(
+            phase, "lead", led, f"wait up to {within} for a beat of the {to} side to lead, else go back"
+        )
     except PhaseFailed as exc:
-        with journal.step(phase, "switch back"):
-            switch(context, journal, to.other, is_back=True)
+        back = f"make the {to.other} side the active one again"
+        journal.take(phase, "switch back", lambda: switch(context, journal, to.other, is_back=True), back)
         raise PhaseFailed(
-            f"No beat of the {to} side led within {span(context.config.takeover_timeout)}. "
+            f"No beat of the {to} side led within {within}. "
             f"The {to.other} side is active again. Look at the log of the {to}-side beat."
         ) from exc
-    return lead
 
 
 def wait_until_loaded(context: Context) -> None:

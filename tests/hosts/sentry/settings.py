@@ -27,3 +27,5 @@ PRODUCTION_PROCESSES = {
     "legacy-beat": {"BACKEND": "cutover.backends.CodeBeat", "APP": APP},
 }
 # end
+if os.environ.get("CHECK_INS"):
+    CUTOVER["CHECK_INS"] = {"SENTRY": True}

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from celery.beat import ScheduleEntry, Scheduler
 from celery.schedules import schedule
 
 from cutover import clock, models
-from cutover.beats.agenda import MISFIRE_GRACE, Agenda
+from cutover.beats.agenda import Agenda
 from cutover.beats.dispatcher import Dispatcher
+from cutover.beats.item import MISFIRE_GRACE
 from cutover.beats.publisher import Publisher
 from cutover.beats.scheduler import Leased
 from cutover.beats.sources import ScheduledEntry
+from cutover.clock import SYSTEM
 from cutover.conf import CatchUpRule
 from cutover.guard import GuardedTask
 from cutover.ledger import Ledger
@@ -119,12 +122,14 @@ def sending(
     send: Callable[[ScheduleEntry], None],
     heartbeat: Callable[[], None] = lambda: None,
     faults: tuple[type[BaseException], ...] = (),
+    monotonic_s: Callable[[], float] = clock.monotonic_s,
 ) -> Dispatcher:
     def sent(message: ScheduleEntry, *, first: bool) -> bool:
         send(message)
         return True
 
-    return Dispatcher(ledger, Publisher(ledger, sent, "tests", heartbeat, faults), heartbeat)
+    publisher = Publisher(ledger, sent, "tests", heartbeat, faults, monotonic_s)
+    return Dispatcher(ledger, publisher, heartbeat, replace(SYSTEM, monotonic_s=monotonic_s))
 
 
 def due(agenda: Agenda) -> Any:

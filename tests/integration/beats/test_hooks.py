@@ -12,7 +12,6 @@ from celery.schedules import schedule
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from django_celery_beat.schedulers import ModelEntry
 
-from cutover.errors import ConfigurationError
 from cutover.models import Fence, Slot
 from cutover.schedulers import CodeScheduler, DatabaseScheduler
 from demo.waiting import wait_until
@@ -96,16 +95,15 @@ def test_the_schedule_is_filled_before_beat_init_and_what_is_put_on_an_entry_the
 
 
 def test_a_schedule_that_cannot_be_read_yet_is_empty_and_stops_no_beat(monkeypatch):
-    from cutover.beats.sources import shown
     from cutover.errors import LedgerUnavailable
 
     row("a")
 
-    def away() -> int:
+    def away(*_: Any, **__: Any) -> None:
         raise LedgerUnavailable("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(shown, "digest_of_rows", away)
+        patched.setattr("cutover.beats.sources.rows.version_of", away)
         scheduler = DatabaseScheduler(app=celery_app)
         assert scheduler.schedule == {}
     assert list(scheduler.schedule) == ["a"]
@@ -278,5 +276,5 @@ def test_a_subclass_that_leaves_out_what_ours_does_is_refused_by_name(tmp_path):
         self.data = {}
 
     kind = type("OfShop", (CodeScheduler,), {"setup_schedule": setup_schedule, "__module__": "shop.beat"})
-    with pytest.raises(ConfigurationError, match=r"shop\.beat\.OfShop\.setup_schedule must call that of super"):
-        kind(app=celery_app, schedule_filename=str(tmp_path / "schedule")).tick()
+    with pytest.raises(SystemExit, match=r"shop\.beat\.OfShop\.setup_schedule must call that of super"):
+        kind(app=celery_app, schedule_filename=str(tmp_path / "schedule"))

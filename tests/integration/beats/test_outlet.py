@@ -12,7 +12,8 @@ from celery.beat import ScheduleEntry, Scheduler, SchedulingError
 from celery.schedules import schedule
 
 from cutover import clock, models
-from cutover.beats.dispatcher import WITHHELD, Dispatcher
+from cutover.beats.dispatcher import Dispatcher
+from cutover.beats.missed import WITHHELD
 from cutover.beats.outlet import Outlet
 from cutover.beats.overrides import TooManyMessages, require_one_message
 from cutover.beats.publisher import Publisher, send_twice_where_refused
@@ -73,15 +74,15 @@ def marks(broker: Broker) -> list[tuple[str, str | None]]:
 class Flaky(Passing):
     """Fails, in the given way, for the first calls."""
 
-    failures: list[Exception] = []
+    failures: list[Exception | None] = []
 
     def apply_async(self, entry: ScheduleEntry, **options: Any) -> Any:
-        if self.failures:
-            raise self.failures.pop(0)
+        if self.failures and (failure := self.failures.pop(0)) is not None:
+            raise failure
         return super().apply_async(entry, **options)
 
 
-def failing(*failures: Exception) -> type[Flaky]:
+def failing(*failures: Exception | None) -> type[Flaky]:
     return type("Failing", (Flaky,), {"failures": list(failures)})
 
 
@@ -108,13 +109,13 @@ def test_a_sweep_announces_nothing_again_and_its_message_ends_what_was_begun(led
 
 
 def test_what_was_claimed_and_never_tried_is_announced_when_it_is_swept(ledger, broker, term, check_ins):
-    agenda = due_now(broker, "a", "b", "c")
-    sender = through(ledger, broker, failing(ConnectionResetError("gone")))
-    assert sender.send(term, agenda, due(agenda)).published == []
-    assert len(check_ins) == 1
+    agenda = due_now(broker, "a", "b", "c", "d")
+    sender = through(ledger, broker, failing(None, ConnectionResetError("gone")))
+    assert len(sender.send(term, agenda, due(agenda)).published) == 1
+    assert len(check_ins) == 2
     assert len(sender.sweep(term, agenda).published) == 3
-    assert sorted(check_ins) == ["a", "b", "c"]
-    assert sorted(mark.split()[0] for _, mark in marks(broker)) == ["a", "b", "c"]
+    assert sorted(check_ins) == ["a", "b", "c", "d"]
+    assert sorted(mark.split()[0] for _, mark in marks(broker)) == ["a", "b", "c", "d"]
 
 
 def test_nothing_is_announced_while_there_is_no_broker(ledger, own_broker, term, check_ins):

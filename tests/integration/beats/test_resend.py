@@ -13,6 +13,7 @@ from cutover.beats.resend import Resend, unstarted
 from cutover.guard import GuardedTask
 from cutover.ledger import Ledger
 from cutover.ledger.fence import FenceView
+from cutover.ledger.pauses import SITE
 from cutover.types import EntryName, Side, Slot, Term
 from tests.integration.beats.conftest import HOUR, Broker, dispatcher, due, due_now
 
@@ -132,6 +133,14 @@ def test_a_fenced_leader_sends_nothing_once_more(ledger, broker, term, lost, ide
     assert models.Slot.objects.using(alias).filter(resent__gt=0).count() == 0
 
 
+def test_what_is_paused_is_not_sent_once_more_and_does_not_count_as_sent(ledger, broker, term, lost, alias):
+    ledger.pauses.pause(SITE, None, "alice@host", "")
+    assert resend(ledger, broker, term, lost) == []
+    assert not models.Slot.objects.using(alias).filter(resent__gt=0).exists()
+    ledger.pauses.resume(SITE, "alice@host")
+    assert resend(ledger, broker, term, lost) != []
+
+
 def test_before_every_worker_is_guarded_nothing_is_looked_for(ledger, broker, term, lost):
     assert chore(ledger, broker).run(term, fence(ledger, None), lost)
     assert broker.messages() == []
@@ -148,3 +157,12 @@ def test_it_is_looked_for_four_times_in_the_time_that_a_message_may_wait(ledger,
     models.Slot.objects.using(ledger.alias).filter(run_started_at=None).update(published_at=clock.now() - 30 * AFTER)
     assert looking.run(term, view, lost)
     assert broker.messages() == [], "it is not yet time to look again"
+
+
+def test_what_was_replayed_counts_as_young_from_then_on(ledger, broker, term, lost, alias):
+    """Of a slot as old as that nothing is sent once more: somebody who wants it now has asked for it."""
+    row = models.Slot.objects.using(alias).filter(entry="a", run_started_at=None)
+    row.update(due_at=clock.now() - 50 * HOUR)
+    assert resend(ledger, broker, term, lost) == []
+    row.update(replay_asked_at=clock.now() - HOUR)
+    assert resend(ledger, broker, term, lost) == ["a"]

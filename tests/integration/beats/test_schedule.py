@@ -1,19 +1,25 @@
 """A schedule that is read while the database fails in between."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from celery import Celery
 from celery.beat import ScheduleEntry
 from celery.schedules import schedule
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
 
 from cutover import clock
+from cutover.beats.reconcile import reconcile
 from cutover.beats.schedule import Schedule
-from cutover.beats.sources import LastRun, Loaded, ScheduledEntry
+from cutover.beats.sources import NOT_POLLED, LastRun, Loaded, Polled, ScheduledEntry
 from cutover.beats.sources.code import CodeSource
-from cutover.conf import CatchUpRule
+from cutover.conf import CatchUpRule, Config
 from cutover.errors import LedgerUnavailable
+from cutover.ledger import Ledger
 from cutover.models import Slot as Record
 from cutover.types import CatchUp, EntryName, Side, Slot
 
@@ -30,7 +36,9 @@ class Changing:
 
     schedules: list[Loaded] = field(default_factory=list)
 
-    def load(self, *, full: bool = True) -> Loaded | None:
+    asks: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self, *, full: bool = True, polled: Polled = NOT_POLLED) -> Loaded | None:
         return self.schedules.pop(0) if self.schedules else None
 
 
@@ -99,6 +107,44 @@ def test_a_standby_foresees_since_when_entries_are_eligible_and_no_other(ledger,
     assert standby.agenda.next_at() == leader.agenda.next_at()
 
 
+def test_what_a_standby_has_settled_ahead_costs_nothing_at_election(ledger, identity, hourly, alias):
+    source = Changing([hourly])
+    first, standby = Schedule(Side.CODE, Changing([hourly]), ledger), Schedule(Side.CODE, source, ledger)
+    first.refresh()
+    assert first.settle(ledger.fence.open_term(identity(), Side.CODE))
+    standby.refresh()
+    standby.foresee(ledger.fence.read().schedule_revision)
+    term = ledger.fence.open_term(identity(), Side.CODE)
+    with CaptureQueriesContext(connections[alias]) as asked:
+        assert standby.settle(term)
+    assert not asked.captured_queries
+    assert standby.agenda.next_at() == first.agenda.next_at()
+
+
+def test_at_election_only_what_is_not_settled_is_looked_at(ledger, identity, hourly, monkeypatch):
+    """Of many entries few are new; and the ledger has come to know others since the standby looked."""
+    entry = hourly.entries[EntryName("hourly")]
+    many = {name: replace(entry, name=name) for name in map(EntryName, ("a", "b", "c"))}
+    first, late = Schedule(Side.CODE, Changing([Loaded("1", many)]), ledger), replace(entry, fingerprint="other")
+    first.refresh()
+    assert first.settle(ledger.fence.open_term(identity(), Side.CODE))
+    standby = Schedule(Side.CODE, Changing([Loaded("2", {**many, **hourly.entries})]), Ledger(ledger.alias, "t", HOUR))
+    standby.refresh()
+    standby.foresee(ledger.fence.read().schedule_revision)
+    changing = Schedule(Side.CODE, Changing([Loaded("3", {**many, EntryName("b"): late})]), ledger)
+    changing.refresh()
+    assert changing.settle(ledger.fence.open_term(identity(), Side.CODE))
+    looked_at = []
+    monkeypatch.setattr(
+        "cutover.beats.schedule.reconcile", lambda known, *rest: looked_at.append(set(known)) or reconcile(known, *rest)
+    )
+    assert standby.settle(standby._ledger.fence.open_term(identity(), Side.CODE))
+    assert looked_at == [{"b"}]
+    assert {n: (k.fingerprint, k.is_active) for n, k in standby._ledger.entries.known.items()} == {
+        name: (entry.fingerprint, True) for name in ("a", "b", "c", "hourly")
+    }
+
+
 def test_a_fenced_leader_settles_nothing(ledger, identity, hourly):
     old = ledger.fence.open_term(identity(), Side.CODE)
     ledger.fence.open_term(identity(), Side.CODE)
@@ -129,3 +175,31 @@ def test_an_entry_whose_last_run_is_known_goes_on_from_there_and_nothing_is_said
     schedule.refresh()
     assert schedule.settle(term)
     assert "cutover.entries.begun" not in caplog.text
+
+
+def test_a_renamed_entry_goes_on_where_it_stood_in_one_commit_and_once(ledger, identity, hourly):
+    term = ledger.fence.open_term(identity(), Side.CODE)
+    old, new = EntryName("hourly"), EntryName("digest")
+    config = Config(renamed={EntryName("older"): old, old: new})
+    first = Schedule(Side.CODE, Changing([hourly]), ledger, config)
+    first.refresh()
+    assert first.settle(term)
+    long_ago = clock.now() - 10 * HOUR
+    ledger.entries.revise(term, lambda known: {old: replace(known[old], eligible_since=long_ago)})
+    last = Slot(clock.now() - 110 * MINUTE, old)
+    ledger.claims.claim(term, [last])
+    release = Schedule(Side.CODE, Changing([Loaded("2", {new: hourly.entries[old]})] * 2), ledger, config)
+    for _ in range(2):
+        release.refresh()
+        release.foresee(ledger.fence.read().schedule_revision)
+        assert release.settle(term)
+        assert release.agenda.next_at() == last.due_at + HOUR
+    known = {name: (each.eligible_since, each.is_active) for name, each in ledger.entries.known.items()}
+    assert known[new] == (last.due_at, True)
+    assert not known[old][1]
+    ledger.claims.claim(term, [Slot(last.due_at + HOUR, new)])
+    back = Schedule(Side.CODE, Changing([hourly]), ledger, Config(renamed={new: old}))
+    back.refresh()
+    assert back.settle(term)
+    assert ledger.entries.known[old].is_active
+    assert back.agenda.next_at() == last.due_at + 2 * HOUR, "what was sent under the other name is not sent again"

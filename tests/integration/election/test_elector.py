@@ -153,21 +153,34 @@ def test_a_switch_drops_the_old_leader_and_wakes_everybody(start, lease):
     old = start("old", side=Side.CODE)
     new = start("new", side=Side.DATABASE, campaigns=False)
     wait_until(lambda: old.leads and len(lease.beats()) == 2, "the old side leads")
+    new.elector.describe(Description(warm=True))
+    wait_until(lambda: any(beat.warm for beat in lease.beats()), "it stands by, warm")
     for racer in (old, new):
         racer.elector.wait(0)
     lease.switch(Side.DATABASE)
-    for racer in (old, new):
-        assert News.SWITCHED in racer.elector.wait(2)
-        racer.elector.campaign() if racer is new else racer.elector.withdraw()  # as their loops do, by the fence
-    assert timed(lambda: new.leads, "the new side leads") < 0.5
+    assert new.elector.wait(2) == {News.ELECTION}, "it leads before its loop has asked anything"
+    assert new.leads
+    assert News.SWITCHED in old.elector.wait(2)
+    old.elector.withdraw()  # as its loop does, by the fence
     assert not old.leads
 
 
-def test_after_a_switch_nobody_takes_the_lease_before_its_loop_has_read_the_fence(start, lease, identity):
+def test_a_switch_to_a_side_whose_beat_has_read_no_schedule_yet_is_told_to_its_loop(start, lease):
+    new = start("new", side=Side.DATABASE, campaigns=False)
+    wait_until(lease.beats, "it is there")
+    lease.switch(Side.DATABASE)
+    assert new.elector.wait(2) == {News.SWITCHED}
+    assert not new.leads
+
+
+def test_after_a_switch_nobody_of_the_old_side_takes_the_lease_before_its_loop_has_read_the_fence(
+    start, lease, identity
+):
     """Else the old side's standby would take what the switch has just freed, and the new side would have to wait."""
     holder = identity("holder")
     lease.acquire(holder, Side.CODE, 0)
     standby = start("standby", campaigns=False)
+    standby.elector.describe(Description(warm=True))
     wait_until(lease.beats, "it is there")
     lease.renew(holder, Side.CODE, int(standby.elector._client.client_id()))
     standby.elector.campaign()

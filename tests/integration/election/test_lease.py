@@ -201,14 +201,14 @@ def test_a_switch_drops_the_other_sides_lease_and_wakes_all(lease, heard, a):
     lease.acquire(a, Side.CODE, 7)
     lease.switch(Side.DATABASE)
     assert lease.view() is None
-    assert heard() == SWITCHED
+    assert heard() == f"{SWITCHED}database"
 
 
 def test_a_switch_leaves_the_new_sides_leader_in_office_and_wakes_all(lease, heard, a):
     lease.acquire(a, Side.DATABASE, 7)
     lease.switch(Side.DATABASE)
     assert lease.view().holder == a.holder
-    assert heard() == SWITCHED
+    assert heard() == f"{SWITCHED}database"
 
 
 def test_a_schedule_is_announced_to_all(lease, heard):

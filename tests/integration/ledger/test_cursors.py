@@ -28,7 +28,6 @@ def test_the_latest_slot_counts_whatever_became_of_it(ledger, lead):
 
 def test_only_what_is_new_is_read_again_and_nothing_is_lost(ledger, lead):
     term = lead()
-    assert ledger.cursors.follow(0) == ({}, 0)
     for some in range(0, 1_500, 100):
         ledger.claims.claim(term, [slot(f"e{some + i}", HOUR) for i in range(100)])
     before, seen = ledger.cursors.follow(0)
@@ -40,6 +39,15 @@ def test_only_what_is_new_is_read_again_and_nothing_is_lost(ledger, lead):
     assert len(last) < 1_100
     assert now_seen == seen + 1
     assert ledger.cursors.follow(now_seen)[1] == now_seen
+
+
+def test_the_first_slot_that_is_ever_recorded_is_followed_by_a_successor(ledger, lead, alias):
+    """Who looked before it was; and where there is no slot nothing is looked up, however many entries there are."""
+    with CaptureQueriesContext(connections[alias]) as asked:
+        last, key = ledger.cursors.follow(0, wholly={name(f"e{number}") for number in range(450)})
+    assert (last, len(asked)) == ({}, 1)
+    ledger.claims.claim(lead(), [slot("a", HOUR)])
+    assert ledger.cursors.follow(key, overlap=0)[0] == {name("a"): slot("a", HOUR).due_at}
 
 
 def test_what_is_committed_out_of_the_order_of_its_keys_is_followed_all_the_same(ledger, lead, alias):

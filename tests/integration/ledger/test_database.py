@@ -9,11 +9,11 @@ from django.db import DataError, IntegrityError, connections
 from django.db.transaction import atomic
 from django_celery_beat.models import PeriodicTask
 
-from cutover import models
+from cutover import conf, models
 from cutover.beats.resend import unstarted
 from cutover.errors import ConfigurationError, LedgerNotMigrated, LedgerUnavailable
 from cutover.ledger.database import outages, transaction
-from cutover.types import Claim, Epoch, Identity, Side
+from cutover.types import Claim, Epoch, Identity, RunOutcome, Side
 from tests.support.ledger import NOW, name, slot
 from tests.support.rooms import in_threads
 
@@ -43,7 +43,7 @@ METHODS = {
     "start_run": lambda ledger, term: ledger.runs.start(slot(), Epoch(1), "w"),
     "run": lambda ledger, term: ledger.runs.read(slot()),
     "resume_run": lambda ledger, term: ledger.runs.resume(slot(), "d", "w"),
-    "end_run": lambda ledger, term: ledger.runs.end(slot(), "w"),
+    "end_run": lambda ledger, term: ledger.runs.end(slot(), "w", RunOutcome.FAILED),
     "deduplicated": lambda ledger, term: ledger.runs.count_deduplicated(slot()),
     "heard": lambda ledger, term: ledger.runs.heard("o"),
     "prune": lambda ledger, term: ledger.retention.prune(1),
@@ -74,7 +74,9 @@ def test_before_the_migration_every_method_says_what_to_do_and_afterwards_works(
     term = lead()
     with without_tables(alias):
         for method in METHODS.values():
-            with pytest.raises(LedgerNotMigrated, match=r"^The database has no ledger yet: run `manage.py migrate`\.$"):
+            with pytest.raises(
+                LedgerNotMigrated, match=rf"^The database has no ledger yet: run `{conf.migrate(alias)}`\.$"
+            ):
                 method(ledger, term)
     assert ledger.claims.claim(term, [slot()]) == {slot(): Claim.CLAIMED}
 
@@ -134,17 +136,17 @@ def test_a_database_that_refuses_is_there_and_said_to_be(ledger, lead, alias):
     """It has the tables, and no longer the column: its answer is not silence, nor that nothing is there."""
     term, there = lead(), "ALTER TABLE cutover_slot RENAME COLUMN {} TO {}"
     with connections[alias].cursor() as cursor:
-        cursor.execute(there.format("resent", "resent_away"))
+        cursor.execute(there.format("state", "state_away"))
     try:
         for method in (METHODS["claim"], METHODS["unpublished"]):
             with pytest.raises(LedgerUnavailable) as raised:
                 method(ledger, term)
             assert type(raised.value) is LedgerUnavailable
             assert str(raised.value).startswith(f"The database ({alias}) refuses: ")
-            assert "resent" in str(raised.value)
+            assert "state" in str(raised.value)
     finally:
         with connections[alias].cursor() as cursor:
-            cursor.execute(there.format("resent_away", "resent"))
+            cursor.execute(there.format("state_away", "state"))
     assert ledger.claims.claim(term, [slot()]) == {slot(): Claim.CLAIMED}
 
 

@@ -100,6 +100,32 @@ def test_what_is_decided_is_written_once_and_handed_back(ledger, lead, alias):
     assert Ledger(alias, "tests", DAY).entries.revise(term, lambda known: {}) == {name("a"): entry}
 
 
+def test_the_fence_is_not_held_while_it_is_decided(ledger, lead, alias):
+    """Of many entries that takes seconds, and a database ends the session of who holds the fence in silence."""
+    term, held = lead(), []
+
+    def decide(known):
+        held.append(connections[alias].in_atomic_block)
+        return {name("a"): KnownEntry("f", clock.now())}
+
+    ledger.entries.revise(term, decide)
+    assert held == [False]
+
+
+def test_what_somebody_changed_meanwhile_has_it_decided_again(ledger, lead, standby, alias):
+    term, asked = lead(), []
+
+    def decide(known):
+        asked.append(set(known))
+        if len(asked) == 1:
+            settle(standby, term, {name("b"): "f"})
+        return {name("a"): KnownEntry("f", clock.now())}
+
+    assert ledger.entries.revise(term, decide).keys() == {"a", "b"}
+    assert asked == [set(), {"b"}]
+    assert ledger.fence.read().schedule_revision == 2
+
+
 def test_what_was_not_committed_is_not_known(ledger, lead, alias):
     term = lead()
 

@@ -7,10 +7,12 @@ import pytest
 from django.db import DataError, connections
 from django.db.transaction import atomic
 
-from cutover import models
+from cutover import checks, conf, models
 from cutover.errors import LedgerUnavailable
 from cutover.ledger import bulk
 from cutover.ledger.database import SILENCE_S, silence_bounded, transaction, tried_again
+from cutover.phases.context import Context
+from cutover.phases.gates import servers
 from cutover.types import Claim, Epoch, Sender, Side, Start
 from tests.support.ledger import NOW, name, settle, slot
 from tests.support.rooms import in_threads
@@ -145,3 +147,35 @@ def test_a_time_is_kept_to_the_microsecond(ledger, lead, alias):
     one = slot(ago=dt.timedelta(microseconds=1))
     ledger.claims.claim(lead(), [one])
     assert models.Slot.objects.using(alias).get().due_at == one.due_at
+
+
+@pytest.mark.mariadb(alone=True)
+@pytest.mark.parametrize("engine", ["MyISAM", "Aria"])
+def test_a_storage_engine_without_transactions_is_refused_by_a_check_and_by_phase_1(settings, alias, engine):
+    settings.CUTOVER = {"DATABASE": alias}
+    settings.DATABASE_ROUTERS = [Rows(alias)]
+    table = models.Fence._meta.db_table
+    assert (checks.check_tables(databases=[alias]), servers.database(Context(conf.load())).ok) == ([], True)
+    try:
+        with connections[alias].cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} ENGINE={engine}")
+        [error] = checks.check_tables(databases=[alias])
+        refused = servers.database(Context(conf.load()))
+    finally:
+        with connections[alias].cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} ENGINE=InnoDB")
+    assert (error.id, refused.ok) == ("cutover.E012", False)
+    for said, remedy in ((error.msg, error.hint), (refused.detail, refused.remedy)):
+        assert said.rstrip(".").endswith(f": {table}")
+        assert remedy.startswith(f"ALTER TABLE {table} ENGINE=InnoDB")
+    assert checks.check_tables() == [], "a check asks the database only where Django does"
+
+
+class Rows:
+    """Routes everything to one database."""
+
+    def __init__(self, alias):
+        self.alias = alias
+
+    def db_for_write(self, model, **hints):
+        return self.alias

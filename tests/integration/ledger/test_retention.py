@@ -1,14 +1,15 @@
 """What the ledger forgets, and when, on real SQLite and real PostgreSQL."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
 from django.db import transaction
 
 from cutover import clock, models
-from cutover.types import Claim, Slot, Start
+from cutover.ledger import Ledger
+from cutover.types import Claim, Missed, Slot, Start, Term
 from tests.support.ledger import DAY, give_past, slot
 from tests.support.plans import assert_by_index, plans
 
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.mariadb, pytest.mark.usefixtu
 def test_pruning_forgets_what_is_old_and_keeps_each_entrys_latest(ledger, lead, alias, rows):
     term = lead()
     kept = [slot("a"), slot("dormant", 20 * DAY), slot("a", 29 * DAY)]
-    ledger.claims.claim(term, [*kept, *[slot("a", DAY * i) for i in range(20, 25)]])
+    publish(ledger, term, [*kept, *[slot("a", DAY * i) for i in range(20, 25)]])
     with aged(alias, 15 * DAY):
         pass
     # After fifteen more days: `a` has slots of 15 and of 35 to 44 days, `dormant` its only one, of 35.
@@ -37,6 +38,11 @@ def test_a_clock_that_is_ahead_forgets_nothing_that_is_young(ledger, lead, rows,
     assert len(rows()) == 2
 
 
+def publish(ledger: Ledger, term: Term, slots: Sequence[Slot]) -> None:
+    ledger.claims.claim(term, slots)
+    ledger.claims.confirm(slots)
+
+
 @contextmanager
 def aged(alias: str, by: dt.timedelta) -> Iterator[None]:
     """As if ``by`` had passed: every slot is older by that much."""
@@ -48,7 +54,7 @@ def aged(alias: str, by: dt.timedelta) -> Iterator[None]:
 
 def test_what_was_pruned_can_not_be_claimed_again(ledger, lead, alias):
     term, old = lead(), slot("a", 25 * DAY)
-    ledger.claims.claim(term, [old, slot("a", DAY)])
+    publish(ledger, term, [old, slot("a", DAY)])
     with aged(alias, 10 * DAY):
         assert ledger.retention.prune(10) == 1
     forgotten = Slot(old.due_at - 10 * DAY, old.entry)
@@ -96,8 +102,40 @@ def test_before_any_phase_was_finished_the_journal_keeps_everything(ledger, alia
     assert steps.count() == 1
 
 
+def test_commands_that_stayed_are_forgotten_ended_or_killed_but_for_who_is_there_and_the_latest_guard(ledger, alias):
+    old, now = clock.now() - 31 * DAY, clock.now()
+    waits, guards = models.QuietWait.objects.using(alias), models.SwitchGuard.objects.using(alias)
+
+    def stay(rows, began_at: dt.datetime, seen_at: dt.datetime, *, ended: bool = True, **fields) -> int:
+        told = {"operator": "o", "process": "p", "ended_at": seen_at if ended else None, "until": began_at}
+        return rows.create(began_at=began_at, seen_at=seen_at, **told, **fields).pk
+
+    for _ in range(2):
+        stay(waits, old, old)
+        stay(guards, old, old, switch_epoch=1)
+    stay(waits, old, old, ended=False)  # killed, and never heard of again
+    stay(guards, old, old, ended=False, switch_epoch=1)
+    kept_waits = {stay(waits, old, now), stay(waits, old, now, ended=False)}
+    kept_guards = {stay(guards, old, now, switch_epoch=2), stay(guards, old, old, switch_epoch=3)}
+    ledger.retention.prune(most=1)
+    assert (waits.count(), guards.count()) == (4, 4)
+    ledger.retention.prune(most=100)
+    assert set(waits.values_list("pk", flat=True)) == kept_waits
+    assert set(guards.values_list("pk", flat=True)) == kept_guards
+
+
 def test_what_is_old_is_found_by_index(ledger, alias):
     give_past(alias)
     with plans(alias) as found:
         assert ledger.retention.prune(most=100) == 0
     assert_by_index(found, 100)
+
+
+def test_what_is_still_to_be_sent_is_not_forgotten_however_old(ledger, lead, alias, rows):
+    """A claim and a replay that a pause keeps back."""
+    term, claimed, replayed, newest = lead(), slot("a", 3 * DAY), slot("a", 2 * DAY), slot("a", DAY)
+    ledger.claims.claim(term, [claimed, newest], [Missed(replayed, "why")])
+    models.Slot.objects.using(alias).filter(state="missed").update(replay_asked_at=clock.now() - 31 * DAY)
+    with aged(alias, 31 * DAY):
+        assert ledger.retention.prune(100) == 0
+    assert len(rows()) == 3

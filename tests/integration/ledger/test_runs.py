@@ -1,10 +1,14 @@
 """Which message of a slot runs, on real SQLite and real PostgreSQL."""
 
+import sys
+
 import pytest
+from django import VERSION
 from django.db import connections
+from django.test.utils import CaptureQueriesContext
 
 from cutover import models
-from cutover.types import Claim, Epoch, Sender, Start
+from cutover.types import Claim, Epoch, RunOutcome, Sender, Start
 from tests.support.ledger import DAY, HOUR, name, slot
 from tests.support.rooms import in_threads
 
@@ -51,7 +55,7 @@ def test_the_life_of_a_slot_in_a_project_that_keeps_naive_times(settings, ledger
     ledger.claims.confirm([one])
     for each in (one, late):
         assert ledger.runs.start(each, term.epoch, "w") is Start.STARTED
-        ledger.runs.end(each, "w")
+        ledger.runs.end(each, "w", RunOutcome.SUCCEEDED)
     assert ledger.runs.start(unclaimed, term.epoch, "w", Sender("stock", "m")) is Start.STARTED
     assert ledger.runs.resume(unclaimed, "w", "v")
     ledger.runs.heard("stock")
@@ -107,18 +111,54 @@ def test_a_run_that_has_ended_since_it_was_read_is_not_handed_over(ledger, lead)
     ledger.claims.claim(lead(), [one])
     ledger.runs.start(one, Epoch(1), "w")
     read = ledger.runs.read(one)
-    ledger.runs.end(one, "w")
+    ledger.runs.end(one, "w", RunOutcome.SUCCEEDED)
     assert not read.has_ended
     assert ledger.runs.resume(one, read.worker, "other") is False
+
+
+def test_how_a_run_ended_is_its_latest_attempts_word(ledger, lead, rows, alias):
+    one = slot()
+    ledger.claims.claim(lead(), [one])
+
+    def told():
+        row = rows()["a", one.due_at]
+        return row.outcome, row.error, row.run_ended_at is not None
+
+    assert told() == (None, None, False)
+    ledger.runs.start(one, Epoch(1), "first")
+    assert told() == ("running", None, False)
+    ledger.runs.end(one, "first", RunOutcome.RETRIED, "OSError: away")
+    assert told() == ("retried", "OSError: away", True)
+    ledger.runs.start(one, Epoch(1), "second", attempt=1)
+    assert told() == ("running", None, False)
+    ledger.runs.end(one, "first", RunOutcome.RETRIED, "OSError: away")
+    assert told() == ("running", None, False)
+    ledger.runs.give_back(one, "second", "busy")
+    assert told() == ("retried", "busy", False)
+    assert ledger.runs.resume(one, "", "third")
+    assert told() == ("running", None, False)
+    ledger.runs.end(one, "third", RunOutcome.FAILED, "LookupError: \N{MUSICAL SYMBOL G CLEF}")
+    clef = "\N{REPLACEMENT CHARACTER}" if alias == "mariadb" and VERSION < (5, 2) else "\N{MUSICAL SYMBOL G CLEF}"
+    assert told() == ("failed", f"LookupError: {clef}", True)
+
+
+@pytest.mark.parametrize(("outcome", "error"), [(RunOutcome.SUCCEEDED, ""), (RunOutcome.FAILED, "LookupError: none")])
+def test_a_run_is_two_statements_its_start_and_its_end_with_how_and_why(ledger, lead, alias, outcome, error):
+    one = slot()
+    ledger.claims.claim(lead(), [one])
+    with CaptureQueriesContext(connections[alias]) as asked:
+        ledger.runs.start(one, Epoch(1), "w")
+        ledger.runs.end(one, "w", outcome, error)
+    assert [query["sql"].split()[0] for query in asked] == ["UPDATE", "UPDATE"]
 
 
 def test_the_end_of_a_run_is_recorded_by_its_own_worker_alone(ledger, lead):
     one = slot()
     ledger.claims.claim(lead(), [one])
     ledger.runs.start(one, Epoch(1), "w")
-    ledger.runs.end(one, "other")
+    ledger.runs.end(one, "other", RunOutcome.SUCCEEDED)
     assert not ledger.runs.read(one).has_ended
-    ledger.runs.end(one, "w")
+    ledger.runs.end(one, "w", RunOutcome.SUCCEEDED)
     assert ledger.runs.read(one).has_ended
     assert ledger.runs.read(slot("z")).worker == ""
 
@@ -128,7 +168,7 @@ def test_of_twenty_workers_one_starts_each_attempt_and_none_an_earlier_one(ledge
     ledger.claims.claim(term, [one])
     assert ledger.runs.start(one, term.epoch, "w") is Start.STARTED
     began_at = rows()["a", one.due_at].run_started_at
-    ledger.runs.end(one, "w")
+    ledger.runs.end(one, "w", RunOutcome.SUCCEEDED)
     for attempt in (1, 3):
         calls = [lambda i=i, n=attempt: ledger.runs.start(one, term.epoch, f"{n}-{i}", None, n) for i in range(20)]
         outcomes = in_threads(*calls)
@@ -137,7 +177,7 @@ def test_of_twenty_workers_one_starts_each_attempt_and_none_an_earlier_one(ledge
         assert (read.attempt, read.worker, read.has_ended) == (attempt, f"{attempt}-{outcomes.index('started')}", False)
     for attempt in range(4):
         assert ledger.runs.start(one, term.epoch, "late", None, attempt) is Start.ALREADY_STARTED
-    ledger.runs.end(one, "w")
+    ledger.runs.end(one, "w", RunOutcome.SUCCEEDED)
     assert not ledger.runs.read(one).has_ended, "that was an earlier attempt's"
     assert rows()["a", one.due_at].run_started_at == began_at
 
@@ -175,3 +215,23 @@ def test_an_unguarded_beat_is_remembered_once_with_first_and_last(ledger, alias)
     again = models.UnmanagedBeat.objects.using(alias).get()
     assert again.first_heard_at == first.first_heard_at
     assert again.last_heard_at > first.last_heard_at
+
+
+def test_a_start_is_worked_out_once_and_not_for_each_message(ledger, lead):
+    """Django works such a statement out in some 3,000 calls, ten times what it takes to run it."""
+    term, some = lead(), [slot(), slot("b")]
+    ledger.claims.claim(term, some)
+    ledger.runs.start(some[0], term.epoch, "w")
+    calls = 0
+
+    def count(_frame: object, event: str, _of: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        outcome = ledger.runs.start(some[1], term.epoch, "w")
+    finally:
+        sys.setprofile(None)
+    assert outcome is Start.STARTED
+    assert calls < 500

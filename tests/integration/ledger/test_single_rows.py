@@ -57,7 +57,7 @@ def test_a_standby_sees_what_is_claimed_after_a_flush(ledger, lead, alias):
 def test_migrate_is_the_remedy_that_messages_say_it_is(ledger, alias, lost):
     lost.objects.using(alias).all().delete()
     if lost is models.Fence:
-        with pytest.raises(LedgerNotMigrated, match=r"run `manage\.py migrate`"):
+        with pytest.raises(LedgerNotMigrated, match=r"run `python manage\.py migrate"):
             ledger.fence.read()
     call_command("migrate", database=alias, verbosity=0)
     assert lost.objects.using(alias).count() == 1

@@ -19,10 +19,13 @@ from cutover.models import (
     Fence,
     ImportedEntry,
     OperatorWord,
+    Pause,
+    QuietWait,
     ShadowRun,
     ShadowSlot,
     Slot,
     SlotlessSender,
+    SwitchGuard,
     Term,
     Transition,
     UnmanagedBeat,
@@ -33,7 +36,7 @@ from tests.support.plans import assert_by_index, plans
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
 NOW = clock.now()
-MODELS = [model._meta.model_name for model in apps.get_app_config("cutover").get_models()]
+MODELS = [one._meta.model_name for one in apps.get_app_config("cutover").get_models() if not one._meta.proxy]
 
 
 @pytest.fixture
@@ -52,6 +55,10 @@ def admin(client: Client) -> Client:
     SlotlessSender.objects.create(task="t", origin="1@h", messages=1, first_seen_at=NOW, last_seen_at=NOW)
     OperatorWord.objects.create(task="t", sent_by="hand", said_at=NOW)
     ImportedEntry.objects.create(name="e", fingerprint="f", created=True)
+    stays = {"operator": "o", "process": "h:1:1", "began_at": NOW, "seen_at": NOW, "until": NOW}
+    QuietWait.objects.create(**stays)
+    Pause.objects.create(entry="e", paused_at=NOW, paused_by="o")
+    SwitchGuard.objects.create(**stays, switch_epoch=1)
     run = ShadowRun.objects.create(asked_at=NOW, seconds=1)
     ShadowSlot.objects.create(run=run, entry="e", due_at=NOW, seen_at=NOW)
     return client

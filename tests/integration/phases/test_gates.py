@@ -13,7 +13,8 @@ from pytest_django import Settings
 from cutover import clock
 from cutover.errors import PhaseFailed
 from cutover.models import Slot, UnmanagedBeat
-from cutover.phases import phase1, plan, status
+from cutover.observe import status
+from cutover.phases import phase1, plan
 from cutover.phases.context import Context
 from cutover.phases.evidence import silence
 from cutover.phases.gates import beats as beat_gates
@@ -114,6 +115,39 @@ def test_a_task_that_nobody_registers_is_named(context: Surroundings, schedule: 
     check = installation.tasks(context())
     assert not check.ok
     assert "not registered: demo.tasks.nothing" in check.detail
+
+
+def test_a_task_that_no_worker_has_is_named_though_this_process_has_it(
+    context: Surroundings, schedule: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule["hourly"]["task"] = "demo.tasks.other"
+    schedule["yearly"]["task"] = "celery.backend_cleanup"  # every worker has it, and none says so
+    guarded = f"[run_guard=cutover celery=5.7.0 namespace={context().config.namespace}]"
+    first, second = ("celery@a", [f"demo.tasks.note {guarded}"]), ("celery@b", [f"demo.tasks.other {guarded}"])
+    monkeypatch.setattr(broker, "_asked", lambda *_: [first, second])
+    assert broker.workers(context()).detail == "2 answer, all guarded"
+    monkeypatch.setattr(broker, "_asked", lambda *_: [first, first])
+    check = broker.workers(context())
+    assert not check.ok
+    assert check.detail == "of 2 that answer none has demo.tasks.other: who gets such a message drops it"
+    assert "import its module" in check.remedy
+
+
+def test_workers_of_another_namespace_are_refused(
+    context: Surroundings, schedule: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = schedule["hourly"]["task"]
+
+    def answers(namespace: str) -> Any:
+        return [(f"celery@{namespace}", [f"{task} [run_guard=cutover celery=5.7.0 namespace={namespace}]"])]
+
+    own = context().config.namespace
+    monkeypatch.setattr(broker, "_asked", lambda *_: answers(own))
+    assert broker.workers(context()).ok
+    monkeypatch.setattr(broker, "_asked", lambda *_: answers(own) + answers("elsewhere"))
+    check = broker.workers(context())
+    assert not check.ok
+    assert check.detail == f"run under NAMESPACE elsewhere, not {own}: they would guard none of its slots"
 
 
 @pytest.mark.parametrize("options", [{"base": Task}, {"run_guard": None}], ids=["base", "override"])

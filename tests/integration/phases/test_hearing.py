@@ -9,7 +9,8 @@ import pytest
 from cutover import clock
 from cutover.errors import PhaseFailed
 from cutover.models import Cutover, Slot
-from cutover.phases import phase1, phase2, phase3, status
+from cutover.observe import status
+from cutover.phases import phase1, phase2, phase3
 from cutover.phases.context import Context
 from cutover.phases.evidence import hearing
 from cutover.phases.gates import beats
@@ -99,7 +100,7 @@ def test_of_workers_of_two_releases_the_older_counts(context, ran):
 def test_where_no_worker_has_answered_that_is_said(context):
     check = beats.no_unmanaged_beat(context())
     assert check.ok
-    assert "not known, for no worker has answered" in check.detail
+    assert "not known, for no guarded worker has answered" in check.detail
 
 
 def test_what_workers_answer_to_this_very_command_counts_first(context, ran):

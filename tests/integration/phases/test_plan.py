@@ -7,7 +7,8 @@ import pytest
 from celery.schedules import crontab
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from cutover.models import Cutover
+from cutover import clock
+from cutover.models import Cutover, Entry
 from cutover.phases import phase2, phase3, plan, rollback
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome
@@ -128,3 +129,17 @@ def test_phase_3_refuses_once_the_approved_plan_no_longer_fits(
     assert "plan" in [check.name for check in report.checks if not check.ok]
     again = phase3.run(context(), accept_edits=True, plan=hash_of(context()))
     assert "plan" not in [check.name for check in again.checks if not check.ok]
+
+
+def test_when_an_interval_falls_due_that_no_beat_under_the_lease_has_sent_is_not_known(
+    context: Surroundings, schedule: Schedule
+) -> None:
+    """A stock beat has its own clock for it; a window that the plan names may hold its slots."""
+    schedule["ticking"]["schedule"] = 6 * 3600.0
+    report = plan.run(context())
+    assert entry(context(), "ticking")["next_due_at"] is None
+    assert "ticking" not in [one["entry"] for one in report.data["next_slots"]]
+    assert any("next due not known, for no beat under the lease has sent it yet" in line for line in report.lines)
+    assert "When these intervals fall due is not known, so a window may hold slots of theirs: ticking." in report.lines
+    Entry.objects.using(context().alias).create(name="ticking", fingerprint="f", eligible_since=clock.now())
+    assert entry(context(), "ticking")["next_due_at"] is not None

@@ -136,6 +136,24 @@ def test_a_leader_that_leaves_due_entries_unsent_fails(
         assert not asked(context(), ProbeRole.LEADER)[0]
 
 
+def test_a_leader_whose_messages_the_broker_does_not_take_is_no_proof_that_all_is_sent(
+    context: Surroundings, beat: Beats, alias: str
+) -> None:
+    """Of a daily entry nothing else falls due for hours."""
+    claimed_at = clock.now() - dt.timedelta(minutes=1)
+    with beat(Side.CODE):
+        wait_until(lambda: asked(context(), ProbeRole.LEADER)[0], "the beat leads")
+        slots = Slot.objects.using(alias)
+        told = {"epoch": 1, "side": "code", "state": "claimed", "claimed_at": claimed_at, "due_at": claimed_at}
+        slots.create(entry="own", task_id="00000000-0000-0000-0000-000000000000", reason="its own fault", **told)
+        assert asked(context(), ProbeRole.LEADER)[0]
+        slots.filter(entry="own").update(reason="")
+        ok, line = asked(context(), ProbeRole.LEADER)
+        assert asked(context(), ProbeRole.ANY)[0]
+    assert not ok
+    assert "the broker has not taken 1 messages" in line
+
+
 def test_what_cannot_be_known_restarts_nothing_and_is_no_proof_either(
     context: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

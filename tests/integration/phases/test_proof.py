@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from celery.schedules import crontab
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from pytest_django import Settings
 
 from cutover import clock
 from cutover.errors import PhaseFailed
 from cutover.models import Cutover, Declaration, Entry, Fence, ImportedEntry, Slot, Transition
+from cutover.observe import overview
 from cutover.phases import facts, phase2, phase3, phase4, rollback
 from cutover.phases.context import Context
+from cutover.phases.evidence import proof
 from cutover.phases.operations import snapshot
 from cutover.phases.report import Check, Outcome, Report
 from cutover.schedules.fingerprint import fingerprint
@@ -108,7 +111,14 @@ def test_whole_evidence_proves_nothing_while_a_beat_may_send_besides_that_nobody
     site.ledger.senders.count(Slotless("demo.tasks.note", "minutely", "gen7@web"), 4, 1, clock.now())
     report = site.prove(called_by_hand=["demo.tasks.note"])
     assert report.outcome is Outcome.DONE
-    assert any(line.startswith("  demo.tasks.note from gen7@web: 4, the latest") for line in report.lines)
+    [line] = [line for line in report.lines if line.startswith("  demo.tasks.note from gen7@web: 4, the latest")]
+    assert "told apart" not in line
+    row = PeriodicTask.objects.using(site.alias).get(name="minutely")
+    row.pk, row.name = None, "another"
+    row.save(using=site.alias)
+    [line] = [line for line in phase4._slotless(site.context(), site.switched_at) if "gen7@web" in line]
+    assert line.endswith("several rows send it alike, and cannot be told apart")
+    assert [one["sent_alike"] for one in overview.take(site.context()).data["slotless"]] == [True]
 
 
 def test_whole_evidence_closes_the_cutover(site: Site) -> None:
@@ -415,3 +425,42 @@ def test_before_the_switch_there_is_nothing_to_prove(site: Site) -> None:
     report = site.prove()
     assert report.outcome is Outcome.REFUSED
     assert report.next_command.endswith("phase3")
+
+
+def test_slots_that_are_as_they_should_be_are_counted_and_not_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    monkeypatch.setattr(proof, "_judge", lambda evidence, name, slot, **_: read.append(slot.due_at))
+    site.send(*ALL)
+    site.send(5, confirm=False, run=False)
+    Slot.objects.using(site.alias).filter(due_at=site.slot(5).due_at).update(run_started_at=None)
+    assert (site.prove().data["proven"], read) == (MINUTES - 1, [site.slot(5).due_at])
+
+
+def test_slots_that_were_put_off_are_found_though_as_many_are_there(site: Site) -> None:
+    site.send(*ALL)
+    for minute, seconds in ((4, 1), (5, -1)):
+        row = Slot.objects.using(site.alias).filter(due_at=site.slot(minute).due_at)
+        row.update(due_at=site.slot(minute).due_at + dt.timedelta(seconds=seconds))
+    said = [reason.partition(";")[0] for _, reason in findings(site.prove(), "failures")]
+    absent, stray = "was never claimed", "is no slot of the entry's schedule"
+    assert said == [absent, stray, stray, absent]
+
+
+def test_of_very_many_findings_the_first_are_kept(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cutover.phases.evidence.findings.KEPT", 3)
+    report = site.prove()
+    assert len(report.data["failures"]) == 3
+    assert f"{MINUTES} slots were not sent and run once:" in report.lines
+    assert f"  and {MINUTES - 20} more" in report.lines
+
+
+def test_a_backlog_that_is_being_worked_off_is_pending_and_no_failure(site: Site, settings: Settings) -> None:
+    site.send(*range(10))
+    settings.CUTOVER = {**settings.CUTOVER, "CATCH_UP": "all"}
+    report = site.prove()
+    assert report.outcome is Outcome.INCONCLUSIVE
+    assert {reason for _, reason in findings(report, "pending")} == {proof.WAITS}
+    site.age(9)
+    report = site.prove()
+    assert report.outcome is Outcome.FAILED
+    assert {reason for _, reason in findings(report, "failures")} == {"was never claimed"}

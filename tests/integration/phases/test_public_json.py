@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from cutover.models import Cutover
-from cutover.phases import phase2, phase3, phase4, plan, probe, rollback, status
+from cutover.observe import status
+from cutover.observe.report import compose
+from cutover.phases import phase2, phase3, phase3_command, phase4, plan, probe, replay, rollback
 from cutover.phases.context import Context
 from cutover.phases.report import Report
 from cutover.types import ProbeRole, Side
@@ -24,7 +26,7 @@ pytestmark = [
 ]
 
 PAGE = (ROOT / "docs" / "public-api.md").read_text()
-BY_NAME = {"unsendable", "unknown_tasks"}
+BY_NAME = {"unsendable", "unknown_tasks", "fates", "versions", "settings"}
 """Their keys are entries."""
 
 
@@ -64,10 +66,16 @@ def test_every_command_has_the_keys_that_are_documented(
     check("plan", plan.run(context()))
     del schedule["refused"]
     with beat(Side.CODE), beat(Side.DATABASE):
+        check("phase2 --dry-run", phase2.run(context(), dry_run=True))
         check("phase2", phase2.run(context()))
         wait_until(lambda: status.run(context()).data["slots"], "the first slot")
         check("status", status.run(context()))
+        check("status --entry", status.run(context(), entry="ticking"))
         check("status --role", probe.run(context(), ProbeRole.ANY))
+        check("replay", replay.run(context()))
+        check("phase3 --dry-run", phase3_command.run(context(), dry_run=True))
         check("phase3", phase3.run(context()))
+        check("rollback --dry-run", rollback.run(context(), dry_run=True))
         check("phase4", phase4.run(context()))
+        check("report", compose.run(context()))
         check("rollback", rollback.run(context()))

@@ -7,24 +7,36 @@ from typing import Any
 import pytest
 from django.db import connections, transaction
 from django.db.models import F
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from pytest_django import Settings
 
-from cutover import checks, clock
+from cutover import checks, clock, models
+from cutover.ledger.fence import SUCCEEDED
 from cutover.models import Cutover, Declaration, Entry, Fence, Slot, UnmanagedBeat
-from cutover.phases import phase2, phase3, plan, status
+from cutover.observe import status
+from cutover.phases import phase2, phase3, plan, rollback
 from cutover.phases.context import Context
+from cutover.phases.evidence import lateness
 from cutover.phases.report import Outcome, Report
+from cutover.phases.wording import instant
 from cutover.schedules.fingerprint import fingerprint
-from cutover.types import EntryName, HolderId, Missed, Side, Term
+from cutover.types import EntryName, HolderId, Identity, Missed, Side, Term
 from cutover.types import Slot as SlotName
 from demo.waiting import wait_until
 from tests.integration.phases.conftest import Beat, led
+from tests.support.ledger import CROWD, give_past, new_slot
+from tests.support.plans import assert_by_index, plans
 from tests.support.site import Site
 
 pytestmark = pytest.mark.integration
 
 Surroundings = Callable[[], Context]
 Beats = Callable[[Side], Beat]
+
+
+def shown(slot: SlotName) -> str:
+    """When it was due, as a problem has it."""
+    return instant(slot.due_at.replace(microsecond=0))
 
 
 def test_a_site_that_is_led_is_healthy(context: Surroundings, beat: Beats) -> None:
@@ -47,6 +59,57 @@ def test_a_site_without_a_leader_is_not(context: Surroundings, beat: Beats) -> N
     assert status.run(context()).outcome is Outcome.DONE
 
 
+def test_a_lease_of_a_beat_that_leads_nothing_here_is_no_leader(context: Surroundings) -> None:
+    """As of another site's beat, with the same namespace on the same Redis: of a daily entry nothing is overdue yet."""
+    site = context()
+    other_site = Identity(HolderId("theirs:1:x"), "theirs", 1, "")
+    assert site.lease.acquire(other_site, Side.CODE, int(site.redis.client_id())) is None
+    (problem,) = status.run(site, check=True).data["problems"]
+    assert problem.startswith("nobody leads for the code side: theirs:1:x holds the lease and has no term in this")
+    led(site.alias, Term(site.ledger.fence.read().epoch, Side.CODE, other_site.holder))
+    assert site.lease.acquire(other_site, Side.CODE, int(site.redis.client_id())) is None
+    seen = status.run(context()).data
+    assert (seen["problems"], seen["lease"]["epoch"]) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "known", "late"),
+    [
+        ((-48, None), (-48, None), True),
+        ((-48, 48), (-48, 48), True),
+        ((None, -1), (None, -1), True),  # what fell due before its end and was not sent is missed: nobody has said so
+        ((None, -3), (None, -3), False),
+        ((48, None), (48, None), False),
+        ((-48, None), (None, None), False),  # no leader has read that start yet
+    ],
+)
+def test_an_entry_with_a_start_and_an_end_is_overdue_like_any_other(
+    context: Surroundings,
+    limits: tuple[int | None, int | None],
+    known: tuple[int | None, int | None],
+    late: bool,
+) -> None:
+    site, now = context(), clock.now()
+    Fence.objects.using(site.alias).update(side="database")
+    start, end, not_before, not_after = (
+        None if hours is None else now + dt.timedelta(hours=hours) for hours in (*limits, *known)
+    )
+    PeriodicTask.objects.using(site.alias).all().delete()
+    hourly = IntervalSchedule.objects.using(site.alias).create(every=1, period="hours")
+    told = {"task": "demo.tasks.note", "start_time": start, "expires": end}
+    row = PeriodicTask.objects.using(site.alias).create(name="limited", interval=hourly, **told)
+    PeriodicTask.objects.using(site.alias).update(enabled=True)
+    Entry.objects.using(site.alias).create(
+        name="limited",
+        fingerprint=fingerprint(row.schedule),
+        eligible_since=now - dt.timedelta(hours=2.5),
+        not_before=not_before,
+        not_after=not_after,
+    )
+    assert [one["entry"] for one in status.run(site).data["overdue"]] == ["limited"] * late
+    assert [name for name, _ in lateness.overdue(site, Side.DATABASE)] == ["limited"] * late
+
+
 def test_what_is_late_and_what_was_missed_is_shown(context: Surroundings) -> None:
     site = context()
     entry = site.entries[EntryName("hourly")]
@@ -58,7 +121,7 @@ def test_what_is_late_and_what_was_missed_is_shown(context: Surroundings) -> Non
     data = status.run(context()).data
     overdue = (began + dt.timedelta(hours=2)).isoformat()
     assert data["overdue"] == [{"entry": "hourly", "due_at": overdue}]
-    assert f"hourly is overdue since {overdue}" in data["problems"]
+    assert f"hourly is overdue since {instant(began + dt.timedelta(hours=2))}" in data["problems"]
     assert [slot["reason"] for slot in data["missed"]] == ["older than the catch-up window"]
 
     site.ledger.claims.claim(
@@ -78,8 +141,8 @@ def test_what_is_stuck_on_the_way_is_shown(context: Surroundings) -> None:
     stuck_since = dt.timedelta(minutes=3)
     Slot.objects.using(site.alias).update(claimed_at=now - stuck_since)
     Slot.objects.using(site.alias).filter(state="published").update(published_at=now - stuck_since)
-    of_the_broker = f"1 claimed slots are not published, the oldest yearly of {claimed.due_at.isoformat()}: look at the"
-    of_the_workers = f"1 published slots are started by no worker, the oldest yearly of {published.due_at.isoformat()}"
+    of_the_broker = f"1 claimed slot is not published, the oldest of yearly, due {shown(claimed)}: look at the"
+    of_the_workers = f"1 published slot is started by no worker, the oldest of yearly, due {shown(published)}"
     [problem] = [problem for problem in status.run(context()).data["problems"] if problem.startswith("1 ")]
     assert problem.startswith(of_the_broker)
     site.ledger.fence.set_guarded(now - 2 * stuck_since)
@@ -109,7 +172,11 @@ def test_slots_of_the_future_are_named_and_keep_nothing_back(
         wait_until(lambda: slots.filter(due_at__lte=clock.now()).count() > 2, "it goes on")
         seen = status.run(context()).data
     assert (seen["early"]["entry"], seen["early"]["due_at"]) == ("ticking", last.due_at.isoformat())
-    assert [one for one in seen["problems"] if f"the last one ticking of {last.due_at.isoformat()}" in one]
+    assert [
+        one
+        for one in seen["problems"]
+        if f"the last one of ticking, due {instant(last.due_at.replace(microsecond=0))}" in one
+    ]
     assert not slots.filter(pk=first.pk).exists(), "what was passed over in the future is taken back"
     assert slots.filter(pk=last.pk).exists(), "what was sent is not sent again"
 
@@ -207,6 +274,29 @@ def test_what_the_code_has_and_no_row_sends_is_named_after_the_switch(
     assert status.run(context()).data["without_row"] == ["added", CLEANUP, "retired"]
 
 
+def test_a_row_that_the_database_side_alone_sends_is_named_once_the_code_side_does(context: Surroundings) -> None:
+    alias = context().alias
+    minutes = IntervalSchedule.objects.using(alias).create(every=1, period="minutes")
+    for name, enabled in {"tenants": True, "off": False, "never-sent": True}.items():
+        PeriodicTask.objects.using(alias).create(name=name, task="t", interval=minutes, enabled=enabled)
+    for name in ("tenants", "off"):
+        Entry.objects.using(alias).create(name=name, fingerprint="f", eligible_since=clock.now())
+    Fence.objects.using(alias).update(side="database")
+    Cutover.objects.using(alias).update(phase=3)
+    assert status.run(context()).data["without_entry"] == [], "the database side sends it"
+    said = (
+        "other rows",
+        "enabled and no entry of the code, so nobody sends them once the code side leads (1): tenants",
+    )
+    looked = rollback.run(context(), force=True, dry_run=True)
+    assert said in [(check.name, check.detail) for check in looked.checks]
+    back = rollback.run(context(), force=True)
+    assert said in [(check.name, check.detail) for check in back.checks]
+    data = status.run(context()).data
+    assert data["without_entry"] == ["tenants"]
+    assert "tenants is an enabled row that no entry of the code has: nothing sends it" in data["problems"]
+
+
 def test_a_check_of_a_database_without_tables_is_silent(context: Surroundings, alias: str) -> None:
     """``migrate`` runs the checks before it makes them."""
     Fence.objects.using(alias).all().delete()
@@ -216,3 +306,33 @@ def test_a_check_of_a_database_without_tables_is_silent(context: Surroundings, a
 def _is_seen(site: Site) -> dict[str, Any] | None:
     seen = site.status()
     return seen if (seen.get("term") or {}).get("seen_at") else None
+
+
+def test_no_part_of_it_looks_through_the_slots_however_many_there_are(context: Surroundings, alias: str) -> None:
+    give_past(alias)
+    now = clock.now()
+    Fence.objects.using(alias).update(epoch=2, guarded_since=now - dt.timedelta(days=1))
+    for epoch in (0, 1):  # the second has recorded all slots, after the first was killed
+        began = now - dt.timedelta(days=2 - epoch)
+        ended = {"ended_at": began + dt.timedelta(hours=1), "end_reason": SUCCEEDED}
+        models.Term.objects.using(alias).create(
+            epoch=epoch, holder="h", side="code", host="h", pid=1, started_at=began, first_tick_at=began, **ended
+        )
+    with plans(alias) as found:
+        data = status.run(context()).data
+    assert (data["not_read"], data["deduplicated"], data["unpublished"]) == ([], 0, 10)
+    assert_by_index(found, 2 * CROWD)
+
+
+def test_what_a_successor_sweeps_is_no_sign_of_life_of_the_leader_that_was_killed(context: Surroundings) -> None:
+    site = context()
+    now = site.ledger.fence.read_now()
+    at = [now - dt.timedelta(seconds=seconds) for seconds in (60, 30, 25, 20, 11, 10)]
+    common = {"side": "code", "host": "h", "pid": 1, "release": ""}
+    terms = models.Term.objects.using(site.alias)
+    killed = {"started_at": at[0], "first_tick_at": at[0], "seen_at": at[1], "ended_at": at[3], "end_reason": SUCCEEDED}
+    terms.create(epoch=1_001, holder="h:1:a", **common, **killed)
+    terms.create(epoch=1_002, holder="h:1:b", **common, started_at=at[3], first_tick_at=at[5])
+    new_slot(site.alias, "hourly", at[2], epoch=1_001, published_at=at[4])
+    data = status.run(site).data
+    assert (data["last_gap_ms"], data["last_gap_since"]) == (15_000, "last sign of life")

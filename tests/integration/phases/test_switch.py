@@ -12,7 +12,7 @@ from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover import clock
 from cutover.errors import PhaseFailed
-from cutover.models import Cutover, ImportedEntry, Transition
+from cutover.models import Cutover, ImportedEntry, QuietWait, SwitchGuard, Transition
 from cutover.phases import facts, phase1, phase2, phase3, rollback
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome, Report
@@ -71,7 +71,7 @@ def test_there_and_back(context: Surroundings, beat: Beats) -> None:
         there = phase3.run(context())
         assert_switched(context(), there)
         context().ledger.fence.set_guarded(clock.now())
-        assert 0 <= there.data["gap_ms"] < 1000
+        assert 0 <= there.data["gap_ms"] < 5000
         again = phase3.run(context())
         assert again.outcome is Outcome.ALREADY
         touched = PeriodicTasks.last_change()
@@ -213,23 +213,25 @@ def run_until_killed(context: Context, run: Callable[[Context], Report], stateme
     return death.happened
 
 
-def deaths(alias: str, long: bool, offset: int = 0) -> Iterator[int]:
-    """After how many statements to kill: any number; in the short run each sixth, others on each database."""
-    return itertools.count(1) if long else itertools.count(1 + offset + 3 * (alias != "default"), 6)
+each_death = pytest.mark.parametrize("step", [10, pytest.param(1, marks=pytest.mark.long)])
+"""After how many statements more to kill again."""
 
 
 def _forget_the_dead(alias: str) -> None:
-    """The lock of a killed process names a process that is no more; here it was this one."""
+    """What a killed process holds or stays for names a process that is no more; here it was this one."""
     Cutover.objects.using(alias).exclude(operator="").update(operator_process=ENDED)
+    for kind in (QuietWait, SwitchGuard):
+        kind.objects.using(alias).filter(ended_at=None).update(process=ENDED)
 
 
+@each_death
 @pytest.mark.usefixtures("imported")
 def test_killed_at_any_statement_the_switch_and_the_way_back_are_completed_by_running_again(
-    context: Surroundings, beat: Beats, alias: str, long: bool
+    context: Surroundings, beat: Beats, step: int
 ) -> None:
     before = rows(context())
     with beat(Side.CODE), beat(Side.DATABASE):
-        for statements in deaths(alias, long):
+        for statements in itertools.count(1, step):
             killed = run_until_killed(context(), phase3.run, statements)
             report = phase3.run(context())
             if not killed:
@@ -238,7 +240,7 @@ def test_killed_at_any_statement_the_switch_and_the_way_back_are_completed_by_ru
                 assert_switched(context(), report)
             assert_back(context(), rollback.run(context()), before)
         assert statements > 30
-        for statements in deaths(alias, long):
+        for statements in itertools.count(1, step):
             killed = run_until_killed(context(), rollback.run, statements)
             report = rollback.run(context())
             if not killed:
@@ -251,13 +253,14 @@ def test_killed_at_any_statement_the_switch_and_the_way_back_are_completed_by_ru
         assert statements > 20
 
 
+@each_death
 @pytest.mark.usefixtures("imported")
 def test_killed_at_any_statement_the_switch_can_be_rolled_back_at_once(
-    context: Surroundings, beat: Beats, alias: str, long: bool
+    context: Surroundings, beat: Beats, step: int
 ) -> None:
     before = rows(context())
     with beat(Side.CODE), beat(Side.DATABASE):
-        for statements in deaths(alias, long, offset=1):
+        for statements in itertools.count(min(2, step), step):
             if not run_until_killed(context(), phase3.run, statements):
                 break
             rollback.run(context())

@@ -9,7 +9,8 @@ from django_celery_beat.models import CrontabSchedule, PeriodicTask
 
 from cutover import clock
 from cutover.models import Cutover, Slot
-from cutover.phases import phase2, phase3, probe, rollback, status
+from cutover.observe import status
+from cutover.phases import phase2, phase3, probe, rollback
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome
 from cutover.types import ProbeRole, Side

@@ -3,25 +3,30 @@
 What runs is what a task wrote down; results are those that a backend was handed, one after the other.
 """
 
+import asyncio
 import datetime as dt
+import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import greenlet
 import pytest
 from celery import Celery, Task
 from celery.app.trace import trace_task
 from celery.backends.base import BaseBackend
-from celery.exceptions import Reject, SoftTimeLimitExceeded
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from celery.schedules import crontab
 from celery.signals import task_postrun, task_prerun
 from django.db import connections
 
-from cutover import clock, headers, models
+from cutover import clock, current_slot, headers, models, seldom
 from cutover.errors import LedgerUnavailable
 from cutover.guard import GuardedTask
+from cutover.ledger.cursors import Cursors
 from cutover.ledger.runs import Runs
 from cutover.types import EntryName, Slot
-from cutover.workers import admission, liveness, run_guard
+from cutover.workers import admission, liveness, processes, run_guard
 from tests.integration.conftest import NAMESPACE
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left", "valkey")]
@@ -100,6 +105,7 @@ def site(alias: str, ledger: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
     for each in cached:
         each.cache_clear()
     monkeypatch.setattr(liveness, "_of_process", {})
+    monkeypatch.setattr(seldom, "_kept", {})
     monkeypatch.setattr(run_guard, "DEFER_S", 0.01)
     made = Site(alias)
     yield made
@@ -187,6 +193,19 @@ def test_what_a_task_sends_with_its_own_headers_is_no_message_of_its_slot(site, 
     assert site.row.deduplicated == 1
 
 
+@pytest.mark.parametrize("off", [dt.timedelta(hours=2), dt.timedelta(hours=-2)], ids=["ahead", "behind"])
+def test_a_worker_whose_clock_is_wrong_finds_the_slot_of_an_unmanaged_beats_message_all_the_same(
+    site, monkeypatch, off
+):
+    """Otherwise both that beat's message and the leader's would run, each for another slot."""
+    task, now = site.task(), clock.now
+    site.app.conf.beat_schedule = {"a": {"task": task.name, "schedule": crontab()}}
+    monkeypatch.setattr(clock, "now", lambda: now() + off)
+    trace_task(task, "stock", (), {}, {"id": "stock", headers.BEAT: True, "origin": "1@stock"}, app=site.app)
+    assert site.ran == ["stock"]
+    assert abs(site.row.due_at - now()) < dt.timedelta(minutes=2)
+
+
 def test_a_task_that_replaces_itself_and_passes_its_headers_on_runs_the_replacement(site, slot):
     task = site.task()
     site.deliver(task, slot)
@@ -214,7 +233,7 @@ def test_each_retry_runs_once_however_often_its_message_comes(site, slot, acks_l
     assert len(site.ran) == 3
     row = site.row
     assert (row.run_attempt, row.deduplicated) == (2, 4)
-    assert (row.run_ended_at is not None) == acks_late
+    assert row.run_ended_at is not None
 
 
 def test_a_retry_of_a_stock_beats_message_is_an_attempt_of_the_slot_that_was_found(site):
@@ -245,6 +264,54 @@ def test_the_guard_leaves_no_connection_behind(site, slot, monkeypatch):
         site.deliver(task, slot)
         seen.append(connection.connection)
     assert seen == [None, None, None], "as the task begins, as it has ended, and where a message is dropped"
+
+
+def retried_once(task: Task) -> None:
+    if not task.request.retries:
+        raise task.retry(countdown=0)
+
+
+def retried_after_an_error(task: Task) -> None:
+    if not task.request.retries:
+        raise task.retry(countdown=0, exc=ConnectionResetError("by peer"))
+
+
+@pytest.mark.parametrize("acks_late", [False, True])
+@pytest.mark.parametrize(
+    ("body", "outcome", "error"),
+    [
+        (lambda task: None, "succeeded", None),
+        (failing, "failed", "LookupError: no such thing"),
+        (instead(Ignore()), "succeeded", None),
+        (instead(Reject("broken")), "failed", "celery.exceptions.Reject: broken"),
+        (retried_once, "retried", "celery.exceptions.Retry: Retry in 0s"),
+        (retried_after_an_error, "retried", "ConnectionResetError: by peer"),
+    ],
+)
+def test_the_ledger_has_when_how_and_why_each_run_ended(site, slot, body, outcome, error, acks_late):
+    task = site.task(body, acks_late=acks_late)
+    site.deliver(task, slot, hostname=f"celery@{socket.gethostname()}")
+    row = site.row
+    assert (row.outcome, row.error) == (outcome, error)
+    assert row.run_started_at <= row.run_ended_at
+    assert processes.shown(row.run_by) == f"celery@{socket.gethostname()}"
+    if outcome == "retried":
+        site.deliver_deferred(task)
+        assert (site.row.outcome, site.row.run_attempt, site.row.error) == ("succeeded", 1, None)
+
+
+def test_a_failure_of_celerys_own_says_why_too(site, slot, monkeypatch):
+    task = site.task()
+    monkeypatch.setattr(site.history, "mark_as_done", instead(OSError("the disk is full")))
+    with pytest.warns(RuntimeWarning, match="the disk is full"):
+        site.deliver(task, slot)
+    assert (site.row.outcome, site.row.error) == ("failed", "OSError: the disk is full")
+
+
+def test_messages_of_errors_are_left_out_where_the_settings_say_so(site, slot, settings):
+    settings.CUTOVER["RUN_ERROR_MESSAGES"] = False
+    site.deliver(site.task(failing), slot)
+    assert (site.row.outcome, site.row.error) == ("failed", "LookupError")
 
 
 def test_a_retry_runs_though_the_ledger_has_forgotten_its_slot(site, slot):
@@ -360,6 +427,28 @@ def test_settings_that_cannot_be_read_stop_no_task_that_is_no_slots(site, slot, 
     assert len(site.ran) == 3
 
 
+def test_an_error_that_every_message_meets_is_logged_once_and_not_for_each(site, slot, monkeypatch, caplog):
+    task = site.task()
+    monkeypatch.setattr(Runs, "start", instead(RuntimeError("a fault of ours")))
+    for _ in range(3):
+        site.deliver(task, slot)
+    assert (len(site.messages()), site.ran) == (3, [])
+    for event in ("cutover.guard.failed", "cutover.run.deferred"):
+        assert caplog.text.count(event) == 1
+
+
+def test_a_message_of_a_beat_in_another_namespace_is_named_as_unguarded(site, slot, caplog):
+    task = site.task()
+    for _ in range(2):
+        site.deliver(task, slot, slot.task_id("elsewhere"))
+    assert len(site.ran) == 2
+    assert caplog.text.count("cutover.guard.lost") == 1
+    assert "sent by a beat of another CUTOVER['NAMESPACE']" in caplog.text
+    caplog.clear()
+    site.deliver(task, slot, parent_id="a task that passes its headers on", task_id="child")
+    assert "cutover.guard.lost" not in caplog.text
+
+
 @pytest.mark.parametrize("ignored", [True, False, None])
 def test_a_deferred_message_is_the_same_but_for_what_the_guard_adds(site, slot, monkeypatch, ignored):
     task, link = site.task(ignore_result=True), site.task()
@@ -419,6 +508,141 @@ def test_a_task_that_runs_in_the_beat_itself_runs_each_slot_once(site, slot, mon
     found = [task.apply_async((), {}, **message).state for _ in range(2)]
     assert found == ["SUCCESS", "IGNORED"]
     assert len(site.ran) == 2, "the run and its retry"
-    assert (site.row.run_attempt, site.row.deduplicated) == (1, 1)
+    assert (site.row.run_attempt, site.row.deduplicated, site.row.outcome) == (1, 1, "succeeded")
     task.apply_async((), {}, headers=named)
     assert len(site.ran) == 4, "headers alone are no identity"
+
+
+class Asked:
+    """What tasks are told when they ask for their slot, in the order in which they do."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def __call__(self, *_: Any) -> None:
+        self.told.append(current_slot())
+
+    @property
+    def instants(self) -> list[tuple[dt.datetime, int] | None]:
+        """The instant and the attempt that each was told; None for none."""
+        return [found and (found.due_at, found.attempt) for found in self.told]
+
+
+def test_a_run_is_told_its_slot_and_the_one_before_for_one_statement_if_it_asks_for_that(site, slot, monkeypatch):
+    look_up, looked_up = Cursors.latest_of, []
+
+    def counted(self, entries, until):
+        looked_up.append(entries)
+        return look_up(self, entries, until)
+
+    monkeypatch.setattr(Cursors, "latest_of", counted)
+    asked = Asked()
+    task = site.task(asked)
+    earlier = Slot(slot.due_at - dt.timedelta(hours=1), slot.entry)
+    site.deliver(task, earlier)
+    asked()
+    site.deliver(task, slot)
+    first, outside, second = asked.told
+    assert outside is None, "what comes after a run is in none"
+    assert (second.entry, second.due_at, second.attempt) == ("a", slot.due_at, 0)
+    assert looked_up == []
+    assert [second.previous_due_at for _ in range(3)] == [earlier.due_at] * 3
+    assert looked_up == [["a"]]
+    assert first.previous_due_at is None
+
+
+def test_the_slot_before_is_the_ledgers_whatever_became_of_it(site, slot):
+    asked = Asked()
+    for hours, entry, state in (
+        (1, "a", "missed"),
+        (2, "a", "published"),
+        (0.5, "b", "published"),
+        (-1, "a", "missed"),
+    ):
+        at = Slot(slot.due_at - dt.timedelta(hours=hours), EntryName(entry))
+        given = {"epoch": 1, "side": "code", "state": state, "task_id": at.task_id(NAMESPACE), "claimed_at": at.due_at}
+        models.Slot.objects.using(site.alias).create(entry=entry, due_at=at.due_at, **given)
+    site.deliver(site.task(asked), slot)
+    assert asked.told[0].previous_due_at == slot.due_at - dt.timedelta(hours=1)
+
+
+def test_the_slot_before_may_have_been_one_of_the_entrys_old_name(site, slot, settings):
+    settings.CUTOVER = {**settings.CUTOVER, "RENAMED": {"older": "old", "old": "a"}}
+    admission.config.cache_clear()
+    asked = Asked()
+    for hours, entry in ((2, "older"), (1, "old")):
+        site.deliver(site.task(), Slot(slot.due_at - dt.timedelta(hours=hours), EntryName(entry)))
+    site.deliver(site.task(asked), slot)
+    assert asked.told[0].previous_due_at == slot.due_at - dt.timedelta(hours=1)
+
+
+def test_each_attempt_is_told_its_number_and_so_is_the_retry_of_an_unmanaged_beats_message(site, slot):
+    asked = Asked()
+    task = site.task(asked)
+    site.deliver(task, slot)
+    site.deliver(task, slot, retries=1, parent_id=slot.task_id(NAMESPACE))
+    site.deliver(task, slot, "a stock beat's own", **{headers.MESSAGE: "a stock beat's own"}, retries=2)
+    assert asked.instants == [(slot.due_at, 0), (slot.due_at, 1), (slot.due_at, 2)]
+
+
+def test_what_a_run_sends_or_calls_eagerly_has_no_slot_and_what_it_calls_as_a_function_has(site, slot):
+    asked = Asked()
+    child, unguarded = site.task(asked), site.task(asked, base=Task)
+    named = {headers.ENTRY: slot.entry, headers.DUE_AT: slot.due_at.isoformat(), headers.EPOCH: 1}
+
+    def parent(task: Task) -> None:
+        asked()
+        child()
+        child.apply()
+        unguarded.apply()
+        for one in (child, unguarded):
+            one.apply(headers=named)
+        asked()
+
+    site.deliver(site.task(parent), slot)
+    site.deliver(child, slot, "the child of a run", parent_id=slot.task_id(NAMESPACE))
+    own = (slot.due_at, 0)
+    assert asked.instants == [own, own, None, None, None, None, own, None]
+
+
+def test_a_task_without_the_guard_is_told_the_slot_that_its_message_names(site, slot):
+    asked = Asked()
+    task = site.task(asked, base=Task)
+    site.deliver(task, slot, retries=1)
+    site.deliver(task, slot, "the child of a run", parent_id=slot.task_id(NAMESPACE))
+    site.deliver(task, slot, **{headers.DUE_AT: None})
+    assert asked.instants == [(slot.due_at, 1), None, None]
+
+
+def test_a_beats_message_that_runs_in_the_beat_itself_has_its_slot_and_so_has_its_retry(site, slot):
+    asked = Asked()
+
+    def retried(task: Task) -> None:
+        asked()
+        if not task.request.retries:
+            raise task.retry(countdown=0)
+
+    site.app.conf.task_always_eager = True
+    named = {headers.ENTRY: slot.entry, headers.DUE_AT: slot.due_at.isoformat(), headers.EPOCH: 1}
+    site.task(retried).apply_async((), {}, task_id=slot.task_id(NAMESPACE), headers=named)
+    assert asked.instants == [(slot.due_at, 0), (slot.due_at, 1)]
+
+
+def test_runs_in_greenlets_and_what_they_await_have_each_its_own_slot(site, slot):
+    """As gevent and eventlet have it: two runs in one thread, which take turns."""
+    asked = Asked()
+
+    async def ask() -> None:
+        asked(await asyncio.to_thread(asked))
+
+    def in_turns(task: Task) -> None:
+        asked()
+        greenlet.getcurrent().parent.switch()
+        asyncio.run(ask())
+
+    other = Slot(slot.due_at, EntryName("b"))
+    task = site.task(in_turns)
+    runs = [greenlet.greenlet(partial(site.deliver, task, each)) for each in (slot, other)]
+    for run in runs + runs:
+        run.switch()
+    assert [found.entry for found in asked.told] == ["a", "b", "a", "a", "b", "b"]

@@ -25,5 +25,5 @@ def test_a_worker_names_the_task_that_has_lost_the_guard_and_does_not_claim_it(r
         (answer,) = app.control.broadcast("registered", {"taskinfoitems": ["run_guard"]}, reply=True, timeout=3.0)
     (registered,) = answer.values()
     ours = [line.removeprefix("tests.support.unguarded.") for line in registered if "unguarded" in line]
-    assert ours == ["pay", f"ship [run_guard=cutover celery={celery.__version__}]"]
+    assert ours == ["pay", f"ship [run_guard=cutover celery={celery.__version__} namespace=cutover]"]
     assert process.stop() == 0, process.output

@@ -190,6 +190,22 @@ def test_each_attempt_runs_once_and_what_a_task_sends_with_its_headers_is_no_mes
     assert stop(process) == 0, process.output
 
 
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_run_is_told_its_slot_in_every_pool_and_what_it_sends_with_its_headers_is_told_none(
+    room, books, worker, send, pool
+):
+    process = worker(f"-P {pool}")
+    due_at = dt.datetime(2026, 11, 27, 6, tzinfo=dt.UTC)
+    slots = [Slot(due_at + dt.timedelta(hours=hours), EntryName(entry)) for hours in range(2) for entry in "ab"]
+    for one in slots:
+        send("tests.support.tasks.names_its_slot", one.entry, slot=one)
+        wait_until(lambda one=one: sum(labels(room).values()) == 3 * (slots.index(one) + 1), "it has run, and again")
+    told = {"a 06:00 %d None", "b 06:00 %d None", f"a 07:00 %d {due_at}", f"b 07:00 %d {due_at}"}
+    runs = {f"{each[0]} {each % attempt}" for each in told for attempt in range(2)}
+    assert labels(room) == {**dict.fromkeys(runs, 1), "a-child none": 2, "b-child none": 2}
+    assert stop(process) == 0, process.output
+
+
 def test_a_dropped_message_leaves_the_result_and_says_of_no_task_that_it_has_started(room, books, worker, send):
     process = worker("-E", DJANGO_SETTINGS_MODULE="tests.support.tracked")
     one, seen, url = slot("a"), [], room.env["REDIS_URL"]
@@ -363,3 +379,14 @@ def test_a_worker_whose_standing_connection_was_cut_is_another_worker_from_its_n
         marks = {row[0].partition("@")[0] for row in books.ask("SELECT run_by FROM cutover_slot WHERE entry <> 'a'")}
     assert marks <= alive
     assert stop(process) == 0, process.output
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_worker_that_is_stopped_lets_receivers_hear_what_has_failed(room, books, worker, send, tmp_path, pool):
+    heard = tmp_path / "heard"
+    process = worker("-P", pool, CELERY_IMPORTS="demo.tasks,tests.support.told", HEARD_FILE=str(heard))
+    send("tests.support.told.fails", slot=slot("a"))
+    wait_until(lambda: books.ask("SELECT outcome FROM cutover_slot") == [("failed",)], "it has failed")
+    process.stop()
+    assert heard.exists(), process.output
+    assert heard.read_text() == "a LookupError: no such thing\n"

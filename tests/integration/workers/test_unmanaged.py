@@ -11,7 +11,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from cutover import clock
 from cutover.conf import Config
 from cutover.types import Claim, EntryName, Epoch, Sender, Side, Slot, Start
-from cutover.workers import unmanaged
+from cutover.workers import slotless, unmanaged
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
 
@@ -86,6 +86,35 @@ def test_of_a_code_schedule_that_is_retired_the_row_is_found(see, app, alias):
     app.conf.beat_schedule = {}
     assert see("first", NOON) == Slot(NOON, ENTRY)
     assert see("second", NOON + MINUTE) == Slot(NOON + MINUTE, ENTRY)
+
+
+@pytest.mark.parametrize("app", [MINUTE], indirect=True, ids=["retired"])
+def test_of_a_code_schedule_that_is_retired_messages_without_a_slot_are_counted_by_row_where_it_can_be_told(
+    app, ledger, alias
+):
+    """Counted together, the messages of two rows would come at no row's instants, and their beat would not be seen."""
+    app.conf.beat_schedule = {}
+    every = IntervalSchedule.objects.using(alias).create(every=1, period="minutes")
+    for name, args in (("one", '["x"]'), ("two", '["y"]'), ("three", '["z"]'), ("like three", '["z"]')):
+        PeriodicTask(name=name, task="a.task", args=args, interval=every).save(using=alias)
+    watch = slotless.Watch(app, Config(database=alias), ledger)
+    watch.refresh()
+    for minute, (args, after) in itertools.product(range(3), (("x", 0), ("y", 20), ("z", 40))):
+        at = NOON + minute * MINUTE + after * SECOND
+        watch.count(unmanaged.Message(Sender("beat", f"{args}{minute}"), "a.task", (args,), {}, "", at))
+        watch._count_at_s.clear()
+    counted = {row.entry: (row.messages, row.at_slots) for row in ledger.senders.read()}
+    assert counted == {"one": (3, 2), "two": (3, 2), "": (3, 2)}
+
+
+@pytest.mark.parametrize("app", [MINUTE], indirect=True, ids=["ahead"])
+def test_a_worker_whose_clock_is_ahead_counts_messages_without_a_slot_by_the_databases(app, ledger, monkeypatch):
+    now = clock.now
+    monkeypatch.setattr(clock, "now", lambda: now() + 120 * MINUTE)
+    watch = slotless.Watch(app, Config(database=ledger.alias), ledger)
+    watch.count(unmanaged.Message(Sender("beat", "one"), "a.task", (), {}, "", clock.now()))
+    (row,) = ledger.senders.read()
+    assert abs(row.last_seen_at - now()) < MINUTE
 
 
 @pytest.mark.parametrize("app", [schedule(5 * MINUTE, relative=True)], indirect=True, ids=["relative"])

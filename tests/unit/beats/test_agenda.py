@@ -12,9 +12,14 @@ from django_celery_beat.clockedschedule import clocked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cutover.beats.agenda import MISFIRE_GRACE, Agenda
+from cutover.beats.agenda import Agenda, Due
+from cutover.beats.backlog import AT_ONCE
+from cutover.beats.backlog import EVERY as PAUSE
+from cutover.beats.item import MISFIRE_GRACE
 from cutover.beats.sources import ScheduledEntry
 from cutover.conf import CatchUpRule
+from cutover.ledger.pauses import NOTHING, Paused
+from cutover.schedules import timetable
 from cutover.types import CatchUp, EntryName, Limits
 
 NOON = dt.datetime(2026, 5, 5, 12, tzinfo=dt.UTC)
@@ -71,6 +76,18 @@ def test_reading_what_is_due_takes_nothing_away():
     assert sent(made, NOON + HOUR) == first
 
 
+def test_a_round_that_an_error_has_ended_takes_nothing_away():
+    made = agenda({"a": schedule(MINUTE), "b": schedule(HOUR)})
+    ended = made.due(NOON + HOUR, MISFIRE_GRACE)  # held by the error's traceback, for as long as somebody holds that
+    assert next(ended).name == "a"
+    assert made.next_at() == NOON + MINUTE
+    again = made.due(NOON + HOUR, MISFIRE_GRACE)
+    assert next(again).name == "a"
+    ended.close()
+    assert [due.name for due in again] == ["b"], "and what that round took is not handed out twice"
+    assert list(sent(made, NOON + HOUR)) == ["a", "b"]
+
+
 def test_only_recording_a_slot_moves_its_entry_on():
     made = agenda({"a": hourly(), "b": hourly()})
     made.record(EntryName("a"), NOON + HOUR)
@@ -78,6 +95,39 @@ def test_only_recording_a_slot_moves_its_entry_on():
     made.record(EntryName("b"), NOON + HOUR)
     assert sent(made, NOON + HOUR) == {}
     assert made.next_at() == NOON + 2 * HOUR
+
+
+def test_what_is_recorded_while_it_is_read_moves_on_and_the_rest_stays():
+    made = agenda(dict.fromkeys("abc", hourly()))
+    reading = made.due(NOON + HOUR, MISFIRE_GRACE)
+    first = next(reading)
+    made.record(first.name, first.owed.send)
+    second = next(reading)
+    reading.close()
+    assert sent(made, NOON + HOUR).keys() == {"a", "b", "c"} - {first.name} >= {second.name}
+    assert made.next_at() == NOON + HOUR
+
+
+def test_entries_of_one_crontab_that_stand_alike_are_worked_out_once(monkeypatch):
+    asked, next_after = [], timetable._Crontab.next_after
+    monkeypatch.setattr(timetable._Crontab, "next_after", lambda self, at: asked.append(at) or next_after(self, at))
+    made = agenda({**{f"a{number}": hourly() for number in range(50)}, "b": crontab(minute=30, app=APP)})
+    assert set(sent(made, NOON + HOUR).values()) == {NOON + HOUR, NOON + HOUR / 2}
+    assert len(asked) < 20
+    made.record(EntryName("a7"), NOON + HOUR)
+    assert sent(made, NOON + 2 * HOUR)["a7"] == NOON + 2 * HOUR
+
+
+def test_a_crontab_of_the_projects_own_kind_is_asked_itself():
+    class Odd(crontab):
+        """Fires later than its fields say."""
+
+        def remaining_delta(self, *args, **kwargs):
+            start, delta, now = super().remaining_delta(*args, **kwargs)
+            return start, delta + 5 * MINUTE, now
+
+    found = sent(agenda({"a": hourly(), "b": Odd(minute=0, app=APP)}), NOON + 2 * HOUR)
+    assert found["a"] == NOON + 2 * HOUR != found.get("b")
 
 
 def test_an_older_slot_does_not_take_an_entry_back():
@@ -110,6 +160,19 @@ def test_a_schedule_that_is_loaded_again_keeps_the_cursors_of_entries_that_stay(
     assert made.entry(EntryName("gone")) is None
     assert sent(made, NOON + 50 * MINUTE) == {"a": NOON + 50 * MINUTE}
     assert sent(made, NOON + 65 * MINUTE) == {"a": NOON + 50 * MINUTE, "new": NOON + 65 * MINUTE}
+
+
+def test_a_change_touches_what_has_changed_alone():
+    made = agenda({"stays": schedule(2 * HOUR), "changes": hourly(), "goes": schedule(MINUTE)})
+    made.record(EntryName("stays"), NOON + HOUR)
+    made.record(EntryName("changes"), NOON + HOUR)
+    stays = made.entry(EntryName("stays"))
+    changed = scheduled({"changes": schedule(HOUR), "new": schedule(4 * HOUR)})
+    assert made.change(changed, ["goes"], NOON + HOUR) == {"new"}
+    assert made.scheduled.keys() == {"stays", "changes", "new"}
+    assert made.entry(EntryName("stays")) is stays
+    assert sent(made, NOON + 5 * HOUR) == {name: NOON + 5 * HOUR for name in ("stays", "changes", "new")}
+    assert made.last_slots == {"stays": NOON + HOUR, "changes": NOON + HOUR}
 
 
 def test_a_missed_slot_is_due_too_so_that_it_is_recorded():
@@ -265,7 +328,7 @@ def test_a_standby_that_follows_others_for_long_keeps_no_more_than_it_needs():
     made = agenda({str(n): hourly() for n in range(50)})
     for hour in range(1, 201):
         made.settle({EntryName(str(n)): NOON + hour * HOUR for n in range(50)}, {})
-    assert len(made._heap) <= 2 * len(made) + 100
+    assert len(made._timers) <= 2 * len(made) + 100
     assert made.next_at() == NOON + 201 * HOUR
     assert set(sent(made, NOON + 201 * HOUR)) == {str(n) for n in range(50)}
 
@@ -316,3 +379,166 @@ def test_a_cursor_that_is_ahead_is_named_and_set_back_and_no_other():
     made.set_back(made.ahead(NOON), NOON)
     assert made.ahead(NOON) == set()
     assert sent(made, NOON + HOUR) == {"a": NOON + HOUR, "b": NOON + HOUR}
+
+
+EVERY = CatchUpRule(CatchUp.ALL, 12 * HOUR, most=100)
+
+
+def rounds(made: Agenda, now: dt.datetime, *, records: bool = True) -> list[list[tuple[str, dt.datetime | None]]]:
+    """What one round after the other sends until nothing waits, each as soon as the agenda says."""
+    found, end = [], now + MINUTE
+    while (at := made.next_at()) is not None and at <= end:
+        now = max(now, at)
+        found.append([(due.name, due.owed.send) for due in _recorded(made, now, records=records)])
+    return [each for each in found if each]
+
+
+def _recorded(made: Agenda, now: dt.datetime, *, records: bool = True) -> list[Due]:
+    due = []
+    for each in made.due(now, MISFIRE_GRACE):
+        due.append(each)
+        if len(due) % 10 == 0 and records:  # a chunk is recorded before the next one is asked for
+            for one in due[-10:]:
+                made.record(one.name, one.settled)
+    for one in due[len(due) // 10 * 10 :] if records else ():
+        made.record(one.name, one.settled)
+    return due
+
+
+def test_of_an_entry_whose_every_slot_counts_each_is_sent_oldest_first():
+    made = agenda({"a": schedule(MINUTE)}, rule=EVERY)
+    [*first, last] = [slot for slots in rounds(made, NOON + 60 * MINUTE) for slot in slots]
+    assert [*first, last] == [("a", NOON + number * MINUTE) for number in range(1, 62)]
+
+
+def test_a_backlog_is_sent_fifty_at_once_and_what_is_due_now_goes_before_it():
+    made = agenda({"often": schedule(SECOND)}, rule=EVERY)
+    made.change(scheduled({"now": schedule(90 * SECOND)}), (), NOON)
+    now = NOON + 90 * SECOND
+    first = [due.name for due in _recorded(made, now)]
+    assert first == ["now", *["often"] * AT_ONCE]
+    assert [due.name for due in _recorded(made, now)] == [], "no more of it before a quarter of a second has passed"
+    assert made.next_at() == now + PAUSE
+    second = _recorded(made, now + PAUSE)
+    assert [due.owed.send for due in second] == [NOON + number * SECOND for number in range(51, 91)]
+    assert [due.owed.is_behind for due in second] == [True] * 39 + [False], "the latest one says where the entry stands"
+
+
+def test_backlogs_of_many_entries_share_what_may_be_sent_oldest_first():
+    made = agenda({f"a{number}": schedule(MINUTE) for number in range(20)}, rule=EVERY)
+    made.change(scheduled({"quick": schedule(SECOND)}, EVERY), (), NOON + 9 * MINUTE)
+    sent = [slot for slots in rounds(made, NOON + 10 * MINUTE) for slot in slots]
+    instants = [at for _, at in sent if at < NOON + 10 * MINUTE]  # the latest of each is not late
+    assert instants == sorted(instants)
+    assert len(sent) == len(set(sent)) >= 20 * 10 + 60
+
+
+def test_a_backlog_that_waits_behind_an_older_one_is_held_back_by_a_pause_and_let_go_after_it():
+    made = agenda({"old": schedule(SECOND)}, rule=EVERY)
+    made.change(scheduled({"young": schedule(SECOND)}, EVERY), (), NOON + 60 * SECOND)
+    now = NOON + 95 * SECOND
+    assert {due.name for due in _recorded(made, now)} == {"old"}
+    made.pause(Paused(frozenset({EntryName("young")})))
+    for turn in range(1, 5):
+        assert {due.name for due in _recorded(made, now + turn * PAUSE)} <= {"old"}
+    made.pause(NOTHING)
+    due = [each for turn in range(5, 8) for each in _recorded(made, now + turn * PAUSE) if each.name == "young"]
+    assert [each.owed.send for each in due][:35] == [NOON + number * SECOND for number in range(61, 96)]
+
+
+def test_an_entry_with_one_slot_due_waits_for_no_backlog():
+    made = agenda({"a": schedule(MINUTE)}, rule=EVERY)
+    assert sent(made, NOON + MINUTE) == {"a": NOON + MINUTE}
+    made.record(EntryName("a"), NOON + MINUTE)
+    assert sent(made, NOON + 2 * MINUTE) == {"a": NOON + 2 * MINUTE}
+
+
+def test_what_is_missed_of_a_backlog_is_recorded_before_anything_is_sent():
+    made, now = agenda({"a": schedule(HOUR)}, rule=CatchUpRule(CatchUp.ALL, 12 * HOUR, most=10)), NOON + 20 * HOUR
+    for turn in range(3):  # a round that recorded nothing leaves nothing out
+        [missed, *due] = made.due(now + turn * SECOND, MISFIRE_GRACE)
+        assert missed.owed.send is None
+        assert missed.owed.missed == tuple(NOON + hours * HOUR for hours in range(1, 8 + (turn > 0)))
+        assert missed.owed.beyond[-1] == NOON + 10 * HOUR
+        assert [each.owed.send for each in due] == [NOON + hours * HOUR for hours in range(11, 21)]
+    made.record(missed.name, missed.settled)
+    assert [each.owed.send for each in made.due(now + MINUTE, MISFIRE_GRACE)] == [each.owed.send for each in due]
+
+
+def test_an_entry_that_falls_due_more_often_than_may_be_sent_is_sent_all_the_same():
+    made, now, step = agenda({"a": schedule(SECOND / 1_000)}, rule=EVERY), NOON + MINUTE, PAUSE
+    sent = {due.owed.send for turn in range(20) for due in _recorded(made, now + turn * step)}
+    assert len(sent - {None}) == 20 * AT_ONCE
+
+
+def test_a_backlog_that_nobody_records_stays_as_it_is():
+    made = agenda({"a": schedule(SECOND)}, rule=EVERY)
+    now = NOON + 30 * SECOND
+    first = [due.owed.send for due in made.due(now, MISFIRE_GRACE)]
+    assert len(first) == 30
+    assert [due.owed.send for due in made.due(now + SECOND, MISFIRE_GRACE)] == first
+
+
+def test_a_new_leader_goes_on_where_the_ledger_stands_in_the_middle_of_a_backlog():
+    made = agenda({"a": schedule(SECOND)}, rule=EVERY)
+    now = NOON + 60 * SECOND
+    next(iter(made.due(now, MISFIRE_GRACE)))
+    made.settle({EntryName("a"): NOON + 20 * SECOND}, {})
+    assert next(made.due(now + SECOND, MISFIRE_GRACE)).owed.send == NOON + 21 * SECOND
+
+
+def test_once_its_end_has_come_the_rest_of_a_backlog_is_missed():
+    made = agenda({"a": schedule(MINUTE)}, Limits(None, NOON + 10 * MINUTE), rule=EVERY)
+    assert len(list(made.due(NOON + 5 * MINUTE, MISFIRE_GRACE))) == 5
+    [due] = made.due(NOON + 10 * MINUTE, MISFIRE_GRACE)
+    assert (due.owed.send, len(due.owed.missed)) == (None, 9)
+
+
+def test_what_waits_while_its_end_comes_is_sent_no_more():
+    made = agenda({"a": schedule(SECOND)}, Limits(None, NOON + 2 * MINUTE), rule=EVERY)
+    now = NOON + 2 * MINUTE - SECOND / 10
+    assert len(_recorded(made, now)) == AT_ONCE + 1
+    assert _recorded(made, now) == [], "the rest waits"
+    [due] = _recorded(made, NOON + 2 * MINUTE + PAUSE) or _recorded(made, NOON + 2 * MINUTE + PAUSE)
+    assert (due.owed.send, due.owed.missed[-1]) == (None, NOON + 2 * MINUTE - SECOND)
+
+
+def test_a_slot_of_a_backlog_that_became_too_old_meanwhile_is_missed():
+    made = agenda({"a": schedule(SECOND)}, rule=CatchUpRule(CatchUp.ALL, MINUTE))
+    assert len(list(made.due(NOON + MINUTE, MISFIRE_GRACE))) == 50
+    missed, *due = made.due(NOON + MINUTE + 5 * SECOND, MISFIRE_GRACE)
+    assert (missed.owed.send, len(missed.owed.missed)) == (None, 4)
+    assert due[0].owed.send == NOON + 5 * SECOND
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_each_slot_of_a_gap_is_sent_once_or_named_whoever_leads_and_whenever_it_ends(data):
+    """Rounds at any time, of leaders that come and go, each of which knows what the ledger has and nothing else."""
+    step = data.draw(st.sampled_from([SECOND / 5, SECOND, 7 * SECOND, MINUTE]))
+    window, most = data.draw(st.integers(1, 400)) * step, data.draw(st.integers(1, 120))
+    entries = scheduled({"a": schedule(step), "b": schedule(2 * step)}, CatchUpRule(CatchUp.ALL, window, most))
+    ledger: dict[str, list[tuple[dt.datetime, str]]] = {"a": [], "b": []}
+    counted = dict.fromkeys(ledger, 0)
+    now, made = NOON, Agenda()
+    made.load(entries, NOON)
+    for _ in range(data.draw(st.integers(1, 6))):
+        now += data.draw(st.integers(1, 300)) * step
+        if data.draw(st.booleans()):  # another leader
+            made = Agenda()
+            made.load(entries, NOON)
+            made.settle({EntryName(name): slots[-1][0] for name, slots in ledger.items() if slots}, {})
+        for due in made.due(now, MISFIRE_GRACE):
+            if data.draw(st.integers(0, 20)) == 0:  # killed
+                break
+            owed = due.owed
+            counted[due.name] += owed.passed_over + owed.beyond_passed_over
+            ledger[due.name] += [(at, "missed") for at in (*owed.missed, *owed.beyond)]
+            ledger[due.name] += [(owed.send, "sent")] if owed.send else []
+            made.record(due.name, due.settled)
+    for number, (name, slots) in enumerate(ledger.items(), 1):
+        instants = [at for at, _ in slots]
+        assert instants == sorted(set(instants))
+        assert all((at - NOON) % (number * step) == dt.timedelta(0) for at in instants)
+        if instants:
+            assert len(instants) + counted[name] == (instants[-1] - NOON) // (number * step)

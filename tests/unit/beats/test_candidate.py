@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cutover import signals
 from cutover.beats.agenda import Agenda
 from cutover.beats.candidate import POLL_EVERY_S, Candidate
 from cutover.beats.dispatcher import Sent
@@ -16,6 +17,7 @@ from cutover.clock import Clock
 from cutover.election.elector import Description, News
 from cutover.errors import LedgerUnavailable
 from cutover.types import Epoch, HolderId, Identity, Side, Term
+from tests.support.receivers import heard
 
 ME = Identity(HolderId("h:1:a"), "h", 1, "r1")
 AWAY = LedgerUnavailable("the database is away")
@@ -59,7 +61,7 @@ class World:
 
     def candidate(self, side: Side = Side.CODE, **parts: Any) -> Candidate:
         schedule = Schedule(self, Coming(self))
-        chore = SimpleNamespace(run=lambda *_: self.note("chore"))
+        chore = SimpleNamespace(asks={}, run=lambda *_: self.note("chore"))
         return Candidate(
             ME,
             side,
@@ -108,9 +110,9 @@ class Electing:
 class Fencing:
     world: World
 
-    def read(self) -> Any:
+    def read(self, asked: object) -> Any:
         self.world.note("poll")
-        return SimpleNamespace(epoch=Epoch(self.world.epoch), side=self.world.side, schedule_revision=0)
+        return SimpleNamespace(epoch=Epoch(self.world.epoch), side=self.world.side, schedule_revision=0, also={})
 
     def open_term(self, who: Identity, side: Side) -> Term | None:
         self.world.note("open term")
@@ -172,12 +174,14 @@ class Schedule:
     world: World
     agenda: Any
     version: str = "1"
+    is_behind: bool = False
+    asks: Any = field(default_factory=dict)
 
     @property
     def loads(self) -> int:
         return self.world.loads
 
-    def refresh(self, *, full: bool = True) -> None:
+    def refresh(self, *, full: bool = True, polled: object = None) -> None:
         self.world.note("refresh" if full else "refresh what was announced")
 
     def foresee(self, *_: object) -> None: ...
@@ -189,7 +193,10 @@ class Schedule:
         assert who is ME
         return self.world.note("declare")
 
-    def published(self, entries: object) -> None: ...
+    def retract_early(self, term: Term) -> bool:
+        return self.world.note("retract")
+
+    def published(self, entries: object, behind: object) -> None: ...
 
     def recover(self) -> None:
         self.world.note("recover")
@@ -237,7 +244,7 @@ def test_a_standby_of_the_other_side_withdraws_and_keeps_warm(world):
 def test_one_that_has_no_schedule_yet_reads_it_before_it_campaigns(world):
     world.loads = 0
     world.candidate().turn()
-    assert world.made() == ["poll", "refresh", "campaign", "refresh"]
+    assert world.made() == ["poll", "refresh", "campaign"]
 
 
 def test_between_two_polls_nothing_is_asked(world):
@@ -249,7 +256,9 @@ def test_between_two_polls_nothing_is_asked(world):
     assert (world.made(), world.waited_s[-1]) == ([], POLL_EVERY_S / 2)
 
 
-@pytest.mark.parametrize(("news", "polls"), [(News.SWITCHED, True), (News.SCHEDULE, True), (News.SIGNAL, False)])
+@pytest.mark.parametrize(
+    ("news", "polls"), [(News.SWITCHED, True), (News.SCHEDULE, True), (News.ELECTION, True), (News.SIGNAL, False)]
+)
 def test_what_has_changed_is_asked_for_at_once(world, news, polls):
     candidate = world.candidate()
     world.news = {news}
@@ -259,17 +268,28 @@ def test_what_has_changed_is_asked_for_at_once(world, news, polls):
     assert ("poll" in world.made()) is polls
 
 
-def test_at_a_switch_there_is_no_time_for_a_full_refresh(world):
+def test_when_another_has_just_been_elected_there_is_no_time_for_a_full_refresh(world):
     candidate = world.candidate()
-    world.news = {News.SWITCHED}
     candidate.turn()
     world.made()
+    world.epoch += 1
+    for refreshed in ("refresh what was announced", "refresh"):
+        world.now_s += POLL_EVERY_S
+        candidate.turn()
+        assert world.made() == ["poll", "campaign", refreshed]
+
+
+def test_what_is_left_to_settle_is_known_before_it_is_said_that_the_schedule_is_loaded(world):
+    """A switch follows at once upon that word, and would find the standby busy."""
+    candidate = world.candidate()
+    candidate._elector.describe = lambda description: world.note("describe")
+    candidate._schedule.foresee = lambda revision: world.note("foresee")
     candidate.turn()
-    assert world.made() == ["poll", "campaign", "refresh what was announced"]
+    assert world.made() == ["poll", "campaign", "refresh", "foresee", "describe"]
 
 
 def test_a_shadow_run_wakes_a_standby_earlier(world):
-    world.candidate(shadow=SimpleNamespace(turn=lambda polls: 0.25)).turn()
+    world.candidate(shadow=SimpleNamespace(asks={}, turn=lambda polled: 0.25)).turn()
     assert world.waited_s == [0.25]
 
 
@@ -283,7 +303,8 @@ def test_one_that_is_elected_opens_a_term_settles_sweeps_sends_and_says_so(world
     world.is_leading = True
     candidate.turn()
     assert world.made() == [
-        *("open term", "sweep first", "refresh what was announced", "settle", "sweep", "recover", "send", "first tick"),
+        *("open term", "sweep first", "refresh what was announced", "settle", "sweep", "recover", "send"),
+        *("first tick", "retract"),
     ]
     assert candidate._leadership == Leadership(Term(Epoch(4), Side.CODE, ME.holder), settled_load=1, has_ticked=True)
 
@@ -310,7 +331,7 @@ def test_one_that_is_fenced_in_its_first_turn_steps_down(world, call):
     assert not is_leader(candidate)
 
 
-@pytest.mark.parametrize("call", ["refresh what was announced", "settle", "sweep", "send", "first tick"])
+@pytest.mark.parametrize("call", ["refresh what was announced", "settle", "sweep", "send", "first tick", "retract"])
 def test_a_database_that_is_lost_at_election_leaves_nothing_half_done(world, call):
     candidate = world.candidate()
     candidate.turn()
@@ -320,7 +341,7 @@ def test_a_database_that_is_lost_at_election_leaves_nothing_half_done(world, cal
     world.made()
     candidate.turn()
     made = world.made()
-    assert made[-1] == "first tick", "now it leads"
+    assert made[-2:] == ["first tick", "retract"], "now it leads"
     assert "sweep" in made, "what was written unheard is swept first"
     assert ("open term" in made) is (call == "refresh what was announced")
 
@@ -334,7 +355,7 @@ def test_one_whose_broker_takes_nothing_has_not_ticked_until_it_does(world):
     assert "first tick" not in world.made()
     world.may_claim = True
     candidate.turn()
-    assert world.made() == ["send", "first tick"]
+    assert world.made() == ["send", "first tick", "retract"]
 
 
 # --- leader -----------------------------------------------------------------------------------------------------------
@@ -382,7 +403,7 @@ def test_a_leader_that_has_lost_the_lease_steps_down(world, leader):
     assert world.made() == ["withdraw", "end term: the lease is lost"]
     assert (is_leader(leader), world.waited_s[-1]) == (False, 0.0)
     leader.turn()
-    assert world.made() == ["poll", "campaign", "refresh"], "and campaigns at once"
+    assert world.made() == ["poll", "campaign", "refresh what was announced"], "and campaigns at once"
 
 
 @pytest.mark.parametrize("call", ["settle", "sweep", "send", "chore", "declare"])
@@ -452,3 +473,19 @@ def test_when_the_database_is_back_a_leader_sweeps_before_it_sends(world, leader
     world.made()
     leader.turn()
     assert world.made() == ["poll", "chore", "seen", "declare", "refresh", "sweep", "recover", "send"]
+
+
+def test_one_that_has_not_read_all_that_has_changed_polls_again_at_once(world, leader):
+    leader._schedule.is_behind = True
+    world.now_s += POLL_EVERY_S
+    leader.turn()
+    assert world.waited_s[-1] == 0.0
+
+
+def test_a_new_leader_is_told_of_once_its_term_is_open_and_one_that_is_refused_is_not(world):
+    world.is_leading = True
+    with heard(signals.leader_changed) as told:
+        world.candidate().turn()
+        world.side = Side.DATABASE
+        world.candidate().turn()
+    assert told == [{"epoch": 4, "side": "code", "holder": "h:1:a", "host": "h", "pid": 1, "release": "r1"}]

@@ -10,7 +10,7 @@ from celery.beat import ScheduleEntry
 from celery.schedules import crontab, schedule
 from django_celery_beat.clockedschedule import clocked
 
-from cutover.beats.reconcile import reconcile
+from cutover.beats.reconcile import Predecessor, reconcile
 from cutover.beats.sources import LastRun, ScheduledEntry
 from cutover.conf import CatchUpRule
 from cutover.ledger.entries import KnownEntry
@@ -160,3 +160,37 @@ def test_what_is_gone_is_remembered_as_gone_and_once():
     gone = reconcile(known, {}, {A: NOW}, NOW)
     assert gone == {A: replace(KNOWN, is_active=False)}
     assert reconcile(gone, {}, {A: NOW}, NOW) == {}
+
+
+OLD = KnownEntry("daily", LONG_AGO)
+RENAMED: list[tuple[str, KnownEntry, dt.datetime | None, dict[str, Any], dt.datetime]] = [
+    ("its cadence goes on from its latest slot", OLD, NOW - 5 * HOUR, DAILY, NOW - 5 * HOUR),
+    ("never sent: its cadence begins where it did", OLD, None, DAILY, LONG_AGO),
+    ("what was due and not sent yet is owed", OLD, NOW - 25 * HOUR, DAILY, NOW - 25 * HOUR),
+    ("a crontab's latest slot is not owed again", replace(OLD, fingerprint="at eight"), EIGHT, AT_EIGHT, EIGHT),
+    (
+        "eligible late: no slot before that",
+        replace(OLD, eligible_since=NOW - HOUR),
+        NOW - 50 * HOUR,
+        DAILY,
+        NOW - 2 * HOUR,
+    ),
+    ("away for days: nothing of these, in step", replace(OLD, is_active=False), NOW - 50 * HOUR, DAILY, NOW - 2 * HOUR),
+    (
+        "with another schedule: from now on, in its step",
+        OLD,
+        NOW - 50 * HOUR,
+        DAILY | {"fingerprint": "other"},
+        NOW - 2 * HOUR,
+    ),
+    ("a row that another beat has sent since", OLD, NOW - 30 * HOUR, DAILY | ran(NOW - 6 * HOUR + S), NOW - 6 * HOUR),
+]
+
+
+@pytest.mark.parametrize(("old", "last", "entry", "since"), [each[1:] for each in RENAMED], ids=[e[0] for e in RENAMED])
+def test_an_entry_under_another_name_goes_on_where_it_stood(old, last, entry, since):
+    loaded, b = {A: replace(ENTRY, **entry)}, EntryName("b")
+    changes = reconcile({b: old}, loaded, {}, NOW, {A: Predecessor(old, last)})
+    assert changes[A] == KnownEntry(loaded[A].fingerprint, since)
+    assert b not in changes or not changes[b].is_active
+    assert reconcile({b: old} | changes, loaded, {}, NOW) == {}, "it is settled"

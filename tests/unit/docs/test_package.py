@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from typing import Any
 
@@ -53,3 +55,10 @@ def test_the_readmes_first_block_of_a_project_pins_what_pip_would_move() -> None
     assert first.startswith("pip install django-cutover ")
     assert '"Django==$(python -m django --version)"' in first, "django-redis 7 would lift a Django of 5.1"
     assert f'"gunicorn>={".".join(map(str, LEAST_GUNICORN))}"' in first
+
+
+def test_importing_the_package_imports_neither_django_nor_celery() -> None:
+    """Every module of a project may say ``from cutover import current_slot``."""
+    asked = "import cutover, sys; print([name for name in ('django', 'celery') if name in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"

@@ -50,7 +50,8 @@ ROLES = [
     ("its report shows itself", lambda c: c.reported(held_by(ME), ME, NOW), {S: S, C: C, U: U, L: L, D: D}),
     ("its report shows nobody", lambda c: c.reported(None, ME, NOW), {S: S, C: C, U: U, L: L, D: D}),
     ("its report shows another", lambda c: c.reported(held_by(), ME, NOW), {S: S, C: C, U: U, L: D, D: D}),
-    ("the side was switched", Campaign.switched, {S: S, C: S, U: D, L: L, D: D}),
+    ("switched to the other side", lambda c: c.switched(to_own_side=False), {S: S, C: S, U: D, L: L, D: D}),
+    ("switched to its own side", lambda c: c.switched(to_own_side=True), {S: C, C: C, U: U, L: L, D: U}),
     ("somebody has released", Campaign.woken, {S: S, C: C, U: U, L: L, D: D}),
     ("it is connected again", Campaign.connected, {S: S, C: C, U: U, L: L, D: D}),
     ("a heartbeat came", lambda c: c.check_heartbeat(NOW, NOW - 1), {S: S, C: C, U: U, L: L, D: D}),
@@ -191,3 +192,22 @@ def test_whatever_happens_a_lease_that_may_be_ones_own_is_kept_or_released(trans
         else:
             state = transition(state)
         assert not mine or state.role in (L, U, D), "or it would lie there until it runs out"
+
+
+@pytest.mark.parametrize("role", [L, C])
+def test_an_idle_candidate_sends_less_than_two_commands_a_second(role):
+    """Each action but to wait is one command."""
+    now_s, commands, candidate = NOW, 0, campaign(role, report_at_s=NOW, renew_at_s=NOW, attempt_at_s=NOW)
+    while now_s < NOW + 60:
+        action = candidate.action(now_s)
+        if action is Action.WAIT:
+            now_s += max(0.001, candidate.wait_s(now_s, now_s))
+            continue
+        commands += 1
+        if action is Action.RENEW:
+            candidate = candidate.renewed(now_s)
+        elif action is Action.REPORT:
+            candidate = candidate.reported(held_by(ME if role is L else OTHER), ME, now_s)
+        else:
+            candidate = candidate.rival_is_connected(now_s)
+    assert commands / 60 < (0.5 if role is L else 2)

@@ -10,7 +10,7 @@ from celery.schedules import crontab, schedule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cutover.phases.evidence.quiet_windows import SHORTEST, data, lines, windows
+from cutover.phases.evidence.quiet_windows import SETTLED, SHORTEST, data, lines, switch_time, windows
 from cutover.schedules.due import next_due
 from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.timetable import timetable
@@ -27,14 +27,16 @@ intervals = st.integers(20, 90_000).map(lambda seconds: schedule(seconds, app=AP
 standings = st.integers(0, 100_000).map(lambda ago: Cursor(START - dt.timedelta(seconds=ago), START))
 
 
-def walked(entries: list[tuple[Any, Cursor]]) -> list[tuple[dt.datetime, dt.datetime]]:
+def walked(
+    entries: list[tuple[Any, Cursor]], start: dt.datetime = START, end: dt.datetime = END
+) -> list[tuple[dt.datetime, dt.datetime]]:
     """Every slot of every entry, then what lies between."""
-    marks = {START, END}
+    marks = {start, end}
     for found, standing in entries:
         table = timetable(found)
         at = next_due(table, standing)
-        while at is not None and at <= END:
-            marks |= {at} if at >= START else set()
+        while at is not None and at <= end:
+            marks |= {at} if at >= start else set()
             at = table.next_after(at)
     ordered = sorted(marks)
     spans = [(a, b) for a, b in pairwise(ordered) if b - a >= SHORTEST]
@@ -62,3 +64,40 @@ def test_an_entry_of_less_than_a_minute_leaves_none_and_is_not_walked_through(ev
 
 def test_no_window_is_said() -> None:
     assert lines([], dt.UTC) == ["No minute of the next 24 h is quiet."]
+
+
+MINUTES = dt.timedelta(minutes=10)
+
+
+def test_a_leap_waits_for_what_is_due_at_the_beginning_of_its_window_to_be_sent() -> None:
+    begin, end = START + MINUTES, START + 2 * MINUTES
+    found = switch_time([(begin, end), (START, START + dt.timedelta(minutes=2))], START)
+    assert found is not None
+    assert (found.at, found.window) == (begin + SETTLED, (begin, end))
+
+
+def test_a_leap_in_a_window_that_has_begun_waits_for_nothing() -> None:
+    found = switch_time([(START, END)], START)
+    assert found is not None
+    assert found.at == START
+    assert switch_time([], START) is None
+
+
+@pytest.mark.parametrize(("needed_s", "left_s"), [(10, 10), (3_600, 300)])
+def test_a_leap_leaves_time_for_the_switch_to_end_within_the_window(needed_s: int, left_s: int) -> None:
+    found = switch_time([(START, START + MINUTES)], START)
+    assert found is not None
+    assert START + MINUTES - found.latest(dt.timedelta(seconds=needed_s)) == dt.timedelta(seconds=left_s)
+    assert found.latest(dt.timedelta(seconds=needed_s)) > START + SETTLED
+
+
+@pytest.mark.parametrize("day", ["2026-03-28T23:00", "2026-10-24T22:00"])
+def test_windows_of_a_night_in_which_the_clocks_are_changed_are_those_of_the_instants(day: str) -> None:
+    """Hourly by the wall clock, which the window is no part of: celery's own fire times are."""
+    berlin = Celery("berlin", set_as_current=False, timezone="Europe/Berlin")
+    hourly = crontab(minute=0, app=berlin)
+    start = dt.datetime.fromisoformat(f"{day}+00:00")
+    given_ = [(fingerprint(hourly), timetable(hourly), Cursor(start, start))]
+    found = windows(given_, start, start + dt.timedelta(hours=6), 1)
+    assert found == walked([(hourly, Cursor(start, start))], start, start + dt.timedelta(hours=6))[:1]
+    assert found[0][1] - found[0][0] == dt.timedelta(hours=1 if "03" in day[5:7] else 2)

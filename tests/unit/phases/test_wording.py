@@ -27,6 +27,9 @@ def test_an_instant_names_its_zone_and_has_fractions_only_where_there_are_some()
         (3600, "1 h"),
         (86_400, "24 h"),
         (91_800, "25 h 30 min"),
+        (172_740, "47 h 59 min"),
+        (190_859, "2 days 5 h"),
+        (604_800, "7 days"),
     ],
 )
 def test_a_span_has_one_or_two_units_and_no_day_is_lost(seconds: float, said: str) -> None:

@@ -29,7 +29,7 @@ from tests.schedules.generated import ZONES
 from tests.unit.schedules.test_forms import as_row
 
 NAME = EntryName("generated")
-EACH, EACH_WHEN_LONG = 5, 250
+EACH, EACH_WHEN_LONG = 3, 250
 """Schedules in each zone; ``--long`` makes ten thousand of them."""
 OF_THE_ROW = {"one_off", "start_time", "expires"}
 UNSEEN = {

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cutover.schedules.due import next_due, owed
 from cutover.schedules.fingerprint import fingerprint
-from cutover.schedules.timetable import ENUMERATED, Timetable, interval, timetable
+from cutover.schedules.timetable import ENUMERATED, Timetable, Timetables, interval, timetable
 from cutover.types import CatchUp, Cursor
 
 ZONES = (
@@ -227,6 +227,53 @@ def test_latest_is_the_last_of_all_slots(made, begin, minutes):
     first = table.next_after(begin)
     assume(first is not None and first <= until)
     assert table.latest(first, until) == max(walk(table, first, until), default=None)
+
+
+@pytest.mark.parametrize("zone", ["Europe/London", "America/New_York", "Australia/Lord_Howe"])
+@pytest.mark.parametrize("fields", [{"minute": "*/5"}, {"minute": 30, "hour": 1}, {"minute": 15, "hour": "*/2"}])
+def test_what_was_answered_before_changes_no_answer(zone, fields):
+    """Entries of one schedule share its timetable, which remembers what it said; here when the clocks change."""
+
+    def made():
+        return timetable(TzAwareCrontab(tz=ZoneInfo(zone), app=app(zone), **fields))
+
+    shared = made()
+    for day in ("2025-03-08", "2025-03-29", "2025-04-05", "2025-10-04", "2025-10-25", "2025-11-01"):
+        begin = utc(f"{day}T12:00")
+        # Up and down: from before what was asked last, and from after it.
+        for minutes in (*range(0, 1_200, 31), *range(1_200, 0, -47)):
+            instant = begin + dt.timedelta(minutes=minutes)
+            assert shared.next_after(instant) == made().next_after(instant), instant
+
+
+def test_of_entries_on_one_schedule_celery_is_asked_for_one(monkeypatch):
+    """Rows were saved at different instants: with ten thousand of them a beat's start would take a second more."""
+    asked: list[dt.datetime] = []
+    remaining = crontab.remaining_delta
+    monkeypatch.setattr(crontab, "remaining_delta", lambda self, *a: asked.append(a[0]) or remaining(self, *a))
+    table = timetable(crontab(minute=0, hour=0, app=app("UTC")))
+    begin = utc("2025-06-01T12:00")
+    found = {table.next_after(begin + number * dt.timedelta(seconds=1)) for number in range(1_000)}
+    assert found == {utc("2025-06-02T00:00")}
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("kind", [crontab, TzAwareCrontab])
+def test_a_crontab_is_not_read_again_for_its_timetable(monkeypatch, kind):
+    made = kind(minute="*/20", hour="9-17", app=app("UTC"))
+    monkeypatch.setattr(crontab, "_expand_cronspec", lambda *given: pytest.fail("a field is read again"))
+    table = timetable(made)
+    assert table.next_after(utc("2026-05-05T09:05")) == utc("2026-05-05T09:20")
+    assert "now" not in vars(made), "and left as it was"
+
+
+def test_entries_on_one_schedule_share_one_timetable():
+    one, other = (crontab(minute=0, app=app("UTC")) for _ in range(2))
+    tables = Timetables()
+    assert tables.of(one) is tables.of(one)
+    assert tables.of(other) is not tables.of(one)
+    found = {id(tables.of(crontab(minute=minute, app=app("UTC")))) for minute in range(60)}
+    assert len(found) == 60, "none has the identity of one that is gone"
 
 
 def test_latest_of_a_sparse_crontab_is_found_over_years():

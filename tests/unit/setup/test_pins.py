@@ -26,6 +26,12 @@ def test_celery_says_which_redis_it_takes() -> None:
     assert pinned("5.2", redis=False)["celery"].extras == set()
 
 
+def test_celery_5_4_has_a_kombu_that_takes_its_redis() -> None:
+    assert "5.5.0" not in pinned("5.2", "5.4.0")["kombu"].specifier
+    assert "kombu" not in pinned("5.2", "5.5.0")
+    assert "kombu" not in pinned("5.2", "5.4.0", redis=False)
+
+
 def test_a_gunicorn_that_loses_no_request() -> None:
     assert "27.0.0" not in pinned("5.2")["gunicorn"].specifier
     assert "gunicorn" not in pinned("5.2", gunicorn=False)

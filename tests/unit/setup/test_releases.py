@@ -41,6 +41,21 @@ def test_a_release_process_of_its_own_stays() -> None:
     assert releases("release: ./release.sh")["Procfile.database-side"]["release"] == "./release.sh"
 
 
+def test_a_ledger_in_a_database_of_its_own_is_migrated_too() -> None:
+    for text in procfiles(read(PROJECT), (), "jobs").values():
+        assert (
+            "\nrelease: python manage.py migrate --noinput && python manage.py migrate --database jobs --noinput\n"
+            in text
+        )
+
+
+def test_a_site_whose_rows_send_has_no_release_that_sends_the_codes_entries_alone() -> None:
+    stock = "django_celery_beat.schedulers:DatabaseScheduler"
+    made = procfiles(read(PROJECT), (), rows_by=stock)
+    assert [*made] == ["Procfile.guarded-workers", "Procfile.both-sides", "Procfile.database-side"]
+    assert f"\nclock: celery -A shop beat -l INFO --scheduler {stock}\n" in made["Procfile.guarded-workers"]
+
+
 def test_a_worker_with_a_beat_is_under_the_lease_too() -> None:
     found = releases("worker: celery -A shop worker -B")
     assert found["Procfile.code-side"]["worker"] == f"celery -A shop worker -B {LEASE}"

@@ -128,7 +128,7 @@ def test_whatever_a_task_overrides_of_its_hooks_its_messages_pass_the_guard(
 
     app.conf.task_annotations = {"pay": {"on_success": silent}}
     task = app.tasks["pay"]
-    assert (coverage.gaps(app), task.run_guard) == ({}, f"cutover celery={celery.__version__}")
+    assert (coverage.gaps(app), task.run_guard) == ({}, f"cutover celery={celery.__version__} namespace=cutover")
     monkeypatch.setattr(run_guard.Admission, "decide", lambda admission: False)
     _, info, *_ = trace_task(task, "id", (), {}, {"id": "id", headers.DUE_AT: "now"}, app=app)
     assert (ran, info.state) == ([], "IGNORED")

@@ -53,6 +53,29 @@ def test_what_runs_elsewhere_can_not_be_seen(name):
     assert processes.has_ended(name) is None
 
 
+NAME = "web-1/e39d6e86/4026531836:7:123:abcd:5.7.0"
+
+
+@pytest.mark.parametrize(
+    ("mark", "shown"),
+    [
+        (processes.with_node(NAME, "celery@web-1"), "celery@web-1"),
+        (processes.with_node(NAME, "mail@elsewhere"), "mail@elsewhere"),
+        (processes.with_node(NAME, "nightly"), "nightly"),
+        (processes.with_node(NAME, ""), "web-1:7"),
+        ("web-1:7:", "web-1:7"),
+        ("w", "w"),
+    ],
+)
+def test_a_worker_is_shown_by_the_name_that_celery_gives_it(mark: str, shown: str) -> None:
+    assert processes.shown(mark) == processes.shown(f"12@a-server#3 {mark}") == shown
+
+
+def test_a_worker_on_its_own_host_takes_little_more_of_the_ledger_for_its_name() -> None:
+    assert processes.with_node(NAME, "celery@web-1") == f"{NAME}:celery@"
+    assert processes.celery_of(processes.with_node(NAME, "celery@web-1")) == "5.7.0"
+
+
 @pytest.mark.parametrize(
     ("mark", "celery"),
     [

@@ -1,0 +1,110 @@
+"""What is written into rows as their slots are sent: the last run and the count; those that are done are disabled."""
+
+import datetime as dt
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
+from typing import Final
+
+from django.db.models import Case, F, Q, Value, When
+from django_celery_beat.models import PeriodicTask, PeriodicTasks
+
+from cutover.events import Event, log
+from cutover.fields import instant, stored
+from cutover.ledger import Ledger
+from cutover.ledger.database import outages
+from cutover.schedules.rows import enabled_rows, rows_database
+from cutover.types import EntryName
+
+_AT_ONCE: Final = 100
+"""How many rows are noted in one statement, each with its own instant: SQLite bounds how deep an expression may be."""
+
+
+def published(
+    rows: Sequence[PeriodicTask], behind: Sequence[tuple[PeriodicTask, dt.datetime]], now: dt.datetime
+) -> Collection[EntryName]:
+    """These rows were sent at ``now``; one that is sent once is disabled by that, as the stock scheduler does.
+
+    ``now``: by the database's clock. By one that is ahead, what falls due next would count as another beat's.
+    ``behind``: rows of which a slot of the past was sent. A row that was disabled meanwhile is left alone: a person, or
+    a rollback, has said what its last run is. Returns those that are not to be sent again. Raises LedgerUnavailable.
+    """
+    if not rows and not behind:
+        return ()
+    with outages(rows_database()):
+        late: dict[int, list[dt.datetime]] = {}
+        for row, at in behind:
+            late.setdefault(row.pk, []).append(at)
+        for start in range(0, len(late), _AT_ONCE):
+            _note_late(dict(islice(late.items(), start, start + _AT_ONCE)))
+        sent = enabled_rows().filter(pk__in=[row.pk for row in rows])
+        sent.update(last_run_at=stored(now), total_run_count=F("total_run_count") + 1)
+        return _end([row for row in (*rows, *(row for row, _ in behind)) if row.one_off], now)
+
+
+def _note_late(slots: Mapping[int, Sequence[dt.datetime]]) -> None:
+    """Rows of which these slots were sent, by key, in one statement; a later last run stays."""
+    latest = Case(*(When(pk=key, then=Value(stored(max(at)))) for key, at in slots.items()))
+    count = Case(*(When(pk=key, then=Value(len(at))) for key, at in slots.items()))
+    is_later = Q(last_run_at=None) | Q(last_run_at__lt=latest)
+    enabled_rows().filter(pk__in=slots).update(
+        total_run_count=F("total_run_count") + count,
+        last_run_at=Case(When(is_later, then=latest), default=F("last_run_at")),
+    )
+
+
+def end(ledger: Ledger, rows: Mapping[EntryName, PeriodicTask | None]) -> Collection[EntryName]:
+    """A clocked row, and one whose end has come, is disabled, as the stock scheduler does; None for a row that is gone.
+
+    Not while a slot of it waits for the broker, for it would be given up; nor one that was changed since it was read.
+    Returns those that are dealt with. Raises LedgerUnavailable.
+    """
+    now = ledger.fence.now()
+    with outages(rows_database()):
+        waiting = {claim.slot.entry for claim in ledger.claims.unpublished()}
+        done = {name: row for name, row in rows.items() if name not in waiting}
+        for row in filter(None, done.values()):
+            has_expired = row.expires is not None and instant(row.expires) <= now
+            if has_expired or (row.one_off and row.clocked_id):
+                _disable(row, now, has_expired=has_expired)
+    return done.keys()
+
+
+def _disable(row: PeriodicTask, now: dt.datetime, *, has_expired: bool) -> None:
+    as_read = {"pk": row.pk, "date_changed": row.date_changed, "expires": row.expires, "clocked_id": row.clocked_id}
+    if row.clocked_id:
+        as_read["clocked__clocked_time"] = row.clocked.clocked_time
+    # With the date, as the stock scheduler does: by that it is seen again, should somebody enable it at once.
+    ended = {"enabled": False, "date_changed": stored(now)}
+    if not enabled_rows().filter(**as_read).update(**ended):
+        return
+    PeriodicTasks.update_changed()
+    reason = "its end has come"
+    if not has_expired:
+        at = instant(row.clocked.clocked_time).isoformat()
+        reason = f"its slot of {at}, or a later one, is in the ledger; to have it sent, give it another time"
+    log(Event.ENTRY_ENDED, entry=row.name, reason=f"the row is disabled: {reason}")
+
+
+def recover(ledger: Ledger) -> Collection[EntryName]:
+    """Rows that are sent once, were, by us or by a stock scheduler, and are still enabled: these are disabled.
+
+    Returns their names. Raises LedgerUnavailable.
+    """
+    with outages(rows_database()):
+        once = {EntryName(row.name): row for row in enabled_rows().filter(one_off=True)}
+        if not once:
+            return ()
+        sent = ledger.claims.sent_since({name: instant(row.date_changed) for name, row in once.items()})
+        counted = {name for name, row in once.items() if row.total_run_count} - sent
+        sent |= counted - ledger.cursors.latest_of(counted).keys()  # in the ledger, the count is of before
+        return _end([once[name] for name in sent], ledger.fence.now())
+
+
+def _end(once: Sequence[PeriodicTask], now: dt.datetime) -> Collection[EntryName]:
+    """Disable rows that are sent once and were; returns their names."""
+    if once:
+        standing = enabled_rows().filter(pk__in=[row.pk for row in once])
+        # Also when it was changed: the admin's "enable" does not say so, and `recover` must not end it again.
+        standing.update(enabled=False, total_run_count=0, date_changed=stored(now))
+        PeriodicTasks.update_changed()
+    return [EntryName(row.name) for row in once]

@@ -1,0 +1,115 @@
+"""A courier runs errands for whoever must not wait: one thread of a process, from a list that has an end.
+
+An errand that raises or blocks costs whoever gave it nothing: that is said in the log, and so is each that is not taken
+since the list is full. NOT promised: that an errand is run. A process that is killed takes its list along, and one that
+ends waits for it only so long.
+"""
+
+import atexit
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+from weakref import WeakSet
+
+from django.db import connections
+
+from cutover import clock
+from cutover.events import Event
+from cutover.seldom import log_seldom
+
+MOST: Final = 1_000
+"""How many errands wait at most."""
+IDLE_S = 5.0
+"""How long the thread stays that has nothing to do."""
+AT_THE_END_S: Final = 3.0
+"""How long a process that ends waits for what is on the lists: platforms give it ten seconds and more."""
+
+Errand = Callable[[], object]
+_couriers: WeakSet["Courier"] = WeakSet()
+
+
+class Courier:
+    """One list of errands. ``said``: the event by which what was not done is logged, once a minute of each kind."""
+
+    def __init__(self, name: str, said: Event, most: int = MOST) -> None:
+        self._name, self._said, self._most = name, said, most
+        self.reset()
+        _couriers.add(self)
+
+    def reset(self) -> None:
+        """Forget all: in a process that was forked, the list and its thread are the parent's."""
+        self._errands: deque[tuple[Errand, dict[str, str]]] = deque()
+        self._turn = threading.Condition()
+        self._is_there, self._is_out = False, False
+
+    def take(self, errand: Errand, **details: str) -> bool:
+        """Have it run soon by the courier's own thread; False where it is not taken. Never raises, never waits.
+
+        ``details``: what to log of it if it is not done.
+        """
+        try:
+            with self._turn:
+                if len(self._errands) < self._most:
+                    self._errands.append((errand, details))
+                    if not self._is_there:
+                        threading.Thread(target=self._work, name=self._name, daemon=True).start()
+                        self._is_there = True
+                    self._turn.notify_all()
+                    return True
+            reason = f"{self._most} wait already: what they are for is too slow, or away"
+        except RuntimeError as exc:  # no thread can be started: the process ends
+            self._errands.clear()
+            reason = str(exc)
+        log_seldom(self._said, "not taken", **details, reason=f"dropped: {reason}")
+        return False
+
+    def drain(self, within_s: float) -> bool:
+        """Wait until the list is done, at most so long (>= 0, in seconds); whether it is."""
+        until_s = clock.monotonic_s() + within_s
+        with self._turn:
+            while self._errands or self._is_out:
+                left_s = until_s - clock.monotonic_s()
+                if left_s <= 0:
+                    return False
+                self._turn.wait(left_s)
+        return True
+
+    def _work(self) -> None:
+        while True:
+            with self._turn:
+                if not self._turn.wait_for(lambda: self._errands, IDLE_S):
+                    self._is_there = False
+                    return
+                (errand, details), self._is_out = self._errands.popleft(), True
+                is_last = not self._errands
+            try:
+                errand()
+            except BaseException as exc:  # one that ended the thread would end all that is told
+                kind = type(exc).__name__
+                log_seldom(self._said, kind, **details, reason=f"{kind}: {exc}")
+            finally:
+                if is_last:
+                    with suppress(Exception):  # this thread's, which a receiver may have opened
+                        connections.close_all()
+                with self._turn:
+                    self._is_out = False
+                    self._turn.notify_all()
+
+
+def drain_all(within_s: float = AT_THE_END_S) -> None:
+    """Wait, together at most so long, until every courier's list is done."""
+    until_s = clock.monotonic_s() + within_s
+    for courier in list(_couriers):
+        courier.drain(max(0.0, until_s - clock.monotonic_s()))
+
+
+def _reset_all() -> None:
+    for courier in list(_couriers):
+        courier.reset()
+
+
+atexit.register(drain_all)
+os.register_at_fork(after_in_child=_reset_all)

@@ -1,0 +1,143 @@
+"""The entries of the active side, a record each, worst first: last slot, its run, next due, and what is wrong.
+
+An index look-up an entry and a bounded number of statements, however many slots the ledger has.
+"""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from celery.schedules import BaseSchedule
+from django.db.models import Count, QuerySet, Sum
+from django.db.models.functions import Coalesce
+
+from cutover import models
+from cutover.ledger.database import outages
+from cutover.ledger.fence import AHEAD
+from cutover.ledger.pauses import Pause
+from cutover.observe.conditions import RANK, Condition, Facts, Finding, Severity, judge
+from cutover.observe.slot import Life, with_losses
+from cutover.phases.context import Context
+from cutover.phases.evidence.lateness import MISSED, backlog, is_catching_up, next_slot, unsettled
+from cutover.phases.evidence.pauses import in_words
+from cutover.phases.evidence.side import Sending
+from cutover.schedules.timetable import Timetables
+from cutover.types import UNLIMITED, Cursor, EntryName, Limits, Side
+
+DAY = dt.timedelta(days=1)
+WITH_PASSED_OVER: Final = Count("pk") + Coalesce(Sum("passed_over"), 0)
+"""How many slots were missed by their rows: those that were passed over before them have none."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRecord:
+    """One entry of the active side. ``last``: its latest slot; ``next_due``: its first one after that, None for none.
+
+    Both may be None: an entry that was never sent, one that has no further slot, or that no leader has seen yet.
+    """
+
+    entry: EntryName
+    side: Side
+    last: Life | None = None
+    next_due: dt.datetime | None = None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def severity(self) -> Severity:
+        """That of the worst finding."""
+        return max((one.condition.severity for one in self.findings), default=Severity.WELL)
+
+    def has(self, condition: Condition) -> bool:
+        """Whether that is wrong with it."""
+        return any(one.condition is condition for one in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was found out of entries elsewhere: why some cannot be sent, which have no row, whose task is unknown.
+
+    ``deduplicated``: further messages in the last day. ``pauses``: those in effect.
+    """
+
+    unsendable: Mapping[str, str] = field(default_factory=dict)
+    without_row: Collection[str] = ()
+    unknown_tasks: Mapping[str, str] = field(default_factory=dict)
+    deduplicated: Mapping[str, int] = field(default_factory=Counter)
+    pauses: Sequence[Pause] = ()
+
+
+def read(context: Context, sending: Sending, known: Known, only: EntryName | None = None) -> list[EntryRecord]:
+    """Every entry of the side that is ``sending``, worst first; or ``only`` one. Raises LedgerUnavailable."""
+    tables, limits, unread = Timetables(), sending.limits, unsettled(context, sending.limits)
+    fence = context.ledger.fence.read()
+    by_now = fence.now + AHEAD
+    stands = context.ledger.cursors.latest_rows(by_now, only)
+    every = models.Slot.objects.using(context.alias).order_by()
+    slots = every if only is None else every.filter(entry=only)
+    with outages(context.alias):
+        # Not grouped by the database: SQLite would go through the index of all slots to do that. There are few.
+        future = Counter(slots.filter(due_at__gt=by_now).values_list("entry", flat=True))
+        missed = _missed(slots.filter(MISSED, due_at__gt=fence.now - DAY, due_at__lte=by_now))
+    # One that lapsed, or was purged, would be a problem for as long as it is remembered: phase 4 names it then.
+    since = fence.guarded_since and max(fence.guarded_since, fence.now - context.config.catch_up_window)
+    lives = {life.entry: life for life in with_losses(context, (Life.of(row) for _, row in stands.values() if row))}
+    claimed_at = [life.claimed_at for life in lives.values() if _is_every(context, life)]
+    if only is not None and claimed_at:  # others may be worked off before it
+        with outages(context.alias):
+            claimed_at += every.order_by("-pk").values_list("claimed_at", flat=True)[:1]
+    is_progress = is_catching_up(claimed_at, fence.now)
+    records = []
+    names = {*sending.schedules, *known.unsendable, *known.without_row}
+    for name in names if only is None else names & {only}:
+        entry = EntryName(name)
+        cursor, _ = stands.get(entry, (None, None))
+        schedule = sending.schedules.get(entry)
+        due_at = _next(tables, schedule, cursor, limits.get(entry, UNLIMITED))
+        is_behind = is_progress and schedule is not None and entry not in unread
+        facts = Facts(
+            now=fence.now,
+            last=lives.get(entry),
+            next_due=due_at,
+            unsent=known.unsendable.get(name, ""),
+            is_without_row=name in known.without_row,
+            unknown_task=known.unknown_tasks.get(name, ""),
+            future=future.get(name, 0),
+            missed=missed.get(name, 0),
+            deduplicated=known.deduplicated.get(name, 0),
+            is_delayed=name in sending.delayed,
+            is_unsettled=entry in unread,
+            behind=backlog(context, entry, tables.of(schedule), due_at, fence.now) if is_behind else 0,
+            runs_since=since,
+            is_seen=cursor is not None,
+            paused=next((in_words(one) for one in known.pauses if one.is_of(entry)), ""),
+        )
+        records.append(EntryRecord(entry, sending.side, facts.last, due_at, judge(facts)))
+    return sorted(records, key=worst_first)
+
+
+def worst_first(record: EntryRecord) -> tuple[int, int, bool, float, str]:
+    """The key by which records are sorted: the worst, of equals the one that is due next, then by name."""
+    rank = min((RANK[one.condition] for one in record.findings), default=len(RANK))
+    due = record.next_due
+    return -record.severity, rank, due is None, due.timestamp() if due else 0.0, record.entry
+
+
+def _next(
+    tables: Timetables, schedule: BaseSchedule | None, cursor: Cursor | None, limits: Limits
+) -> dt.datetime | None:
+    """The next slot; None too for a schedule of the project's own that raises: the leader logs what it does."""
+    with suppress(Exception):
+        if schedule is not None and cursor is not None:
+            return next_slot(tables.of(schedule), cursor, limits)
+    return None
+
+
+def _missed(slots: QuerySet[models.Slot]) -> dict[str, int]:
+    return dict(slots.values_list("entry").annotate(of=WITH_PASSED_OVER))
+
+
+def _is_every(context: Context, life: Life) -> bool:
+    return context.config.catch_up_rule(EntryName(life.entry)).sends_every

@@ -1,0 +1,182 @@
+"""The headline: the verdict in one sentence, who leads and who waits, and how far the cutover has come."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cutover.ledger.pauses import SITE, Pause
+from cutover.observe.conditions import Severity
+from cutover.observe.entries import EntryRecord
+from cutover.phases.evidence import hearing
+from cutover.phases.evidence.pauses import PAUSE, in_words
+from cutover.phases.report import command
+from cutover.phases.wording import instant, listed
+from cutover.types import SlotState
+
+STUCK: Final = {
+    SlotState.CLAIMED: "{} claimed {} not published, the oldest of {}: look at the broker",
+    SlotState.PUBLISHED: "{} published {} started by no worker, the oldest of {}: look at the workers, and in their "
+    "log for cutover.guard.failed and cutover.run.deferred",
+}
+EARLY: Final = (
+    "{} sent before their time by the database's clock, the last one of {}, under epoch {}: a clock was ahead; their "
+    "entries go on meanwhile, and what was sent early is not sent again at its time; let NTP set the clocks of beats "
+    "and database"
+)
+NOT_LED: Final = (
+    "nobody leads for the {} side: {} holds the lease and has no term in this database; it cannot reach that, or is of "
+    "another site with the same CUTOVER['NAMESPACE'] on this Redis"
+)
+RUNS_UNKNOWN: Final = "whether workers run it is not known until a phase has asked them"
+_INSTANTS: Final = {"paused_at", "until", "ended_at"}
+
+Data = Mapping[str, Any]
+"""What ``overview.take`` has read, as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One beat that reported lately: ``role`` is leader, standby, or gone. Empty where its release does not say."""
+
+    name: str
+    side: str
+    role: str
+    release: str
+    celery: str
+    warm: bool
+    entries: int
+    seen_ago_s: float
+
+    def __str__(self) -> str:
+        told = [self.release and f"release {self.release}", self.celery and f"celery {self.celery}"]
+        return ", ".join([f"{self.name} ({self.side})", *filter(None, told), *([] if self.warm else ["not warm"])])
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """How a site is doing, in one sentence and what that rests on. What could not be read is None.
+
+    ``leader``: the living holder of the lease; ``lease_side`` and ``lease_remaining_s``: for whom and how long it is
+    held, if by a dead one. ``leads_since``: the start of the latest term, unless that has ended.
+    """
+
+    verdict: str
+    severity: Severity
+    problems: Sequence[str]
+    phase: str | None
+    side: str | None
+    epoch: int | None
+    leader: Beat | None
+    others: Sequence[Beat]
+    lease_side: str | None
+    lease_remaining_s: float | None
+    leads_since: dt.datetime | None
+
+    @property
+    def standbys(self) -> Sequence[Beat]:
+        """The beats that could take over."""
+        return [beat for beat in self.others if beat.role == "standby"]
+
+
+def headline(seen: Data, entries: Sequence[EntryRecord] | None) -> Headline:
+    """What there is to say first. Pure."""
+    found = problems(seen)
+    beats = [_beat(beat) for beat in seen.get("beats", ())]
+    held, term = seen.get("lease"), seen.get("term")
+    is_led = held is not None and held["connected"] is not False
+    leader = next((beat for beat in beats if beat.role == "leader"), None)
+    if is_led and held and leader is None:  # it has not reported yet
+        leader = Beat(held["holder"], held["side"], "leader", "", "", True, 0, 0.0)
+    severity = max((one.severity for one in entries or ()), default=Severity.WELL)
+    return Headline(
+        verdict=_verdict(seen, found, leader, entries),
+        severity=Severity.PROBLEM if found else severity,
+        problems=found,
+        phase=seen.get("summary"),
+        side=seen.get("side"),
+        epoch=seen.get("epoch"),
+        leader=leader if is_led else None,
+        others=[beat for beat in beats if beat != leader],
+        lease_side=held["side"] if held else None,
+        lease_remaining_s=held["remaining_s"] if held else None,
+        leads_since=dt.datetime.fromisoformat(term["started_at"]) if term and not term["ended_at"] else None,
+    )
+
+
+def _verdict(seen: Data, found: Sequence[str], leader: Beat | None, entries: Sequence[EntryRecord] | None) -> str:
+    if found:
+        return f"Not healthy: {found[0]}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
+    leads = f"{leader.name} leads for the {leader.side} side" if leader else "the active side is led"
+    ill = [one for one in entries or () if one.severity is Severity.PROBLEM]
+    if ill:
+        count = f"{len(ill)} of {len(entries or ())} entries"
+        return f"Look at {count}, first at {ill[0].entry} ({ill[0].findings[0]}); {leads}."
+    if seen.get("guarded_since", "") is None:
+        return f"Healthy as far as is known: {leads}, and nothing is overdue to be sent; {RUNS_UNKNOWN}."
+    return f"Healthy: {leads}, and nothing is overdue."
+
+
+def pauses(seen: Data) -> list[Pause]:
+    """What is paused. Pure."""
+    return [Pause(**{name: _read(name, one[name]) for name in PAUSE.split()}) for one in seen.get("paused", ())]
+
+
+def _read(name: str, value: Any) -> Any:
+    return dt.datetime.fromisoformat(value) if value and name in _INSTANTS else value
+
+
+def _beat(beat: Data) -> Beat:
+    told = {name: beat[name] for name in ("side", "role", "release", "warm", "entries", "seen_ago_s")}
+    return Beat(name=f"{beat['host']}:{beat['pid']}", celery=beat.get("celery", ""), **told)
+
+
+def problems(seen: Data) -> list[str]:
+    """Everything that keeps the site from being healthy, a line each. Pure."""
+    found = list(seen["not_read"])
+    # Whoever asks whether the site is well is to hear that it sends nothing, also where that is somebody's wish.
+    found += [f"{in_words(pause)}: nothing is sent" for pause in pauses(seen) if pause.entry == SITE]
+    if "lease" in seen and "side" in seen:
+        held = seen["lease"]
+        if held is None or held["side"] != seen["side"]:
+            found.append(f"nobody leads for the {seen['side']} side")
+        elif held["connected"] is False:
+            found.append(f"the leader {held['holder']} is dead or cut off: its connection to Redis is gone")
+        elif held["epoch"] is None:
+            found.append(NOT_LED.format(seen["side"], held["holder"]))
+    overdue = [f"{late['entry']} is overdue since {_instant(late['due_at'])}" for late in seen.get("overdue", [])]
+    found += listed(overdue, indent="", of="are overdue")
+    unsent = seen.get("unsendable", {}).items()
+    found += listed([f"{name} is not sent: {why}" for name, why in unsent], indent="", of="are not sent")
+    unmoved = [f"{name} is in the code and has no row: nothing sends it" for name in seen.get("without_row", [])]
+    found += listed(unmoved, indent="", of="have no row")
+    alone = [
+        f"{name} is an enabled row that no entry of the code has: nothing sends it"
+        for name in seen.get("without_entry", [])
+    ]
+    found += listed(alone, indent="", of="have no entry in the code")
+    for one in seen.get("stuck", []):
+        found.append(STUCK[one["state"]].format(one["count"], _are(one["count"]), _named(one)))
+    if ahead := seen.get("early"):
+        slots = f"{ahead['count']} slot{' was' if ahead['count'] == 1 else 's were'}"
+        found.append(EARLY.format(slots, _named(ahead), ahead["epoch"]))
+    for one in seen.get("unmanaged_beats", []):
+        certain = f"a beat without the lease was heard: {one['origin']}"
+        probable = f"probably a beat without the lease: {one['origin']}, {one['probably']}"
+        found.append(probable if one["probably"] else certain)
+    if tasks := seen.get("unheard_tasks"):
+        unheard = hearing.Unheard(seen["celery_of_workers"], tasks)
+        found.append(f"a beat without the lease {unheard}; {hearing.REMEDY}: {command('phase1')} takes that")
+    return found
+
+
+def _are(count: int) -> str:
+    return "slot is" if count == 1 else "slots are"
+
+
+def _named(one: Data) -> str:
+    return f"{one['entry']}, due {_instant(one['due_at'])}"
+
+
+def _instant(told: str) -> str:
+    return instant(dt.datetime.fromisoformat(told).replace(microsecond=0))

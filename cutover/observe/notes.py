@@ -1,0 +1,67 @@
+"""What else an operator is to know of a site, a label and a sentence each: the same on the page and in status. Pure."""
+
+import datetime as dt
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, Final
+
+from django.utils.timezone import get_default_timezone
+
+from cutover.observe.headline import pauses
+from cutover.observe.times import relative
+from cutover.phases.evidence.hearing import ALIKE
+from cutover.phases.evidence.pauses import lines as pause_lines
+from cutover.phases.wording import SHOWN, instant, span
+
+Note = tuple[str, str]
+LABEL: Final = 10
+"""How wide a label is in a line."""
+
+
+def notes(seen: Mapping[str, Any], now: dt.datetime) -> list[Note]:
+    """How the cutover goes on, what is paused, what waits to be replayed, and what runs besides or not at all."""
+    return [*of_cutover(seen), *of_sending(seen, now)]
+
+
+def of_cutover(seen: Mapping[str, Any]) -> list[Note]:
+    """Its proof, and what waits or watches."""
+    found = []
+    if (age_s := seen.get("parity_age_s")) is not None:
+        again = ", phase 3 proves it again" if seen["phase"] < 3 else ""
+        found += [("Parity", f"proved {span(dt.timedelta(seconds=age_s))} ago{again}")]
+    found += [("Waits", wait["said"])] if (wait := seen.get("quiet_wait")) else []
+    found += [("Guard", guard["said"])] if (guard := seen.get("guard")) else []
+    return found
+
+
+def of_sending(seen: Mapping[str, Any], now: dt.datetime) -> list[Note]:
+    """What is kept back, and what workers run or drop besides."""
+    found = [("Paused", line[LABEL:]) for line in pause_lines(pauses(seen))]
+    if waiting := seen.get("replay", {}).get("waiting"):
+        after = ", what is paused once that has ended" if seen.get("paused") else ""
+        slots = (
+            "1 missed slot was asked for and waits"
+            if waiting == 1
+            else f"{waiting} missed slots were asked for and wait"
+        )
+        found += [("Replay", f"{slots}: the leader sends {'it' if waiting == 1 else 'them'}{after}")]
+    unknown = seen.get("unknown_tasks", {})
+    found += [
+        ("Unknown", f"{name} names the task {task}, which this project does not register: its workers drop it")
+        for name, task in islice(unknown.items(), SHOWN)
+    ]
+    found += [("Unknown", f"the tasks of {len(unknown) - SHOWN} more entries")] if len(unknown) > SHOWN else []
+    found += [("No slot", _without_slot(one, now)) for one in seen.get("slotless", [])]
+    return found
+
+
+def _without_slot(one: Mapping[str, Any], now: dt.datetime) -> str:
+    messages = f"{one['messages']} message{'s' * (one['messages'] != 1)}"
+    told = f"{one['task']} from {one['origin']}: {messages}, {one['at_slots']} of them when a slot was due, the latest"
+    return f"{told} {at(one['last_seen_at'], now)}" + (f"; {ALIKE}" if one["sent_alike"] else "")
+
+
+def at(told: str, now: dt.datetime) -> str:
+    """An instant of the data for a person."""
+    when = dt.datetime.fromisoformat(told)
+    return f"{relative(when, now)} ({instant(when.replace(microsecond=0), get_default_timezone())})"

@@ -1,0 +1,221 @@
+"""The figures of a period, counted by the database.
+
+Two statements look at every slot of the period; all others read the entries and slots that are shown, by an index.
+"""
+
+import datetime as dt
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.db.models import Min, Q, QuerySet
+from django.db.models.lookups import GreaterThan
+
+from cutover import models
+from cutover.ledger.database import outages
+from cutover.observe.report import delays
+from cutover.observe.report.expressions import DURATION_MS, PUBLISHED_MS, STARTED_MS, Bucket, Fate, fate
+from cutover.observe.report.figures import SHOWN, Cell, EntryFigures, Figures, Listed, Moment, Period, period
+from cutover.observe.report.summing import magnitudes, summed
+from cutover.observe.slot import Life, with_losses
+from cutover.phases.context import Context
+from cutover.phases.evidence.lateness import OVERDUE
+from cutover.phases.evidence.proof import PATIENCE
+from cutover.schedules import overlay
+from cutover.schedules.messages import DELAYS
+from cutover.types import EntryName, RunOutcome, Side, SlotState
+
+_LATE_MS: Final = OVERDUE // dt.timedelta(milliseconds=1)
+_FATES: Final = (*reversed(Fate),)
+_FATE: Final = "CASE fate" + "".join(f" WHEN '{one}' THEN {number}" for number, one in enumerate(_FATES)) + " END"
+"""The number of a slot's fate, in SQL, that of the most common first."""
+_SUM_OF_LATE: Final = f"SUM(CASE WHEN published_ms > {_LATE_MS} THEN 1 ELSE 0 END)"
+
+Slots = QuerySet[models.Slot]
+
+
+def read(context: Context, since: dt.datetime, until: dt.datetime) -> Figures:
+    """Count what was due in ``(since, until]``. Raises LedgerUnavailable, and as ``Context.entries``."""
+    fence = context.ledger.fence.read()
+    with outages(context.alias):
+        slots = models.Slot.objects.using(context.alias).order_by()
+        delayed = [name for name, one in overlay.load(context.alias).items() if one.options.keys() & DELAYS]
+        over = period(since, _known_since(context, since, until), until)
+        slots = slots.filter(due_at__gt=since, due_at__lte=until)
+        slots = slots.annotate(
+            fate=fate(fence.now - PATIENCE, fence.guarded_since, delayed), is_late=GreaterThan(PUBLISHED_MS, _LATE_MS)
+        )
+        known = models.Entry.objects.using(context.alias).filter(active=True).values_list("name", flat=True)
+        entries = _entries(slots, map(EntryName, known))
+        shown = [one.entry for one in entries[:SHOWN]]
+        moments, published, started = _moments(slots, over)
+        listed = [_listed(context, slots, entries, kind) for kind in LISTS]
+        return Figures(over, entries, _cells(slots, over, shown), moments, published, started, listed)
+
+
+def _known_since(context: Context, since: dt.datetime, until: dt.datetime) -> dt.datetime:
+    """``since``; or when the ledger begins, with its first slot or term, where that is later."""
+    first = models.Slot.objects.using(context.alias).aggregate(at=Min("due_at"))["at"]
+    led = models.Term.objects.using(context.alias).aggregate(at=Min("started_at"))["at"]
+    return min(until, max(since, min(filter(None, (first, led)), default=since)))
+
+
+def _entries(slots: Slots, known: Iterable[EntryName]) -> list[EntryFigures]:
+    """One statement: a row for each entry, side, fate and magnitude."""
+    of_entry: dict[EntryName, _Sums] = defaultdict(_Sums, {name: _Sums() for name in known})
+    columns = slots.annotate(published_ms=PUBLISHED_MS, started_ms=STARTED_MS, took_ms=DURATION_MS).values(
+        *("entry", "side", "fate", "passed_over", "deduplicated", "published_ms", "started_ms", "took_ms")
+    )
+    numbers = (_FATE, magnitudes(columns, "started_ms"))
+    sums = ("COUNT(*)", "SUM(passed_over)", _SUM_OF_LATE, "SUM(deduplicated)", "MAX(published_ms)", "MAX(started_ms)")
+    spans = ("SUM(took_ms)", "COUNT(took_ms)", "MAX(took_ms)")
+    for (entry, side), (number, size), row in summed(columns, ("entry", "side"), numbers, (*sums, *spans)):
+        of_entry[EntryName(entry)].add(side, _FATES[number], size, *row)
+    return sorted((sums.figures(name) for name, sums in of_entry.items()), key=_worst_first)
+
+
+@dataclass(slots=True)
+class _Sums:
+    sides: set[Side] = field(default_factory=set)
+    fates: Counter[Fate] = field(default_factory=Counter)
+    sizes: Counter[int] = field(default_factory=Counter)
+    late: int = 0
+    deduplicated: int = 0
+    passed_over: int = 0
+    took_ms: int = 0
+    ended: int = 0
+    published_ms: int | None = None
+    started_ms: int | None = None
+    longest_ms: int | None = None
+
+    def add(
+        self, side: str, of: Fate, size: int, slots: int, passed_over: int, late: int, more: int, *spans: Any
+    ) -> None:
+        published_ms, started_ms, took_ms, ended, longest_ms = spans
+        self.sides.add(Side(side))
+        self.fates[of] += slots
+        self.fates[Fate.MISSED] += int(passed_over)
+        self.passed_over += int(passed_over)
+        self.late, self.deduplicated = self.late + int(late), self.deduplicated + int(more)
+        self.took_ms, self.ended = self.took_ms + int(took_ms or 0), self.ended + ended
+        if started_ms is not None:
+            self.sizes[size] += slots
+        self.published_ms = _longer(self.published_ms, published_ms)
+        self.started_ms = _longer(self.started_ms, started_ms)
+        self.longest_ms = _longer(self.longest_ms, longest_ms)
+
+    def figures(self, name: EntryName) -> EntryFigures:
+        return EntryFigures(
+            entry=name,
+            sides=sorted(self.sides),
+            fates={each: self.fates[each] for each in Fate},
+            late=self.late,
+            deduplicated=self.deduplicated,
+            passed_over=self.passed_over,
+            published_longest_ms=self.published_ms,
+            started=delays.delays(self.sizes, self.started_ms),
+            duration_mean_ms=round(self.took_ms / self.ended) if self.ended else None,
+            duration_longest_ms=self.longest_ms,
+        )
+
+
+def _longer(one: int | None, other: Any) -> int | None:
+    return one if other is None else int(other) if one is None else max(one, int(other))
+
+
+def _worst_first(one: EntryFigures) -> tuple[int | str, ...]:
+    return (
+        *(-one.fates[each] for each in Fate if each not in _WELL),
+        -one.late,
+        -one.deduplicated,
+        not one.slots,
+        one.entry,
+    )
+
+
+_WELL: Final = {Fate.SUCCEEDED, Fate.RUN, Fate.UNDER_WAY, Fate.RUNNING}
+
+
+def _moments(slots: Slots, over: Period) -> tuple[list[Moment], Sequence[int], Sequence[int]]:
+    """One statement: a row for each bucket and pair of magnitudes."""
+    computed = slots.annotate(bucket=_bucket(over), published_ms=PUBLISHED_MS, started_ms=STARTED_MS)
+    columns = computed.values("bucket", "published_ms", "started_ms")
+    by_bucket: dict[int, list[_Sums]] = defaultdict(lambda: [_Sums(), _Sums()])
+    whole: tuple[Counter[int], Counter[int]] = Counter(), Counter()
+    numbers = ("bucket", magnitudes(columns, "published_ms"), magnitudes(columns, "started_ms"))
+    spans = ("COUNT(*)", "MAX(published_ms)", "MAX(started_ms)")
+    for _, (number, of_sent, of_run), (slots_, sent_ms, run_ms) in summed(columns, (), numbers, spans):
+        for sums, all_, size, longest in zip(
+            by_bucket[number], whole, (of_sent, of_run), (sent_ms, run_ms), strict=True
+        ):
+            if longest is not None:
+                sums.sizes[size] += slots_
+                all_[size] += slots_
+                sums.started_ms = _longer(sums.started_ms, longest)
+    moments = [
+        Moment(number, *(delays.delays(sums.sizes, sums.started_ms) for sums in both))
+        for number, both in sorted(by_bucket.items())
+    ]
+    return moments, delays.histogram(whole[0]), delays.histogram(whole[1])
+
+
+def _cells(slots: Slots, over: Period, shown: Sequence[EntryName]) -> list[Cell]:
+    if not shown:
+        return []
+    computed = slots.filter(entry__in=shown).annotate(bucket=_bucket(over), published_ms=PUBLISHED_MS)
+    columns = computed.values("entry", "bucket", "side", "fate", "passed_over", "deduplicated", "published_ms")
+    sums = ("COUNT(*)", "SUM(passed_over)", _SUM_OF_LATE, "SUM(deduplicated)")
+    found = []
+    for (entry, side), (number, of), row in summed(columns, ("entry", "side"), ("bucket", _FATE), sums):
+        count, passed_over, late, more = map(int, row)
+        count += passed_over if _FATES[of] is Fate.MISSED else 0
+        found.append(Cell(EntryName(entry), number, Side(side), _FATES[of], count, late, more))
+    return found
+
+
+def _bucket(over: Period) -> Bucket:
+    return Bucket("due_at", begin=over.begin, width=over.bucket_s)
+
+
+_OF: Final[Mapping[str, tuple[Callable[[EntryFigures], int], Q]]] = {
+    # By state too, for which there are indexes.
+    "missed": (lambda one: one.fates[Fate.MISSED], Q(state=SlotState.MISSED, fate=Fate.MISSED)),
+    "unsent": (
+        lambda one: one.fates[Fate.UNSENT] + one.fates[Fate.NOT_STARTED],
+        Q(fate__in=[Fate.UNSENT, Fate.NOT_STARTED])
+        & (Q(state=SlotState.CLAIMED) | Q(state=SlotState.PUBLISHED, run_started_at=None)),
+    ),
+    "failed": (lambda one: one.fates[Fate.FAILED], Q(fate=Fate.FAILED)),
+    "lost": (lambda one: one.fates[Fate.RUNNING], Q(fate=Fate.RUNNING)),
+    "late": (lambda one: one.late, Q(is_late=True)),
+    "deduplicated": (lambda one: one.deduplicated, Q(deduplicated__gt=0)),
+}
+_FEW: Final = 1_000
+"""How many slots of a kind are found by their entries alone, and not by going through all slots from the latest on."""
+LISTS: Final = tuple(_OF)
+"""The kinds of slots that are listed; ``lost``: their worker was gone before the run ended."""
+
+
+def _listed(context: Context, slots: Slots, entries: Sequence[EntryFigures], kind: str) -> Listed:
+    count, wanted = _OF[kind]
+    having = sorted((one for one in entries if count(one)), key=count, reverse=True)
+    total = sum(map(count, having))
+    if not total:
+        return Listed(kind, 0, ())
+    chosen = having[:SHOWN]
+    few = sum(map(count, chosen)) <= _FEW
+    found = slots.filter(wanted, entry__in=[one.entry for one in chosen])
+    if kind != "lost":
+        return Listed(kind, total, with_losses(context, map(Life.of, _latest(found, SHOWN, few=few))))
+    # Which of the runs that have not ended are lost nobody has recorded: the latest ones are asked after.
+    lives = with_losses(context, map(Life.of, _latest(found, 10 * SHOWN, few=few)))
+    lost = [one for one in lives if one.outcome is RunOutcome.LOST]
+    return Listed(kind, len(lost), lost[:SHOWN])
+
+
+def _latest(slots: Slots, most: int, *, few: bool) -> Iterable[models.Slot]:
+    """The latest of some slots. ``few``: they are so few that to look for the latest first would be to look at all."""
+    if not few:
+        return slots.order_by("-due_at", "entry")[:most]
+    return sorted(slots, key=lambda one: (-one.due_at.timestamp(), one.entry))[:most]

@@ -1,0 +1,51 @@
+"""Lateness as counts of magnitudes: percentiles and histograms of any number of slots, in bounded memory. Pure."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cutover.observe.report.expressions import BOUNDS_MS, magnitude
+
+STEPS_MS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 60_000, 600_000, 3_600_000)
+"""The steps of a histogram, each up to that long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """How late slots were, in milliseconds: ``p50`` and ``p95`` are round bounds, surely not exceeded.
+
+    ``slots``: of how many; with 0 the others are None. ``longest`` is exact.
+    """
+
+    slots: int = 0
+    p50_ms: int | None = None
+    p95_ms: int | None = None
+    longest_ms: int | None = None
+
+
+def delays(counts: Mapping[int, int], longest_ms: int | None) -> Delays:
+    """What ``counts`` of magnitudes tell."""
+    slots = sum(counts.values())
+    if not slots or longest_ms is None:
+        return Delays()
+    return Delays(
+        slots, _percentile(counts, slots, 50, longest_ms), _percentile(counts, slots, 95, longest_ms), longest_ms
+    )
+
+
+def _percentile(counts: Mapping[int, int], slots: int, of_100: int, longest_ms: int) -> int:
+    reached = 0
+    for size in sorted(counts):
+        reached += counts[size]
+        if reached * 100 >= slots * of_100:
+            return min(BOUNDS_MS[size], longest_ms) if size < len(BOUNDS_MS) else longest_ms
+    return longest_ms
+
+
+def histogram(counts: Mapping[int, int]) -> Sequence[int]:
+    """How many slots were within each of ``STEPS_MS``, and beyond the last."""
+    found: Counter[int] = Counter()
+    for size, slots in counts.items():
+        found[next((n for n, step in enumerate(STEPS_MS) if size < magnitude(step)), len(STEPS_MS))] += slots
+    return [found[n] for n in range(len(STEPS_MS) + 1)]

@@ -1,0 +1,125 @@
+"""What the database computes of slots: spans in milliseconds, their magnitudes, time buckets, and each slot's fate."""
+
+import datetime as dt
+from bisect import bisect_right
+from collections.abc import Collection
+from enum import StrEnum
+from typing import Any, Final
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import BigIntegerField, Case, CharField, Func, Q, Value, When
+from django.db.models.sql.compiler import SQLCompiler
+
+from cutover.phases.evidence.lateness import MISSED
+from cutover.types import RunOutcome, SlotState
+
+BOUNDS_MS: Final = tuple(digit * 10**power for power in range(8) for digit in range(1, 10))
+"""Where one magnitude ends and the next begins: a digit and noughts, from a millisecond to a day and more."""
+_BOUNDS: Final = ", ".join(map(str, BOUNDS_MS))
+
+
+class Fate(StrEnum):
+    """What has become of a slot, the worst first.
+
+    NOT_STARTED: published, and started by no worker for too long. NOT_RECORDED: published while some worker had no run
+    guard, so that its run is not known; or of a stock beat's time, which may have sent it. RUN: started by a worker
+    whose release did not say how it ended.
+    """
+
+    MISSED = "missed"
+    UNSENT = "unsent"
+    NOT_STARTED = "not_started"
+    FAILED = "failed"
+    RETRIED = "retried"
+    NOT_RECORDED = "not_recorded"
+    RUNNING = "running"
+    UNDER_WAY = "under_way"
+    RUN = "run"
+    SUCCEEDED = "succeeded"
+
+
+RUNS: Final = {Fate.FAILED, Fate.RETRIED, Fate.RUNNING, Fate.RUN, Fate.SUCCEEDED}
+"""Those of slots that a worker has started."""
+
+
+def fate(patient_until: dt.datetime, guarded_since: dt.datetime | None, delayed: Collection[str]) -> Case:
+    """Each slot's fate. What was sent after ``patient_until``, or is of a ``delayed`` entry, is under way, not stuck.
+
+    ``guarded_since``: from when on what is published is known to be recorded by its run; None for never.
+    """
+    is_waiting = Q(state=SlotState.PUBLISHED)
+    is_recorded = Q(published_at__gt=guarded_since) if guarded_since else Q(pk__in=[])
+    whens = [
+        When(MISSED, then=Value(Fate.MISSED.value)),
+        When(
+            outcome__in=[RunOutcome.SUCCEEDED, RunOutcome.FAILED, RunOutcome.RETRIED, RunOutcome.RUNNING],
+            then="outcome",
+        ),
+        When(run_started_at__isnull=False, then=Value(Fate.RUN.value)),
+        When(state=SlotState.CLAIMED, claimed_at__lte=patient_until, then=Value(Fate.UNSENT.value)),
+        When(Q(state=SlotState.MISSED) | is_waiting & ~is_recorded, then=Value(Fate.NOT_RECORDED.value)),
+        When(
+            is_waiting & Q(published_at__lte=patient_until) & ~Q(entry__in=[*delayed]),
+            then=Value(Fate.NOT_STARTED.value),
+        ),
+    ]
+    return Case(*whens, default=Value(Fate.UNDER_WAY.value), output_field=CharField())
+
+
+def magnitude(length_ms: int) -> int:
+    """How many of ``BOUNDS_MS`` are at most that long: as the database says it. Pure."""
+    return bisect_right(BOUNDS_MS, length_ms)
+
+
+class _Computed(Func):
+    """A function that each kind of database spells in its own way."""
+
+    output_field = BigIntegerField()
+    on: dict[str, str] = {}
+    joined_by: dict[str, str] = {}
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, *args: Any, **context: Any) -> Any:
+        """See Django."""
+        vendor = connection.vendor
+        context = {"template": self.on[vendor], "arg_joiner": self.joined_by.get(vendor, ", "), **context}
+        return super().as_sql(compiler, connection, *args, **context)
+
+
+class Milliseconds(_Computed):
+    """From the second instant to the first; negative where the first is earlier, null where there is none."""
+
+    arity = 2
+    on = {
+        "postgresql": "ROUND(DATE_PART('epoch', %(expressions)s) * 1000)::bigint",
+        "mysql": "ROUND(-TIMESTAMPDIFF(MICROSECOND, %(expressions)s) / 1000)",
+        "sqlite": "CAST(ROUND((JULIANDAY(%(expressions)s)) * 86400000) AS INTEGER)",
+    }
+    joined_by = {"postgresql": " - ", "sqlite": ") - JULIANDAY("}
+
+
+class Magnitude(_Computed):
+    """Of milliseconds, which hold no parameters; see ``magnitude``. Negative or null for none."""
+
+    arity = 1
+    on = {
+        "postgresql": f"WIDTH_BUCKET(%(expressions)s, ARRAY[{_BOUNDS}]::bigint[])",
+        "mysql": f"INTERVAL(%(expressions)s, {_BOUNDS})",
+        "sqlite": "MIN(9 * LENGTH(MAX(%(expressions)s, 0)) - 9 + SUBSTR(MAX(%(expressions)s, 0), 1, 1), "
+        f"{len(BOUNDS_MS)})",
+    }
+
+
+class Bucket(_Computed):
+    """The number of the bucket of ``width`` whole seconds, counted from ``begin`` in seconds since 1970."""
+
+    arity = 1
+    on = {
+        "postgresql": "(FLOOR(DATE_PART('epoch', %(expressions)s))::bigint - %(begin)s) / %(width)s",
+        "mysql": "(TIMESTAMPDIFF(SECOND, '1970-01-01', %(expressions)s) - %(begin)s) DIV %(width)s",
+        "sqlite": "(CAST(STRFTIME('%%%%s', %(expressions)s) AS INTEGER) - %(begin)s) / %(width)s",
+    }
+
+
+PUBLISHED_MS: Final = Milliseconds("published_at", "due_at")
+STARTED_MS: Final = Milliseconds("run_started_at", "due_at")
+DURATION_MS: Final = Milliseconds("run_ended_at", "run_started_at")

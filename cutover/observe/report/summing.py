@@ -1,0 +1,60 @@
+"""Sums over what a query computes of each slot, in one statement that computes it once a slot.
+
+The ORM groups by expressions themselves. PostgreSQL takes one of a slot's instants to have as many values as there are
+slots, so that it would sort all of them, instead of counting groups in memory, and with all its workers; and an
+expression would be computed again for each sum of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from django.db import connections
+from django.db.models import QuerySet
+
+from cutover.observe.report.expressions import Magnitude
+
+_APART: Final = {"postgresql": (" OFFSET '0'", " OFFSET '0'"), "sqlite": (" LIMIT -1 OFFSET 0", "")}
+"""Keeps the planner from computing a column where it is used; of the first query, and of that around it.
+
+Quoted: PostgreSQL takes a number for something to be computed, and does not give such a query to several workers.
+MariaDB and MySQL would store all rows for it.
+"""
+_EACH: Final = 100
+"""By what a number is multiplied to have another behind it."""
+
+
+def summed(
+    columns: QuerySet[Any, Any], keys: Sequence[str], numbers: Sequence[str], sums: Sequence[str]
+) -> Iterator[tuple[tuple[Any, ...], list[int], tuple[Any, ...]]]:
+    """Each group's ``keys``, ``numbers`` and ``sums``, all of which are SQL over the ``columns`` by their names.
+
+    ``columns``: a query of ``values``, without an order. ``numbers``: none is below -1, and but for the first each is
+    below 99; null comes out as -1. Raises as the database does.
+    """
+    query, params = columns.query.get_compiler(columns.db).as_sql()
+    apart, packed_apart = _APART.get(connections[columns.db].vendor, ("", ""))
+    packed = "0"
+    for number in numbers:
+        packed = f"({packed}) * {_EACH} + COALESCE({number}, -1) + 1"
+    # Packed apart too: PostgreSQL takes a column that is computed for one of 200 values, and groups by several of them,
+    # or by an expression of several, for as many as the product.
+    rows = f"SELECT slot.*, {packed} AS packed FROM ({query}{apart}) AS slot{packed_apart}"  # noqa: S608 - no input
+    chosen, grouped = ", ".join((*keys, "packed", *sums)), ", ".join((*keys, "packed"))
+    statement = f"SELECT {chosen} FROM ({rows}) AS slot GROUP BY {grouped}"  # noqa: S608 - as above
+    with connections[columns.db].cursor() as cursor:
+        cursor.execute(statement, params)
+        for row in cursor:
+            yield row[: len(keys)], _unpacked(int(row[len(keys)]), len(numbers)), row[len(keys) + 1 :]
+
+
+def _unpacked(packed: int, count: int) -> list[int]:
+    found = []
+    for _ in range(count - 1):
+        packed, number = divmod(packed, _EACH)
+        found.append(number - 1)
+    return [packed - 1, *reversed(found)]
+
+
+def magnitudes(columns: QuerySet[Any, Any], name: str) -> str:
+    """The magnitude of a column, in SQL."""
+    return Magnitude.on[connections[columns.db].vendor] % {"expressions": name}

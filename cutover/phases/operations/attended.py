@@ -1,0 +1,77 @@
+"""A command that stays keeps a row for it: renewed by a thread while it is there, ended with an outcome."""
+
+import datetime as dt
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final, TypeVar
+
+from django.db import connections
+
+from cutover.errors import LedgerUnavailable
+from cutover.ledger.database import outages
+from cutover.ledger.fence import Fence
+from cutover.models import Attended, SwitchGuard
+from cutover.phases.context import Context
+from cutover.phases.evidence.staying import INTERRUPTED
+from cutover.phases.facts import read
+from cutover.phases.operations.lock import operator_name
+from cutover.workers import processes
+
+RENEW_S: Final = 2.0
+_Row = TypeVar("_Row", bound=Attended)
+
+
+def begin(context: Context, kind: type[_Row], **fields: Any) -> _Row:
+    """A row of this process, from now on by the database's clock."""
+    now = context.ledger.fence.read_now()
+    own = {"operator": operator_name(), "process": processes.own_name(), "began_at": now, "seen_at": now}
+    with outages(context.alias):
+        made: _Row = kind._default_manager.using(context.alias).create(**own, **fields)
+    return made
+
+
+def post_guard(context: Context, length: dt.timedelta) -> SwitchGuard:
+    """A guard of the present switch, for ``length`` from now."""
+    epoch = read(context).switch_epoch or 0
+    return begin(context, SwitchGuard, switch_epoch=epoch, until=context.ledger.fence.now() + length)
+
+
+def change(context: Context, row: _Row, **fields: Any) -> None:
+    """Write these fields, here and in the database."""
+    for name, value in fields.items():
+        setattr(row, name, value)
+    with outages(context.alias):
+        type(row)._default_manager.using(context.alias).filter(pk=row.pk).update(**fields)
+
+
+def end(context: Context, row: Attended, outcome: str, detail: str | None = None) -> None:
+    """Record how it ended; the first end stays."""
+    ended: dict[str, Any] = {"ended_at": context.ledger.fence.read_now(), "outcome": outcome}
+    with outages(context.alias):
+        left = type(row)._default_manager.using(context.alias).filter(pk=row.pk, ended_at=None)
+        left.update(**ended, **({} if detail is None else {"detail": detail}))
+
+
+@contextmanager
+def attended(context: Context, row: Attended) -> Iterator[None]:
+    """Renew the row meanwhile. What ends the command in any other way than by ``end`` is an interruption."""
+    stopped, alias = threading.Event(), context.alias
+    mine = type(row)._default_manager.using(alias).filter(pk=row.pk, ended_at=None)
+
+    def renew() -> None:
+        fence = Fence(alias)  # its own: the command's is read by the command
+        while not stopped.wait(RENEW_S):
+            with suppress(LedgerUnavailable), outages(alias):
+                mine.update(seen_at=fence.read_now())
+        connections[alias].close()
+
+    thread = threading.Thread(target=renew, name="cutover-attendance", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+        with suppress(LedgerUnavailable):
+            end(context, row, INTERRUPTED)

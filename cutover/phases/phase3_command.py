@@ -1,0 +1,144 @@
+"""The command `phase3`, with what may surround its switch: the wait for a quiet window, and the guard's watch."""
+
+import datetime as dt
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from cutover import clock
+from cutover.errors import ConfigurationError
+from cutover.phases import phase3, switch_guard
+from cutover.phases.context import Context
+from cutover.phases.evidence import staying
+from cutover.phases.evidence.quiet_windows import AHEAD
+from cutover.phases.facts import read
+from cutover.phases.gates import quiet as gate
+from cutover.phases.operations import alarm, attended, quiet_wait
+from cutover.phases.report import Check, Outcome, Report, command, plain, refused
+from cutover.phases.typed import instant_by
+from cutover.phases.wording import instant, span
+from cutover.types import Side
+
+NAME = phase3.NAME
+MOST_AHEAD = dt.timedelta(days=7)
+"""How far ahead ``by`` may be."""
+
+
+def run(
+    context: Context,
+    *,
+    quiet: bool = False,
+    by: str | None = None,
+    postpone: dt.timedelta | None = None,
+    now: bool = False,
+    call_off: bool = False,
+    guard_for: dt.timedelta | None = None,
+    guard_command: str | None = None,
+    guard_failures: int | None = None,
+    dry_run: bool = False,
+    **switch: Any,
+) -> Report:
+    """Phase 3, with the options of ``phase3.run`` in ``switch``.
+
+    ``quiet``: wait for the longest window in which nothing falls due, up to ``by`` (a time as it is typed; 24 hours
+    without it). ``postpone``, ``now``, ``call_off``: order the command that waits to do so, and nothing else.
+    ``guard_for``: watch the switch for so long, and roll back by itself; also where ``guard_command`` raises the alarm,
+    or more than ``guard_failures`` runs fail. Raises ConfigurationError for options that do not go together, and as
+    ``phase3.run`` does.
+    """
+    orders = [postpone is not None, now, call_off]
+    if sum(orders) > 1 or (any(orders) and (quiet or guard_for or dry_run)):
+        raise ConfigurationError(
+            "--postpone, --now and --call-off are orders to a command that waits: type one, alone."
+        )
+    if by is not None and not quiet:
+        raise ConfigurationError("--by goes with --quiet: it says until when to wait.")
+    if guard_for is None and (guard_command is not None or guard_failures is not None):
+        raise ConfigurationError("--guard-command and --guard-failures go with --guard, which says how long to watch.")
+    if any(orders):
+        return _order(context, postpone, quiet_wait.Order.NOW if now else quiet_wait.Order.CALL_OFF)
+    raises = alarm.arguments(guard_command) if guard_command is not None else []
+    switching = partial(phase3.run, context, guarded=guard_for, **switch)
+    until = _until(context, by) if quiet else None
+    if dry_run:
+        return _looked(context, switching(dry_run=True), until)
+    state = read(context)
+    if state.is_switched and guard_for is None:
+        said = staying.guard_in_words(staying.read(context, state), state)
+        done = switching()
+        return replace(done, lines=[*done.lines, *filter(None, [said])])
+    if until is not None and not state.is_switched and state.side is Side.CODE:
+        report = _when_quiet(context, switching, until)
+    else:
+        report = switching()
+    if guard_for is None or report.outcome not in (Outcome.DONE, Outcome.ALREADY):
+        return report
+    allowed = switch_guard.FAILURES if guard_failures is None else guard_failures
+    return switch_guard.watch(context, report, guard_for, raises, allowed)
+
+
+def _until(context: Context, by: str | None) -> dt.datetime:
+    now = context.ledger.fence.read_now()
+    return now + AHEAD if by is None else instant_by(by, now, context.app.timezone, MOST_AHEAD)
+
+
+def _when_quiet(context: Context, switching: partial[Report], until: dt.datetime) -> Report:
+    """Ask the gates, wait, ask them again, switch. Raises CalledOff or NoWindow."""
+    quiet_wait.refuse_a_second(context)
+    began_s = clock.monotonic_s()
+    first = switching(dry_run=True)
+    if first.outcome is not Outcome.DONE:
+        return first
+    takes = dt.timedelta(seconds=clock.monotonic_s() - began_s)
+    if not (check := gate.nothing_open(context, Side.CODE)).ok:
+        return refused(NAME, [*first.checks, check])
+    row, watch = quiet_wait.begin(context, until, takes)
+    with attended.attended(context, row):
+        while True:
+            watch.wait()
+            report = switching(hold=watch.hold)
+            if not watch.is_put_back:
+                break
+        attended.end(context, row, "leapt" if report.outcome is Outcome.DONE else report.outcome.value)
+    if watch.window is None:
+        return report
+    begin, end = watch.window.window
+    return replace(report, data={**report.data, "quiet": {"from": begin.isoformat(), "to": end.isoformat()}})
+
+
+def _looked(context: Context, report: Report, until: dt.datetime | None) -> Report:
+    """What a dry run has found, and which window would be waited for."""
+    if until is None or report.outcome is not Outcome.DONE:
+        return report
+    check = gate.nothing_open(context, Side.CODE)
+    found = quiet_wait.window(context, context.ledger.fence.read_now(), until)
+    zone = context.app.timezone
+    if found is None or not check.ok:
+        none = Check(
+            quiet_wait.NAME, found is not None, f"until {instant(until, zone)} no minute is quiet", "--by a later time"
+        )
+        return refused(NAME, [*report.checks, check, *([] if found is not None else [none])])
+    begin, end = found.window
+    window = f"the quiet window to {instant(end, zone)} ({span(end - begin)})"
+    said = f"It would wait for {window}, until {instant(found.at, zone)}."
+    data = {**report.data, "quiet": {"from": begin.isoformat(), "to": end.isoformat()}}
+    return replace(report, checks=[*report.checks, check], lines=[said, *report.lines], data=data)
+
+
+def _order(context: Context, postpone: dt.timedelta | None, otherwise: quiet_wait.Order) -> Report:
+    """Order the command that waits, and say what has become of it."""
+    wait = staying.waiting(context)
+    if wait is None:
+        state = read(context)
+        return Report(NAME, Outcome.REFUSED, (), [f"No phase 3 waits. {state.in_words()}"], command("status"))
+    done = quiet_wait.ordered(context, wait, postpone, otherwise)
+    data = {"quiet_wait": plain(done, "operator until leaps_at ended_at outcome")}
+    if done.ended_at is not None:
+        line = f"The wait of {done.operator} has ended: {done.outcome}."
+    elif done.answered < done.asked:
+        line = f"The phase 3 of {done.operator} has not taken the order yet: see `{command('status')}`."
+    elif done.order == quiet_wait.Order.NOW:
+        line = f"The phase 3 of {done.operator} switches now, if its gates hold."
+    else:
+        line = f"The phase 3 of {done.operator} waits for {instant(done.leaps_at or done.until, context.app.timezone)}."
+    return Report(NAME, Outcome.DONE, (), [line], command("status"), data=data)

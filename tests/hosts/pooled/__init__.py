@@ -1,0 +1,1 @@
+"""PostgreSQL by way of Django's own connection pool."""

@@ -1,0 +1,281 @@
+"""The page in the admin: who may see it, on which admin site, what it says, and what it costs."""
+
+import datetime as dt
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.db import connections
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import path, reverse
+from django.utils.html import escape
+from django_celery_beat.models import PeriodicTask
+from pytest_django import Settings
+
+from cutover.admin import LinksToSlots, OverviewAdmin
+from cutover.models import Entry, Overview, Slot
+from cutover.observe import overview
+from cutover.observe.page.pages import ROWS
+from cutover.phases.context import Context
+from cutover.schedules import timetable
+from cutover.types import EntryName
+from tests.browser import scene
+
+pytestmark = [pytest.mark.integration, pytest.mark.mariadb]
+
+Surroundings = Callable[[], Context]
+SITE = "/admin/cutover/overview/"
+ENTRY, SLOT = f"{SITE}entry/", f"{SITE}slot/"
+
+Test = TypeVar("Test", bound=Callable[..., None])
+
+
+def on_sqlite(test: Test) -> Test:
+    """For a test of what no database has a part in."""
+    alone: Test = pytest.mark.parametrize("alias", ["default"], indirect=True)(test)
+    return pytest.mark.django_db(transaction=True)(alone)
+
+
+@pytest.fixture
+def played(context: Surroundings, schedule: dict[str, dict[str, Any]]) -> dt.datetime:
+    """A site an hour after its switch, whose leader is gone."""
+    hourly = schedule["hourly"]
+    schedule.clear()
+    schedule |= dict.fromkeys((*scene.EVERY, *scene.CRONTABS), hourly)
+    return scene.play(context().alias)
+
+
+@pytest.fixture
+def person(client: Client, settings: Settings, context: Surroundings) -> User:
+    """Somebody of the staff, signed in, who may do nothing yet."""
+    settings.SECURE_SSL_REDIRECT = False
+    user = User.objects.create(username="person", is_staff=True)
+    client.force_login(user)
+    return user
+
+
+def permit(user: User, *codenames: str) -> None:
+    user.user_permissions.add(*Permission.objects.filter(codename__in=codenames))
+
+
+@pytest.fixture
+def reader(person: User) -> User:
+    """May view slots."""
+    permit(person, "view_slot")
+    return person
+
+
+@on_sqlite
+@pytest.mark.parametrize("page", [SITE, ENTRY, SLOT])
+def test_who_may_view_slots_may_see_the_page(client: Client, person: User, page: str) -> None:
+    client.logout()
+    answer = client.get(page)
+    assert (answer.status_code, answer["Location"].split("?")[0]) == (302, "/admin/login/")
+    client.force_login(person)
+    assert client.get(page).status_code == 403
+    permit(person, "view_term")
+    assert SITE not in client.get("/admin/").content.decode()
+    permit(person, "view_slot")
+    assert client.get(page).status_code == (200 if page == SITE else 404)
+    assert SITE in client.get("/admin/").content.decode()
+    assert client.get(f"{SITE}add/").status_code == 404
+
+
+def test_what_went_wrong_is_each_in_its_place(client: Client, reader: User, played: dt.datetime) -> None:
+    shown = client.get(SITE)
+    assert shown.context["first"].verdict.startswith("Not healthy: nobody leads for the database side")
+    lines = {one.name: one for one in shown.context["entries"]}
+    assert [(one.name, one.word) for one in shown.context["entries"]][:2] == [
+        ("user-digest-weekly", "problem"),
+        ("import-requests", "problem"),
+    ]
+    assert lines["prayer-reminders"].findings == ["deduplicated: 1 further message in the last day, run once"]
+    marks = {
+        (lane.name, mark.shape, mark.side)
+        for lane in shown.context["drawing"].lanes
+        for mark in lane.marks
+        if mark.shape != "ok" or mark.is_deduplicated
+    }
+    assert marks == {
+        ("import-requests", "failed", "database"),
+        ("notify-moderators", "missed", "database"),
+        ("prayer-reminders", "retried", "database"),
+        ("prayer-reminders", "ok", "database"),
+    }
+    assert [(one.epoch, one.end) for one in shown.context["terms"]] == [(2, "stopped"), (1, "stopped")]
+    assert len(shown.context["drawing"].phases) == 3
+    text = shown.content.decode()
+    assert "<script>" not in text
+    assert "style=" not in text
+    assert "<noscript>" in text
+
+
+def test_from_an_entry_to_its_row_and_to_the_life_of_a_slot(client: Client, reader: User, played: dt.datetime) -> None:
+    entry = client.get(ENTRY, {"name": "prayer-reminders"})
+    assert "/admin/django_celery_beat/" not in entry.content.decode(), "this person may not see rows"
+    permit(reader, "view_periodictask")
+    entry = client.get(ENTRY, {"name": "prayer-reminders"})
+    row = PeriodicTask.objects.get(name="prayer-reminders")
+    assert f'href="/admin/django_celery_beat/periodictask/{row.pk}/change/"' in entry.content.decode()
+    [twice] = [one for one in entry.context["slots"] if "further messages dropped: 1" in one.notes]
+    slot = client.get(f"{SLOT}?{twice.query}")
+    assert [event.name for event in slot.context["events"]] == [
+        *("Due", "Claimed", "Published", "Started", "Deduplicated", "Ended")
+    ]
+    assert slot.context["events"][3].said == "on celery@vm, 70 ms after it was due"
+
+
+def test_why_a_run_failed_is_said_wherever_its_outcome_is(client: Client, reader: User, played: dt.datetime) -> None:
+    name, error = "import-requests", escape(scene.FAILURE)
+    failed = {"entry": name, "due": played.isoformat()}
+    for page in (client.get(SITE), client.get(ENTRY, {"name": name}), client.get(SLOT, failed)):
+        assert error in page.content.decode()
+    retried = {"entry": "prayer-reminders", "due": (played - 15 * scene.MINUTE).isoformat()}
+    assert "Ended: it asked for a retry, took 1.3 s: smtplib." in client.get(SLOT, retried).content.decode()
+    assert scene.FAILURE not in client.get(ENTRY, {"name": "heartbeat"}).content.decode()
+
+
+def test_older_slots_are_a_page_away(client: Client, reader: User, played: dt.datetime) -> None:
+    found, query = [], urlencode({"name": "heartbeat"})
+    while query:
+        page = client.get(f"{ENTRY}?{query}")
+        found += [one.due.iso for one in page.context["slots"]]
+        query = page.context["older"]
+    assert len(found) == 60
+    assert found == sorted(set(found), reverse=True)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"{ENTRY}?name=no+such",
+        f"{ENTRY}?name=a%00b",
+        f"{ENTRY}?name=heartbeat&before=never",
+        f"{SLOT}?entry=heartbeat&due=0001-01-01T00:00:00%2B23:00",
+        f"{SLOT}?entry=heartbeat&due=2026-01-01T00:00:00",
+        f"{SLOT}?entry=heartbeat&due=2026-01-01T00:00:00Z",
+    ],
+)
+def test_what_there_is_not_is_not_found(client: Client, reader: User, played: dt.datetime, address: str) -> None:
+    assert client.get(address).status_code == 404
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("zone", "use_tz", "language"), [("Asia/Kolkata", True, "de"), ("Asia/Kolkata", False, "ar"), ("UTC", True, "en")]
+)
+def test_times_are_those_of_the_site_whatever_its_language(
+    client: Client, reader: User, played: dt.datetime, settings: Settings, zone: str, use_tz: bool, language: str
+) -> None:
+    settings.TIME_ZONE, settings.USE_TZ, settings.LANGUAGE_CODE = zone, use_tz, language
+    settings.USE_I18N = settings.USE_THOUSAND_SEPARATOR = language != "en"
+    page = client.get(ENTRY, {"name": "heartbeat"})
+    first = page.context["slots"][0].due
+    hour = (played + (dt.timedelta(hours=5, minutes=30) if zone != "UTC" else dt.timedelta(0))).strftime("%H:%M")
+    assert f"{hour}:00 {'IST' if zone != 'UTC' else 'UTC'}" in first.full
+    assert 'height="84"' in page.content.decode(), "a number of a drawing is no text of a language"
+
+
+@on_sqlite
+def test_another_admin_site_has_its_own_addresses(
+    client: Client, reader: User, played: dt.datetime, settings: Settings
+) -> None:
+    class OwnTasks(LinksToSlots, admin.ModelAdmin):
+        list_display = ("name",)
+
+    own = admin.AdminSite(name="office")
+    own.register(Overview, OverviewAdmin)
+    own.register(PeriodicTask, OwnTasks)
+    settings.ROOT_URLCONF = ModuleType("urls")
+    settings.ROOT_URLCONF.urlpatterns = [path("back/office/", own.urls), path("admin/", admin.site.urls)]
+    permit(reader, "view_periodictask")
+    there = "/back/office/cutover/overview/"
+    assert f'href="{there}entry/?name=heartbeat"' in client.get(there).content.decode()
+    assert SITE not in client.get(there).content.decode()
+    row = PeriodicTask.objects.get(name="heartbeat")
+    change = f"/back/office/django_celery_beat/periodictask/{row.pk}/change/"
+    assert change in client.get(f"{there}entry/?name=heartbeat").content.decode()
+    for listed in (change, "/back/office/django_celery_beat/periodictask/"):
+        assert f'href="{there}entry/?name=heartbeat"' in client.get(listed).content.decode()
+    reader.user_permissions.remove(Permission.objects.get(codename="view_slot"))
+    assert there not in client.get(change).content.decode()
+
+
+@on_sqlite
+def test_the_rooms_own_list_of_schedules_leads_to_the_slots(client: Client, reader: User, played: dt.datetime) -> None:
+    permit(reader, "view_periodictask")
+    listed = client.get(reverse("admin:django_celery_beat_periodictask_changelist")).content.decode()
+    assert f'href="{ENTRY}?name=heartbeat"' in listed
+
+
+@on_sqlite
+def test_what_is_paused_and_that_a_switch_is_watched_stands_on_the_page(
+    client: Client, reader: User, played: dt.datetime, context: Surroundings
+) -> None:
+    context().ledger.pauses.pause(EntryName("heartbeat"), None, "alice", "the <mail> server moves")
+    text = client.get(SITE).content.decode()
+    assert "<dt>paused</dt><dd>heartbeat is paused since" in text
+    assert "the &lt;mail&gt; server moves" in text
+
+
+def test_the_page_of_one_entry_reads_that_one_alone(
+    client: Client, reader: User, played: dt.datetime, alias: str, context: Surroundings
+) -> None:
+    known = {one.entry: one for one in overview.take(context()).entries or ()}
+    for name in ("prayer-reminders", "import-requests", "user-digest-weekly"):
+        seen = overview.take_entry(context(), EntryName(name))
+        assert [one.entry for one in seen.entries or ()] == [name]
+        assert seen.entries is not None
+        assert (seen.entries[0].findings, seen.entries[0].last) == (known[name].findings, known[name].last)
+    with CaptureQueriesContext(connections[alias]) as asked:
+        assert client.get(ENTRY, {"name": "heartbeat"}).status_code == 200
+    whole = [one["sql"] for one in asked if "django_celery_beat_periodictask" in one["sql"]]
+    assert whole
+    assert [sql for sql in whole if "heartbeat" not in sql] == [], "no other row is read"
+
+
+@on_sqlite
+def test_servers_that_are_away_are_said(client: Client, reader: User, settings: Settings) -> None:
+    settings.CUTOVER = {**settings.CUTOVER, "REDIS_URL": "redis://127.0.0.1:1/0"}
+    shown = client.get(SITE)
+    assert shown.status_code == 200
+    assert "Redis" in shown.context["first"].verdict
+    settings.CUTOVER = {"LEESE": 1}
+    assert "LEESE" in client.get(SITE).context["failure"]
+
+
+def test_ten_times_as_many_entries_take_no_more_statements(
+    client: Client, reader: User, played: dt.datetime, alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    from_db = Slot.from_db
+    monkeypatch.setattr(timetable, "timetable", lambda one, make=timetable.timetable: made.append(one) or make(one))
+    monkeypatch.setattr(Slot, "from_db", lambda *given: made.append(Slot) or from_db(*given))
+
+    def statements(**asked: str) -> int:
+        with CaptureQueriesContext(connections[alias]) as seen:
+            shown = client.get(SITE, asked)
+        assert len(shown.context["entries"]) <= ROWS
+        rows = [one["sql"] for one in seen if "periodictask" in one["sql"] and "crontab_id" in one["sql"]]
+        assert len(rows) == 1, "the rows are read once"
+        return len(seen)
+
+    few, few_made = statements(), len(made)
+    made.clear()
+    some = PeriodicTask.objects.filter(name="heartbeat").values().get()
+    last = Slot.objects.filter(entry="heartbeat").values().latest("due_at")
+    names = [f"entry {number}" for number in range(400)]
+    PeriodicTask.objects.bulk_create(PeriodicTask(**{**some, "id": None, "name": name}) for name in names)
+    Entry.objects.bulk_create(Entry(name=name, fingerprint="f", eligible_since=played) for name in names)
+    Slot.objects.bulk_create(Slot(**{**last, "id": None, "entry": name}) for name in names)
+    assert statements() <= few <= 60
+    assert len(made) <= few_made + ROWS, "nor more timetables, for they have one schedule, nor slots but those shown"
+    shown = client.get(SITE, {"q": "RY 39", "p": "1"})
+    assert {one.name for one in shown.context["entries"]} == {f"entry {n}" for n in (39, *range(390, 400))}
+    assert client.get(SITE, {"p": "99"}).context["page"].number == 17
+    assert {one.word for one in client.get(SITE, {"kind": "ill"}).context["entries"]} <= {"problem", "notice"}

@@ -1,0 +1,325 @@
+"""The report of a small ledger, whose right values are written here by hand; on SQLite, PostgreSQL and MariaDB."""
+
+import datetime as dt
+import io
+import json
+import re
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from cutover import clock
+from cutover.models import Cutover, Entry, Fence, Slot, Term, Transition
+from cutover.observe import overview
+from cutover.observe.conditions import Severity
+from cutover.observe.report import compose, counting
+from cutover.observe.report.compose import PeriodReport
+from cutover.observe.report.expressions import Fate
+from cutover.observe.report.figures import SHOWN, EntryFigures
+from cutover.phases.context import Context
+from cutover.schedules.fingerprint import fingerprint
+from cutover.workers import processes
+from tests.support.plans import plans
+
+pytestmark = [pytest.mark.integration, pytest.mark.mariadb]
+
+Surroundings = Callable[[], Context]
+HOUR, MS = dt.timedelta(hours=1), dt.timedelta(milliseconds=1)
+STRANGE = "<script>alert('&')</script>"
+MISSED = {"state": "missed", "published_at": None, "run_started_at": None, "run_ended_at": None, "outcome": None}
+WAITING = {"run_started_at": None, "run_ended_at": None, "outcome": None}
+
+
+@pytest.fixture
+def hours() -> dt.datetime:
+    """The last full hour but one: all that was due by then is old enough to be judged."""
+    return clock.now().replace(minute=0, second=0, microsecond=0) - HOUR
+
+
+@pytest.fixture
+def ledger(context: Surroundings, hours: dt.datetime) -> str:
+    """Two days of leadership, and the alias."""
+    alias, began = context().alias, hours - 48 * HOUR
+    Fence.objects.using(alias).update(guarded_since=began)
+    Term.objects.using(alias).create(epoch=1, holder="h:1:x", side="code", host="h", pid=1, started_at=began)
+    for name in ("hourly", STRANGE, "yearly"):
+        Entry.objects.using(alias).create(name=name, fingerprint="f", eligible_since=began)
+    return alias
+
+
+def slot(entry: str, due_at: dt.datetime, sent_ms: int = 4, started_ms: int = 15, **fields: Any) -> Slot:
+    """A slot that was sent and run, and took two seconds; or with other ``fields``."""
+    started_at = due_at + started_ms * MS
+    whole = {
+        "epoch": 1,
+        "side": "code",
+        "state": "published",
+        "task_id": uuid.uuid4(),
+        "claimed_at": due_at,
+        "published_at": due_at + sent_ms * MS,
+        "run_started_at": started_at,
+        "run_ended_at": started_at + 2_000 * MS,
+        "run_by": "1@s#1 h/b/s:7:9:abcd:5.7.0:celery@",
+        "outcome": "succeeded",
+        **fields,
+    }
+    return Slot(entry=entry, due_at=due_at, **whole)
+
+
+def fill(alias: str, hours: dt.datetime) -> None:
+    """24 slots of ``hourly``, of which 2 missed, 1 failed, 1 late, 1 waiting, 1 with 2 more messages; 2 of another."""
+    rows = [slot("hourly", hours - n * HOUR) for n in range(24)]
+    for n in (3, 4):
+        rows[n] = slot("hourly", hours - n * HOUR, **MISSED, reason="older than the catch-up window")
+    rows[5] = slot("hourly", hours - 5 * HOUR, outcome="failed", error="OSError: <no> such host")
+    rows[6] = slot("hourly", hours - 6 * HOUR, sent_ms=42_000, started_ms=43_000)
+    rows[7] = slot("hourly", hours - 7 * HOUR, **WAITING)
+    rows[8] = slot("hourly", hours - 8 * HOUR, deduplicated=2)
+    rows += [slot(STRANGE, hours - n * HOUR, started_ms=250, run_ended_at=None, outcome=None) for n in range(2)]
+    rows += [slot("hourly", hours - 60 * HOUR, **MISSED)]  # before the period
+    Slot.objects.using(alias).bulk_create(rows)
+
+
+def of(report: PeriodReport, entry: str) -> EntryFigures:
+    [found] = [one for one in report.content.figures.entries if one.entry == entry]
+    return found
+
+
+def test_everything_is_counted_and_listed_at_its_place(context: Surroundings, ledger: str, hours: dt.datetime) -> None:
+    fill(ledger, hours)
+    report = compose.run(context(), since=2 * 24 * HOUR)
+    counted = report.content.figures
+    assert [one.entry for one in counted.entries] == ["hourly", STRANGE, "yearly"], "the worst first"
+    hourly, strange = of(report, "hourly"), of(report, STRANGE)
+    assert {fate: count for fate, count in hourly.fates.items() if count} == {
+        Fate.MISSED: 2,
+        Fate.NOT_STARTED: 1,
+        Fate.FAILED: 1,
+        Fate.SUCCEEDED: 20,
+    }
+    assert (hourly.slots, hourly.late, hourly.deduplicated, hourly.published_longest_ms) == (24, 1, 2, 42_000)
+    assert (hourly.started.slots, hourly.started.p50_ms, hourly.started.p95_ms) == (21, 20, 20), "at most 20 ms"
+    assert (hourly.started.longest_ms, hourly.duration_mean_ms, hourly.duration_longest_ms) == (43_000, 2_000, 2_000)
+    assert strange.fates[Fate.RUN] == 2
+    assert (strange.started.p50_ms, strange.duration_mean_ms) == (250, None), "no longer than the longest"
+    assert of(report, "yearly").slots == 0
+    listed = {one.kind: (one.total, [hours - life.due_at for life in one.slots]) for one in counted.listed}
+    assert listed == {
+        "missed": (2, [3 * HOUR, 4 * HOUR]),
+        "unsent": (1, [7 * HOUR]),
+        "failed": (1, [5 * HOUR]),
+        "lost": (0, []),
+        "late": (1, [6 * HOUR]),
+        "deduplicated": (2, [8 * HOUR]),
+    }
+    over = counted.period
+    [failed] = [cell for cell in counted.cells if cell.fate is Fate.FAILED]
+    begin = dt.datetime.fromtimestamp(over.begin + failed.bucket * over.bucket_s, dt.UTC)
+    assert begin <= hours - 5 * HOUR < begin + dt.timedelta(seconds=over.bucket_s)
+    assert (sum(counted.started), sum(counted.published)) == (23, 24)
+    assert sum(cell.slots for cell in counted.cells) == counted.slots == 26
+    assert max(one.published.longest_ms or 0 for one in counted.moments) == 42_000
+
+
+def test_the_verdict_says_what_is_wrong_and_what_cannot_be_known(
+    context: Surroundings, ledger: str, hours: dt.datetime
+) -> None:
+    fill(ledger, hours)
+    said = compose.run(context()).content.verdict
+    assert said.severity is Severity.PROBLEM
+    assert said.sentence == (
+        "Not every slot was sent and run once: of 27 slots 3 missed, 1 published and not started; 1 run failed, "
+        "1 slot published late, 2 further messages deduplicated."
+    )
+    unknown = " ".join(said.reservations)
+    for part in (
+        "of the time before nothing is known",
+        "the code side is active",
+        "How 2 runs ended is not known",
+    ):
+        assert part in unknown
+
+
+def test_what_was_passed_over_in_a_long_gap_is_counted_though_it_has_no_row(
+    context: Surroundings, ledger: str, hours: dt.datetime
+) -> None:
+    gap = [slot("hourly", hours - n * HOUR, **MISSED, passed_over=1_000 if n == 3 else 0) for n in range(1, 4)]
+    Slot.objects.using(ledger).bulk_create([slot("hourly", hours), *gap])
+    report = compose.run(context())
+    assert (of(report, "hourly").fates[Fate.MISSED], report.content.figures.slots) == (1_003, 1_004)
+    assert report.content.verdict.sentence == "Not every slot was sent and run once: of 1,004 slots 1,003 missed."
+    assert sum(cell.slots for cell in report.content.figures.cells) == 1_004
+    assert "<h3>Missed: 1,003</h3>" in report.page()
+    seen = overview.take(context())
+    assert (seen.data["missed_total"], len(seen.data["missed"])) == (1_003, 3)
+    [record] = [one for one in seen.entries or () if one.entry == "hourly"]
+    assert "missed earlier: 1003 in the last day" in map(str, record.findings)
+
+
+def test_what_is_rare_is_not_looked_for_among_all_slots(
+    context: Surroundings, ledger: str, hours: dt.datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(ledger, hours)
+    twins = [slot(name, hours - 9 * HOUR, outcome="failed") for name in ("a twin", "The other twin")]
+    Slot.objects.using(ledger).bulk_create(twins)
+
+    def listed() -> tuple[list[list[tuple[str, dt.datetime]]], list[str]]:
+        with CaptureQueriesContext(connections[ledger]) as asked:
+            found = compose.run(context()).content.figures.listed
+        sorted_ = [query["sql"] for query in asked if re.search(rf" DESC.* LIMIT {SHOWN}$", query["sql"])]
+        return [[(life.entry, life.due_at) for life in one.slots] for one in found], sorted_
+
+    few, sorted_ = listed()
+    assert sorted_ == [], "the latest first: where there are few of the kind, that is through all slots"
+    monkeypatch.setattr(counting, "_FEW", 0)
+    many, sorted_ = listed()
+    assert len(sorted_) == 5
+    assert [sorted(one) for one in few] == [sorted(one) for one in many]
+    assert [[at for _, at in one] for one in few] == [[at for _, at in one] for one in many]
+
+
+def test_postgres_counts_in_memory_and_with_all_its_workers(
+    context: Surroundings, ledger: str, hours: dt.datetime
+) -> None:
+    if connections[ledger].vendor != "postgresql":
+        pytest.skip("the others count with one")
+    many = range(2_000)
+    slots = (slot(f"e{n % 9}", hours - n * MS * 1_000, sent_ms=n, started_ms=2 * n) for n in many)
+    Slot.objects.using(ledger).bulk_create(slots)
+    free = {"min_parallel_table_scan_size": 0, "parallel_setup_cost": 0, "parallel_tuple_cost": 0}
+    with connections[ledger].cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE cutover_slot")
+        cursor.execute("; ".join(f"SET {name} = {value}" for name, value in free.items()))
+    try:
+        with plans(ledger) as found:
+            assert compose.run(context()).content.figures.slots == len(many)
+    finally:
+        connections[ledger].close()
+    counted = [plan for plan in found if "GROUP BY" in plan.sql and "IN (" not in plan.sql.partition("WHERE")[2]]
+    assert len(counted) == 2
+    for plan in counted:
+        assert '"Partial Mode": "Partial"' in plan.lines, plan.lines
+        assert plan.sql.count('"published_at" - ') == 1, "computed once a slot"
+
+
+def test_a_run_whose_worker_is_gone_is_lost(context: Surroundings, ledger: str, hours: dt.datetime) -> None:
+    process, _, began = processes.own_name().rpartition(":")
+    running = {"outcome": "running", "run_ended_at": None}
+    marks = [f"0@#1 {process}:{int(began) - ago}:abcd:5.7.0:celery@" for ago in (0, 1)]
+    Slot.objects.using(ledger).bulk_create(
+        slot("hourly", hours - n * HOUR, **running, run_by=mark) for n, mark in enumerate(marks)
+    )
+    made = compose.run(context()).content
+    [lost] = [one for one in made.figures.listed if one.kind == "lost"]
+    assert (lost.total, [life.due_at for life in lost.slots]) == (1, [hours - HOUR])
+    host, number = process.partition("/")[0], process.rpartition(":")[2]
+    assert [life.error for life in lost.slots] == [f"process {number} of celery@{host} has ended"], (
+        "and why it is known"
+    )
+    assert "each of 2 slots of 1 entry; 1 run lost with the worker" in made.verdict.sentence
+
+
+def test_without_the_guard_nothing_is_said_of_runs(context: Surroundings, ledger: str, hours: dt.datetime) -> None:
+    Fence.objects.using(ledger).update(guarded_since=None)
+    Slot.objects.using(ledger).bulk_create([slot("hourly", hours), slot("hourly", hours - HOUR, **WAITING)])
+    said = compose.run(context()).content.verdict
+    assert said.sentence.startswith("Inconclusive: 1 of 2 slots were sent and run once; 1 slot of which the run is not")
+    assert any("had the run guard at any time" in line for line in said.reservations)
+
+
+def test_an_empty_period_proves_nothing(context: Surroundings, ledger: str) -> None:
+    said = compose.run(context()).content
+    assert said.verdict.sentence == "Inconclusive: the ledger has no slot of this period."
+    assert "<svg" not in compose.run(context()).page()
+
+
+def test_the_database_side_is_judged_as_phase_4_does(context: Surroundings, ledger: str, hours: dt.datetime) -> None:
+    began = hours - 4 * HOUR
+    interval = IntervalSchedule.objects.using(ledger).create(every=1, period="hours")
+    row = PeriodicTask.objects.using(ledger).create(name="hourly", task="demo.tasks.note", interval=interval)
+    entries = Entry.objects.using(ledger).filter(name="hourly")
+    entries.update(fingerprint=fingerprint(row.schedule), eligible_since=began)
+    Cutover.objects.using(ledger).update(phase=3, switched_at=began)
+    Fence.objects.using(ledger).update(side="database", switched_at=began)
+    step = {
+        "phase": "phase3",
+        "step": "switch",
+        "outcome": "done",
+        "operator": "o",
+        "begun_at": began,
+        "ended_at": began,
+    }
+    Transition.objects.using(ledger).create(**step)
+    sent = [slot("hourly", hours + n * HOUR, side="database") for n in (-3, -1, 0, 1)]
+    Slot.objects.using(ledger).bulk_create(sent)
+    made = compose.run(context()).content
+    assert [(one.entry, one.due_at, one.reason) for one in made.basis.findings] == [
+        ("hourly", hours - 2 * HOUR, "was never claimed")
+    ]
+    assert made.verdict.severity is Severity.PROBLEM
+    assert "1 more that phase 4's proof names, such as hourly due" in made.verdict.sentence
+    assert "2 entries of code without a row, never sent" in made.verdict.sentence
+    assert [(step.at, step.is_switch) for step in made.course.steps] == [(began, True)]
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_escapes_names(
+    context: Surroundings, ledger: str, hours: dt.datetime
+) -> None:
+    fill(ledger, hours)
+    page = compose.run(context()).page()
+    assert page.isascii()
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;alert(") >= 2, "in its lane and in its row"
+    assert set(re.findall(r"""(?:src|href|action)\s*=\s*["']?([^"'\s>]+)""", page)) <= {"#others"}
+    assert re.findall(r"(?i)@import|url\(|<link|<img|<iframe|\son\w+=", page) == []
+    assert {*re.findall(r"""\bhttps?://[^"'\s]+""", page)} <= {"http://www.w3.org/2000/svg"}
+    for drawing in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        assert "<title" in drawing
+        assert "<desc" in drawing
+    for word in ("missed", "run failed", "OSError: &lt;no&gt; such host", "published late", "Passwords are left out"):
+        assert word in page
+
+
+def test_more_entries_than_fit_are_folded_and_all_counted(
+    context: Surroundings, ledger: str, hours: dt.datetime
+) -> None:
+    names = [f"e{n:03}" for n in range(SHOWN + 10)]
+    Slot.objects.using(ledger).bulk_create(slot(name, hours) for name in names)
+    report = compose.run(context())
+    assert report.content.figures.slots == len(names)
+    page = report.page()
+    assert "<details" in page
+    assert all(name in page for name in names), "none is cut off"
+    assert "13 more entries with 10 slots, all well" in page, "three have no slot"
+
+
+def test_files_standard_output_and_what_cannot_be_written(
+    context: Surroundings, ledger: str, hours: dt.datetime, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(ledger, hours)
+
+    def typed(**options: str) -> str:
+        out = io.StringIO()
+        call_command("cutover", "report", stdout=out, **options)
+        return out.getvalue()
+
+    html, document = tmp_path / "r.html", tmp_path / "r.json"
+    said = typed(html=str(html), json=str(document))
+    assert said.startswith("Not every slot")
+    assert f"Written   {html}" in said
+    assert html.read_text().startswith("<!DOCTYPE html>")
+    assert json.loads(document.read_text())["fates"]["missed"] == 3
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("r.")) == ["r.html", "r.json"]
+    assert typed(html="-").startswith("<!DOCTYPE html>")
+    assert json.loads(typed(json="-"))["run"] == 23
+    with pytest.raises(SystemExit) as ended:
+        typed(html=str(tmp_path / "no such folder" / "r.html"))
+    assert ended.value.code == 1
+    assert "r.html cannot be written: No such file or directory" in capsys.readouterr().err

@@ -1,0 +1,74 @@
+"""What the database counts of a ledger is what arithmetic counts of the timetable, and nothing else is."""
+
+import datetime as dt
+import uuid
+
+import pytest
+from celery.schedules import crontab, schedule
+
+from cutover.models import Slot
+from cutover.phases.evidence.tally import Counting, Tally, counted, fires
+from cutover.schedules.timetable import timetable
+from tests.support.ledger import give_past, name
+from tests.support.plans import plans
+
+pytestmark = [pytest.mark.integration, pytest.mark.mariadb, pytest.mark.usefixtures("nothing_left")]
+
+BEGIN = dt.datetime(2026, 3, 1, 23, 58, 3, 123456, tzinfo=dt.UTC)
+END = BEGIN + dt.timedelta(hours=2)
+SECOND = dt.timedelta(seconds=1)
+TABLES = {
+    "minutely": timetable(schedule(60)),
+    "between seconds": timetable(schedule(7.3)),
+    "crontab": timetable(crontab(minute="*/7")),
+}
+MOVES = ((SECOND, -SECOND), (dt.timedelta(minutes=1), dt.timedelta(minutes=1)), (dt.timedelta(microseconds=1),))
+
+
+def record(alias: str, entry: str, slots: list[dt.datetime]) -> None:
+    given = {"epoch": 1, "side": "database", "state": "published", "claimed_at": BEGIN}
+    rows = [Slot(entry=entry, due_at=due_at, task_id=uuid.uuid4(), **given) for due_at in slots]
+    Slot.objects.using(alias).bulk_create(rows)
+
+
+def test_the_same_slots_have_the_same_tally_and_others_another(ledger, alias):
+    slots = Slot.objects.using(alias)
+    for entry, table in TABLES.items():
+        first = table.next_after(BEGIN)
+        due = [first]
+        while (following := table.next_after(due[-1])) <= END:
+            due.append(following)
+        record(alias, entry, due)
+        expected = fires(table, first, END)
+        assert (expected.tally.slots, expected.following) == (len(due), following)
+        assert counted(slots, BEGIN, END)[name(entry)] == expected.tally
+        for moves in MOVES:
+            moved = [at + by for at, by in zip(due[5:], (*moves, *[0 * SECOND] * len(due)), strict=False)]
+            slots.filter(entry=entry).delete()
+            record(alias, entry, sorted({*due[:5], *moved}))
+            assert counted(slots, BEGIN, END)[name(entry)] != expected.tally
+
+
+def test_what_was_counted_is_not_counted_again_but_where_a_slot_came_late(ledger, alias):
+    table, slots, counting = TABLES["minutely"], Slot.objects.using(alias), Counting()
+    due = [BEGIN + minute * dt.timedelta(minutes=1) for minute in range(1, 61)]
+    record(alias, "e", due[:20] + due[21:30])
+    assert counting.look(slots, BEGIN, due[29]) == BEGIN
+    record(alias, "e", [due[20], *due[30:]])
+    assert counting.look(slots, BEGIN + SECOND, due[59]) == BEGIN
+    assert counting.tallies[name("e")].slots == 59
+    assert counting.again(slots, name("e")) == fires(table, due[0], due[59]).tally
+    later = BEGIN + dt.timedelta(hours=1)
+    assert (counting.look(slots, later, END), counting.tallies.get(name("e"), Tally()).slots) == (later, 0)
+
+
+def test_a_count_of_all_reads_no_more_than_an_index(past, alias):
+    with plans(alias) as found:
+        counted(Slot.objects.using(alias), BEGIN, END)
+    assert all("COVERING INDEX" in plan.lines or alias != "default" for plan in found)
+
+
+@pytest.fixture
+def past(ledger, alias):
+    """A ledger of 100,000 slots."""
+    give_past(alias)

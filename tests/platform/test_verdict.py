@@ -1,0 +1,55 @@
+"""The rehearsal's verdict: what is missed and doubled is said, a stock beat's own lateness is not."""
+
+import datetime as dt
+
+from demo.census import Handed, Run, Slot
+
+from .verdict import Verdict, judge
+
+BEGAN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+ENTRY = "every-second"
+OLD, NEW = "1@old", "2@new"
+
+
+def at(second: float) -> dt.datetime:
+    return BEGAN + dt.timedelta(seconds=second)
+
+
+def stock(second: float, origin: str = OLD) -> Handed:
+    return Handed(at(second), "note", f"{origin}-{second}", None, False, origin=origin, args=f"('{ENTRY}',)")
+
+
+def ours(second: int) -> Handed:
+    slot = Slot(at(second), ENTRY)
+    return Handed(at(second), "note", f"slot-{second}", slot, False, origin=NEW, args=f"('{ENTRY}',)")
+
+
+def verdict(handed: list[Handed], dropped: frozenset[float] = frozenset()) -> Verdict:
+    lost = {at(second) for second in dropped}
+    runs = [Run(each.at, ENTRY, each.task_id, each.slot) for each in handed if each.at not in lost]
+    last = max(each.at for each in handed)
+    return judge(
+        {ENTRY: dt.timedelta(seconds=1)}, handed, runs, {ENTRY: BEGAN}, {ENTRY: last + dt.timedelta(seconds=3)}, []
+    )
+
+
+def test_one_stock_beat_s_own_lateness_is_its_own() -> None:
+    found = verdict([stock(8.0), stock(9.9), stock(10.02), stock(12.06)])
+    assert (found.missed, found.doubled, found.slots) == ([], [], 4)
+
+
+def test_a_stock_beat_s_message_that_did_not_run_is_missed() -> None:
+    found = verdict([stock(8.0), stock(9.0), stock(10.0)], dropped=frozenset({9.0}))
+    assert len(found.missed) == 1
+
+
+def test_two_beats_double_and_leave_gaps() -> None:
+    assert len(verdict([stock(8.0), stock(8.1, NEW), stock(9.1, NEW)]).doubled) == 1
+    assert len(verdict([stock(8.0), stock(10.0, NEW)]).missed) == 1
+    assert len(verdict([stock(8.0), ours(10)]).missed) == 1
+    assert len(verdict([ours(8), ours(10)]).missed) == 1
+
+
+def test_what_a_beat_sends_twice_beside_the_ledger_s_is_doubled() -> None:
+    found = verdict([stock(8.0), ours(8), ours(9)])
+    assert len(found.doubled) == 1

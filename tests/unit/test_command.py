@@ -1,0 +1,46 @@
+"""What is typed wrong is answered with what was probably meant."""
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from cutover.management.commands.cutover import Command
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [(["phase", "3"], "phase3"), (["pahse2"], "phase2"), (["rolback", "--force"], "rollback")]
+)
+def test_a_phase_that_there_is_not_is_answered_with_the_one_that_was_meant(
+    typed: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        Command().run_from_argv(["manage.py", "cutover", *typed])
+    assert ended.value.code == 2
+    assert f"did you mean `python manage.py cutover {meant}`?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ([], "the following arguments are required: phase -> python manage.py cutover --help"),
+        (["status", "--entri", "x"], "unrecognized arguments: --entri x; did you mean --entry? -> python manage.py"),
+        (["status", "--entry"], "status: argument --entry: expected one argument -> python manage.py cutover status"),
+        (["phase1", "--stoped=7@old"], "did you mean --stopped?"),
+        (["phase3", "--guard", "0"], "phase3: argument --guard: '0' is no time from 1s to a week"),
+        (["rollback", "--keep-edits", "--drop-edits"], "rollback: argument --drop-edits: not allowed with argument"),
+    ],
+)
+def test_wrong_options_are_answered_in_one_line(
+    typed: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argv = ["manage.py", "cutover", *typed]
+    monkeypatch.setattr("sys.argv", argv)
+    with pytest.raises(SystemExit) as ended:
+        Command().run_from_argv(argv)
+    [line] = capsys.readouterr().err.splitlines()
+    assert (ended.value.code, line.startswith("cutover: "), said in line) == (2, True, True), line
+
+
+def test_wrong_options_given_by_code_are_an_error_of_djangos() -> None:
+    with pytest.raises(CommandError, match="--entri"):
+        call_command("cutover", "status", "--entri")
