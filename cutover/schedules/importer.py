@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from celery import Celery
 from celery.beat import ScheduleEntry
-from django.db import transaction
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover.conf import Config
 from cutover.ledger import bulk
+from cutover.ledger.database import transaction
 from cutover.models import ImportedEntry
 from cutover.schedules import namesakes, rows
 from cutover.schedules.convert import RowDraft, RowValues, convert
@@ -125,7 +125,7 @@ def import_entries(
     disabled. Raises EntriesRefused, with all refusals and before anything is written.
     """
     alias = config.database
-    with transaction.atomic(using=alias):
+    with transaction(alias):
         work = work_out(app, config, entries, progress, adopt=adopt, locked=True)
         done = work.done
         progress(f"writing {done.changed} rows")

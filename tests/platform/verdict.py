@@ -3,8 +3,8 @@
 A stock beat's messages name no slot and its cadence drifts by milliseconds; so what counts is the instant of each run:
 that of the slot that its message names, else when the broker was handed the message. (The slot that the run guard found
 for such a message may be up to three quarters of an interval away.) Two runs of an entry may not be nearer than a third
-of its interval, nor further apart than one and three quarters; time in which the machine stood still does not count, and
-neither does what one stock beat makes of its own cadence: a message that it hands over late draws the next one near and
+of its interval, nor further apart than one and three quarters; time in which the machine stood still does not count,
+nor does what one stock beat makes of its own cadence: a message that it hands over late draws the next one near and
 the one before away. Such a pair counts only where a message between the two did not run: one of that beat's, or one of
 a slot that is too far from both for the run guard to have matched them to it.
 """
