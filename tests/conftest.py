@@ -17,7 +17,7 @@ from pytest_django import DjangoDbBlocker
 
 from demo.processes import Processes
 from demo.services import Valkey
-from tests.servers import MariaDB, Postgres, mariadb_is_installed, running_mariadb, running_postgres
+from tests.servers import PRODUCT, MariaDB, Postgres, running_mariadb, running_postgres
 from tests.support.flush import quick_flush
 from tests.support.forkserver import ForkedProcesses, ForkServer
 from tests.support.site import Site
@@ -34,12 +34,13 @@ DATABASE_SERVERS = {POSTGRES, MARIADB}
 
 def _on(name: str, *others: str) -> object:
     marks = pytest.mark.django_db(transaction=True, databases=["default", *others])
-    return pytest.param("default" if name == SQLITE else name, id=name, marks=marks)
+    shown = PRODUCT.name.lower() if name == MARIADB else name
+    return pytest.param("default" if name == SQLITE else name, id=shown, marks=marks)
 
 
 ALIASES = (_on(SQLITE), _on(POSTGRES, POSTGRES))
 # Without a server the tests of it fail, each with the remedy, and no others: Django is told of no such database.
-ALIAS_OF_MARIADB = _on(MARIADB, *[MARIADB] * mariadb_is_installed())
+ALIAS_OF_MARIADB = _on(MARIADB, *[MARIADB] * PRODUCT.is_installed)
 ON_MARIADB = {"DJANGO_SETTINGS_MODULE": "tests.support.mariadb_settings"}
 LONGEST = (
     "tests/platform/test_rehearsal.py::",
@@ -75,6 +76,11 @@ ON_ONE_DATABASE = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run all tests, and let those that watch a site watch longer")
     parser.addoption("--rest", action="store_true", help="run what is left out without --long, and nothing else")
+
+
+def pytest_report_header() -> str:
+    """Say what the tests of MariaDB run on."""
+    return f"in MariaDB's tests: {PRODUCT}"
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
