@@ -28,7 +28,7 @@ from demo.waiting import wait_until
 MARIADB_MISSING = "MariaDB is not installed (Debian and Ubuntu: apt install mariadb-server): {} is not in PATH"
 MYSQL_MISSING = "MYSQLD names a server of MySQL's that cannot be used: there is no program {}"
 MYSQLD = "MYSQLD"
-"""The variable that names MySQL's server, by its path; ``mysql`` and ``mysqldump`` are expected beside it."""
+"""The variable that names MySQL's server, by its path; ``mysql`` and ``mysqldump`` are beside it, or as usual."""
 
 
 class Postgres:
@@ -105,13 +105,13 @@ class Product:
     """Makes the server's own tables."""
     options: tuple[str, ...]
     missing: str
-    directory: str | None = None
-    """Where the programs are; None: in PATH."""
+    directory: Path | None = None
+    """Where the server is; None: in PATH."""
 
     def program(self, name: str) -> str:
         """Where one of its programs is; RuntimeError, with the remedy, where it is not installed."""
         if (found := self._found(name)) is None:
-            raise RuntimeError(self.missing.format(name if self.directory is None else Path(self.directory) / name))
+            raise RuntimeError(self.missing.format(name if self.directory is None else self.directory / name))
         return found
 
     @property
@@ -134,8 +134,11 @@ class Product:
         return f"{self.name} {said.partition('Ver ')[2].split(' ')[0]} ({path})"
 
     def _found(self, name: str) -> str | None:
-        usual = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
-        return shutil.which(name, path=self.directory or usual)
+        usual = [os.environ.get("PATH", os.defpath), "/usr/sbin"]
+        if self.directory is not None:
+            own = [str(self.directory), str(self.directory.parent / "bin")]
+            usual = own if name == self.server else [*own, *usual]
+        return shutil.which(name, path=os.pathsep.join(usual))
 
 
 _ALIKE = (
@@ -172,7 +175,7 @@ def chosen_product() -> Product:
         # Nothing that nobody reads here, no port of its own, no directory of the packages.
         options=(*_ALIKE, "--skip-log-bin", "--performance-schema=OFF", "--mysqlx=OFF", "--secure-file-priv=NULL"),
         missing=MYSQL_MISSING,
-        directory=str(path.parent),
+        directory=path.parent,
     )
 
 

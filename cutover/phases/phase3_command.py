@@ -5,6 +5,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from django.utils.timezone import get_default_timezone
+
 from cutover import clock
 from cutover.errors import ConfigurationError
 from cutover.phases import phase3, switch_guard
@@ -79,7 +81,7 @@ def run(
 
 def _until(context: Context, by: str | None) -> dt.datetime:
     now = context.ledger.fence.read_now()
-    return now + AHEAD if by is None else instant_by(by, now, context.app.timezone, MOST_AHEAD)
+    return now + AHEAD if by is None else instant_by(by, now, get_default_timezone(), MOST_AHEAD)
 
 
 def _when_quiet(context: Context, switching: partial[Report], until: dt.datetime) -> Report:
@@ -112,15 +114,14 @@ def _looked(context: Context, report: Report, until: dt.datetime | None) -> Repo
         return report
     check = gate.nothing_open(context, Side.CODE)
     found = quiet_wait.window(context, context.ledger.fence.read_now(), until)
-    zone = context.app.timezone
     if found is None or not check.ok:
         none = Check(
-            quiet_wait.NAME, found is not None, f"until {instant(until, zone)} no minute is quiet", "--by a later time"
+            quiet_wait.NAME, found is not None, f"until {instant(until)} no minute is quiet", "--by a later time"
         )
         return refused(NAME, [*report.checks, check, *([] if found is not None else [none])])
     begin, end = found.window
-    window = f"the quiet window to {instant(end, zone)} ({span(end - begin)})"
-    said = f"It would wait for {window}, until {instant(found.at, zone)}."
+    window = f"the quiet window to {instant(end)} ({span(end - begin)})"
+    said = f"It would wait for {window}, until {instant(found.at)}."
     data = {**report.data, "quiet": {"from": begin.isoformat(), "to": end.isoformat()}}
     return replace(report, checks=[*report.checks, check], lines=[said, *report.lines], data=data)
 
@@ -140,5 +141,5 @@ def _order(context: Context, postpone: dt.timedelta | None, otherwise: quiet_wai
     elif done.order == quiet_wait.Order.NOW:
         line = f"The phase 3 of {done.operator} switches now, if its gates hold."
     else:
-        line = f"The phase 3 of {done.operator} waits for {instant(done.leaps_at or done.until, context.app.timezone)}."
+        line = f"The phase 3 of {done.operator} waits for {instant(done.leaps_at or done.until)}."
     return Report(NAME, Outcome.DONE, (), [line], command("status"), data=data)

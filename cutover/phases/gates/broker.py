@@ -15,6 +15,7 @@ from cutover.phases.context import Context, in_time
 from cutover.phases.evidence import hearing
 from cutover.phases.report import Check, gate
 from cutover.phases.wording import inline, named, one_line
+from cutover.plural import counted
 
 _T = TypeVar("_T")
 
@@ -105,9 +106,10 @@ def workers(context: Context) -> Check:
     # Celery's own tasks, which every worker has, are in no answer.
     if unknown := sorted(name for name in wanted - {task for _, task, _ in told} if not name.startswith("celery.")):
         remedy = "let the workers import its module, as this process does, and restart them; or start those that do"
-        detail = f"of {len(answers)} that answer none has {inline(unknown, ', ')}: who gets such a message drops it"
+        answer = counted(len(answers), "that answers", "that answer")
+        detail = f"of {answer} none has {inline(unknown, ', ')}: who gets such a message drops it"
         return Check("workers", False, detail, remedy)
-    return Check("workers", True, f"{len(answers)} answer, all guarded")
+    return Check("workers", True, f"{counted(len(answers), 'answers', 'answer')}, all guarded")
 
 
 def _asked(context: Context, question: Callable[[Connection], _T], timeout_s: float) -> _T:

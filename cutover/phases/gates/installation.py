@@ -12,6 +12,7 @@ from cutover.phases.context import Context
 from cutover.phases.evidence import hearing, sent
 from cutover.phases.report import Check, gate
 from cutover.phases.wording import inline, instant
+from cutover.plural import counted
 from cutover.schedules import project
 from cutover.schedules.refusals import EntriesRefused, unsendable
 from cutover.workers import coverage
@@ -28,7 +29,7 @@ def code_schedule(context: Context) -> Check:
     if refused:
         return Check("code schedule", False, inline(refused), "fix the code schedule: a beat would leave these out")
     remedy = "set CUTOVER['CODE_SCHEDULE'] to the dotted path of the retired schedule"
-    return Check("code schedule", bool(count), f"{count} entries", "" if count else remedy)
+    return Check("code schedule", bool(count), counted(count, "entry"), "" if count else remedy)
 
 
 @gate("sent schedule")
@@ -61,7 +62,7 @@ def sent_schedule(context: Context, *, patient: bool = True) -> Check:
         if standbys := [f"{beat.host}:{beat.pid}" for beat in sent.unlike_standbys(context, here)]:
             detail = f"{inline(standbys, ', ')} would send another schedule than this process reads, should it lead"
             return Check(name, False, detail, remedy)
-    return Check(name, True, f"the {len(found.declared.entries)} entries of this process (by {as_of})")
+    return Check(name, True, f"the {counted(len(found.declared.entries), 'entry')} of this process (by {as_of})")
 
 
 @gate("processes")

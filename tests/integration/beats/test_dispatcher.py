@@ -143,14 +143,32 @@ def test_what_a_stock_beat_would_have_written_down_by_then_was_missed(ledger, br
     assert slots.filter(MISSED).count() == 3
 
 
-def test_a_gap_of_a_thousand_slots_is_counted_to_the_last(ledger, broker, term, alias):
+def test_a_gap_of_a_thousand_slots_is_counted_to_the_last_and_logged_in_one_line(ledger, broker, term, alias, caplog):
     one = ScheduleEntry(name="a", task="t", schedule=schedule(MINUTE), app=broker.app)
     agenda = agenda_of([one], clock.now() - 1_000.5 * MINUTE)
-    dispatcher(ledger, broker).send(term, agenda, due(agenda))
+    with caplog.at_level("ERROR", "cutover"):
+        dispatcher(ledger, broker).send(term, agenda, due(agenda))
     missed = models.Slot.objects.using(alias).filter(state="missed")
     assert missed.count() + sum(missed.values_list("passed_over", flat=True)) == 999
     oldest = missed.order_by("due_at").first()
     assert oldest.passed_over > 0
+    [said] = [record.msg for record in caplog.records]
+    assert (said["event"], said["entry"], said["slots"]) == ("cutover.slot.missed", "a", 999)
+    assert said["passed_over"] == 999 - missed.count()
+    assert [said["since"], said["due_at"]] == [at.due_at.isoformat() for at in (oldest, missed.latest("due_at"))]
+
+
+def test_what_is_missed_of_several_entries_or_for_several_reasons_is_a_line_each(ledger, broker, term, caplog):
+    agenda = due_now(broker, "a")
+    some = [clock.now() - hours * HOUR for hours in (1, 2, 3)]
+    ledger.claims.claim(term, [Slot(at, EntryName(name)) for at in some for name in ("gone", "left")])
+    with caplog.at_level("ERROR", "cutover"):
+        dispatcher(ledger, broker).sweep(term, agenda)
+    told = {(record.msg["entry"], record.msg["slots"]) for record in caplog.records}
+    assert len(told) == len(caplog.records)
+    assert {name: sum(slots for one, slots in told if one == name) for name in ("gone", "left")} == {
+        **{"gone": 3, "left": 3}
+    }
 
 
 def test_a_fenced_leader_publishes_nothing_and_moves_nothing_on(ledger, broker, term, rows, identity):
