@@ -23,7 +23,7 @@ from cutover.types import Side
 
 NAME = phase3.NAME
 MOST_AHEAD = dt.timedelta(days=7)
-"""How far ahead ``by`` may be."""
+"""How far ahead ``by`` and ``postpone`` may be."""
 
 
 def run(
@@ -31,7 +31,7 @@ def run(
     *,
     quiet: bool = False,
     by: str | None = None,
-    postpone: dt.timedelta | None = None,
+    postpone: str | None = None,
     now: bool = False,
     call_off: bool = False,
     guard_for: dt.timedelta | None = None,
@@ -43,7 +43,8 @@ def run(
     """Phase 3, with the options of ``phase3.run`` in ``switch``.
 
     ``quiet``: wait for the longest window in which nothing falls due, up to ``by`` (a time as it is typed; 24 hours
-    without it). ``postpone``, ``now``, ``call_off``: order the command that waits to do so, and nothing else.
+    without it). ``postpone`` (until a time as it is typed), ``now``, ``call_off``: order the command that waits to do
+    so, and nothing else; typed twice they do no more than typed once.
     ``guard_for``: watch the switch for so long, and roll back by itself; also where ``guard_command`` raises the alarm,
     or more than ``guard_failures`` runs fail. Raises ConfigurationError for options that do not go together, and as
     ``phase3.run`` does.
@@ -58,10 +59,11 @@ def run(
     if guard_for is None and (guard_command is not None or guard_failures is not None):
         raise ConfigurationError("--guard-command and --guard-failures go with --guard, which says how long to watch.")
     if any(orders):
-        return _order(context, postpone, quiet_wait.Order.NOW if now else quiet_wait.Order.CALL_OFF)
+        not_before = _typed(context, postpone) if postpone is not None else None
+        return _order(context, not_before, quiet_wait.Order.NOW if now else quiet_wait.Order.CALL_OFF)
     raises = alarm.arguments(guard_command) if guard_command is not None else []
     switching = partial(phase3.run, context, guarded=guard_for, **switch)
-    until = _until(context, by) if quiet else None
+    until = _typed(context, by) if quiet else None
     if dry_run:
         return _looked(context, switching(dry_run=True), until)
     state = read(context)
@@ -79,9 +81,9 @@ def run(
     return switch_guard.watch(context, report, guard_for, raises, allowed)
 
 
-def _until(context: Context, by: str | None) -> dt.datetime:
+def _typed(context: Context, time: str | None) -> dt.datetime:
     now = context.ledger.fence.read_now()
-    return now + AHEAD if by is None else instant_by(by, now, get_default_timezone(), MOST_AHEAD)
+    return now + AHEAD if time is None else instant_by(time, now, get_default_timezone(), MOST_AHEAD)
 
 
 def _when_quiet(context: Context, switching: partial[Report], until: dt.datetime) -> Report:
@@ -126,13 +128,13 @@ def _looked(context: Context, report: Report, until: dt.datetime | None) -> Repo
     return replace(report, checks=[*report.checks, check], lines=[said, *report.lines], data=data)
 
 
-def _order(context: Context, postpone: dt.timedelta | None, otherwise: quiet_wait.Order) -> Report:
+def _order(context: Context, not_before: dt.datetime | None, otherwise: quiet_wait.Order) -> Report:
     """Order the command that waits, and say what has become of it."""
     wait = staying.waiting(context)
     if wait is None:
         state = read(context)
         return Report(NAME, Outcome.REFUSED, (), [f"No phase 3 waits. {state.in_words()}"], command("status"))
-    done = quiet_wait.ordered(context, wait, postpone, otherwise)
+    done = quiet_wait.ordered(context, wait, not_before, otherwise)
     data = {"quiet_wait": plain(done, "operator until leaps_at ended_at outcome")}
     if done.ended_at is not None:
         line = f"The wait of {done.operator} has ended: {done.outcome}."

@@ -172,15 +172,14 @@ def window(context: Context, since: dt.datetime, until: dt.datetime) -> SwitchTi
     return switch_time(coming.read(context, Side.CODE, context.ledger.fence.now()).quiet(since, until), since)
 
 
-def ordered(context: Context, wait: QuietWait, postpone: dt.timedelta | None, otherwise: Order) -> QuietWait:
+def ordered(context: Context, wait: QuietWait, not_before: dt.datetime | None, otherwise: Order) -> QuietWait:
     """Give the command that waits an order, and let it take that; the row as it is then.
 
-    ``postpone``: so much later than it was to be.
+    ``not_before``: postpone it until then, an instant and no length, so that the order may be given again.
     """
-    now = context.ledger.fence.read_now()
     given: dict[str, Any] = {"order": otherwise}
-    if postpone is not None:
-        given = {"order": Order.POSTPONE, "not_before": max(now, wait.leaps_at or now) + postpone}
+    if not_before is not None:
+        given = {"order": Order.POSTPONE, "not_before": not_before}
     with outages(context.alias):
         rows = QuietWait.objects.using(context.alias).filter(pk=wait.pk)
         rows.filter(ended_at=None).update(**given, ordered_by=operator_name(), asked=F("asked") + 1)
