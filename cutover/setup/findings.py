@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import router
 from django.utils.module_loading import import_string
 
-from cutover import conf
+from cutover import conf, web
 from cutover.models import Slot
 from cutover.schedules import project
 from cutover.setup import commands, own, pins, releases, sources
@@ -217,6 +217,8 @@ class Project:
             if process.kind is Kind.WEB and not self.can_be_served(process):
                 why = process.strange or "it does not serve WSGI_APPLICATION"
                 yield f"`{process.name}` keeps its command in every release ({why}); gunicorn.conf.py has its one line."
+                if (worker := process.args.get("worker-class", "sync")) not in web.GRACEFUL_WORKERS:
+                    yield f"{worker} may close kept connections at once when it ends: see docs/web.md."
             elif process.name == "web" and process.kind is Kind.OTHER and "prodserver" not in process.command:
                 yield "`web` keeps its command in every release: it is no gunicorn, and ends in its own way."
             elif process.name == releases.RELEASE and self.database() not in ("default", *process.command.split()):

@@ -114,12 +114,15 @@ def test_a_gap_is_recorded_and_its_latest_slot_sent(ledger, broker, term, rows, 
     assert set(reasons) == {"a later slot was sent in its stead"}
 
 
-def test_of_what_a_stock_beat_may_have_sent_nobody_says_that_it_was_missed(ledger, broker, term, alias, caplog):
-    """Its record, from which the entry goes on, is up to three minutes old."""
+@pytest.mark.parametrize("has_run", [True, False], ids=["it has sent", "it was started a moment before"])
+def test_of_what_a_stock_beat_may_have_sent_nobody_says_that_it_was_missed(
+    ledger, broker, term, alias, caplog, has_run
+):
+    """Its record, from which the entry goes on, is up to three minutes old; that of its start, too."""
     ran_at = clock.now() - 5.5 * MINUTE
     one = ScheduleEntry(name="a", task="t", schedule=schedule(MINUTE), app=broker.app)
     agenda = Agenda()
-    name, run = EntryName("a"), LastRun(ran_at, has_run=True)
+    name, run = EntryName("a"), LastRun(ran_at, has_run=has_run)
     agenda.load({name: ScheduledEntry.of(one, RULE, last_run=run)}, ran_at)
     with caplog.at_level("WARNING", "cutover"):
         dispatcher(ledger, broker).send(term, agenda, due(agenda))

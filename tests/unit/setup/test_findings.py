@@ -121,6 +121,14 @@ def test_a_site_of_asgi_alone_is_given_no_server_of_wsgi(tmp_path: Path) -> None
     assert "The web process serves ASGI_APPLICATION: it keeps its command in every release." in [*project.notes()]
 
 
+@pytest.mark.usefixtures("asgi_alone")
+@pytest.mark.parametrize(("kind", "is_told"), [("gthread", False), ("uvicorn_worker.UvicornWorker", True)])
+def test_a_worker_class_that_may_end_abruptly_is_told_of(tmp_path: Path, kind: str, is_told: bool) -> None:
+    (tmp_path / "Procfile").write_text(f"web: gunicorn shop.asgi -k {kind}\n")
+    told = [note for note in Project(tmp_path).notes() if "may close kept connections" in note]
+    assert [kind in note for note in told] == [True] * is_told
+
+
 class LoggingTask(Task):  # type: ignore[misc, type-arg]
     """A base of a project's own."""
 
