@@ -24,6 +24,7 @@ from django.db import connections
 from django_celery_beat.schedulers import DatabaseScheduler as StockDatabaseScheduler
 
 from cutover import conf
+from cutover.background import drain_all
 from cutover.beats import overrides, start
 from cutover.beats.candidate import Candidate
 from cutover.beats.dispatcher import Dispatcher
@@ -43,7 +44,6 @@ from cutover.beats.sources.shown import ShownRows
 from cutover.beats.stock_tick import InStockTick
 from cutover.clock import SYSTEM
 from cutover.conf import Config
-from cutover.courier import drain_all
 from cutover.election.connection import redis_client
 from cutover.election.elector import Elector, News
 from cutover.election.lease import Lease
