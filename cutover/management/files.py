@@ -1,10 +1,10 @@
 """What a report is written to: files, each whole or not at all, and standard output."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from cutover import whole_file
 from cutover.errors import PhaseFailed
 from cutover.management.terminal import as_document
 from cutover.observe.report.compose import PeriodReport
@@ -24,11 +24,7 @@ def written(report: PeriodReport, html: str | None, json: str | None) -> Report:
 
 
 def _write(file: str, text: str) -> None:
-    """Through a file beside it, so that nobody ever reads half of one."""
-    beside = Path(f"{file}.{os.getpid()}.part")
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(file)
+        whole_file.write(Path(file), text)
     except OSError as exc:
-        beside.unlink(missing_ok=True)
         raise PhaseFailed(f"{file} cannot be written: {exc.strerror or exc}.") from exc

@@ -9,6 +9,7 @@ from django.utils.timezone import get_default_timezone
 
 from cutover import clock
 from cutover.errors import ConfigurationError
+from cutover.models import QuietWait
 from cutover.phases import phase3, switch_guard
 from cutover.phases.context import Context
 from cutover.phases.evidence import staying
@@ -16,14 +17,17 @@ from cutover.phases.evidence.quiet_windows import AHEAD
 from cutover.phases.facts import read
 from cutover.phases.gates import quiet as gate
 from cutover.phases.operations import alarm, attended, quiet_wait
+from cutover.phases.operations.quiet_wait import Order
 from cutover.phases.report import Check, Outcome, Report, command, plain, refused
-from cutover.phases.typed import instant_by
+from cutover.phases.typed import instant_by, postponed
 from cutover.phases.wording import instant, span
 from cutover.types import Side
 
 NAME = phase3.NAME
 MOST_AHEAD = dt.timedelta(days=7)
-"""How far ahead ``by`` and ``postpone`` may be."""
+"""How far ahead ``by`` may be."""
+ENDS = {Order.NOW: quiet_wait.LEAPT, Order.CALL_OFF: quiet_wait.CALLED_OFF}
+"""How a wait ends that has obeyed."""
 
 
 def run(
@@ -43,8 +47,8 @@ def run(
     """Phase 3, with the options of ``phase3.run`` in ``switch``.
 
     ``quiet``: wait for the longest window in which nothing falls due, up to ``by`` (a time as it is typed; 24 hours
-    without it). ``postpone`` (until a time as it is typed), ``now``, ``call_off``: order the command that waits to do
-    so, and nothing else; typed twice they do no more than typed once.
+    without it). ``postpone`` (by a length or to a time, as typed), ``now``, ``call_off``: order the command that waits
+    to do so, and nothing else.
     ``guard_for``: watch the switch for so long, and roll back by itself; also where ``guard_command`` raises the alarm,
     or more than ``guard_failures`` runs fail. Raises ConfigurationError for options that do not go together, and as
     ``phase3.run`` does.
@@ -59,11 +63,10 @@ def run(
     if guard_for is None and (guard_command is not None or guard_failures is not None):
         raise ConfigurationError("--guard-command and --guard-failures go with --guard, which says how long to watch.")
     if any(orders):
-        not_before = _typed(context, postpone) if postpone is not None else None
-        return _order(context, not_before, quiet_wait.Order.NOW if now else quiet_wait.Order.CALL_OFF)
+        return _order(context, postpone, Order.NOW if now else Order.CALL_OFF if call_off else Order.POSTPONE)
     raises = alarm.arguments(guard_command) if guard_command is not None else []
     switching = partial(phase3.run, context, guarded=guard_for, **switch)
-    until = _typed(context, by) if quiet else None
+    until = _until(context, by) if quiet else None
     if dry_run:
         return _looked(context, switching(dry_run=True), until)
     state = read(context)
@@ -81,9 +84,9 @@ def run(
     return switch_guard.watch(context, report, guard_for, raises, allowed)
 
 
-def _typed(context: Context, time: str | None) -> dt.datetime:
+def _until(context: Context, by: str | None) -> dt.datetime:
     now = context.ledger.fence.read_now()
-    return now + AHEAD if time is None else instant_by(time, now, get_default_timezone(), MOST_AHEAD)
+    return now + AHEAD if by is None else instant_by(by, now, get_default_timezone(), MOST_AHEAD)
 
 
 def _when_quiet(context: Context, switching: partial[Report], until: dt.datetime) -> Report:
@@ -103,7 +106,7 @@ def _when_quiet(context: Context, switching: partial[Report], until: dt.datetime
             report = switching(hold=watch.hold)
             if not watch.is_put_back:
                 break
-        attended.end(context, row, "leapt" if report.outcome is Outcome.DONE else report.outcome.value)
+        attended.end(context, row, quiet_wait.LEAPT if report.outcome is Outcome.DONE else report.outcome.value)
     if watch.window is None:
         return report
     begin, end = watch.window.window
@@ -128,20 +131,36 @@ def _looked(context: Context, report: Report, until: dt.datetime | None) -> Repo
     return replace(report, checks=[*report.checks, check], lines=[said, *report.lines], data=data)
 
 
-def _order(context: Context, not_before: dt.datetime | None, otherwise: quiet_wait.Order) -> Report:
+def _order(context: Context, postpone: str | None, order: Order) -> Report:
     """Order the command that waits, and say what has become of it."""
     wait = staying.waiting(context)
     if wait is None:
-        state = read(context)
-        return Report(NAME, Outcome.REFUSED, (), [f"No phase 3 waits. {state.in_words()}"], command("status"))
-    done = quiet_wait.ordered(context, wait, not_before, otherwise)
-    data = {"quiet_wait": plain(done, "operator until leaps_at ended_at outcome")}
+        return _obeyed(context, order)
+    not_before = None
+    if postpone is not None:
+        now = context.ledger.fence.read_now()
+        not_before = postponed(postpone, max(now, wait.leaps_at or now), now, get_default_timezone(), MOST_AHEAD)
+    done = quiet_wait.ordered(context, wait, order, not_before)
+    data = _plain(done)
     if done.ended_at is not None:
         line = f"The wait of {done.operator} has ended: {done.outcome}."
     elif done.answered < done.asked:
         line = f"The phase 3 of {done.operator} has not taken the order yet: see `{command('status')}`."
-    elif done.order == quiet_wait.Order.NOW:
+    elif done.order == Order.NOW:
         line = f"The phase 3 of {done.operator} switches now, if its gates hold."
     else:
         line = f"The phase 3 of {done.operator} waits for {instant(done.leaps_at or done.until)}."
     return Report(NAME, Outcome.DONE, (), [line], command("status"), data=data)
+
+
+def _obeyed(context: Context, order: Order) -> Report:
+    """Nobody waits: whether the latest wait has ended by this very order, as when it is typed again; or refused."""
+    last = quiet_wait.latest(context)
+    if last is not None and last.outcome and last.outcome == ENDS.get(order):
+        line = f"No phase 3 waits: that of {last.operator} has ended: {last.outcome}. {read(context).in_words()}"
+        return Report(NAME, Outcome.ALREADY, (), [line], command("status"), data=_plain(last))
+    return Report(NAME, Outcome.REFUSED, (), [f"No phase 3 waits. {read(context).in_words()}"], command("status"))
+
+
+def _plain(wait: QuietWait) -> dict[str, Any]:
+    return {"quiet_wait": plain(wait, "operator until leaps_at ended_at outcome")}

@@ -12,6 +12,7 @@ from celery import Celery
 from django.apps import apps
 from django.conf import settings
 
+from cutover import whole_file
 from cutover.errors import ConfigurationError
 from cutover.phases.report import Outcome, Report
 from cutover.setup import additions, commands, own, pins, releases, sources
@@ -77,7 +78,7 @@ def run(*, write: bool = False, root: Path | None = None) -> Report:
 
 def _make(file: Path, text: str) -> None:
     try:
-        file.write_text(text)
+        whole_file.write(file, text)  # half of one would be taken for the project's own when typed again
     except OSError as exc:
         remedy = "type it where the project's files may be written, or without --write"
         raise ConfigurationError(f"{file} cannot be made: {exc.strerror}. To go on, {remedy}.") from exc

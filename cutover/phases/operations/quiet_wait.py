@@ -25,6 +25,8 @@ from cutover.phases.wording import instant, one_line, span
 from cutover.types import Side
 
 NAME: Final = "quiet window"
+LEAPT: Final = "leapt"
+CALLED_OFF: Final = "called off"
 POLL_S: Final = 1.0
 """How often the row is looked at for orders."""
 TAKEN_WITHIN: Final = dt.timedelta(seconds=10)
@@ -155,7 +157,7 @@ class Wait:
             return
         who = self._row.ordered_by
         if self._row.order == Order.CALL_OFF:
-            attended.end(context, self._row, "called off", who)
+            attended.end(context, self._row, CALLED_OFF, who)
             raise CalledOff(f"Called off by {who}. Nothing was changed.")
         if self._row.order == Order.POSTPONE:
             context.progress(f"postponed by {who}: not before {instant(self._row.not_before or now)}")
@@ -172,17 +174,16 @@ def window(context: Context, since: dt.datetime, until: dt.datetime) -> SwitchTi
     return switch_time(coming.read(context, Side.CODE, context.ledger.fence.now()).quiet(since, until), since)
 
 
-def ordered(context: Context, wait: QuietWait, not_before: dt.datetime | None, otherwise: Order) -> QuietWait:
+def ordered(context: Context, wait: QuietWait, order: Order, not_before: dt.datetime | None = None) -> QuietWait:
     """Give the command that waits an order, and let it take that; the row as it is then.
 
-    ``not_before``: postpone it until then, an instant and no length, so that the order may be given again.
+    The latest order counts; but once it is called off no other one is in time. ``not_before``: to when to postpone it.
     """
-    given: dict[str, Any] = {"order": otherwise}
-    if not_before is not None:
-        given = {"order": Order.POSTPONE, "not_before": not_before}
+    given: dict[str, Any] = {"order": order, "not_before": not_before or wait.not_before}
     with outages(context.alias):
         rows = QuietWait.objects.using(context.alias).filter(pk=wait.pk)
-        rows.filter(ended_at=None).update(**given, ordered_by=operator_name(), asked=F("asked") + 1)
+        open_ = rows.filter(ended_at=None).exclude(order=Order.CALL_OFF)
+        open_.update(**given, ordered_by=operator_name(), asked=F("asked") + 1)
 
     def taken() -> QuietWait | None:
         with outages(context.alias):
@@ -200,6 +201,12 @@ def begin(context: Context, until: dt.datetime, takes: dt.timedelta) -> tuple[Qu
     refuse_a_second(context)
     row = attended.begin(context, QuietWait, until=until)
     return row, Wait(context, row, takes)
+
+
+def latest(context: Context) -> QuietWait | None:
+    """The latest wait, whether it has ended or not; None for none."""
+    with outages(context.alias):
+        return QuietWait.objects.using(context.alias).order_by("-pk").first()
 
 
 def refuse_a_second(context: Context) -> None:

@@ -14,7 +14,9 @@ from django.db import models as fields
 from django_celery_beat.models import PeriodicTask
 
 from cutover import clock, models
-from cutover.phases import pause, phase1, phase2, phase3, phase4, replay, resume, rollback
+from cutover.observe import status
+from cutover.observe.report import compose
+from cutover.phases import pause, phase1, phase2, phase3, phase4, plan, replay, resume, rollback
 from cutover.phases.context import Context
 from cutover.phases.operations import snapshot
 from cutover.phases.report import Check, Outcome, Report
@@ -147,6 +149,10 @@ CASES = {
     "resume": Case(paused, resume.run, 5),
     "resume one entry": Case(paused, partial(resume.run, entry="minutely"), 5),
     "replay": Case(missed, replay.run, 15),
+    "replay that is only looked at": Case(missed, partial(replay.run, dry_run=True), 5),
+    "plan": Case(imported, plan.run, 10),
+    "status": Case(missed, status.run, 10),
+    "report": Case(missed, compose.run, 10),
 }
 BRIEF = {"phase1", "phase2", "phase4", "rollback of rows that are prepared", "pause for a while", "resume", "replay"}
 """The others are killed in the long run alone; ``test_switch`` kills the switch and the way back beside real beats."""

@@ -27,7 +27,7 @@ from cutover.types import EntryName, Side, SlotState
 from cutover.workers.processes import own_name
 from demo.waiting import wait_until
 from tests.integration.phases.conftest import Beat
-from tests.integration.phases.test_switch import rows, run_until_killed
+from tests.integration.phases.test_switch import ENDED, rows, run_until_killed
 from tests.support.ledger import new_slot
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -121,11 +121,9 @@ def test_it_is_shown_postponed_and_called_off_by_other_commands(context: Surroun
         assert "waits for a quiet window, to switch at" in line
         with pytest.raises(OperatorBusy, match="waits for a quiet window already"):
             phase3_command.run(context(), quiet=True, force=True)
-        at = (row.leaps_at + 10 * MINUTE).replace(microsecond=0)
-        later = phase3_command.run(context(), postpone=at.isoformat())
+        later = phase3_command.run(context(), postpone="10m")
         assert later.outcome is Outcome.DONE, later
-        assert later.data["quiet_wait"]["leaps_at"] >= at.isoformat()
-        assert phase3_command.run(context(), postpone=at.isoformat()).data == later.data, "typed twice: postponed once"
+        assert later.data["quiet_wait"]["leaps_at"] >= (row.leaps_at + 9 * MINUTE).isoformat()
         ended = phase3_command.run(context(), call_off=True)
         assert ended.data["quiet_wait"]["outcome"] == "called off"
     assert isinstance(waiter.error, CalledOff), waiter.report
@@ -141,6 +139,72 @@ def test_it_is_hurried_by_another_command(context: Surroundings) -> None:
         assert phase3_command.run(context(), now=True).outcome is Outcome.DONE
     assert waiter.report is not None and waiter.report.outcome is Outcome.DONE, waiter.error
     assert facts.read(context()).side is Side.DATABASE
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders are taken soon."""
+    monkeypatch.setattr(quiet_wait, "POLL_S", 0.05)
+
+
+@pytest.mark.usefixtures("far", "quick")
+def test_postponed_to_a_time_by_a_command_that_is_killed_at_any_statement_and_typed_again_it_is_postponed_once(
+    context: Surroundings, alias: str
+) -> None:
+    until = (clock.now() + 30 * MINUTE).replace(microsecond=0)
+    postpones = partial(phase3_command.run, postpone=until.isoformat())
+    waiter = Waiter(context)
+    with waiter.waiting() as row:
+        for statements in itertools.count(1):
+            killed = run_until_killed(context(), postpones, statements)
+            attended.change(context(), row, process=own_name())  # who waits was not killed
+            again = postpones(context())
+            assert again.outcome is Outcome.DONE, again
+            now = QuietWait.objects.using(alias).get()
+            assert (now.not_before, now.answered) == (until, now.asked), f"killed after {statements} statements"
+            assert until <= now.leaps_at < until + MINUTE
+            if not killed:
+                break
+        phase3_command.run(context(), call_off=True)
+    assert statements > 5
+    nothing_done(context())
+
+
+@pytest.mark.usefixtures("far", "quick")
+@pytest.mark.parametrize(("order", "outcome"), [("now", "leapt"), ("call_off", "called off")])
+def test_an_order_whose_command_is_killed_as_it_waits_for_the_answer_and_is_typed_again_says_that_it_was_obeyed(
+    context: Surroundings, order: str, outcome: str
+) -> None:
+    orders = partial(phase3_command.run, **{order: True})
+    waiter = Waiter(context)
+    with waiter.waiting():
+        killed = context()
+        killed.wait_for = lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            orders(killed)
+    again = orders(context())
+    assert (again.outcome, again.data["quiet_wait"]["outcome"]) == (Outcome.ALREADY, outcome)
+    assert outcome in again.lines[0]
+    assert phase3_command.run(context(), postpone="10m").outcome is Outcome.REFUSED
+    attended.begin(context(), QuietWait, until=clock.now() + MINUTE)
+    QuietWait.objects.using(context().alias).filter(ended_at=None).update(process=ENDED)
+    assert orders(context()).outcome is Outcome.REFUSED, "a later wait was killed, and obeyed nobody"
+
+
+def test_what_is_called_off_stays_so_whatever_another_operator_orders_before_it_is_heard(
+    context: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quiet_wait, "TAKEN_WITHIN", dt.timedelta(0))
+    attended.begin(context(), QuietWait, until=clock.now() + 60 * MINUTE)
+    for order in ({"call_off": True}, {"postpone": "10m"}, {"now": True}):
+        said = phase3_command.run(context(), **order)  # type: ignore[arg-type]
+        assert "has not taken the order yet" in said.lines[0]
+    row = QuietWait.objects.using(context().alias).get()
+    assert (row.order, row.asked, row.not_before) == ("call off", 1, None)
+    quiet_wait_again = quiet_wait.Wait(context(), row, dt.timedelta(0))
+    row.asked = 0
+    with pytest.raises(CalledOff):
+        quiet_wait_again.wait()
 
 
 @pytest.mark.usefixtures("far")
@@ -231,7 +295,7 @@ def test_postponed_while_the_gates_are_asked_it_waits_again(
             row = staying.waiting(context())
             assert row is not None
             monkeypatch.setattr(quiet_wait, "TAKEN_WITHIN", dt.timedelta(0))
-            phase3_command.run(context(), postpone="20m")
+            phase3_command.run(context(), postpone="10m")
         else:
             phase3_command.run(context(), now=True)
             waits(self)
