@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from cutover.fields import InstantField, PartialIndex, SaidField, SaidTextField
+from cutover.moments import instant
 from cutover.types import NAME_LENGTH, Limits, RunOutcome, SentBy, Side, SlotState
 
 SIDES = [(side.value, side.value) for side in Side]
@@ -118,7 +119,7 @@ class Pause(models.Model):
         ordering = ["-paused_at"]
 
     def __str__(self) -> str:
-        return f"{self.entry or 'everything'} paused at {self.paused_at:%Y-%m-%dT%H:%M:%S%z}"
+        return f"{self.entry or 'everything'} paused at {instant(self.paused_at)}"
 
 
 class Declaration(models.Model):
@@ -185,7 +186,7 @@ class Slot(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.entry} {self.due_at:%Y-%m-%dT%H:%M:%S%z} {self.state}"
+        return f"{self.entry} {instant(self.due_at)} {self.state}"
 
 
 class Overview(Slot):
@@ -259,7 +260,7 @@ class Attended(models.Model):
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        return f"{self.operator} since {self.began_at:%Y-%m-%dT%H:%M:%S%z} {self.outcome}".rstrip()
+        return f"{self.operator} since {instant(self.began_at)} {self.outcome}".rstrip()
 
 
 class QuietWait(Attended):
@@ -376,7 +377,7 @@ class ShadowRun(models.Model):
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        return f"{self.seconds} s asked for at {self.asked_at:%Y-%m-%dT%H:%M:%S%z}"
+        return f"{self.seconds} s asked for at {instant(self.asked_at)}"
 
 
 class ShadowSlot(models.Model):
@@ -391,4 +392,4 @@ class ShadowSlot(models.Model):
         constraints = [models.UniqueConstraint(fields=["run", "entry", "due_at"], name="cutover_shadow_slot_once")]
 
     def __str__(self) -> str:
-        return f"{self.entry} {self.due_at:%Y-%m-%dT%H:%M:%S%z}"
+        return f"{self.entry} {instant(self.due_at)}"

@@ -1,0 +1,11 @@
+"""How an instant is put into words: the same wherever a person reads one."""
+
+import datetime as dt
+
+from django.utils.timezone import get_default_timezone
+
+
+def instant(at: dt.datetime, zone: dt.tzinfo | None = None) -> str:
+    """An instant with its time zone, which is the site's own unless said; fractions of a second where it has some."""
+    local = at.astimezone(zone or get_default_timezone())
+    return f"{local.replace(tzinfo=None).isoformat(sep=' ')} {local:%Z}"
