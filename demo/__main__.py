@@ -28,6 +28,7 @@ VISITED = {
     "off_schedule": "sent off schedule",
     "requests_total": "requests",
     "requests_failed": "requests failed",
+    "request_slowest_ms": "slowest answer, ms",
 }
 REST = {
     "mails": "digests mailed",

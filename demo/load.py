@@ -4,6 +4,7 @@ import datetime as dt
 import http.client
 import itertools
 import json
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,8 @@ from typing import Self
 PATH = "/api/requests/"
 # What the platform's proxy tells the site: without it every request would be sent on to HTTPS.
 HEADERS = {"X-Forwarded-Proto": "https", "Content-Type": "application/json"}
-TIMEOUT_S = 10
+TIMEOUT_S = 30
+"""For how long a visitor waits: as the first router to give up does, Heroku's."""
 VISITORS = 24
 
 
@@ -66,6 +68,9 @@ class Load:
         started = time.monotonic()
         try:
             failure = self._hand_in(number) if number % 4 == 0 else self._read()
+        except TimeoutError:
+            # On a machine that is too busy this says nothing of the site, and has to be told from a lost request.
+            failure = f"no answer within {self._timeout_s:g} s; the machine's load is {os.getloadavg()[0]:.0f}"
         except (OSError, http.client.HTTPException) as error:
             failure = f"{type(error).__name__}: {error}"
         elapsed_ms = (time.monotonic() - started) * 1000

@@ -55,6 +55,14 @@ def test_load_counts_what_is_refused_and_what_is_dropped() -> None:
     assert len(load.tally.failures) == load.tally.total
 
 
+def test_a_visitor_who_gives_up_is_told_from_a_request_that_is_lost() -> None:
+    with socket.create_server((HOST, 0)) as silent, Load(*silent.getsockname(), timeout_s=0.05) as load:
+        wait_until(lambda: load.tally.total >= 2, "two visitors gave up", timeout_s=10)
+        load.stop()
+    assert len(load.tally.failures) == load.tally.total
+    assert all("no answer within 0.05 s; the machine's load is " in failure for failure in load.tally.failures)
+
+
 def test_processes_end_with_the_block(tmp_path: Path) -> None:
     processes = Processes(logs=tmp_path)
     with pytest.raises(KeyError), processes:
