@@ -1,13 +1,14 @@
 """What the ledger proves since the switch: each slot that was due was claimed, published and run, once.
 
 Once is the table's own doing (unique slot, one conditional start); found is what is absent, stuck, missed or too much.
-The database counts; read are the slots that are not as they should be, by indexes of those alone, and all slots of an
-entry only where these are not the ones that were due.
+The database counts; read are the slots that are not as they should be, by indexes of those alone, and those of sections
+of an entry's time in which they are not the ones that were due.
 """
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final, TypeAlias
 
 from django.db.models import QuerySet, Sum
@@ -17,9 +18,10 @@ from cutover.fields import instant
 from cutover.ledger.database import outages
 from cutover.ledger.pauses import PAUSED, Pause
 from cutover.phases.context import Context
-from cutover.phases.evidence import edits, sent, side
+from cutover.phases.evidence import edits, sections, sent, side
 from cutover.phases.evidence.findings import Evidence, Finding, Why
 from cutover.phases.evidence.lateness import OVERDUE
+from cutover.phases.evidence.sections import Due, Section, is_within
 from cutover.phases.evidence.tally import Counting, Fires, Tally, counted, fires
 from cutover.schedules import overlay
 from cutover.schedules.due import next_due, within
@@ -29,9 +31,11 @@ from cutover.types import UNLIMITED, Cursor, EntryName, Limits, Side, SlotState
 
 PATIENCE: Final = dt.timedelta(minutes=1)
 """How long a slot may stay claimed, or published and ready to run, before that it is not run counts against it."""
+_TOGETHER: Final = 200
+"""How many entries' sections are read by one statement."""
 KEPT_BACK: Final = "is paused, or was until a moment ago"
 WAITS: Final = "waits for its turn in the backlog of its entry"
-_READ: Final = "entry due_at epoch state claimed_at published_at run_started_at deduplicated passed_over reason"
+_READ: Final = "entry due_at epoch state claimed_at published_at run_started_at passed_over reason"
 
 Slots: TypeAlias = QuerySet[models.Slot]
 
@@ -52,7 +56,7 @@ def gather(context: Context, since: dt.datetime, until: dt.datetime, counting: C
         judged_at = context.ledger.fence.read_now()
         evidence = Evidence(since, until, judged_at, {name: each.options for name, each in kept.items()})
         evidence.pauses = context.ledger.pauses.since(since)
-        known, one_by_one = dict[tuple[object, ...], Fires](), set[EntryName]()
+        known, differing = dict[tuple[object, ...], Fires](), dict[EntryName, _Owed]()
         for name, schedule in sorted(sending.schedules.items()):
             entry, limit, mark = entries.get(name), sending.limits.get(name, UNLIMITED), fingerprint(schedule)
             if entry is None or (entry.fingerprint, entry.limits) != (mark, limit):
@@ -63,11 +67,11 @@ def gather(context: Context, since: dt.datetime, until: dt.datetime, counting: C
                 last = context.ledger.cursors.latest_of([name], min(entry.eligible_since, until)).get(name)
             owed = _owed(tables.of(schedule), mark, Cursor(last, entry.eligible_since), limit, since)
             if not _is_as_due(evidence, name, owed, known, counting, slots):
-                one_by_one.add(name)
+                differing[name] = owed
                 if context.config.catch_up_rule(name).sends_every:
                     evidence.every.add(name)
-                _prove(evidence, name, owed, slots.filter(entry=name))
-        _judge_together(evidence, counting, slots, one_by_one)
+        read = _read_where_they_differ(evidence, differing, known, counting, slots)
+        _judge_together(evidence, slots, read)
     for findings in (evidence.failures, evidence.pending):
         findings.kept.sort(key=lambda found: (found.entry, found.due_at))
     for name in evidence.kept_back:
@@ -121,8 +125,7 @@ def _is_as_due(
         evidence.unproven[name] = Why.NOTHING_DUE
     begin = owed.limit.eligible_since(owed.after)  # what lies before a start is not owed, but judged
     if (begin, end) == (evidence.since, evidence.until):
-        found = counting.tallies.get(name, Tally())
-        return found == expected.tally or counting.again(slots, name) == expected.tally
+        return counting.tallies.get(name, Tally()) == expected.tally
     return counted(slots.filter(entry=name), begin, end).get(name, Tally()) == expected.tally
 
 
@@ -148,9 +151,49 @@ def _expect(context: Context, evidence: Evidence, sent_now: set[EntryName]) -> N
             del evidence.unproven[name]
 
 
-def _prove(evidence: Evidence, name: EntryName, owed: _Owed, slots: Slots) -> None:
-    """Judge every slot of an entry, and find what is absent, and what is not of its schedule."""
-    end, due_at = owed.end(evidence.until), owed.first
+def _read_where_they_differ(
+    evidence: Evidence,
+    differing: Mapping[EntryName, _Owed],
+    known: Mapping[tuple[object, ...], Fires],
+    counting: Counting,
+    slots: Slots,
+) -> Mapping[EntryName, Sequence[Section]]:
+    """Judge every slot of those entries' sections; of all others note how many there are. Returns the sections."""
+    evidence.proven.update({name: tally.slots for name, tally in counting.tallies.items()})
+    due, read = dict[EntryName, Due](), dict[EntryName, Sequence[Section]]()
+    together = dict[tuple[dt.datetime, dt.datetime], dict[EntryName, Section]]()
+    for name, owed in differing.items():
+        end = owed.end(evidence.until)
+        expected = known[owed.fingerprint, owed.first, end].tally.slots
+        # How it is judged that one is absent may depend on the slots beside it.
+        around = bool(evidence.pauses) or name in evidence.every
+        most = max(expected, counting.tallies.get(name, Tally()).slots)
+        due[name] = Due(owed.table, owed.fingerprint, owed.first, end, most, around)
+    for name, found in sections.differing(slots, evidence.since, evidence.until, due):
+        whole = Section(evidence.since, evidence.until, differing[name].first)
+        read[name] = [whole] if found is None else found.sections
+        if found is not None:
+            counting.tallies[name] = found.tally  # it may have changed: a slot may have been recorded late
+        evidence.proven[name] = found.beyond if found is not None else 0
+        for section in read[name]:
+            together.setdefault(section[:2], {})[name] = section
+    for (after, until), by_name in together.items():
+        names = sorted(by_name)
+        for some in (names[start : start + _TOGETHER] for start in range(0, len(names), _TOGETHER)):
+            of_section = slots.filter(entry__in=some, due_at__gt=after, due_at__lte=until).order_by("entry", "due_at")
+            rows = groupby(_read(of_section), key=lambda slot: EntryName(slot.entry))
+            absent = set(some)
+            for name, each in rows:
+                absent.remove(name)
+                _prove(evidence, name, differing[name], by_name[name], each)
+            for name in sorted(absent):
+                _prove(evidence, name, differing[name], by_name[name], ())
+    return read
+
+
+def _prove(evidence: Evidence, name: EntryName, owed: _Owed, section: Section, slots: Iterable[Any]) -> None:
+    """Judge every slot of a section, and find what is absent, and what is not of the entry's schedule."""
+    end, due_at = min(owed.end(evidence.until), section.until), section.first
     claimed_at: dt.datetime | None = None
 
     def absent(before: dt.datetime, *, waits: bool = False, is_counted: bool = False) -> None:
@@ -165,7 +208,7 @@ def _prove(evidence: Evidence, name: EntryName, owed: _Owed, slots: Slots) -> No
                 evidence.pending.add(Finding(name, due_at, KEPT_BACK))
             due_at = owed.table.next_after(due_at)
 
-    for slot in _read(slots.order_by("due_at")):
+    for slot in slots:
         claimed_at = slot.claimed_at
         absent(slot.due_at, is_counted=_is_kept_back(slot) and bool(slot.passed_over))
         if slot.due_at == due_at:
@@ -177,21 +220,22 @@ def _prove(evidence: Evidence, name: EntryName, owed: _Owed, slots: Slots) -> No
         else:
             said = f"is no slot of the entry's schedule; {slot.reason or f'claimed under epoch {slot.epoch}'}"
             evidence.failures.add(Finding(name, slot.due_at, said))
-    is_behind = name in evidence.every and claimed_at is not None and evidence.judged_at - claimed_at < OVERDUE
+    is_last = section.until == evidence.until and name in evidence.every
+    is_behind = is_last and claimed_at is not None and evidence.judged_at - claimed_at < OVERDUE
     absent(end + dt.timedelta.resolution, waits=is_behind)
 
 
-def _judge_together(evidence: Evidence, counting: Counting, slots: Slots, but: set[EntryName]) -> None:
-    """Judge the slots of all entries ``but`` those that were judged one by one."""
-    evidence.proven.update({name: tally.slots for name, tally in counting.tallies.items() if name not in but})
+def _judge_together(evidence: Evidence, slots: Slots, read: Mapping[EntryName, Sequence[Section]]) -> None:
+    """Judge the slots of all entries but those in sections that were ``read``."""
     waiting = slots.filter(state=SlotState.PUBLISHED, run_started_at=None)
     for odd in (slots.filter(state=SlotState.MISSED), slots.filter(state=SlotState.CLAIMED), waiting):
         for slot in _read(odd.order_by("due_at")):
-            if (name := EntryName(slot.entry)) not in but:
+            name = EntryName(slot.entry)
+            if name not in read or not is_within(read[name], slot.due_at):
                 evidence.proven[name] -= 1
-                _judge(evidence, name, slot, counted=True)
-    doubled = slots.filter(deduplicated__gt=0).order_by().values_list("entry")
-    evidence.deduplicated += sum(n for name, n in doubled.annotate(Sum("deduplicated")) if name not in but)
+                _judge(evidence, name, slot)
+    doubled = slots.filter(deduplicated__gt=0).order_by()
+    evidence.deduplicated += doubled.aggregate(all=Sum("deduplicated"))["all"] or 0
 
 
 def _read(slots: Slots) -> Iterator[Any]:
@@ -199,10 +243,7 @@ def _read(slots: Slots) -> Iterator[Any]:
     return slots.values_list(*_READ.split(), named=True).iterator(chunk_size=2_000)
 
 
-def _judge(evidence: Evidence, name: EntryName, slot: Any, *, counted: bool = False) -> None:
-    """``counted``: its further messages are, by the database."""
-    if not counted:
-        evidence.deduplicated += slot.deduplicated
+def _judge(evidence: Evidence, name: EntryName, slot: Any) -> None:
     if _is_kept_back(slot):
         evidence.kept_back[name] += 1
     elif slot.state == SlotState.MISSED:

@@ -5,6 +5,7 @@ of those that also have as many slots and the same sum of instants.
 """
 
 import datetime as dt
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +21,8 @@ from cutover.types import EntryName
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SECOND: Final = dt.timedelta(seconds=1)
-_MIX: Final = "({0} * 1103515245 % 33554393 * ({0} % 4093))"
+_INSTANT: Final = dt.timedelta.resolution
+_MIXED: Final = "({0} * 1103515245 % 33554393 * ({0} % 4093))"
 """Scatters seconds; stays within 64 bits for sixty million slots of one entry, and until 2230."""
 _RESUMED: Final = dt.timedelta(minutes=30)
 """How far the beginning may move, as the retention's does, before all is counted again."""
@@ -68,10 +70,47 @@ def counted(
     due_at = _All("due_at", output_field=InstantField())
     bounds = [GreaterThan(due_at, after), LessThanOrEqual(due_at, until)]
     found = slots.filter(*bounds, **({} if before is None else {"due_at__lt": before})).order_by()
-    rows = found.values_list("entry").annotate(
-        slots=Count("*"), seconds=Sum(_Seconds("due_at")), microseconds=Sum(_Microseconds("due_at"))
-    )
+    rows = found.values_list("entry").annotate(**_SUMS)
     return {EntryName(entry): Tally(*map(int, sums)) for entry, *sums in rows}
+
+
+def counted_by_part(
+    slots: QuerySet[models.Slot], entries: Collection[EntryName], parts: "Parts"
+) -> Iterator[tuple[EntryName, int, Tally]]:
+    """Those of ``entries`` that are due in each part that has any; reads an index alone."""
+    number = _Part("due_at", begin=parts.begin_s, width=parts.width_s)
+    found = slots.filter(entry__in=entries, due_at__gt=parts.since, due_at__lte=parts.until).order_by()
+    for entry, part, *sums in found.values_list("entry", number).annotate(**_SUMS).iterator(chunk_size=2_000):
+        yield EntryName(entry), int(part), Tally(*map(int, sums))
+
+
+class Parts(NamedTuple):
+    """The time ``(since, until]``, in parts of ``width_s`` whole seconds, which are numbered from 0."""
+
+    since: dt.datetime
+    until: dt.datetime
+    width_s: int
+
+    @property
+    def begin_s(self) -> int:
+        """Where the first would begin, in seconds since 1970."""
+        return (self.since - _EPOCH) // _SECOND
+
+    @property
+    def number(self) -> int:
+        """How many there are."""
+        return ((self.until - _EPOCH) // _SECOND - self.begin_s) // self.width_s + 1
+
+    def after(self, part: int) -> dt.datetime:
+        """After when a part's slots are due."""
+        return max(self.since, self._begin(part) - _INSTANT)
+
+    def end(self, part: int) -> dt.datetime:
+        """Until when."""
+        return min(self.until, self._begin(part + 1) - _INSTANT)
+
+    def _begin(self, part: int) -> dt.datetime:
+        return _EPOCH + (self.begin_s + part * self.width_s) * _SECOND
 
 
 @dataclass(slots=True)
@@ -91,11 +130,6 @@ class Counting:
         self.until = max(until, self.until)
         return self.since
 
-    def again(self, slots: QuerySet[models.Slot], name: EntryName) -> Tally:
-        """Count one entry again: a slot may have been recorded late."""
-        self.tallies[name] = counted(slots.filter(entry=name), self.since, self.until).get(name, Tally())
-        return self.tallies[name]
-
 
 def _mixed(second: int) -> int:
     return second * 1103515245 % 33554393 * (second % 4093)
@@ -113,14 +147,16 @@ class _All(Func):
 
 
 class _Seconds(Func):
-    """The whole seconds of an instant, scattered."""
+    """The whole seconds of an instant, since 1970, as ``of`` has them."""
 
     output_field = BigIntegerField()
     arity = 1
+    of = "{0}"
     of_postgres = "FLOOR(DATE_PART('epoch', %(expressions)s))::bigint"
     of_mysql = "TIMESTAMPDIFF(SECOND, '1970-01-01', %(expressions)s)"
-    of_sqlite = "UNIXEPOCH(%(expressions)s)"
-    of_old_sqlite = "CAST(STRFTIME('%%%%s', %(expressions)s) AS INTEGER)"
+    # Without what is beyond them: SQLite counts in milliseconds, to which it rounds up.
+    of_sqlite = "UNIXEPOCH(SUBSTR(%(expressions)s, 1, 19))"
+    of_old_sqlite = "CAST(STRFTIME('%%%%s', SUBSTR(%(expressions)s, 1, 19)) AS INTEGER)"
 
     def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
         """See Django."""
@@ -136,7 +172,24 @@ class _Seconds(Func):
         return self._as(self.of_old_sqlite if is_old else self.of_sqlite, compiler, connection, context)
 
     def _as(self, seconds: str, compiler: SQLCompiler, connection: BaseDatabaseWrapper, context: Any) -> Any:
-        return self.as_sql(compiler, connection, template=_MIX.replace("%", "%%%%").format(seconds), **context)
+        return self.as_sql(compiler, connection, template=self.of.format(seconds), **context)
+
+
+class _Mixed(_Seconds):
+    """Scattered, for a checksum."""
+
+    of = _MIXED.replace("%", "%%%%")
+
+
+class _Part(_Seconds):
+    """Which part of ``width`` seconds they are in, counted from ``begin``."""
+
+    of = "(({0} - %(begin)s) / %(width)s)"
+
+    def as_mysql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
+        """There only ``DIV`` divides whole numbers."""
+        template = f"(({self.of_mysql} - %(begin)s) DIV %(width)s)"
+        return self.as_sql(compiler, connection, template=template, **context)
 
 
 class _Microseconds(Func):
@@ -154,3 +207,10 @@ class _Microseconds(Func):
     def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
         """Django stores six digits, or none."""
         return self.as_sql(compiler, connection, template="CAST(SUBSTR(%(expressions)s, 21) AS INTEGER)", **context)
+
+
+_SUMS: Final = {
+    "slots": Count("*"),
+    "seconds": Sum(_Mixed("due_at")),
+    "microseconds": Sum(_Microseconds("due_at")),
+}

@@ -7,7 +7,7 @@ import pytest
 from celery.schedules import crontab, schedule
 
 from cutover.models import Slot
-from cutover.phases.evidence.tally import Counting, Tally, counted, fires
+from cutover.phases.evidence.tally import Counting, Parts, Tally, counted, counted_by_part, fires
 from cutover.schedules.timetable import timetable
 from tests.support.ledger import give_past, name
 from tests.support.plans import plans
@@ -49,17 +49,33 @@ def test_the_same_slots_have_the_same_tally_and_others_another(ledger, alias):
             assert counted(slots, BEGIN, END)[name(entry)] != expected.tally
 
 
-def test_what_was_counted_is_not_counted_again_but_where_a_slot_came_late(ledger, alias):
-    table, slots, counting = TABLES["minutely"], Slot.objects.using(alias), Counting()
+def test_what_was_counted_is_not_counted_again(ledger, alias):
+    slots, counting = Slot.objects.using(alias), Counting()
     due = [BEGIN + minute * dt.timedelta(minutes=1) for minute in range(1, 61)]
     record(alias, "e", due[:20] + due[21:30])
     assert counting.look(slots, BEGIN, due[29]) == BEGIN
     record(alias, "e", [due[20], *due[30:]])
     assert counting.look(slots, BEGIN + SECOND, due[59]) == BEGIN
     assert counting.tallies[name("e")].slots == 59
-    assert counting.again(slots, name("e")) == fires(table, due[0], due[59]).tally
     later = BEGIN + dt.timedelta(hours=1)
     assert (counting.look(slots, later, END), counting.tallies.get(name("e"), Tally()).slots) == (later, 0)
+
+
+@pytest.mark.parametrize("width_s", [1, 64, 4_096, 1 << 20])
+def test_counted_in_parts_each_slot_is_in_the_one_that_has_its_time(ledger, alias, width_s):
+    parts = Parts(BEGIN, END, width_s)
+    edges = {at for part in range(0, parts.number, 7) for at in (parts.after(part), parts.end(part))}
+    due = sorted({at for edge in edges for at in (edge, edge + dt.timedelta(microseconds=1)) if BEGIN < at <= END})
+    record(alias, "e", [BEGIN, *due, END + dt.timedelta(microseconds=1)])
+    record(alias, "not asked for", due)
+    found = {part: tally for _, part, tally in counted_by_part(Slot.objects.using(alias), [name("e")], parts)}
+    expected = {
+        part: counted(Slot.objects.using(alias).filter(entry="e"), parts.after(part), parts.end(part))
+        for part in {*found, 0, parts.number - 1}
+    }
+    assert found == {part: tallies[name("e")] for part, tallies in expected.items() if tallies}
+    assert sum(tally.slots for tally in found.values()) == len(due)
+    assert (parts.after(0), parts.end(parts.number - 1)) == (BEGIN, END)
 
 
 def test_a_count_of_all_reads_no_more_than_an_index(past, alias):
