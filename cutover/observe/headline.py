@@ -8,7 +8,7 @@ from typing import Any, Final
 from cutover.ledger.pauses import SITE, Pause
 from cutover.observe.conditions import Severity
 from cutover.observe.entries import EntryRecord
-from cutover.phases.evidence import hearing
+from cutover.phases.evidence import detection
 from cutover.phases.evidence.pauses import PAUSE, in_words
 from cutover.phases.report import command
 from cutover.phases.wording import instant, listed
@@ -170,8 +170,8 @@ def problems(seen: Data) -> list[str]:
         probable = f"probably a beat without the lease: {one['origin']}, {one['probably']}"
         found.append(probable if one["probably"] else certain)
     if tasks := seen.get("unheard_tasks"):
-        unheard = hearing.Unheard(seen["celery_of_workers"], tasks)
-        found.append(f"a beat without the lease {unheard}; {hearing.REMEDY}: {command('phase1')} takes that")
+        unheard = detection.Unheard(seen["celery_of_workers"], tasks)
+        found.append(f"a beat without the lease {unheard}; {detection.REMEDY}: {command('phase1')} takes that")
     return found
 
 

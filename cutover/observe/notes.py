@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from cutover.observe.headline import pauses
 from cutover.observe.times import relative
-from cutover.phases.evidence.hearing import ALIKE
+from cutover.phases.evidence.detection import ALIKE
 from cutover.phases.evidence.pauses import lines as pause_lines
 from cutover.phases.wording import SHOWN, instant, span
 from cutover.plural import counted

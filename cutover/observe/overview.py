@@ -21,7 +21,7 @@ from cutover.observe import entries
 from cutover.observe.conditions import Condition
 from cutover.observe.entries import WITH_PASSED_OVER, EntryRecord
 from cutover.phases.context import Context
-from cutover.phases.evidence import hearing, pauses, side, silence, staying
+from cutover.phases.evidence import detection, pauses, side, unmanaged_beats, waits_and_guards
 from cutover.phases.evidence.lateness import MISSED, early, stuck
 from cutover.phases.evidence.sent import without_entry, without_row
 from cutover.phases.evidence.side import Sending
@@ -108,7 +108,7 @@ def _cutover(context: Context, taken: _Taken) -> None:
     }
     age = state.parity_proved_at and state.fence.now - state.parity_proved_at
     data["parity_age_s"] = age and round(max(0.0, age.total_seconds()))
-    data |= staying.read(context, state).data(state)
+    data |= waits_and_guards.read(context, state).data(state)
     with outages(context.alias):
         terms = list(models.Term.objects.using(context.alias).order_by("-epoch")[:2])
     data["term"] = plain(terms[0], TERM) if terms else None
@@ -266,9 +266,9 @@ def as_json(record: EntryRecord) -> Data:
 
 def _unmanaged(context: Context, taken: _Taken) -> None:
     data = taken.data
-    data["unmanaged_beats"] = [plain(beat, HEARD) for beat in silence.alive(context)]
-    slotless = hearing.slotless(context)[:RECENT]
-    alike = hearing.alike(context) if slotless else ()
+    data["unmanaged_beats"] = [plain(beat, HEARD) for beat in unmanaged_beats.alive(context)]
+    slotless = detection.slotless(context)[:RECENT]
+    alike = detection.alike(context) if slotless else ()
     data["slotless"] = [{**plain(each, SLOTLESS), "sent_alike": each.task in alike} for each in slotless]
-    unheard = hearing.unheard(context)
+    unheard = detection.unheard(context)
     data |= {"unheard_tasks": [*unheard.tasks], "celery_of_workers": unheard.celery}

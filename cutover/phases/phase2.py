@@ -13,7 +13,7 @@ from cutover.phases.facts import read
 from cutover.phases.gates import beats, imported, installation, progress
 from cutover.phases.operations import remembered
 from cutover.phases.operations.journal import Journal, Look, at_work
-from cutover.phases.operations.rehearsal import rehearse
+from cutover.phases.operations.shadow_run import rehearse
 from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, looked, refused
 from cutover.phases.wording import span
 from cutover.plural import counted

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from cutover.errors import PhaseFailed
 from cutover.phases.context import Context
-from cutover.phases.evidence import hearing
+from cutover.phases.evidence import detection
 from cutover.phases.facts import State, read
 from cutover.phases.gates import beats, broker, imported, installation, progress
 from cutover.phases.operations import attended, remembered, snapshot, switchover
@@ -102,7 +102,7 @@ def _checks(context: Context, state: State, plan: str, *, force: bool, accept_ed
         remembered.parity_proved(context)
     checks.append(installation.sent_schedule(context))
     # There was a rollback since phase 1, no worker answered then, or none has run a slot since.
-    if state.fence.guarded_since is None or not hearing.oldest_celery(context):
+    if state.fence.guarded_since is None or not detection.oldest_celery(context):
         checks.append(broker.workers(context))
     checks.append(beats.no_unmanaged_beat(context))
     standby = beats.standby(context, Side.DATABASE)

@@ -12,7 +12,7 @@ from cutover.errors import ConfigurationError
 from cutover.models import QuietWait
 from cutover.phases import phase3, switch_guard
 from cutover.phases.context import Context
-from cutover.phases.evidence import staying
+from cutover.phases.evidence import waits_and_guards
 from cutover.phases.evidence.quiet_windows import AHEAD
 from cutover.phases.facts import read
 from cutover.phases.gates import quiet as gate
@@ -71,7 +71,7 @@ def run(
         return _looked(context, switching(dry_run=True), until)
     state = read(context)
     if state.is_switched and guard_for is None:
-        said = staying.guard_in_words(staying.read(context, state), state)
+        said = waits_and_guards.guard_in_words(waits_and_guards.read(context, state), state)
         done = switching()
         return replace(done, lines=[*done.lines, *filter(None, [said])])
     if until is not None and not state.is_switched and state.side is Side.CODE:
@@ -133,7 +133,7 @@ def _looked(context: Context, report: Report, until: dt.datetime | None) -> Repo
 
 def _order(context: Context, postpone: str | None, order: Order) -> Report:
     """Order the command that waits, and say what has become of it."""
-    wait = staying.waiting(context)
+    wait = waits_and_guards.waiting(context)
     if wait is None:
         return _obeyed(context, order)
     not_before = None

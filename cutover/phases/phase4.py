@@ -11,7 +11,7 @@ from typing import Final
 
 from cutover.conf import near
 from cutover.phases.context import Context
-from cutover.phases.evidence import hearing
+from cutover.phases.evidence import detection
 from cutover.phases.evidence.findings import Evidence, Why
 from cutover.phases.evidence.proof import gather
 from cutover.phases.evidence.tally import Counting
@@ -186,11 +186,11 @@ def _report(context: Context, evidence: Evidence, slots: int, named: Collection[
 
 def _slotless(context: Context, since: dt.datetime) -> list[str]:
     """What workers have run of scheduled tasks, besides the slots that are proven here."""
-    found = [row for row in hearing.slotless(context) if row.last_seen_at > since]
-    alike = hearing.alike(context) if found else ()
+    found = [row for row in detection.slotless(context) if row.last_seen_at > since]
+    alike = detection.alike(context) if found else ()
     said = [
         f"{row.task} from {row.origin}: {row.messages}, the latest {instant(row.last_seen_at)}"
-        + (f"; {hearing.ALIKE}" if row.task in alike else "")
+        + (f"; {detection.ALIKE}" if row.task in alike else "")
         for row in found
     ]
     return ["Run besides, for these messages named no slot:", *listed(said)] if said else []

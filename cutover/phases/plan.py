@@ -10,8 +10,8 @@ from django_celery_beat.models import CrontabSchedule, IntervalSchedule
 
 from cutover.errors import LeaseUnavailable
 from cutover.phases.context import Context
-from cutover.phases.evidence import coming, quiet_windows, survey
-from cutover.phases.evidence.survey import Survey
+from cutover.phases.evidence import import_preview, quiet_windows, upcoming
+from cutover.phases.evidence.import_preview import ImportPreview
 from cutover.phases.facts import State, read
 from cutover.phases.gates import installation
 from cutover.phases.gates.imported import importable
@@ -45,14 +45,14 @@ def run(context: Context, *, check: bool = False) -> Report:
     """
     state = read(context)
     try:
-        found = survey.take(context)
+        found = import_preview.take(context)
     except EntriesRefused as exc:
         unread = ["The code schedule cannot be read."]
         outcome = Outcome.FAILED if check else Outcome.DONE
         return Report(NAME, outcome, importable(exc.refusals), unread, command(NAME))
     now = context.ledger.fence.read_now()
     context.progress("computing what falls due")
-    ahead = coming.read(context, state.side, now)
+    ahead = upcoming.read(context, state.side, now)
     due = ahead.next_slots()
     soonest = sorted((at, name) for name, at in due.items())[:5]
     quiet = ahead.quiet(now, now + quiet_windows.AHEAD)
@@ -103,7 +103,7 @@ def _bounds(context: Context, names: Sequence[EntryName]) -> str:
     return inline(sorted(f"the latest {rule.most} of those up to {span(rule.window)} old" for rule in rules), " or ")
 
 
-def _entry(found: Survey, name: EntryName, due_at: dt.datetime | None) -> dict[str, Any]:
+def _entry(found: ImportPreview, name: EntryName, due_at: dt.datetime | None) -> dict[str, Any]:
     drafted, row, entry = found.drafted.get(name), found.present.get(name), found.entries[name]
     refusals = found.refusals.get(name, [])
     differing = rows.differing(drafted.row, row) if drafted is not None and row is not None else {}

@@ -10,9 +10,9 @@ from cutover.ledger.database import outages
 from cutover.models import SwitchGuard
 from cutover.phases import rollback
 from cutover.phases.context import Context
-from cutover.phases.evidence import aftermath
-from cutover.phases.evidence.aftermath import GRACE, LEAST_SLOTS, Aftermath
+from cutover.phases.evidence import since_switch
 from cutover.phases.evidence.proof import PATIENCE
+from cutover.phases.evidence.since_switch import GRACE, LEAST_SLOTS, SinceSwitch
 from cutover.phases.evidence.tally import Counting
 from cutover.phases.facts import State, read
 from cutover.phases.gates import beats
@@ -86,7 +86,7 @@ class _Watch:
         self._failures = failures
         self._counting = Counting()
         self._alarm_at = row.began_at
-        self.seen: Aftermath | None = None
+        self.seen: SinceSwitch | None = None
         """What the last look has found; None where the last one, or every one, could not be taken."""
 
     def verdict(self) -> Verdict:
@@ -113,7 +113,7 @@ class _Watch:
             return Verdict(OVERTAKEN, Outcome.FAILED, "another command has switched meanwhile")
         judged = min(now - GRACE, until)
         if judged > self._since:
-            self.seen = aftermath.look(context, self._since, judged, self._failures, self._counting)
+            self.seen = since_switch.look(context, self._since, judged, self._failures, self._counting)
         wrong = self.seen.wrong if self.seen is not None else ""
         if not wrong and self._alarm and now >= self._alarm_at and now < until:
             wrong = alarm.raised_by(self._alarm)
@@ -176,7 +176,7 @@ def _roll_back(context: Context, row: SwitchGuard, verdict: Verdict, done: Repor
     return replace(verdict, outcome=NOT_ROLLED_BACK, reason=f"{verdict.reason}; the rollback failed: {failed}"), done
 
 
-def _report(context: Context, done: Report, seen: Aftermath | None, verdict: Verdict, length: dt.timedelta) -> Report:
+def _report(context: Context, done: Report, seen: SinceSwitch | None, verdict: Verdict, length: dt.timedelta) -> Report:
     numbers = {name: getattr(seen, name) if seen is not None else None for name in _SEEN.split()}
     data: dict[str, Any] = {**done.data, "guard": {"outcome": verdict.outcome, "reason": verdict.reason, **numbers}}
     proven = seen.proven if seen is not None else 0

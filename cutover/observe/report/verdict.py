@@ -12,7 +12,7 @@ from cutover.observe.conditions import Severity
 from cutover.observe.report.expressions import RUNS, Fate
 from cutover.observe.report.figures import Figures
 from cutover.phases.context import Context
-from cutover.phases.evidence import hearing, proof
+from cutover.phases.evidence import detection, proof
 from cutover.phases.evidence.findings import Finding, Why
 from cutover.phases.facts import State
 from cutover.phases.gates import beats
@@ -58,7 +58,7 @@ def read(context: Context, state: State, figures: Figures) -> Basis:
     over = figures.period
     unmanaged = beats.no_unmanaged_beat(context)
     with outages(context.alias):
-        slotless = [row for row in hearing.slotless(context) if row.last_seen_at > over.since]
+        slotless = [row for row in detection.slotless(context) if row.last_seen_at > over.since]
     given = state, context.config.retention, unmanaged
     if not state.is_switched:
         why = "the code side is active, and its schedule may be another in each process"

@@ -6,7 +6,7 @@ from cutover.election.lease import Presence
 from cutover.ledger.database import outages
 from cutover.models import ImportedEntry
 from cutover.phases.context import Context
-from cutover.phases.evidence import hearing, silence
+from cutover.phases.evidence import detection, unmanaged_beats
 from cutover.phases.report import Check, gate
 from cutover.phases.wording import inline, instant
 from cutover.plural import counted
@@ -70,24 +70,24 @@ def no_unmanaged_beat(context: Context, *, is_asked_later: bool = False) -> Chec
     ``is_asked_later``: that one could not be heard does not hold up this phase.
     """
     name = "unmanaged beats"
-    if found := silence.alive(context):
+    if found := unmanaged_beats.alive(context):
         until = instant(max(beat.silent_at for beat in found).replace(microsecond=0))
         ended = f"it counts as ended when nothing is heard until {until}, or at once with --stopped {found[0].origin}"
         remedy = f"stop it, or start it with a scheduler of cutover.schedulers; {ended}"
         if any(beat.probably for beat in found):
-            remedy += f"; where it is no beat, {hearing.REMEDY}"
+            remedy += f"; where it is no beat, {detection.REMEDY}"
         return Check(name, False, inline(map(_heard, found), ", "), remedy)
-    unheard = hearing.unheard(context)
+    unheard = detection.unheard(context)
     if unheard.tasks:
         later = "; phase 3 asks who sends them" if is_asked_later else ""
-        return Check(name, is_asked_later, f"{unheard}{later}", "" if is_asked_later else hearing.REMEDY)
+        return Check(name, is_asked_later, f"{unheard}{later}", "" if is_asked_later else detection.REMEDY)
     if not unheard.celery:
         return Check(name, True, "none is heard; whether one can be is not known, for no guarded worker has answered")
     besides = f"; of {inline(unheard.by_hand, ', ')}, called by hand, none can be" if unheard.by_hand else ""
     return Check(name, True, f"none is heard{besides}")
 
 
-def _heard(beat: silence.Heard) -> str:
+def _heard(beat: unmanaged_beats.Heard) -> str:
     said = f"probably: {beat.probably}; " if beat.probably else ""
     return f"{beat.origin} ({said}last heard {instant(beat.last_heard_at.replace(microsecond=0))})"
 

@@ -12,7 +12,7 @@ from kombu.entity import Queue
 
 from cutover.errors import CutoverError
 from cutover.phases.context import Context, in_time
-from cutover.phases.evidence import hearing
+from cutover.phases.evidence import detection
 from cutover.phases.report import Check, gate
 from cutover.phases.wording import inline, named, one_line
 from cutover.plural import counted
@@ -90,7 +90,7 @@ def workers(context: Context) -> Check:
     context.celery_of_workers = {v for _, listed in answers for line in listed for v in _CELERY.findall(line)}
     wanted = {str(entry.task) for entry in context.entries.values()}
     told = [(worker, *line.partition(" ")[::2]) for worker, listed in answers for line in listed]
-    sent = hearing.scheduled(context)  # by rows that are enabled, too
+    sent = detection.scheduled(context)  # by rows that are enabled, too
     bare = sorted(f"{worker} runs {task}" for worker, task, said in told if task in sent and "run_guard=" not in said)
     if bare:
         remedy = "let the old release's workers end, or give their app task_cls='cutover.guard.GuardedTask'"

@@ -9,7 +9,7 @@ from django.utils.module_loading import import_string
 
 from cutover.errors import ConfigurationError, LeaseUnavailable
 from cutover.phases.context import Context
-from cutover.phases.evidence import hearing, sent
+from cutover.phases.evidence import detection, sent
 from cutover.phases.report import Check, gate
 from cutover.phases.wording import inline, instant
 from cutover.plural import counted
@@ -94,7 +94,7 @@ def tasks(context: Context) -> Check:
 
     A row's task may be another project's, whose workers know it: that is said, and refused by nobody.
     """
-    of_code, wanted = {str(entry.task) for entry in context.entries.values()}, hearing.scheduled(context)
+    of_code, wanted = {str(entry.task) for entry in context.entries.values()}, detection.scheduled(context)
     absent = wanted - context.app.tasks.keys()
     unknown, elsewhere = sorted(absent & of_code), sorted(absent - of_code)
     bare = coverage.gaps(context.app, wanted)

@@ -1,7 +1,7 @@
 """Gates on the state of the cutover: its phase, its active side, and the plan that the operator approved."""
 
 from cutover.phases.context import Context
-from cutover.phases.evidence import survey
+from cutover.phases.evidence import import_preview
 from cutover.phases.facts import State
 from cutover.phases.report import Check, command
 from cutover.schedules.refusals import EntriesRefused
@@ -28,7 +28,7 @@ def approved_plan(context: Context, state: State, given: str) -> list[Check]:
     if not wanted:
         return []
     try:
-        present = survey.take(context).hash
+        present = import_preview.take(context).hash
     except EntriesRefused as exc:
         return [Check("plan", False, str(exc), "fix the code schedule")]
     if present != wanted:

@@ -13,7 +13,7 @@ from cutover.ledger.database import outages
 from cutover.ledger.fence import Fence
 from cutover.models import Attended, SwitchGuard
 from cutover.phases.context import Context
-from cutover.phases.evidence.staying import INTERRUPTED
+from cutover.phases.evidence.waits_and_guards import INTERRUPTED
 from cutover.phases.facts import read
 from cutover.phases.operations.lock import operator_name
 from cutover.workers import processes

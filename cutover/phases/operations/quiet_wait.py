@@ -15,7 +15,7 @@ from cutover.ledger.database import outages
 from cutover.ledger.pauses import names
 from cutover.models import QuietWait
 from cutover.phases.context import Context
-from cutover.phases.evidence import coming, staying
+from cutover.phases.evidence import upcoming, waits_and_guards
 from cutover.phases.evidence.quiet_windows import SwitchTime, switch_time
 from cutover.phases.gates import quiet
 from cutover.phases.operations import attended
@@ -97,7 +97,7 @@ class Wait:
         paused = names(context.ledger.pauses.read())
         slots = {
             name: at
-            for name, at in coming.read(context, Side.CODE, now).next_slots().items()
+            for name, at in upcoming.read(context, Side.CODE, now).next_slots().items()
             if at > now or not paused.holds(name)  # what a pause has kept back is no change of the schedule
         }
         if soon := [
@@ -171,7 +171,7 @@ def window(context: Context, since: dt.datetime, until: dt.datetime) -> SwitchTi
     """The longest quiet window of the code side in between, and when to switch in it; None where there is none."""
     if since >= until:
         return None
-    return switch_time(coming.read(context, Side.CODE, context.ledger.fence.now()).quiet(since, until), since)
+    return switch_time(upcoming.read(context, Side.CODE, context.ledger.fence.now()).quiet(since, until), since)
 
 
 def ordered(context: Context, wait: QuietWait, order: Order, not_before: dt.datetime | None = None) -> QuietWait:
@@ -211,6 +211,6 @@ def latest(context: Context) -> QuietWait | None:
 
 def refuse_a_second(context: Context) -> None:
     """Raise OperatorBusy while a command waits already."""
-    if (other := staying.waiting(context)) is not None:
+    if (other := waits_and_guards.waiting(context)) is not None:
         ways = f"`{command('phase3')} --call-off` ends that, --now hurries it"
         raise OperatorBusy(f"{other.operator} waits for a quiet window already: {ways}.")

@@ -9,7 +9,7 @@ from cutover.errors import PhaseFailed
 from cutover.ledger.database import outages
 from cutover.models import Cutover, UnmanagedBeat
 from cutover.phases.context import Context
-from cutover.phases.evidence import hearing
+from cutover.phases.evidence import detection
 from cutover.phases.report import Check
 from cutover.types import SentBy
 
@@ -29,7 +29,7 @@ def beats_stopped(context: Context, origins: Iterable[str]) -> None:
         for origin in origins:
             heard = rows.filter(origin=origin)
             if not heard.exists() and all(row.origin != origin for row in senders.read()):
-                known = ", ".join([*rows.values_list("origin", flat=True), *hearing.probable(context)]) or "none"
+                known = ", ".join([*rows.values_list("origin", flat=True), *detection.probable(context)]) or "none"
                 raise PhaseFailed(f"No beat {origin!r} was heard without the lease; heard: {known}.")
             context.stopped.add(origin)
             if not context.is_dry:
@@ -44,8 +44,8 @@ def senders_named(context: Context, only_beat_sends: Sequence[str], called_by_ha
     """
     if not only_beat_sends and not called_by_hand:
         return "Nothing was changed."
-    beats = hearing.named(context, only_beat_sends, called_by_hand)
-    hand = hearing.named(context, called_by_hand, only_beat_sends)
+    beats = detection.named(context, only_beat_sends, called_by_hand)
+    hand = detection.named(context, called_by_hand, only_beat_sends)
     if both := set(beats) & set(hand):
         raise PhaseFailed(f"Named for both, so nothing was remembered: {', '.join(sorted(both))}.")
     if context.is_dry:

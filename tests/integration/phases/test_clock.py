@@ -12,7 +12,7 @@ from cutover.errors import OperatorBusy
 from cutover.models import Cutover, Entry, Fence
 from cutover.phases import phase4, plan, probe
 from cutover.phases.context import Context
-from cutover.phases.evidence import lateness, proof, silence
+from cutover.phases.evidence import lateness, proof, unmanaged_beats
 from cutover.phases.operations import remembered
 from cutover.phases.operations.journal import at_work
 from cutover.phases.report import Check
@@ -99,7 +99,7 @@ def test_a_beat_without_the_lease_that_was_heard_a_moment_ago_is_there_and_one_o
     heard.create(origin="just now", first_heard_at=TRUE(), last_heard_at=TRUE())
     heard.create(origin="long ago", first_heard_at=TRUE() - 4 * HOUR, last_heard_at=TRUE() - 90 * MINUTE)
     off.entries.pop(EntryName("yearly"))
-    assert [beat.origin for beat in silence.alive(off)] == ["just now"]
+    assert [beat.origin for beat in unmanaged_beats.alive(off)] == ["just now"]
 
 
 def test_a_worker_notes_by_the_database_when_it_heard_a_beat_without_the_lease(off: Context) -> None:

@@ -17,7 +17,7 @@ from cutover.models import Slot, UnmanagedBeat
 from cutover.observe import status
 from cutover.phases import phase1, plan
 from cutover.phases.context import Context
-from cutover.phases.evidence import silence
+from cutover.phases.evidence import unmanaged_beats
 from cutover.phases.gates import beats as beat_gates
 from cutover.phases.gates import broker, installation, servers
 from cutover.phases.operations import remembered
@@ -99,7 +99,7 @@ def test_a_beat_that_sends_seldom_is_silent_only_when_it_would_have_sent_again(
     for origin, minutes in ("7@old-web", 59), ("8@gone", 62):
         heard_at = clock.now() - dt.timedelta(minutes=minutes)
         beats.create(origin=origin, first_heard_at=heard_at, last_heard_at=heard_at)
-    assert [beat.origin for beat in silence.alive(context())] == ["7@old-web"]
+    assert [beat.origin for beat in unmanaged_beats.alive(context())] == ["7@old-web"]
 
 
 def test_the_operator_may_say_that_a_beat_is_stopped(context: Surroundings) -> None:

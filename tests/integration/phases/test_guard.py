@@ -46,7 +46,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cutover.phases.switch_guard.LOOK_EVERY_S", 0.1)
     monkeypatch.setattr("cutover.phases.switch_guard.TRY_EVERY_S", 0.1)
     # The leader of these tests is a row; a busy machine takes its time over some of them.
-    monkeypatch.setattr("cutover.phases.evidence.aftermath.most_silence", lambda config: dt.timedelta(minutes=5))
+    monkeypatch.setattr("cutover.phases.evidence.since_switch.most_silence", lambda config: dt.timedelta(minutes=5))
 
 
 def watch(context: Context, **options: Any) -> Report:

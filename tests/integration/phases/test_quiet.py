@@ -18,7 +18,7 @@ from cutover.models import Cutover, QuietWait, Slot, Transition
 from cutover.observe import status
 from cutover.phases import facts, phase2, phase3_command, rollback
 from cutover.phases.context import Context
-from cutover.phases.evidence import staying
+from cutover.phases.evidence import waits_and_guards
 from cutover.phases.gates import quiet as gate
 from cutover.phases.operations import attended, quiet_wait
 from cutover.phases.operations.quiet_wait import CalledOff, NoWindow
@@ -79,7 +79,7 @@ class Waiter:
 
     def _planned(self) -> QuietWait | None:
         assert self.error is None and self.report is None, (self.error, self.report)
-        row = staying.waiting(self._context())
+        row = waits_and_guards.waiting(self._context())
         return row if row is not None and row.leaps_at is not None else None
 
 
@@ -92,7 +92,7 @@ def far(monkeypatch: pytest.MonkeyPatch) -> None:
         begin = max(since, began + 2 * MINUTE)
         return [(begin, until)] if until - begin >= MINUTE else []
 
-    monkeypatch.setattr("cutover.phases.evidence.coming.Coming.quiet", quiet)
+    monkeypatch.setattr("cutover.phases.evidence.upcoming.Upcoming.quiet", quiet)
 
 
 def nothing_done(context: Context) -> None:
@@ -226,20 +226,20 @@ def test_ctrl_c_ends_it_with_nothing_done(context: Surroundings) -> None:
     with pytest.raises(KeyboardInterrupt):
         phase3_command.run(interrupted, quiet=True, force=True)
     assert QuietWait.objects.using(context().alias).get().outcome == "interrupted"
-    assert staying.waiting(context()) is None
+    assert waits_and_guards.waiting(context()) is None
     nothing_done(context())
 
 
 def test_a_wait_that_was_killed_is_in_nobodys_way(context: Surroundings) -> None:
     site = context()
     row = attended.begin(site, QuietWait, until=clock.now() + MINUTE)
-    assert staying.waiting(site) is not None
+    assert waits_and_guards.waiting(site) is not None
     attended.change(site, row, process=f"{own_name()}0")  # a process of this number that began at another time
-    assert staying.waiting(site) is None
+    assert waits_and_guards.waiting(site) is None
     attended.change(site, row, process="another-host:1:1")
-    assert staying.waiting(site) is not None
-    attended.change(site, row, seen_at=clock.now() - 2 * staying.STALE_AFTER)
-    assert staying.waiting(site) is None
+    assert waits_and_guards.waiting(site) is not None
+    attended.change(site, row, seen_at=clock.now() - 2 * waits_and_guards.STALE_AFTER)
+    assert waits_and_guards.waiting(site) is None
     assert phase3_command.run(context(), quiet=True, force=True).outcome is Outcome.DONE
 
 
@@ -292,7 +292,7 @@ def test_postponed_while_the_gates_are_asked_it_waits_again(
         if len(waited) == 1:
             self._lead = 3 * MINUTE  # so that it is time to ask at once
             waits(self)
-            row = staying.waiting(context())
+            row = waits_and_guards.waiting(context())
             assert row is not None
             monkeypatch.setattr(quiet_wait, "TAKEN_WITHIN", dt.timedelta(0))
             phase3_command.run(context(), postpone="10m")
@@ -312,7 +312,7 @@ def test_a_schedule_that_has_changed_meanwhile_is_seen_at_the_instant(
     context: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     soon = {"daily": clock.now() + dt.timedelta(seconds=2)}
-    monkeypatch.setattr("cutover.phases.evidence.coming.Coming.next_slots", lambda self: soon)
+    monkeypatch.setattr("cutover.phases.evidence.upcoming.Upcoming.next_slots", lambda self: soon)
     report = phase3_command.run(context(), quiet=True, force=True)
     assert report.outcome is Outcome.REFUSED
     assert "daily falls due at" in report.checks[-1].detail

@@ -60,7 +60,7 @@ class World:
         return dt.datetime.fromtimestamp(self.now_s, dt.UTC)
 
     def candidate(self, side: Side = Side.CODE, **parts: Any) -> Candidate:
-        schedule = Schedule(self, Coming(self))
+        schedule = Schedule(self, Upcoming(self))
         chore = SimpleNamespace(asks={}, run=lambda *_: self.note("chore"))
         return Candidate(
             ME,
@@ -155,7 +155,7 @@ class Dispatching:
 
 
 @dataclass
-class Coming:
+class Upcoming:
     world: World
 
     def __len__(self) -> int:

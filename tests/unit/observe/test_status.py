@@ -11,7 +11,7 @@ from cutover.observe.entries import EntryRecord
 from cutover.observe.headline import headline, problems
 from cutover.observe.notes import notes
 from cutover.observe.rows import others
-from cutover.phases.evidence.hearing import REMEDY
+from cutover.phases.evidence.detection import REMEDY
 from cutover.phases.wording import SHOWN
 from cutover.types import EntryName, Side
 

@@ -24,7 +24,7 @@ from cutover.types import EntryName
 
 
 @dataclass(frozen=True)
-class Survey:
+class ImportPreview:
     """The code's entries, what they become, what is in the way, and the rows, by entry name.
 
     ``others``: enabled rows that the code has no entry for. The database side will send them too.
@@ -58,7 +58,7 @@ class Survey:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def take(context: Context) -> Survey:
+def take(context: Context) -> ImportPreview:
     """Read everything, change nothing. Raises EntriesRefused for a code schedule that celery cannot read."""
     entries = context.entries
     context.progress(f"reading {counted(len(entries), 'entry')}")
@@ -79,4 +79,4 @@ def take(context: Context) -> Survey:
             own = [refusal for refusal in own if refusal.field != "enabled"]
         refusals[name] += own
     others = {EntryName(row.name): row for row in enabled if row.name not in entries}
-    return Survey(context.config, entries, drafted, refusals, present, others)
+    return ImportPreview(context.config, entries, drafted, refusals, present, others)

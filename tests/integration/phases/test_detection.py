@@ -12,7 +12,7 @@ from cutover.models import Cutover, Slot
 from cutover.observe import status
 from cutover.phases import phase1, phase2, phase3
 from cutover.phases.context import Context
-from cutover.phases.evidence import hearing
+from cutover.phases.evidence import detection
 from cutover.phases.gates import beats
 from cutover.phases.operations import remembered
 from cutover.phases.report import Outcome
@@ -152,7 +152,7 @@ def test_an_origin_that_sends_when_slots_are_due_is_a_probable_beat_whatever_wor
     ran("5.7.0")
     send(context(), STRAY, messages, at_slots)
     send(context(), WEB, 20, 1)
-    assert list(hearing.probable(context())) == ([STRAY] if is_probable else [])
+    assert list(detection.probable(context())) == ([STRAY] if is_probable else [])
     check = beats.no_unmanaged_beat(context())
     assert check.ok is not is_probable
     if is_probable:

@@ -8,7 +8,7 @@ from typing import Final
 from cutover.ledger.database import outages
 from cutover.models import UnmanagedBeat
 from cutover.phases.context import Context
-from cutover.phases.evidence import hearing, side
+from cutover.phases.evidence import detection, side
 from cutover.schedules import timetable
 from cutover.schedules.refusals import EntriesRefused
 from cutover.types import Side
@@ -35,7 +35,7 @@ def alive(context: Context) -> list[Heard]:
 
     Long enough is two minutes, and a minute after its next slot, whose message may have to wait for a worker.
     """
-    heard = dict(hearing.probable(context))
+    heard = dict(detection.probable(context))
     with outages(context.alias):
         for origin, at in UnmanagedBeat.objects.using(context.alias).values_list("origin", "last_heard_at"):
             heard[origin] = max(at, heard.get(origin, (at, ""))[0]), ""

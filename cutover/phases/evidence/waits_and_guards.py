@@ -22,7 +22,7 @@ INTERRUPTED: Final = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)
-class Staying:
+class WaitAndGuard:
     """The wait that is under way, None for none; and the latest guard of the present or latest switch, and how it is.
 
     ``guarding``: the guard's outcome, or that it watches, or was killed.
@@ -56,15 +56,15 @@ def waiting(context: Context) -> QuietWait | None:
     return next((row for row in open_ if is_there(row, now)), None)
 
 
-def read(context: Context, state: State) -> Staying:
+def read(context: Context, state: State) -> WaitAndGuard:
     """Who stays, as of ``state``. Raises LedgerUnavailable."""
     wait = waiting(context)
     with outages(context.alias):
         guard = SwitchGuard.objects.using(context.alias).order_by("-pk").first()
     if guard is None or state.switched_at is None or guard.began_at < state.switched_at:
-        return Staying(wait, None, "")
+        return WaitAndGuard(wait, None, "")
     is_on = is_there(guard, context.ledger.fence.now())
-    return Staying(wait, guard, guard.outcome or (WATCHING if is_on else KILLED))
+    return WaitAndGuard(wait, guard, guard.outcome or (WATCHING if is_on else KILLED))
 
 
 def wait_in_words(wait: QuietWait) -> str:
@@ -73,16 +73,16 @@ def wait_in_words(wait: QuietWait) -> str:
     return f"{wait.operator} waits for a quiet window{when}: {command('phase3')} --postpone TIME, --now or --call-off"
 
 
-def guard_in_words(staying: Staying, state: State) -> str:
+def guard_in_words(standing: WaitAndGuard, state: State) -> str:
     """How the guard is, or what has become of it; what holds where it is gone, and what to type. Empty for none."""
-    if (guard := staying.guard) is None:
+    if (guard := standing.guard) is None:
         return ""
     who, found = f"the guard of {guard.operator}", f", having found: {guard.detail}" if guard.detail else ""
-    if staying.guarding == WATCHING:
+    if standing.guarding == WATCHING:
         return f"{who} watches the switch until {instant(guard.until)}{found}"
-    if staying.guarding not in (KILLED, INTERRUPTED):
-        return f"{who}: {staying.guarding}" + (f", for {guard.detail}" if guard.detail else "")
+    if standing.guarding not in (KILLED, INTERRUPTED):
+        return f"{who}: {standing.guarding}" + (f", for {guard.detail}" if guard.detail else "")
     if not state.is_switched:
-        return f"{who} was {staying.guarding}{found}. {state.in_words()}"
+        return f"{who} was {standing.guarding}{found}. {state.in_words()}"
     ways = f"{command('phase3')} --guard TIME watches it again, {command('rollback')} goes back"
-    return f"{who} was {staying.guarding}{found}: the switch holds, and nothing watches it. {ways}"
+    return f"{who} was {standing.guarding}{found}: the switch holds, and nothing watches it. {ways}"

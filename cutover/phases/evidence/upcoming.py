@@ -14,7 +14,7 @@ from cutover.types import Cursor, EntryName, Side
 
 
 @dataclass(frozen=True, slots=True)
-class Coming:
+class Upcoming:
     """Fingerprint, timetable and cursor of each entry that a side sends.
 
     ``unknown``: the intervals of which the ledger knows nothing yet; they are due by the clock of a beat of which it
@@ -35,7 +35,7 @@ class Coming:
         return quiet_windows.windows(self.entries.values(), since, until)
 
 
-def read(context: Context, of: Side, now: dt.datetime) -> Coming:
+def read(context: Context, of: Side, now: dt.datetime) -> Upcoming:
     """What ``of`` sends, as of ``now``. Raises as ``side.schedules``."""
     stands = context.ledger.cursors.read(until=now)
     shared: dict[str, Timetable] = {}  # equal schedules have one timetable
@@ -45,4 +45,4 @@ def read(context: Context, of: Side, now: dt.datetime) -> Coming:
         table = shared.get(mark) or shared.setdefault(mark, timetable(schedule))
         entries[name] = mark, table, stands.get(name, Cursor(None, now))
     unknown = {name for name, (_, table, _) in entries.items() if name not in stands and interval(table) is not None}
-    return Coming(entries, unknown)
+    return Upcoming(entries, unknown)

@@ -7,18 +7,18 @@ import pytest
 
 from cutover.conf import Config
 from cutover.errors import ConfigurationError
-from cutover.phases.evidence import aftermath
+from cutover.phases.evidence import since_switch
 from cutover.phases.operations import alarm
 
 
 def test_a_leader_may_be_silent_for_as_long_as_one_that_is_well_ever_is() -> None:
-    assert aftermath.most_silence(Config()) == dt.timedelta(seconds=29)
-    assert aftermath.most_silence(Config(lease=dt.timedelta(seconds=60))) == dt.timedelta(seconds=74)
+    assert since_switch.most_silence(Config()) == dt.timedelta(seconds=29)
+    assert since_switch.most_silence(Config(lease=dt.timedelta(seconds=60))) == dt.timedelta(seconds=74)
 
 
 def test_a_few_failed_runs_are_allowed_and_more_are_named() -> None:
-    assert aftermath._of_runs(["a", "b", "a"], 3, 3) == ""
-    assert aftermath._of_runs(["b", "a", "b", "a"], 4, 3) == "4 runs have failed since the switch, where 3 may: a, b"
+    assert since_switch._of_runs(["a", "b", "a"], 3, 3) == ""
+    assert since_switch._of_runs(["b", "a", "b", "a"], 4, 3) == "4 runs have failed since the switch, where 3 may: a, b"
 
 
 @pytest.mark.parametrize(

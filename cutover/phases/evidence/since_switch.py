@@ -23,7 +23,7 @@ LEAST_SLOTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Aftermath:
+class SinceSwitch:
     """What was found so far: ``wrong``, empty for nothing, and what it rests on.
 
     ``unread``: entries whose rows the leader has not read yet, so that nothing can be said of them.
@@ -36,7 +36,7 @@ class Aftermath:
     failed_runs: int
 
 
-def look(context: Context, since: dt.datetime, until: dt.datetime, failures: int, counting: Counting) -> Aftermath:
+def look(context: Context, since: dt.datetime, until: dt.datetime, failures: int, counting: Counting) -> SinceSwitch:
     """Judge the slots in ``(since, until]``, the runs and the leader since then.
 
     ``failures``: how many runs may fail. ``counting``: what an earlier look has counted. Raises LedgerUnavailable.
@@ -48,7 +48,7 @@ def look(context: Context, since: dt.datetime, until: dt.datetime, failures: int
         count = len(failed) if len(failed) <= failures else runs.count()
     unread = sum(why is Why.NOT_READ for why in evidence.unproven.values())
     wrong = _of_slots(evidence) or _silent(context, since) or _of_runs(failed, count, failures)
-    return Aftermath(wrong, sum(evidence.proven.values()), len(evidence.pending), unread, count)
+    return SinceSwitch(wrong, sum(evidence.proven.values()), len(evidence.pending), unread, count)
 
 
 def most_silence(config: Config) -> dt.timedelta:
