@@ -1,6 +1,6 @@
 """``make bench`` and ``make bench-full``: this project beside the others, in one run, on real servers.
 
-    python -m benchmarks [--full] [--scale 0.01] [--write] [PART...]
+    python -m benchmarks [--full] [--repeat 5] [--scale 0.01] [--write] [PART...]
 
 Each part prints its table, with the goal of a figure and whether it was reached; the exit code is 1 when a part could
 not be measured, never because a goal was missed. ``--write`` puts the figures into docs/benchmarks.md.
@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--full", action="store_true", help="the long run")
     parser.add_argument("--scale", type=float, default=1.0, help="multiply numbers of entries by this, to try it out")
+    parser.add_argument("--repeat", type=int, help="how often each figure is measured", metavar="N")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
     options = parser.parse_args(arguments)
     if unknown := set(options.parts) - set(PARTS):
@@ -58,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interrupt_on_termination()
     wanted = options.parts or [name for name in PARTS if options.full or name not in FULL_ONLY]
     results: dict[str, list[Row]] = {}
-    with tempfile.TemporaryDirectory() as folder, Rig(Path(folder), PEERS, options.full, options.scale) as rig:
+    given = (PEERS, options.full, options.scale, options.repeat)
+    with tempfile.TemporaryDirectory() as folder, Rig(Path(folder), *given) as rig:
         for name in wanted:
             began = time.monotonic()
             try:
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     goals = sum(row.goal is not None for rows in results.values() for row in rows)
     print(f"\n{goals - missed} of {goals} goals reached")
     if options.write:
-        page.write(results, PEERS)
+        page.write(results, PEERS, full=options.full)
     return int(len(results) < len(wanted))
 
 

@@ -40,7 +40,7 @@ class Contender:
         return ", ".join(f"`{name}={value}`" for name, value in given.items()) or "defaults"
 
 
-ROWS: Final = Contender("cutover, rows, SQLite", "cutover.schedulers:DatabaseScheduler", is_ours=True, ready_s=3.0)
+ROWS: Final = Contender("cutover, rows, SQLite", "cutover.schedulers:DatabaseScheduler", is_ours=True, ready_s=8.0)
 ROWS_POSTGRES: Final = replace(ROWS, name="cutover, rows, PostgreSQL", engine=POSTGRES)
 CODE: Final = replace(ROWS, name="cutover, code, SQLite", scheduler="cutover.schedulers:CodeScheduler", in_code=True)
 OURS: Final = (ROWS, ROWS_POSTGRES, CODE)

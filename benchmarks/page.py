@@ -23,17 +23,28 @@ PEERS: Final = ("celery-redbeat", "celery-multibeat-scheduler", "single-beat")
 SETTINGS: Final = "What each is given beside its defaults:"
 
 
-def write(results: Mapping[str, Sequence[Row]], peers: Path) -> None:
+def write(results: Mapping[str, Sequence[Row]], peers: Path, *, full: bool) -> None:
     """Put the figures of one run into the page, its plots and ``results.json``. What was not measured is left out."""
     versions = _versions(peers)
-    about = {"at": f"{dt.datetime.now(dt.UTC):%Y-%m-%d}", "cores": os.cpu_count(), "versions": versions}
+    about = {
+        "at": f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
+        "cores": os.cpu_count(),
+        "run": "long" if full else "short",
+        "versions": versions,
+    }
     parts = {name: [row.as_json() for row in rows] for name, rows in results.items()}
     RESULTS.write_text(json.dumps({**about, "parts": parts}, indent=1) + "\n")
     PLOTS.mkdir(exist_ok=True)
     for name, rows in results.items():
         (PLOTS / f"{name}.svg").write_text(plot.bars(rows[0].what, _alike(rows)))
     names = ", ".join(f"{name} {version}" for name, version in versions.items())
-    head = [f"Measured on {about['at']}, on {about['cores']} cores. {names}.", "", SETTINGS, "", _settings()]
+    head = [
+        f"Measured on {about['at']}, on {about['cores']} cores, in the {about['run']} run. {names}.",
+        "",
+        SETTINGS,
+        "",
+        _settings(),
+    ]
     body = [f"\n## {name}\n\n![{name}](benchmarks/{name}.svg)\n\n{as_markdown(rows)}" for name, rows in results.items()]
     text = PAGE.read_text()
     inside = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)

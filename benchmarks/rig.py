@@ -48,11 +48,14 @@ class Wanted:
 class Rig:
     """Servers and processes of one run; nothing outlives its ``with`` block.
 
-    ``full``: the long run. ``scale``: what numbers of entries are multiplied by, for trying the parts out.
+    ``full``: the long run. ``scale``: what numbers of entries are multiplied by, for trying the parts out. ``repeat``:
+    how often each figure is measured, whatever the run.
     """
 
-    def __init__(self, directory: Path, peers: Path, full: bool = False, scale: float = 1.0) -> None:
-        self.full, self._scale = full, scale
+    def __init__(
+        self, directory: Path, peers: Path, full: bool = False, scale: float = 1.0, repeat: int | None = None
+    ) -> None:
+        self.full, self._scale, self._repeat = full, scale, repeat
         self._directory, self._peers = directory, peers
         self._made: dict[tuple[str, Wanted | None], str] = {}
         self._numbers = iter(range(1, 1_000_000))
@@ -77,7 +80,7 @@ class Rig:
 
     def times(self, short: int, full: int = 5) -> range:
         """How often something is measured."""
-        return range(full if self.full else short)
+        return range(self._repeat or (full if self.full else short))
 
     def scaled(self, entries: int) -> int:
         """So many entries; fewer where the parts are only tried out."""

@@ -6,7 +6,7 @@ from celery.signals import celeryd_init, worker_process_shutdown
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
-from cutover.courier import drain_all
+from cutover.background import drain_all
 
 
 class CutoverConfig(AppConfig):
@@ -28,7 +28,7 @@ class CutoverConfig(AppConfig):
         celeryd_init.connect(start.require_embedded, weak=False, dispatch_uid="cutover.beats.start")
         connect()
         check_ins.connect()
-        worker_process_shutdown.connect(_end_process, weak=False, dispatch_uid="cutover.courier")
+        worker_process_shutdown.connect(_end_process, weak=False, dispatch_uid="cutover.background")
 
 
 def _end_process(**_: Any) -> None:

@@ -11,9 +11,11 @@ import click
 from celery.bin.beat import beat as beat_command
 from celery.bin.celery import celery as celery_command
 from celery.bin.worker import worker as worker_command
+from celery.utils.imports import load_extension_class_names
 from django.conf import settings
 from django.core.management.base import CommandError
 from django_prodserver.backends import base
+from kombu.utils.imports import symbol_by_name
 
 from cutover import conf, web
 from cutover.errors import ConfigurationError
@@ -72,15 +74,16 @@ class CeleryProcess(*_KINDS):  # type: ignore[misc]
             raise CommandError(f"{setting} must be a dictionary of celery options, such as {{'loglevel': 'info'}}.")
         known = {o.lstrip("-"): p for p in self.command.params for o in (*p.opts, *p.secondary_opts) if o[:2] == "--"}
         rendered: list[str] = []
-        for name, value in {**args, **self.fixed}.items():
+        for name, value in {**self.fixed, **args}.items():
             if name not in known:
                 near = conf.near(str(name), known)
                 raise CommandError(
                     f"{setting} has {name!r}, but celery {self.command.name} has no option --{name}{near}."
                 )
-            if args.get(name, value) != value:
-                whose = f"{type(self).__name__} runs under the lease with {value!r}; leave {name!r} out"
-                raise CommandError(f"{setting} has {name!r}: {args[name]!r}, but {whose}.")
+            if name in self.fixed and not _derives(given := args.get(name, value), self.fixed[name]):
+                whose = f"{type(self).__name__} runs under the lease with {self.fixed[name]!r}"
+                remedy = f"name a class that derives from it, or leave {name!r} out"
+                raise CommandError(f"{setting} has {name!r}: {given!r}, but {whose}; {remedy}.")
             rendered += _render(setting, name, value, is_flag=getattr(known[name], "is_flag", False))
         return rendered
 
@@ -103,6 +106,17 @@ class DatabaseBeat(CeleryProcess):
 
     command = beat_command
     fixed: ClassVar[Mapping[str, str]] = {"scheduler": "cutover.schedulers:DatabaseScheduler"}
+
+
+def _derives(given: Any, ours: str) -> bool:
+    """Whether a scheduler is ours, or one of the project's own that derives from it; found as celery finds it."""
+    if given == ours:
+        return True
+    try:
+        found = symbol_by_name(given, aliases=dict(load_extension_class_names("celery.beat_schedulers")))
+    except Exception:  # whatever the project's own module raises
+        return False
+    return isinstance(found, type) and issubclass(found, symbol_by_name(ours))
 
 
 def _setting(process: Mapping[str, Any]) -> str:

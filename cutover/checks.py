@@ -16,10 +16,10 @@ from django.utils.module_loading import import_string
 from kombu.utils.imports import symbol_by_name
 
 from cutover import conf
+from cutover.check_ids import CheckId
 from cutover.conf import Config
 from cutover.election import connection
 from cutover.errors import ConfigurationError, CutoverError, LeaseUnavailable
-from cutover.mistakes import Mistake
 from cutover.schedules import project
 from cutover.types import EntryName, Side
 
@@ -35,7 +35,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     try:
         config = conf.load()
     except ConfigurationError as exc:
-        return [_error(Mistake.E001, str(exc), "See docs/settings.md.")]
+        return [_error(CheckId.E001, str(exc), "See docs/settings.md.")]
     return [*_apps(), *_ledger(config), *_lease(config), *_celery(config), *_processes()]
 
 
@@ -58,7 +58,7 @@ def check_rows(databases: Collection[str] | None = None, **_: Any) -> list[Check
         return []
     message = f"Entries of the code schedule have no row, and the rows are what is sent: {', '.join(names)}."
     hint = "Add a row of that name in the admin (periodic tasks), or take the entry out of the code."
-    return [Warning(message, hint=hint, id=Mistake.W010)]
+    return [Warning(message, hint=hint, id=CheckId.W010)]
 
 
 @register("cutover", Tags.database)
@@ -76,38 +76,38 @@ def check_tables(databases: Collection[str] | None = None, **_: Any) -> list[Che
     if not tables:
         return []
     message = f"Tables have a storage engine without transactions, so that nothing is fenced: {', '.join(tables)}."
-    return [_error(Mistake.E012, message, f"ALTER TABLE {tables[0]} ENGINE=InnoDB; and so for each of them.")]
+    return [_error(CheckId.E012, message, f"ALTER TABLE {tables[0]} ENGINE=InnoDB; and so for each of them.")]
 
 
 def _apps() -> Iterator[CheckMessage]:
     """E002, E003: the apps that this one works with."""
     if not apps.is_installed("django_celery_beat"):
         yield _error(
-            Mistake.E002, "django_celery_beat is not in INSTALLED_APPS.", "Add it: its rows are the database side."
+            CheckId.E002, "django_celery_beat is not in INSTALLED_APPS.", "Add it: its rows are the database side."
         )
     if getattr(settings, "PRODUCTION_PROCESSES", None) and not apps.is_installed("django_prodserver"):
         hint = "Add it: `manage.py prodserver` is its command."
-        yield _error(Mistake.E003, "PRODUCTION_PROCESSES is set, but django_prodserver is not in INSTALLED_APPS.", hint)
+        yield _error(CheckId.E003, "PRODUCTION_PROCESSES is set, but django_prodserver is not in INSTALLED_APPS.", hint)
 
 
 def _ledger(config: Config) -> Iterator[CheckMessage]:
     """E004, E005, E011: the ledger's database."""
     if config.database not in settings.DATABASES:
         hint = f"Name one of DATABASES: {', '.join(sorted(settings.DATABASES))}."
-        yield _error(Mistake.E004, f"CUTOVER['DATABASE'] = {config.database!r} is no database of DATABASES.", hint)
+        yield _error(CheckId.E004, f"CUTOVER['DATABASE'] = {config.database!r} is no database of DATABASES.", hint)
         return
     try:
         vendor, engine = connections[config.database].vendor, settings.DATABASES[config.database].get("ENGINE")
     except ImproperlyConfigured as exc:
-        yield _error(Mistake.E004, f"DATABASES[{config.database!r}] cannot be used: {exc}", "Fix its ENGINE.")
+        yield _error(CheckId.E004, f"DATABASES[{config.database!r}] cannot be used: {exc}", "Fix its ENGINE.")
         return
     if not connections[config.database].settings_dict["AUTOCOMMIT"]:
         hint = "Take it out: what is sent is decided by commits."
-        yield _error(Mistake.E004, conf.NO_COMMITS.format(config.database), hint)
+        yield _error(CheckId.E004, conf.NO_COMMITS.format(config.database), hint)
     if vendor not in VENDORS:
         hint = "Keep rows and ledger in PostgreSQL, SQLite, MySQL or MariaDB: see docs/support.md."
         message = f"DATABASES[{config.database!r}] has the engine {engine!r}: how it locks is not known to the fence."
-        yield _error(Mistake.E011, message, hint)
+        yield _error(CheckId.E011, message, hint)
     if not apps.is_installed("django_celery_beat"):
         return
     from django_celery_beat.models import PeriodicTask
@@ -117,10 +117,10 @@ def _ledger(config: Config) -> Iterator[CheckMessage]:
     rows = router.db_for_write(PeriodicTask)
     if rows != config.database:
         hint = f"Set CUTOVER['DATABASE'] to {rows!r}, or route both apps to one database: a switch is one commit."
-        yield _error(Mistake.E005, f"The rows are in {rows!r}, the ledger is in {config.database!r}.", hint)
+        yield _error(CheckId.E005, f"The rows are in {rows!r}, the ledger is in {config.database!r}.", hint)
     elif not router.allow_migrate_model(config.database, Slot):
         hint = "Let the router admit the app label `cutover` there."
-        yield _error(Mistake.E005, f"DATABASE_ROUTERS keep the ledger's tables out of {config.database!r}.", hint)
+        yield _error(CheckId.E005, f"DATABASE_ROUTERS keep the ledger's tables out of {config.database!r}.", hint)
 
 
 def _lease(config: Config) -> Iterator[CheckMessage]:
@@ -129,7 +129,7 @@ def _lease(config: Config) -> Iterator[CheckMessage]:
         connection.redis_client(config)
     except ConfigurationError as exc:
         hint = "Set CUTOVER['REDIS_URL'], or name a CACHES entry of django-redis in CUTOVER['REDIS_ALIAS']."
-        yield _error(Mistake.E006, str(exc), hint)
+        yield _error(CheckId.E006, str(exc), hint)
     except LeaseUnavailable:
         return  # a server that is away is no mistake in the settings
 
@@ -140,7 +140,7 @@ def _celery(config: Config) -> Iterator[CheckMessage]:
         app = project.celery_app(config)
     except ConfigurationError as exc:
         hint = "Or import the app in the project's __init__.py, as Celery's own pages say."
-        yield _error(Mistake.E007, str(exc), hint)
+        yield _error(CheckId.E007, str(exc), hint)
         return
     yield from _schedule(app, config)
     if apps.is_installed("django_celery_beat"):  # else E002 says so, and what the guard imports is not there
@@ -158,10 +158,10 @@ def _scheduler(app: Celery) -> Iterator[CheckMessage]:
     try:
         found = symbol_by_name(named, aliases=dict(load_extension_class_names("celery.beat_schedulers")))
     except Exception as exc:  # whatever the project's own module raises
-        yield Warning(f"{said}, which cannot be imported: {exc}", hint=hint, id=Mistake.W002)
+        yield Warning(f"{said}, which cannot be imported: {exc}", hint=hint, id=CheckId.W002)
         return
     if not (isinstance(found, type) and issubclass(found, Leased)):
-        yield Warning(f"{said}: a beat started by it sends without the lease.", hint=hint, id=Mistake.W002)
+        yield Warning(f"{said}: a beat started by it sends without the lease.", hint=hint, id=CheckId.W002)
 
 
 def _processes() -> Iterator[CheckMessage]:
@@ -170,7 +170,7 @@ def _processes() -> Iterator[CheckMessage]:
     if not isinstance(processes, Mapping):
         message = f"PRODUCTION_PROCESSES must be a dictionary of processes, not {type(processes).__name__}."
         yield _error(
-            Mistake.E009, message, "Map each process's name to a dictionary, as django-prodserver's pages say."
+            CheckId.E009, message, "Map each process's name to a dictionary, as django-prodserver's pages say."
         )
         return
     found: list[tuple[set[str], Any]] = []
@@ -178,7 +178,7 @@ def _processes() -> Iterator[CheckMessage]:
         setting = f"PRODUCTION_PROCESSES[{name!r}]"
         path = process.get("BACKEND") if isinstance(process, Mapping) else None
         if not isinstance(path, str):
-            yield _error(Mistake.E009, f"{setting} has no 'BACKEND'.", f"Give it one, such as {BACKENDS[0]!r}.")
+            yield _error(CheckId.E009, f"{setting} has no 'BACKEND'.", f"Give it one, such as {BACKENDS[0]!r}.")
             continue
         try:
             with warnings.catch_warnings(
@@ -188,7 +188,7 @@ def _processes() -> Iterator[CheckMessage]:
         except ImportError as exc:
             if _leads_nowhere(path, exc):
                 hint = f"Fix it{conf.near(path, BACKENDS) or '; a backend is the dotted path of a class.'}"
-                yield _error(Mistake.E009, f"{setting}['BACKEND'] = {path!r} cannot be imported: {exc}.", hint)
+                yield _error(CheckId.E009, f"{setting}['BACKEND'] = {path!r} cannot be imported: {exc}.", hint)
             continue  # else the server of a process is not installed here, where that is not started
         kinds = backend.__mro__ if isinstance(backend, type) else ()
         found.append(({kind.__name__ for kind in kinds}, process.get("ARGS")))
@@ -196,11 +196,11 @@ def _processes() -> Iterator[CheckMessage]:
             try:
                 backend(**process)
             except CommandError as exc:
-                yield _error(Mistake.E010, str(exc), "`prodserver` refuses to start it: fix the setting.")
+                yield _error(CheckId.E010, str(exc), "`prodserver` refuses to start it: fix the setting.")
     if any("CeleryWorker" in names for names, _ in found) and not any(_is_beat(*each) for each in found):
         message = "PRODUCTION_PROCESSES has a Celery worker and no beat: nothing sends the periodic tasks."
         hint = f"Add one with the backend {BACKENDS[1]!r} or {BACKENDS[2]!r}. Right where another command starts beat."
-        yield Warning(message, hint=hint, id=Mistake.W005)
+        yield Warning(message, hint=hint, id=CheckId.W005)
 
 
 def _leads_nowhere(path: str, exc: ImportError) -> bool:
@@ -220,13 +220,13 @@ def _schedule(app: Celery, config: Config) -> Iterator[CheckMessage]:
     try:
         schedule = project.code_schedule(app, config)
     except ConfigurationError as exc:
-        yield _error(Mistake.E008, str(exc), "See CODE_SCHEDULE in docs/settings.md.")
+        yield _error(CheckId.E008, str(exc), "See CODE_SCHEDULE in docs/settings.md.")
         return
     strange = sorted(name for name in config.entries if name not in schedule) if schedule else []
     if strange:
         named = ", ".join(f"{name!r}{conf.near(str(name), [*map(str, schedule)])}" for name in strange)
         message = f"CUTOVER['ENTRIES'] names what is no entry of the code schedule: {named}."
-        yield Warning(message, hint="Right where it is the name of a row; else fix the name.", id=Mistake.W003)
+        yield Warning(message, hint="Right where it is the name of a row; else fix the name.", id=CheckId.W003)
     yield from _renamed(schedule, config)
     yield from _check_ins([*map(str, schedule)], config)
 
@@ -241,7 +241,7 @@ def _check_ins(names: Collection[str], config: Config) -> Iterator[CheckMessage]
     if twins := sorted({", ".join(map(repr, sorted(found))) for found in by_place.values() if len(found) > 1}):
         message = f"Entries share one ping URL, or one monitor of Sentry: {'; '.join(twins)}."
         hint = "Rename one, or give it a PING_URL of its own, or None, in CUTOVER['ENTRIES'][...]['CHECK_INS']."
-        yield Warning(message, hint=hint, id=Mistake.W011)
+        yield Warning(message, hint=hint, id=CheckId.W011)
     if any(where.sentry is not None for where in told.values()):
         from cutover.observe.check_ins.sentry import is_monitored
 
@@ -249,18 +249,18 @@ def _check_ins(names: Collection[str], config: Config) -> Iterator[CheckMessage]
             named = ", ".join(map(repr, twice))
             message = f"Sentry's own integration (monitor_beat_tasks) checks in for {named}, and so ours does not."
             hint = "Turn off either that or CUTOVER['CHECK_INS']['SENTRY'], which tells of missed slots, too."
-            yield Warning(message, hint=hint, id=Mistake.W012)
+            yield Warning(message, hint=hint, id=CheckId.W012)
 
 
 def _renamed(schedule: Collection[str], config: Config) -> Iterator[CheckMessage]:
     """W013: what was renamed to what there is not, and what has its old name still."""
     if unknown := sorted(new for new in config.renamed.values() if new not in schedule) if schedule else []:
         message = f"CUTOVER['RENAMED'] gives the names {', '.join(map(repr, unknown))}, which no entry of the code has."
-        yield Warning(message, hint="Right where it is the name of a row; else fix the name.", id=Mistake.W013)
+        yield Warning(message, hint="Right where it is the name of a row; else fix the name.", id=CheckId.W013)
     if there := sorted(old for old in config.renamed if old in schedule):
         message = f"CUTOVER['RENAMED'] has the old names {', '.join(map(repr, there))}, and the code has them still."
         hint = "Rename the entry in the code too; what stays beside its new name is another entry."
-        yield Warning(message, hint=hint, id=Mistake.W013)
+        yield Warning(message, hint=hint, id=CheckId.W013)
 
 
 def _guard(app: Celery) -> Iterator[CheckMessage]:
@@ -269,17 +269,17 @@ def _guard(app: Celery) -> Iterator[CheckMessage]:
 
     if not issubclass(app.Task, GuardedTask):
         hint = 'Celery("project", task_cls="cutover.guard.GuardedTask"), or derive the project\'s own base from it.'
-        yield Warning("The Celery app's tasks run without the run guard.", hint=hint, id=Mistake.W001)
+        yield Warning("The Celery app's tasks run without the run guard.", hint=hint, id=CheckId.W001)
     try:
         found = coverage.gaps(app) if project.load_tasks(app) else {}
     except Exception as exc:  # whatever the project's own modules raise
         message = f"Whether every task has the run guard cannot be seen: {exc}"
-        yield Warning(message, hint="Let the Celery app's modules with tasks be imported.", id=Mistake.W004)
+        yield Warning(message, hint="Let the Celery app's modules with tasks be imported.", id=CheckId.W004)
         return
     if found:
         hint = f"{coverage.REMEDY[0].upper()}{coverage.REMEDY[1:]}."
-        yield Warning(f"Tasks run without the run guard: {coverage.spelt(found)}.", hint=hint, id=Mistake.W004)
+        yield Warning(f"Tasks run without the run guard: {coverage.spelt(found)}.", hint=hint, id=CheckId.W004)
 
 
-def _error(mistake: Mistake, message: str, hint: str) -> Error:
-    return Error(message, hint=hint, id=mistake)
+def _error(found: CheckId, message: str, hint: str) -> Error:
+    return Error(message, hint=hint, id=found)

@@ -29,6 +29,12 @@ class LedgerContended(LedgerUnavailable):
     remedy = ""
 
 
+class LedgerBusy(LedgerUnavailable):
+    """Somebody else kept a lock for longer than is waited for: nothing was written."""
+
+    remedy = "try again; where it comes again, find who holds the lock, or raise the timeout in DATABASES' OPTIONS"
+
+
 class LedgerNotMigrated(LedgerUnavailable):
     """The database has no ledger yet: ``manage.py migrate`` has not run."""
 

@@ -106,8 +106,9 @@ class Event(Enum):
     `epoch`.
     """
     SLOT_MISSED = ("cutover.slot.missed", logging.ERROR)
-    """It will not be sent; the ledger has the reason. Keys: `entry`, `due_at`, `epoch`, `reason`, `passed_over` (how
-    many older slots share this row).
+    """It will not be sent; the ledger has the reason. One line for all slots of an entry that are missed at once for
+    the same reason. Keys: `entry`, `due_at` (of the latest), `since` (the first of those that have a row), `slots` (how
+    many), `epoch`, `reason`, `passed_over` (how many of them are older, and have no row).
     """
     SLOTS_UNSURE = ("cutover.slots.unsure", logging.WARNING)
     """An entry's first leader under the lease goes on from a stock beat's record, which is up to three minutes old:

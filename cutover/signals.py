@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from django.dispatch import Signal
 
-from cutover.courier import Courier
+from cutover.background import BackgroundQueue
 from cutover.events import Event
 from cutover.seldom import log_seldom
 
@@ -54,10 +54,10 @@ NAMES: Final[dict[Signal, str]] = {
     run_failed: "run_failed",
     phase_changed: "phase_changed",
 }
-_courier: Final = Courier("cutover-signals", Event.RECEIVER_FAILED)
+_background: Final = BackgroundQueue("cutover-signals", Event.RECEIVER_FAILED)
 
 
 def tell(signal: Signal, **values: Any) -> None:
     """Have the signal sent, if anybody is connected to it. Not public. Never raises, never waits."""
     if signal.receivers:
-        _courier.take(partial(signal.send_robust, sender=None, **values), signal=NAMES[signal])
+        _background.put(partial(signal.send_robust, sender=None, **values), signal=NAMES[signal])

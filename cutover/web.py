@@ -27,6 +27,8 @@ DRAIN_S: Final = 2.0
 """For how long requests are taken after SIGTERM, where the environment does not say: routers send some meanwhile."""
 LEAST_GUNICORN: Final = (27, 0, 1)
 """Earlier ones close kept connections at SIGTERM, while a request may be on its way."""
+GRACEFUL_WORKERS: Final = ("sync", "gthread")
+"""Those of gunicorn that lose no request at the end: one keeps no connection, the other answers what still comes."""
 TRIES: Final = 5
 """How often, a second apart, as gunicorn itself tries: a process that is just ending may have the port still."""
 
@@ -39,6 +41,7 @@ def on_starting(server: Any) -> None:
         server.log.error("%s", exc)
         sys.exit(1)
     _warn_of_an_old_gunicorn(server)
+    _warn_of_another_worker(server)
     if server.cfg.reuse_port or {"GUNICORN_FD", "LISTEN_FDS"} & os.environ.keys():
         return  # it shares the port, or is handed the socket
     for address in server.cfg.address:
@@ -99,6 +102,15 @@ def _warn_of_an_old_gunicorn(server: Any) -> None:
             "gunicorn %s closes kept connections at SIGTERM: a release loses requests. Install %s or later.",
             __version__,
             least,
+        )
+
+
+def _warn_of_another_worker(server: Any) -> None:
+    if (worker := server.cfg.worker_class_str) not in GRACEFUL_WORKERS:
+        server.log.warning(
+            "The worker class %s may close kept connections at once when it ends: a release may lose requests that are "
+            "on their way. See docs/web.md.",
+            worker,
         )
 
 

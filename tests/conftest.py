@@ -1,11 +1,8 @@
 """Real servers for tests that need them, started when first asked for; see README.md beside this file."""
 
-import fcntl
 import gc
-import itertools
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -17,9 +14,11 @@ from pytest_django import DjangoDbBlocker
 
 from demo.processes import Processes
 from demo.services import Valkey
-from tests.servers import MariaDB, Postgres, mariadb_is_installed, running_mariadb, running_postgres
+from tests.servers import PRODUCT, MariaDB, Postgres, running_mariadb, running_postgres
 from tests.support.flush import quick_flush
 from tests.support.forkserver import ForkedProcesses, ForkServer
+from tests.support.migrated import made_once, migrate, migrated_on
+from tests.support.selection import is_left_out, longest_first
 from tests.support.site import Site
 
 # On a busy machine an example takes longer than the usual fifth of a second.
@@ -34,47 +33,24 @@ DATABASE_SERVERS = {POSTGRES, MARIADB}
 
 def _on(name: str, *others: str) -> object:
     marks = pytest.mark.django_db(transaction=True, databases=["default", *others])
-    return pytest.param("default" if name == SQLITE else name, id=name, marks=marks)
+    shown = PRODUCT.name.lower() if name == MARIADB else name
+    return pytest.param("default" if name == SQLITE else name, id=shown, marks=marks)
 
 
 ALIASES = (_on(SQLITE), _on(POSTGRES, POSTGRES))
 # Without a server the tests of it fail, each with the remedy, and no others: Django is told of no such database.
-ALIAS_OF_MARIADB = _on(MARIADB, *[MARIADB] * mariadb_is_installed())
+ALIAS_OF_MARIADB = _on(MARIADB, *[MARIADB] * PRODUCT.is_installed)
 ON_MARIADB = {"DJANGO_SETTINGS_MODULE": "tests.support.mariadb_settings"}
-LONGEST = (
-    "tests/platform/test_rehearsal.py::",
-    "tests/demo/test_drills.py::",
-    "tests/hosts/test_hosts.py::",
-    "tests/faults/test_backlog.py::",
-    "tests/faults/test_renames.py::",
-    "tests/integration/phases/test_shadow.py::test_crontabs_are_rehearsed_too",
-    "tests/acceptance/test_command.py::test_from_the_plan_to_the_proof_and_back",
-    "tests/acceptance/test_readme.py::test_commands_work",
-    "tests/parts/test_rabbitmq.py::",
-    "tests/model/test_protocol.py::",
-    "tests/acceptance/test_command.py::test_a_database_that_is_away",
-    "tests/acceptance/test_beats.py::",
-    "tests/integration/phases/test_switch.py::test_killed_at_any_statement",
-    "tests/faults/test_shadow.py::",
-    "tests/integration/phases/test_unsendable.py::test_edits_that_cannot_be_sent",
-    "tests/acceptance/test_command.py::",
-)
-"""Tests that take long, the longest first: workers that began with short ones would wait for each other at the end."""
-
-
-ON_ONE_DATABASE = (
-    "tests/integration/phases/",
-    "tests/integration/beats/",
-    "tests/integration/workers/",
-    "tests/integration/observe/",
-    "tests/acceptance/",
-)
-"""What the short run does not try on SQLite too: the ledger's own tests are, and a host project lives there."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run all tests, and let those that watch a site watch longer")
     parser.addoption("--rest", action="store_true", help="run what is left out without --long, and nothing else")
+
+
+def pytest_report_header() -> str:
+    """Say what the tests of MariaDB run on."""
+    return f"in MariaDB's tests: {PRODUCT}"
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -92,40 +68,11 @@ def pytest_collection() -> Iterator[None]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Divide the tests between the short run and the rest, and let every worker begin with long ones."""
     if not config.getoption("--long"):
-        rest = {item for item in items if item.get_closest_marker("long") or _is_repeated(item)}
+        rest = {item for item in items if is_left_out(item)}
         wanted = {item for item in items if (item in rest) is config.getoption("--rest")}
         config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
         items[:] = [item for item in items if item in wanted]
-    _longest_first(items)
-
-
-def _is_repeated(item: pytest.Item) -> bool:
-    """Whether it is a test on SQLite, of those that the short run tries on one database."""
-    if not item.nodeid.startswith(ON_ONE_DATABASE):
-        return False
-    callspec = getattr(item, "callspec", None)
-    return callspec is not None and (callspec.params.get("alias"), callspec.params.get("database_url")) in (
-        ("default", None),
-        (None, SQLITE),
-    )
-
-
-def _longest_first(items: list[pytest.Item]) -> None:
-    """Begin each worker's share with some of the longest tests; a share is a stretch of the items (``worksteal``)."""
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    if workers == 1:
-        return
-    # A dict: what two prefixes fit comes once, in the order of the first.
-    longest = list({item: None for prefix in LONGEST for item in items if item.nodeid.startswith(prefix)})
-    others = iter([item for item in items if not item.nodeid.startswith(LONGEST)])
-    ordered: list[pytest.Item] = []
-    left = len(items)
-    for number in range(workers):
-        size = left // (workers - number)
-        left -= size
-        begins_with = longest[number::workers]
-        ordered += [*begins_with, *itertools.islice(others, max(0, size - len(begins_with)))]
-    items[:] = [*ordered, *others]
+    longest_first(items)
 
 
 @pytest.fixture(scope="session")
@@ -288,49 +235,6 @@ def migrated_postgres(all_processes: Processes, tmp_path_factory: pytest.TempPat
 def migrated_mariadb(all_processes: Processes, tmp_path_factory: pytest.TempPathFactory, mariadb: MariaDB) -> str:
     """The name of a migrated database to copy."""
     return migrated_on(mariadb, all_processes, tmp_path_factory, ON_MARIADB)
-
-
-def migrated_on(
-    server: Postgres | MariaDB,
-    processes: Processes,
-    tmp_path_factory: pytest.TempPathFactory,
-    settings: Mapping[str, str] | None = None,
-) -> str:
-    """Make a migrated database, from what the first worker dumped of its own."""
-    name = server.create_database()
-    is_migrated = False
-
-    def make(file: Path) -> None:
-        nonlocal is_migrated
-        directory = tmp_path_factory.mktemp("migrated")
-        migrate(Site(processes, directory, django_settings.REDIS_URL, server.url(name), settings))
-        file.write_bytes(server.dump(name))
-        is_migrated = True
-
-    dump = made_once(tmp_path_factory, f"migrated-{type(server).__name__}.sql", make)
-    if not is_migrated:
-        server.load(name, dump.read_bytes())
-    return name
-
-
-def migrate(site: Site) -> None:
-    migration = site.manage("migrate", "--noinput", "--verbosity=0")
-    assert migration.exit_code == 0, migration.output
-
-
-def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """The file of this name that one worker of the run makes and all of them read."""
-    directory = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        directory = directory.parent
-    file = directory / name
-    with (directory / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not file.exists():
-            unfinished = file.with_stem(f"{file.stem}-unfinished")
-            make(unfinished)
-            unfinished.rename(file)
-    return file
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""Real PostgreSQL and MariaDB servers for the test run; its Valkey is that of the demonstration."""
+"""Real PostgreSQL and MariaDB servers for the test run; its Valkey is that of the demonstration.
+
+Where the environment's ``MYSQLD`` names MySQL's server, that one runs in MariaDB's place.
+"""
 
 import contextlib
 import itertools
@@ -8,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -22,6 +26,9 @@ from demo.processes import Process, Processes
 from demo.waiting import wait_until
 
 MARIADB_MISSING = "MariaDB is not installed (Debian and Ubuntu: apt install mariadb-server): {} is not in PATH"
+MYSQL_MISSING = "MYSQLD names a server of MySQL's that cannot be used: there is no program {}"
+MYSQLD = "MYSQLD"
+"""The variable that names MySQL's server, by its path; ``mysql`` and ``mysqldump`` are beside it, or as usual."""
 
 
 class Postgres:
@@ -86,20 +93,99 @@ def running_postgres(processes: Processes) -> Iterator[Postgres]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class Product:
+    """MariaDB or MySQL: what its programs are called, and how its server is made and started."""
+
+    name: str
+    server: str
+    client: str
+    dump: str
+    install: tuple[str, ...]
+    """Makes the server's own tables."""
+    options: tuple[str, ...]
+    missing: str
+    directory: Path | None = None
+    """Where the server is; None: in PATH."""
+
+    def program(self, name: str) -> str:
+        """Where one of its programs is; RuntimeError, with the remedy, where it is not installed."""
+        if (found := self._found(name)) is None:
+            raise RuntimeError(self.missing.format(name if self.directory is None else self.directory / name))
+        return found
+
+    @property
+    def is_mysql(self) -> bool:
+        """Whether it is MySQL itself."""
+        return self.name == "MySQL"
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its server will be found."""
+        return self._found(self.server) is not None
+
+    def __str__(self) -> str:
+        """Which one the tests run on, as the server itself says, or why on none."""
+        try:
+            path = self.program(self.server)
+            said = _output_of([path, "--no-defaults", "--version"]).decode()
+        except RuntimeError as exc:
+            return str(exc)
+        return f"{self.name} {said.partition('Ver ')[2].split(' ')[0]} ({path})"
+
+    def _found(self, name: str) -> str | None:
+        usual = [os.environ.get("PATH", os.defpath), "/usr/sbin"]
+        if self.directory is not None:
+            own = [str(self.directory), str(self.directory.parent / "bin")]
+            usual = own if name == self.server else [*own, *usual]
+        return shutil.which(name, path=os.pathsep.join(usual))
+
+
+_ALIKE = (
+    # As for PostgreSQL: it need not wait for the disk.
+    "--innodb-flush-log-at-trx-commit=0",
+    "--innodb-flush-method=nosync",
+    "--skip-innodb-doublewrite",
+    "--innodb-buffer-pool-size=128M",
+    "--innodb-log-file-size=32M",
+    # As a server of MySQL, and Debian's: the usual collations know no case.
+    "--character-set-server=utf8mb4",
+)
+
+
+def chosen_product() -> Product:
+    """MySQL where ``MYSQLD`` names its server, else Debian's MariaDB."""
+    if not (named := os.environ.get(MYSQLD)):
+        return Product(
+            name="MariaDB",
+            server="mariadbd",
+            client="mariadb",
+            dump="mariadb-dump",
+            install=("mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal"),
+            options=_ALIKE,
+            missing=MARIADB_MISSING,
+        )
+    path = Path(named).resolve()
+    return Product(
+        name="MySQL",
+        server=path.name,
+        client="mysql",
+        dump="mysqldump",
+        install=(path.name, "--no-defaults", "--initialize-insecure"),
+        # Nothing that nobody reads here, no port of its own, no directory of the packages.
+        options=(*_ALIKE, "--skip-log-bin", "--performance-schema=OFF", "--mysqlx=OFF", "--secure-file-priv=NULL"),
+        missing=MYSQL_MISSING,
+        directory=path.parent,
+    )
+
+
+PRODUCT = chosen_product()
+
+
 class MariaDB:
-    """A server of Debian's MariaDB with a data directory and a socket of its own, and no port."""
+    """A server of ``PRODUCT`` with a data directory and a socket of its own, and no port."""
 
     USER = "root"
-    OPTIONS = (
-        # As for PostgreSQL: it need not wait for the disk.
-        "--innodb-flush-log-at-trx-commit=0",
-        "--innodb-flush-method=nosync",
-        "--skip-innodb-doublewrite",
-        "--innodb-buffer-pool-size=128M",
-        "--innodb-log-file-size=32M",
-        # As a server of MySQL, and Debian's: the usual collations know no case.
-        "--character-set-server=utf8mb4",
-    )
 
     def __init__(self, processes: Processes, directory: Path) -> None:
         self.directory = directory
@@ -110,24 +196,24 @@ class MariaDB:
     @classmethod
     def create(cls, processes: Processes, directory: Path) -> Self:
         """A new server with nothing in it, not yet started."""
-        install = [_program("mariadb-install-db"), "--no-defaults", f"--datadir={directory / 'data'}"]
-        install += ["--auth-root-authentication-method=normal", "--skip-test-db", *cls._options(directory)]
-        made = processes.start("mariadb-install-db", install, os.environ)
+        program, *words = PRODUCT.install
+        install = [PRODUCT.program(program), *words, f"--datadir={directory / 'data'}", *cls._options(directory)]
+        made = processes.start(program, install, os.environ)
         if made.wait(60):
-            raise RuntimeError(f"MariaDB's tables cannot be made:\n{made.output}")
+            raise RuntimeError(f"{PRODUCT.name}'s tables cannot be made:\n{made.output}")
         return cls(processes, directory)
 
     @classmethod
     def _options(cls, directory: Path) -> list[str]:
         # A server that starts removes the temporary tables of all that share its directory for these.
-        return [*_as_root(), f"--tmpdir={directory}", *cls.OPTIONS]
+        return [*_as_root(), f"--tmpdir={directory}", *PRODUCT.options]
 
     def start(self) -> None:
         """Start; returns when it answers."""
-        command = [_program("mariadbd"), "--no-defaults", f"--datadir={self.directory / 'data'}"]
+        command = [PRODUCT.program(PRODUCT.server), "--no-defaults", f"--datadir={self.directory / 'data'}"]
         command += [f"--socket={self.socket}", "--skip-networking", *self._options(self.directory)]
         self.process: Process = self._processes.start("mariadb", command, os.environ)
-        wait_until(self._is_up, "MariaDB answers", timeout_s=60)
+        wait_until(self._is_up, f"{PRODUCT.name} answers", timeout_s=60)
 
     def stop(self) -> None:
         """Stop the server, as its administrator would: its connections end."""
@@ -152,18 +238,18 @@ class MariaDB:
 
     def dump(self, database: str) -> bytes:
         """What ``load`` makes a copy of the database from, on any server."""
-        return _output_of([_program("mariadb-dump"), *self._reached(), database])
+        return _output_of([PRODUCT.program(PRODUCT.dump), *self._reached(), database])
 
     def load(self, database: str, dump: bytes) -> None:
         """Fill an empty database."""
-        _output_of([_program("mariadb"), *self._reached(), database], dump)
+        _output_of([PRODUCT.program(PRODUCT.client), *self._reached(), database], dump)
 
     def _reached(self) -> list[str]:
         return ["--no-defaults", f"--socket={self.socket}", f"--user={self.USER}"]
 
     def _is_up(self) -> bool:
         if self.process.exit_code is not None:
-            raise RuntimeError(f"MariaDB did not start:\n{self.process.output}")
+            raise RuntimeError(f"{PRODUCT.name} did not start:\n{self.process.output}")
         return "ready for connections" in self.process.output
 
 
@@ -181,22 +267,6 @@ def running_mariadb(processes: Processes, kind: type[M]) -> Iterator[M]:
         server.stop()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def mariadb_is_installed() -> bool:
-    """Whether ``running_mariadb`` will find its programs."""
-    return _found("mariadbd") is not None
-
-
-def _program(name: str) -> str:
-    """Where a program of MariaDB's is; RuntimeError, with the remedy, where it is not installed."""
-    if (found := _found(name)) is None:
-        raise RuntimeError(MARIADB_MISSING.format(name))
-    return found
-
-
-def _found(name: str) -> str | None:
-    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
 
 
 def _output_of(command: list[str], given: bytes = b"") -> bytes:

@@ -112,8 +112,7 @@ class Dispatcher:
         reasons = {missed.slot: missed.reason for missed in given_up}
         if claims and not self._ledger.claims.give_up(term, reasons):
             return Sent(fenced=True)
-        for missed in given_up:
-            announce_missed(missed, term, later_is_sent=missed.slot in found.superseded)
+        announce_missed(given_up, term, later_is_sent=lambda slot: slot in found.superseded)
         for message, epoch in found.again:
             log_slot(Event.SLOT_SWEPT, message.slot, epoch)
         return self.publish([message for message, _ in found.again], term)
@@ -206,9 +205,8 @@ class Dispatcher:
             log_slot(Event.SLOTS_UNSURE, slots[-1][0], term.epoch, slots=sum(n for _, n in slots), reason=UNSURE)
         # Of an entry whose every slot counts what is missed comes apart from what is sent: that is not in its stead.
         sent = {d.name for d in due if d.owed.send is not None and d.owed.missed}
-        for record in missed:
-            if record.slot not in owed and record.reason != UNSURE:
-                announce_missed(record, term, later_is_sent=record.slot.entry in sent)
+        given_up = [record for record in missed if record.slot not in owed and record.reason != UNSURE]
+        announce_missed(given_up, term, later_is_sent=lambda slot: slot.entry in sent)
         return outcomes
 
 

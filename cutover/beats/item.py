@@ -52,7 +52,7 @@ def unsure_until(item: Item, owed: Owed) -> dt.datetime | None:
     so the first slot that is not in there may have been sent, and those of the three minutes after that.
     """
     run, cursor = item.scheduled.last_run, item.cursor
-    if cursor.last is not None or run is None or not run.has_run or run.at != cursor.eligible_since:
+    if cursor.last is not None or run is None or not run.lags or run.at != cursor.eligible_since:
         return None
     return (owed.missed[0] if owed.missed and not owed.passed_over else run.at) + _STOCK_RECORD_AGE
 

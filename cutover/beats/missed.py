@@ -1,13 +1,14 @@
 """What is missed: slots that are not sent, each with the reason that the ledger keeps of it, and who is told."""
 
 import datetime as dt
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from cutover import signals
+from cutover import metrics, signals
 from cutover.beats.agenda import Due
-from cutover.beats.publisher import log_slot
-from cutover.events import Event
-from cutover.types import Missed, Slot, Term
+from cutover.events import Event, log
+from cutover.types import EntryName, Missed, Slot, Term
 
 PASSED_OVER: Final = "a later slot was sent in its stead"
 UNSURE: Final = f"{PASSED_OVER}, unless the beat before had sent it: its record is up to three minutes old"
@@ -35,16 +36,32 @@ def _why_missed(due: Due, at: dt.datetime) -> str:
     return UNSURE if due.unsure_until is not None and at <= due.unsure_until else PASSED_OVER
 
 
-def announce_missed(missed: Missed, term: Term, *, later_is_sent: bool) -> None:
-    """Log it, count it, and tell who wants to know."""
-    slot, reason, passed_over = missed.slot, missed.reason, missed.passed_over
-    log_slot(Event.SLOT_MISSED, slot, term.epoch, reason=reason, passed_over=passed_over)
-    signals.tell(
-        signals.slot_missed,
-        entry=str(slot.entry),
-        due_at=slot.due_at,
-        epoch=int(term.epoch),
-        reason=reason,
-        passed_over=passed_over,
-        later_is_sent=later_is_sent,
-    )
+def announce_missed(found: Sequence[Missed], term: Term, later_is_sent: Callable[[Slot], bool]) -> None:
+    """Count and tell of each; log it, an outage in one line an entry, however short its interval."""
+    alike = defaultdict[tuple[EntryName, str], list[Missed]](list)
+    for missed in found:
+        slot, reason, passed_over = missed.slot, missed.reason, missed.passed_over
+        alike[slot.entry, reason].append(missed)
+        metrics.beat.slot(Event.SLOT_MISSED, slot, passed_over)
+        signals.tell(
+            signals.slot_missed,
+            entry=str(slot.entry),
+            due_at=slot.due_at,
+            epoch=int(term.epoch),
+            reason=reason,
+            passed_over=passed_over,
+            later_is_sent=later_is_sent(slot),
+        )
+    for (entry, reason), records in alike.items():
+        ats = [one.slot.due_at for one in records]
+        without_row = sum(one.passed_over for one in records)
+        log(
+            Event.SLOT_MISSED,
+            entry=entry,
+            due_at=max(ats).isoformat(),
+            since=min(ats).isoformat(),
+            slots=len(records) + without_row,
+            epoch=term.epoch,
+            reason=reason,
+            passed_over=without_row,
+        )

@@ -4,7 +4,7 @@ The first message of a slot goes through ``Scheduler.apply_entry(entry, producer
 monitoring agents open a check-in or a span, and celery logs it. A sweep or a resend goes through ``apply_async`` alone,
 as no second check-in is to be opened, with what was put on the first message: that ends the check-in. A project's
 scheduler that overrides either is called; what it may NOT do is send more than one message for a slot. Where nobody
-wraps or overrides anything on that way, most first messages are sent as the one before: see ``shortcut``.
+wraps or overrides anything on that path, most first messages are sent as the one before: see ``shortcut``.
 """
 
 import traceback
@@ -17,9 +17,9 @@ from celery.beat import logger as beats_logger
 from kombu.messaging import Producer
 
 from cutover import headers
+from cutover.beats.hooks import PublishPath
 from cutover.beats.overrides import TooManyMessages
 from cutover.beats.shortcut import Listening, Pattern, Shortcut, kind_of, publish
-from cutover.beats.way import Way
 from cutover.events import Event, log
 
 KEPT: Final = 5_000
@@ -51,7 +51,7 @@ class Outlet:
         self._attempt: Attempt | None = None
         self._put_on: dict[str, dict[str, Any]] = {}
         watched = self._watched
-        self._way = Way(scheduler, watched=None if "apply_async" in vars(scheduler) else watched)
+        self._path = PublishPath(scheduler, watched=None if "apply_async" in vars(scheduler) else watched)
         self._shortcut = Shortcut(scheduler.app)
         scheduler.apply_async = watched
 
@@ -60,7 +60,7 @@ class Outlet:
         scheduler, task_id, given = self._scheduler, message.options["task_id"], message.options["headers"]
         producer = scheduler.producer  # without a broker this raises, and nothing has been announced
         own, put_on = dict(given), self._put_on.get(task_id)
-        kind = kind_of(message) if first and put_on is None and self._way.is_clear() else None
+        kind = kind_of(message) if first and put_on is None and self._path.is_unhooked() else None
         listening: Listening | None = None
         if kind is not None:
             is_known, pattern = self._shortcut.pattern(kind)

@@ -15,6 +15,7 @@ from cutover.beats.sources import Behind
 from cutover.events import Event, log
 from cutover.ledger import Ledger
 from cutover.ledger.fence import FenceView
+from cutover.plural import counted
 from cutover.types import Term
 
 AT_ONCE: Final = 100
@@ -51,7 +52,11 @@ class Replay:
         if taken is None:
             return False
         for name, slots in Counter(slot.entry for slot in taken.unknown).items():
-            log(Event.ENTRY_FAILED, entry=name, reason=f"{slots} slots are not replayed: {NO_ENTRY.format(term.side)}")
+            log(
+                Event.ENTRY_FAILED,
+                entry=name,
+                reason=f"{counted(slots, 'slot is', 'slots are')} not replayed: {NO_ENTRY.format(term.side)}",
+            )
         for slot in taken.claimed:
             log_slot(Event.SLOT_REPLAYED, slot, term.epoch)
         entries = ((agenda.entry(slot.entry), slot) for slot in taken.claimed)

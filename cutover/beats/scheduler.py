@@ -24,10 +24,10 @@ from django.db import connections
 from django_celery_beat.schedulers import DatabaseScheduler as StockDatabaseScheduler
 
 from cutover import conf
+from cutover.background import drain_all
 from cutover.beats import overrides, start
 from cutover.beats.candidate import Candidate
 from cutover.beats.dispatcher import Dispatcher
-from cutover.beats.frame import Framed
 from cutover.beats.leadership import Chore
 from cutover.beats.outlet import Outlet
 from cutover.beats.pausing import Pausing
@@ -41,9 +41,9 @@ from cutover.beats.sources import Source
 from cutover.beats.sources.code import CodeSource
 from cutover.beats.sources.rows import imported
 from cutover.beats.sources.shown import ShownRows
+from cutover.beats.stock_tick import InStockTick
 from cutover.clock import SYSTEM
 from cutover.conf import Config
-from cutover.courier import drain_all
 from cutover.election.connection import redis_client
 from cutover.election.elector import Elector, News
 from cutover.election.lease import Lease
@@ -57,7 +57,7 @@ BROKER_TRIES: Final = 2
 """How often a broker connection is tried before the slot is left to the sweep; stock beat waits minutes here."""
 
 
-class Leased(Framed, ABC):
+class Leased(InStockTick, ABC):
     """A scheduler under the lease; mixed in before a stock one."""
 
     side: ClassVar[Side]

@@ -4,7 +4,7 @@ For every message celery works out again what is the same for all of a task and 
 retry policy, two thirds of the headers. Here the first message of a kind goes through celery's public calls and is
 listened to where celery hands it to kombu; those that follow within a second are the same but for what is their own. A
 pattern that does not give back the very message that it was taken from is not used, and whatever is unusual, or
-computed at each send, goes the public way. Nobody but celery may stand on the way: see ``way``.
+computed at each send, goes the public way. Nobody may have hooked into the path: see ``hooks``.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -17,7 +17,7 @@ from celery.utils.saferepr import saferepr
 from kombu.messaging import Producer
 
 from cutover import clock, headers
-from cutover.beats.way import is_clear_for, is_told_nothing
+from cutover.beats.hooks import ignores_sends, is_unhooked_task
 
 KEPT_S: Final = 1.0
 """How long a pattern is used: as late is it noticed that a setting, a route or a task's own option has changed."""
@@ -70,7 +70,7 @@ class Pattern:
         task = self.app.tasks.get(message.task)
         if task is not self.task or not own.keys().isdisjoint(self.common):
             return None
-        if task is not None and not is_clear_for(task):
+        if task is not None and not is_unhooked_task(task):
             return None
         args, kwargs = list(message.args or ()), dict(message.kwargs or {})
         if any(isinstance(value, BeatLazyFunc) for value in args) or any(
@@ -115,7 +115,7 @@ class Shortcut:
         try:
             [(body, options)] = listening.heard
             task, given, (_, _, embedded) = self._app.tasks.get(message.task), options["headers"], body
-            if not given["ignore_result"] and not is_told_nothing(self._app.backend):
+            if not given["ignore_result"] and not ignores_sends(self._app.backend):
                 return None
             common = {name: value for name, value in given.items() if name not in message.options["headers"]}
             added = {name: value for name, value in given.items() if name not in own and name not in common}

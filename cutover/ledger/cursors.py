@@ -26,6 +26,8 @@ _LATEST: Final = (
     "AS latest"
 )
 """One look-up: grouping would read all slots of all entries."""
+LATEST_FIRST: Final = ("-entry", "-due_at")
+"""The order of an entry's slots where another table names the entry: asked for less than the index, MySQL sorts all."""
 _UNTIL: Final = " AND due_at <= %s"
 
 
@@ -55,7 +57,7 @@ class Cursors:
 
         That has what a ``Slot`` has, by the same names, and no more: rows of the model take three times as long.
         """
-        due = self._slots.filter(due_at__lte=until, entry=OuterRef("name")).order_by("-due_at")
+        due = self._slots.filter(due_at__lte=until, entry=OuterRef("name")).order_by(*LATEST_FIRST)
         entries = models.Entry.objects.using(self._alias).filter(active=True).order_by()
         entries = entries if only is None else entries.filter(name=only)
         found, rows = [], dict[int, Any]()
@@ -129,7 +131,7 @@ class Cursors:
         return last | self.latest_of(wholly, until), key
 
     def _known(self, slots: QuerySet[models.Slot]) -> QuerySet[Any]:
-        latest = slots.filter(entry=OuterRef("name")).order_by("-due_at").values("due_at")[:1]
+        latest = slots.filter(entry=OuterRef("name")).order_by(*LATEST_FIRST).values("due_at")[:1]
         return models.Entry.objects.using(self._alias).order_by().annotate(last=Subquery(latest))
 
 
@@ -137,4 +139,4 @@ def superseded(alias: str, until: dt.datetime) -> GreaterThan:
     """Whether a newer slot of the same entry, due by ``until``, is in the ledger: one look-up in the index a row."""
     # Not "exists a newer one": MariaDB would look for that among all slots of the entry.
     slots = models.Slot.objects.using(alias).filter(entry=OuterRef("entry"), due_at__lte=until)
-    return GreaterThan(Subquery(slots.order_by("-due_at").values("due_at")[:1]), F("due_at"))
+    return GreaterThan(Subquery(slots.order_by(*LATEST_FIRST).values("due_at")[:1]), F("due_at"))

@@ -18,7 +18,7 @@ from cutover import models
 from cutover.backoff import Backoff
 from cutover.clock import SYSTEM
 from cutover.conf import NO_COMMITS, migrate
-from cutover.errors import ConfigurationError, LedgerContended, LedgerNotMigrated, LedgerUnavailable
+from cutover.errors import ConfigurationError, LedgerBusy, LedgerContended, LedgerNotMigrated, LedgerUnavailable
 
 _NOT_MIGRATED: Final = "The database has no ledger yet: run `{}`."
 _REFUSALS: Final = (db.ProgrammingError, db.InternalError, db.NotSupportedError)
@@ -28,14 +28,18 @@ _SQLITE_ERROR: Final = 1
 _MYSQL_REFUSALS: Final = frozenset({1054, 1142, 1143, 1223, 1227, 1290, 1792, 1836, 3989})
 """MySQL's and MariaDB's codes for the like, most of which their drivers take for outages.
 
-The other operational errors are outages for us too: no connection (1040, 1049, 1053, 1927, 2002 to 2013, 4031), or a
-lock that somebody holds for too long (1205).
+The other operational errors are outages for us too: no connection (1040, 1049, 1053, 1927, 2002 to 2013, 4031).
 """
 _CONTENDED: Final = frozenset({1020, 1213, "40001", "40P01"})
 """A deadlock, or a row that has changed meanwhile: codes of MySQL and MariaDB, SQLSTATEs of PostgreSQL."""
+_BUSY: Final = frozenset({1205, "55P03"})
+"""Somebody else has held a lock for longer than this session waits; SQLite says so by the code that follows."""
+_SQLITE_BUSY: Final = 5
 _TRIES: Final = 5
 _BETWEEN_TRIES: Final = Backoff(first_s=0.01, most_s=0.1)
 """Twenty that begin again in the same instant would be in each other's way once more."""
+_WRITE_LOCK: Final = f"UPDATE {models.Fence._meta.db_table} SET epoch = epoch WHERE 1 = 0"  # noqa: S608
+"""Writes no row, and has SQLite lock other writers out."""
 SILENCE_S: Final = 3
 """How long whoever is within a transaction may say nothing, frozen or cut off, before the server ends its session."""
 
@@ -65,12 +69,18 @@ def tried_again(write: Callable[P, T]) -> Callable[P, T]:
 
 @contextmanager
 def transaction(alias: str) -> Iterator[None]:
-    """One transaction; raises as ``outages`` does, also when it cannot be begun or committed.
+    """One transaction that writes; raises as ``outages`` does, also when it cannot be begun or committed.
 
     A process that falls silent within it loses it, and the locks with it: MySQL and MariaDB end its session after
-    ``SILENCE_S``; PostgreSQL does so where the fence is held.
+    ``SILENCE_S``; PostgreSQL does so where the fence is held. On SQLite it has the file's one write lock from its
+    beginning: who has read first is refused the lock at once, without a wait, when another writer is there.
     """
+    connection = connection_of(alias)
+    takes_lock = connection.vendor == "sqlite" and not connection.in_atomic_block
     with outages(alias), silence_bounded(alias), db.transaction.atomic(using=alias):
+        if takes_lock:
+            with connection.cursor() as cursor:
+                cursor.execute(_WRITE_LOCK)
         yield
 
 
@@ -104,8 +114,8 @@ def outages(alias: str) -> Iterator[None]:
     """Raise LedgerUnavailable for a database that gives no answer or refuses, LedgerNotMigrated where tables miss.
 
     The connection is closed then, unless a transaction is open on it; the next statement opens another. LedgerContended
-    where another transaction was in the way. Raises ConfigurationError for settings with which there can be no
-    connection.
+    where another transaction was in the way, LedgerBusy where one kept a lock for too long. ConfigurationError for
+    settings with which there can be no connection.
     """
     connection = connection_of(alias)
     try:
@@ -124,6 +134,8 @@ def outages(alias: str) -> Iterator[None]:
         said = " ".join(str(exc).split()) or type(exc).__name__
         if not connection.in_atomic_block and _codes(exc) & _CONTENDED:
             raise LedgerContended(f"The database ({alias}) has given others the right of way: {said}") from exc
+        if _codes(exc) & _BUSY or _sqlite_code(exc) == _SQLITE_BUSY:
+            raise LedgerBusy(f"The database ({alias}) is kept locked by somebody else: {said}") from exc
         did = "refuses" if _is_refusal(exc) else "gives no answer"
         raise LedgerUnavailable(f"The database ({alias}) {did}: {said}") from exc
     finally:
@@ -152,9 +164,14 @@ def _unusable(alias: str, exc: Exception) -> ConfigurationError:
 
 def _is_refusal(exc: db.Error) -> bool:
     """Whether a database that is there has refused a statement."""
-    if isinstance(exc, _REFUSALS) or getattr(exc.__cause__, "sqlite_errorcode", None) == _SQLITE_ERROR:
+    if isinstance(exc, _REFUSALS) or _sqlite_code(exc) == _SQLITE_ERROR:
         return True
     return bool(_codes(exc) & _MYSQL_REFUSALS)
+
+
+def _sqlite_code(exc: db.Error) -> int:
+    """SQLite's primary code; 0 where there is none, as with another database, and below Python 3.11."""
+    return getattr(exc.__cause__, "sqlite_errorcode", 0) & 0xFF
 
 
 def _codes(exc: db.Error) -> set[object]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 from django.db import connections
-from django.db.models import F, Func, OuterRef, QuerySet, Subquery, TextField, Value
+from django.db.models import Func, OuterRef, QuerySet, Subquery, TextField, Value
 from django.db.models.expressions import Combinable
 
 from cutover import clock, models
@@ -173,10 +173,7 @@ class Fence:
 
     def _lock(self, fences: QuerySet[Any]) -> Any:
         """The fence row as ``fences`` has it, locked until the transaction ends."""
-        if not connections[self._alias].features.has_select_for_update:
-            # SQLite locks the whole file at the first write; without one, two readers could both go on to write.
-            self._fences.update(epoch=F("epoch"))
-        elif connections[self._alias].vendor == "postgresql":
+        if connections[self._alias].vendor == "postgresql":
             fences = fences.annotate(patience=_PATIENCE)
         return self._get(fences.select_for_update())
 

@@ -5,6 +5,7 @@ attempt 0; a task's retry is another attempt, and each attempt runs once.
 """
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -93,10 +94,19 @@ class Runs:
             started = {"run_started_at": clock.now(), "run_by": worker, "outcome": RunOutcome.RUNNING, "error": None}
             return bool(rows.update(**started))
 
-    def was_started_for(self, slot: Slot, origin: str) -> bool:
-        """Whether a message of ``origin``, a beat without the lease, has started the slot's run."""
+    def latest_for(self, origin: str, entry: EntryName, since: dt.datetime) -> dt.datetime | None:
+        """The latest slot from ``since`` on that a message of ``origin``, a beat without the lease, has started."""
         with outages(self._alias):
-            return self._rows(slot).filter(sender__startswith=f"{origin} ").exists()
+            rows = self._slots.filter(entry=entry, due_at__gte=since, sender__startswith=f"{origin} ")
+            return rows.order_by("-due_at").values_list("due_at", flat=True).first()
+
+    def started_for(self, origin: str, slots: Collection[Slot]) -> set[Slot]:
+        """Those of ``slots``, all of one entry, whose run a message of ``origin``, as above, has started."""
+        entry, instants = next(iter(slots)).entry, [slot.due_at for slot in slots]
+        with outages(self._alias):
+            rows = self._slots.filter(entry=entry, due_at__range=(min(instants), max(instants)))
+            started = rows.filter(sender__startswith=f"{origin} ").values_list("due_at", flat=True)
+            return {Slot(due_at, entry) for due_at in started}.intersection(slots)
 
     def started_by(self, sender: Sender, entry: EntryName) -> Slot | None:
         """The slot of ``entry`` whose run this very message has started; None for none."""

@@ -7,7 +7,7 @@ from typing import Final
 from django.db.models import F
 
 from cutover import clock, models
-from cutover.ledger.database import outages
+from cutover.ledger.database import outages, transaction
 from cutover.types import SentBy, Slotless
 
 ORIGINS: Final = 50
@@ -57,6 +57,6 @@ class Senders:
 
     def say(self, tasks: Collection[str], sent_by: SentBy) -> None:
         """Remember what the operator says of these tasks; it takes the place of what was said before."""
-        with outages(self._alias):
+        with transaction(self._alias):
             for task in tasks:
                 self._words.update_or_create({"sent_by": sent_by, "said_at": clock.now()}, task=task)

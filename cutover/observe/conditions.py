@@ -8,6 +8,7 @@ from typing import Final
 
 from cutover.observe.slot import Life
 from cutover.phases.evidence.lateness import OVERDUE, UNSTARTED
+from cutover.plural import counted
 from cutover.types import RunOutcome, SlotState
 
 
@@ -129,7 +130,7 @@ def _found(facts: Facts) -> Iterator[Finding]:
     if facts.paused:
         yield Finding(Condition.PAUSED, facts.paused)
     elif facts.behind:
-        yield Finding(Condition.CATCHING_UP, f"{_many(facts.behind, 'slot')} to go, oldest first")
+        yield Finding(Condition.CATCHING_UP, f"{counted(facts.behind, 'slot')} to go, oldest first")
     elif facts.next_due is not None and not facts.is_unsettled and facts.next_due < now - OVERDUE:
         yield Finding(Condition.OVERDUE)
     if last is not None:
@@ -139,14 +140,10 @@ def _found(facts: Facts) -> Iterator[Finding]:
         yield Finding(Condition.MISSED_EARLIER, f"{facts.missed} in the last day")
     if facts.deduplicated:
         yield Finding(
-            Condition.DEDUPLICATED, f"{_many(facts.deduplicated, 'further message')} in the last day, run once"
+            Condition.DEDUPLICATED, f"{counted(facts.deduplicated, 'further message')} in the last day, run once"
         )
     if facts.future:
-        yield Finding(Condition.FUTURE, f"{_many(facts.future, 'slot')} ahead of the database's clock")
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
+        yield Finding(Condition.FUTURE, f"{counted(facts.future, 'slot')} ahead of the database's clock")
 
 
 def _of_last(facts: Facts, last: Life) -> Iterator[Finding]:

@@ -12,12 +12,16 @@ from cutover.phases.evidence import hearing
 from cutover.phases.evidence.pauses import PAUSE, in_words
 from cutover.phases.report import command
 from cutover.phases.wording import instant, listed
+from cutover.plural import counted
 from cutover.types import SlotState
 
 STUCK: Final = {
-    SlotState.CLAIMED: "{} claimed {} not published, the oldest of {}: look at the broker",
-    SlotState.PUBLISHED: "{} published {} started by no worker, the oldest of {}: look at the workers, and in their "
-    "log for cutover.guard.failed and cutover.run.deferred",
+    SlotState.CLAIMED: ("claimed slot is not published", "claimed slots are not published"),
+    SlotState.PUBLISHED: ("published slot is started by no worker", "published slots are started by no worker"),
+}
+LOOK_AT: Final = {
+    SlotState.CLAIMED: "look at the broker",
+    SlotState.PUBLISHED: "look at the workers, and in their log for cutover.guard.failed and cutover.run.deferred",
 }
 EARLY: Final = (
     "{} sent before their time by the database's clock, the last one of {}, under epoch {}: a clock was ahead; their "
@@ -110,7 +114,7 @@ def _verdict(seen: Data, found: Sequence[str], leader: Beat | None, entries: Seq
     leads = f"{leader.name} leads for the {leader.side} side" if leader else "the active side is led"
     ill = [one for one in entries or () if one.severity is Severity.PROBLEM]
     if ill:
-        count = f"{len(ill)} of {len(entries or ())} entries"
+        count = f"{len(ill)} of {counted(len(entries or ()), 'entry')}"
         return f"Look at {count}, first at {ill[0].entry} ({ill[0].findings[0]}); {leads}."
     if seen.get("guarded_since", "") is None:
         return f"Healthy as far as is known: {leads}, and nothing is overdue to be sent; {RUNS_UNKNOWN}."
@@ -156,10 +160,11 @@ def problems(seen: Data) -> list[str]:
     ]
     found += listed(alone, indent="", of="have no entry in the code")
     for one in seen.get("stuck", []):
-        found.append(STUCK[one["state"]].format(one["count"], _are(one["count"]), _named(one)))
+        found.append(
+            f"{counted(one['count'], *STUCK[one['state']])}, the oldest of {_named(one)}: {LOOK_AT[one['state']]}"
+        )
     if ahead := seen.get("early"):
-        slots = f"{ahead['count']} slot{' was' if ahead['count'] == 1 else 's were'}"
-        found.append(EARLY.format(slots, _named(ahead), ahead["epoch"]))
+        found.append(EARLY.format(counted(ahead["count"], "slot was", "slots were"), _named(ahead), ahead["epoch"]))
     for one in seen.get("unmanaged_beats", []):
         certain = f"a beat without the lease was heard: {one['origin']}"
         probable = f"probably a beat without the lease: {one['origin']}, {one['probably']}"
@@ -168,10 +173,6 @@ def problems(seen: Data) -> list[str]:
         unheard = hearing.Unheard(seen["celery_of_workers"], tasks)
         found.append(f"a beat without the lease {unheard}; {hearing.REMEDY}: {command('phase1')} takes that")
     return found
-
-
-def _are(count: int) -> str:
-    return "slot is" if count == 1 else "slots are"
 
 
 def _named(one: Data) -> str:

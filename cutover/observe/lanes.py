@@ -11,6 +11,7 @@ from typing import Final
 from django.db.models import OuterRef, Q, Subquery
 
 from cutover import models
+from cutover.ledger.cursors import LATEST_FIRST
 from cutover.ledger.database import outages
 from cutover.observe.slot import Life, with_losses
 from cutover.phases.context import Context
@@ -40,7 +41,7 @@ def read(
         return []
     due = Q(due_at__gt=since, due_at__lte=until)
     slots = models.Slot.objects.using(context.alias).order_by()
-    of_one = slots.filter(due, entry=OuterRef("name")).order_by("-due_at").values("due_at")
+    of_one = slots.filter(due, entry=OuterRef("name")).order_by(*LATEST_FIRST).values("due_at")
     known = models.Entry.objects.using(context.alias).order_by().filter(name__in=entries)
     with outages(context.alias):
         cut = dict(known.annotate(oldest=Subquery(of_one[most - 1 : most])).values_list("name", "oldest"))

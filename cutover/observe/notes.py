@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final
 
-from django.utils.timezone import get_default_timezone
-
 from cutover.observe.headline import pauses
 from cutover.observe.times import relative
 from cutover.phases.evidence.hearing import ALIKE
 from cutover.phases.evidence.pauses import lines as pause_lines
 from cutover.phases.wording import SHOWN, instant, span
+from cutover.plural import counted
 
 Note = tuple[str, str]
 LABEL: Final = 10
@@ -39,24 +38,22 @@ def of_sending(seen: Mapping[str, Any], now: dt.datetime) -> list[Note]:
     found = [("Paused", line[LABEL:]) for line in pause_lines(pauses(seen))]
     if waiting := seen.get("replay", {}).get("waiting"):
         after = ", what is paused once that has ended" if seen.get("paused") else ""
-        slots = (
-            "1 missed slot was asked for and waits"
-            if waiting == 1
-            else f"{waiting} missed slots were asked for and wait"
-        )
+        slots = counted(waiting, "missed slot was asked for and waits", "missed slots were asked for and wait")
         found += [("Replay", f"{slots}: the leader sends {'it' if waiting == 1 else 'them'}{after}")]
     unknown = seen.get("unknown_tasks", {})
     found += [
         ("Unknown", f"{name} names the task {task}, which this project does not register: its workers drop it")
         for name, task in islice(unknown.items(), SHOWN)
     ]
-    found += [("Unknown", f"the tasks of {len(unknown) - SHOWN} more entries")] if len(unknown) > SHOWN else []
+    found += (
+        [("Unknown", f"the tasks of {counted(len(unknown) - SHOWN, 'more entry')}")] if len(unknown) > SHOWN else []
+    )
     found += [("No slot", _without_slot(one, now)) for one in seen.get("slotless", [])]
     return found
 
 
 def _without_slot(one: Mapping[str, Any], now: dt.datetime) -> str:
-    messages = f"{one['messages']} message{'s' * (one['messages'] != 1)}"
+    messages = counted(one["messages"], "message")
     told = f"{one['task']} from {one['origin']}: {messages}, {one['at_slots']} of them when a slot was due, the latest"
     return f"{told} {at(one['last_seen_at'], now)}" + (f"; {ALIKE}" if one["sent_alike"] else "")
 
@@ -64,4 +61,4 @@ def _without_slot(one: Mapping[str, Any], now: dt.datetime) -> str:
 def at(told: str, now: dt.datetime) -> str:
     """An instant of the data for a person."""
     when = dt.datetime.fromisoformat(told)
-    return f"{relative(when, now)} ({instant(when.replace(microsecond=0), get_default_timezone())})"
+    return f"{relative(when, now)} ({instant(when.replace(microsecond=0))})"

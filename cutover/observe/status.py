@@ -23,6 +23,7 @@ from cutover.phases.context import Context
 from cutover.phases.evidence import side as sides
 from cutover.phases.report import Outcome, Report, command, plain
 from cutover.phases.wording import SHOWN
+from cutover.plural import counted
 from cutover.types import EntryName
 
 _NEAR: Final = 3
@@ -95,7 +96,7 @@ def lines(seen: Data, first: Headline, now: dt.datetime) -> list[str]:
             gap = brief(dt.timedelta(milliseconds=seen["last_gap_ms"]))
             shown += [f"Last gap  {gap} without a leader before this term{most}"]
     if "slots" in seen:
-        messages = f"{seen['deduplicated']} further message{'s' * (seen['deduplicated'] != 1)} deduplicated"
+        messages = f"{counted(seen['deduplicated'], 'further message')} deduplicated"
         shown += [
             f"Counts    {seen['unpublished']} claimed and not published; in the last day "
             f"{seen['missed_total']} missed, {messages}"

@@ -15,9 +15,14 @@ from cutover.phases.evidence import pauses, side
 from cutover.phases.facts import read
 from cutover.phases.operations.lock import operator_name
 from cutover.phases.report import Outcome, Report, command
+from cutover.plural import counted
 from cutover.types import EntryName, SlotState
 
 NAME: Final = "pause"
+_LEFT: Final = (
+    "slot was claimed before and is not published: it waits",
+    "slots were claimed before and are not published: they wait",
+)
 UNDER_WAY: Final = dt.timedelta(seconds=2)
 """How long it is waited for what was claimed before: a leader asks the fence every quarter of a second meanwhile."""
 
@@ -38,7 +43,7 @@ def run(context: Context, *, entry: str | None = None, length: dt.timedelta | No
     waiting = context.wait_for(lambda: None if _claimed(context, name) else 0, UNDER_WAY, "claims to be published")
     left = _claimed(context, name) if waiting is None else 0
     said = ["From now on nothing of it is claimed or sent, by either side. What the broker has is run; runs go on."]
-    said += [f"{left} slots were claimed before and are not published: they wait until it is resumed."] if left else []
+    said += [f"{counted(left, *_LEFT)} until it is resumed."] if left else []
     return _report(Outcome.DONE, name, pause, said, left)
 
 

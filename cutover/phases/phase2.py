@@ -16,6 +16,7 @@ from cutover.phases.operations.journal import Journal, Look, at_work
 from cutover.phases.operations.rehearsal import rehearse
 from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, looked, refused
 from cutover.phases.wording import span
+from cutover.plural import counted
 from cutover.schedules.importer import Import, import_entries, work_out
 from cutover.schedules.refusals import EntriesRefused
 from cutover.types import Side
@@ -63,7 +64,7 @@ def run(
                 return _look(context, journal, checks, shadow, adopt=adopt)
             return _import(context, journal, state.phase, shadow, sent, adopt=adopt)
         except EntriesRefused as exc:
-            lines = [f"{len(exc.refusals)} reasons why the schedule cannot be imported whole."]
+            lines = [f"{counted(len(exc.refusals), 'reason')} why the schedule cannot be imported whole."]
             return refused(NAME, imported.importable(exc.refusals), lines)
 
 
@@ -87,8 +88,9 @@ def _look(
 def _in_words(done: Import) -> str:
     """How many rows became, or would become, what."""
     if not done.changed:
-        return f"0 rows changed; {len(done.unchanged)} are as the code has them, disabled."
-    changed = f"{len(done.created)} rows created, {len(done.updated)} updated, {len(done.adopted)} adopted"
+        alike = counted(len(done.unchanged), "is as the code has it", "are as the code has them")
+        return f"0 rows changed; {alike}, disabled."
+    changed = f"{counted(len(done.created), 'row')} created, {len(done.updated)} updated, {len(done.adopted)} adopted"
     return f"{changed}, {len(done.unchanged)} unchanged; all disabled."
 
 

@@ -21,6 +21,7 @@ from cutover.phases.operations import remembered
 from cutover.phases.operations.journal import Look, at_work, noted
 from cutover.phases.report import Check, Outcome, Report, all_hold, command, looked, plain
 from cutover.phases.wording import inline, instant, listed, span
+from cutover.plural import counted
 from cutover.types import EntryName, Side
 
 NAME = "phase4"
@@ -144,10 +145,11 @@ def _report(context: Context, evidence: Evidence, slots: int, named: Collection[
     unproven = len(evidence.moved) - entries - len(waived)  # those whose slots are under way, or were missed, too
     short = slots - proven
     lines = [
-        f"{proven} slots were claimed, published and run once; "
-        f"{evidence.deduplicated} further messages were deduplicated.",
-        f"Of the {len(evidence.moved)} entries that were moved {entries} are proven, {unproven} are not"
-        + (f", {len(waived)} are waived." if waived else "."),
+        f"{counted(proven, 'slot was', 'slots were')} claimed, published and run once; "
+        f"{counted(evidence.deduplicated, 'further message was', 'further messages were')} deduplicated.",
+        f"Of the {counted(len(evidence.moved), 'entry that was moved', 'entries that were moved')} "
+        f"{counted(entries, 'is', 'are')} proven, {counted(unproven, 'is', 'are')} not"
+        + (f", {counted(len(waived), 'is', 'are')} waived." if waived else "."),
     ]
     if waived:
         lines.append(f"Waived by name, without a proof: {', '.join(waived)}.")
@@ -158,7 +160,10 @@ def _report(context: Context, evidence: Evidence, slots: int, named: Collection[
     outcome, following = Outcome.DONE, "status"
     if evidence.failures:
         outcome = Outcome.FAILED
-        lines += [f"{len(evidence.failures)} slots were not sent and run once:", *listed(evidence.failures)]
+        lines += [
+            f"{counted(len(evidence.failures), 'slot was', 'slots were')} not sent and run once:",
+            *listed(evidence.failures),
+        ]
     elif evidence.pending or short > 0 or open_:
         outcome, following = Outcome.INCONCLUSIVE, NAME
         lines += [*listed(evidence.pending), *_wait(context, evidence, slots, short, open_, waived)]
@@ -193,7 +198,7 @@ def _slotless(context: Context, since: dt.datetime) -> list[str]:
 
 def _spelt(context: Context, evidence: Evidence, name: EntryName, why: Why) -> str:
     at = evidence.next_due(name)
-    return f"{name}: {why}" + (f"; next due at {instant(at, context.app.timezone)}" if at is not None else "")
+    return f"{name}: {why}" + (f"; next due at {instant(at)}" if at is not None else "")
 
 
 def _wait(
@@ -208,12 +213,13 @@ def _wait(
     said = []
     if short > 0:
         at = evidence.due_by(max(1, short - len(evidence.pending)))
+        asked = f"{counted(slots, 'slot is', 'slots are')} asked for"
         if at is None:
-            said = [f"{slots} slots are asked for and no more will fall due. Ask for fewer with --slots."]
+            said = [f"{asked} and no more will fall due. Ask for fewer with --slots."]
         else:
             again = "Run phase4 again then, or ask for fewer with --slots."
             said = [
-                f"{slots} slots are asked for, {short} are missing. The last of them is due {_in(context, at)}. {again}"
+                f"{asked}, {counted(short, 'is', 'are')} missing. The last of them is due {_in(context, at)}. {again}"
             ]
     if open_:
         due = [_provable_at(evidence, name, why) for name, why in open_.items()]
@@ -222,13 +228,12 @@ def _wait(
         if None in due:
             last += " One that nothing sends never is: give it a row, enabled, or take it out of the code."
         typed = " ".join(f"--waive {shlex.quote(name)}" for name in sorted({*open_, *waived}))
-        said.append(
-            f"{len(open_)} entries are not proven.{last} To close without a proof of them: {command(NAME)} {typed}"
-        )
+        unproven = counted(len(open_), "entry is", "entries are")
+        said.append(f"{unproven} not proven.{last} To close without a proof of them: {command(NAME)} {typed}")
     return [
         f"Inconclusive: {line}" for line in said or ["the slots above are under way. Run phase4 again in a minute."]
     ]
 
 
 def _in(context: Context, at: dt.datetime) -> str:
-    return f"at {instant(at, context.app.timezone)}, in {span(max(dt.timedelta(0), at - context.ledger.fence.now()))}"
+    return f"at {instant(at)}, in {span(max(dt.timedelta(0), at - context.ledger.fence.now()))}"

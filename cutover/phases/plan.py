@@ -17,6 +17,7 @@ from cutover.phases.gates import installation
 from cutover.phases.gates.imported import importable
 from cutover.phases.report import Outcome, Report, all_hold, command, plain
 from cutover.phases.wording import inline, instant, span
+from cutover.plural import counted
 from cutover.schedules import columns, rows
 from cutover.schedules.columns import Values
 from cutover.schedules.refusals import EntriesRefused
@@ -29,6 +30,10 @@ _CHECKED: Final = {
     Outcome.FAILED: "What has a cross above is in the way of this plan (--check: exit code 1).",
 }
 
+_OTHERS: Final = (
+    "row is enabled that the code has no entry for, and is",
+    "rows are enabled that the code has no entry for, and are",
+)
 _UNKNOWN: Final = "When these intervals fall due is not known, so a window may hold slots of theirs: {}."
 
 
@@ -63,14 +68,13 @@ def run(context: Context, *, check: bool = False) -> Report:
         "quiet_windows": quiet_windows.data(quiet),
         "changes": _changes(state, entries),
     }
-    zone = context.app.timezone
-    lines = [line for entry in entries for line in _entry_lines(entry, due, ahead.unknown, zone)]
+    lines = [line for entry in entries for line in _entry_lines(entry, due, ahead.unknown)]
     lines += [f"{other['name']}: {other['task']}, no entry of the code" for other in data["other_rows"]]
     every = [entry["name"] for entry in entries if entry["catch_up"] == CatchUp.ALL]
     lines += [f"After a gap every slot is sent of {inline(every, ', ')}: {_bounds(context, every)}."] if every else []
-    next_lines = [f"    {instant(at, zone)} {name}" for at, name in soonest]
+    next_lines = [f"    {instant(at)} {name}" for at, name in soonest]
     lines += ["", f"Next, from the {state.side} side:", *next_lines] if next_lines else ["", "Nothing falls due."]
-    lines += quiet_windows.lines(quiet, zone)
+    lines += quiet_windows.lines(quiet)
     lines += [_UNKNOWN.format(inline(sorted(ahead.unknown), ", "))] if quiet and ahead.unknown else []
     lines += ["", *_phases(context, state, data)]
     checks = importable([refusal for name in found.entries for refusal in found.refusals.get(name, [])])
@@ -134,7 +138,7 @@ def _in_words(values: Values) -> str:
 
 
 def _entry_lines(
-    found: Mapping[str, Any], due: Mapping[EntryName, dt.datetime], unknown: Collection[EntryName], zone: dt.tzinfo
+    found: Mapping[str, Any], due: Mapping[EntryName, dt.datetime], unknown: Collection[EntryName]
 ) -> list[str]:
     row = {
         "create": "phase 2 creates its row, disabled",
@@ -143,7 +147,7 @@ def _entry_lines(
         "refused": "phase 2 refuses it, see above",
     }[found["row"]]
     otherwise = "not known, for no beat under the lease has sent it yet" if found["name"] in unknown else "never"
-    next_due = instant(due[found["name"]], zone) if found["name"] in due else otherwise
+    next_due = instant(due[found["name"]]) if found["name"] in due else otherwise
     lines = [f"{found['name']}: {found['task']}", f"    {found['schedule']}; next due {next_due}; {row}"]
     if found["overlay"]:
         lines.append(f"    kept in the overlay, for its row has no column for it: {', '.join(found['overlay'])}")
@@ -159,12 +163,13 @@ def _phases(context: Context, state: State, data: Mapping[str, Any]) -> list[str
     entries, others = data["entries"], len(data["other_rows"])
     count = Counter(entry["row"] for entry in entries)
     done = [" (done)" if state.phase >= number else "" for number in range(1, 5)]
-    besides = f"; {others} rows are enabled that the code has no entry for, and are sent from then on" if others else ""
+    besides = f"; {counted(others, *_OTHERS)} sent from then on" if others else ""
     return [
         f"phase1{done[0]}: checks database, Redis, broker, clocks, processes and beats; {seen}.",
-        f"phase2{done[1]}: creates {count['create']} rows, updates {count['update']}, refuses {count['refused']}; "
-        "then proves that both sides fire and send alike.",
-        f"phase3{done[2]}: enables {len(entries)} rows and switches from code to database in one commit{besides}.",
+        f"phase2{done[1]}: creates {counted(count['create'], 'row')}, updates {count['update']}, refuses "
+        f"{count['refused']}; then proves that both sides fire and send alike.",
+        f"phase3{done[2]}: enables {counted(len(entries), 'row')} and switches from code to database in one "
+        f"commit{besides}.",
         f"phase4{done[3]}: reads the ledger for every slot since the switch, one of each entry at least; closes it.",
         f"Plan {data['hash']}: phase2 and phase3 take it as --plan {data['hash']}, and refuse once it no longer fits.",
         state.in_words(),

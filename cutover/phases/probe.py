@@ -18,7 +18,8 @@ from cutover.ledger.pauses import SITE, but_paused, names
 from cutover.phases.context import Context, in_time
 from cutover.phases.evidence.lateness import OVERDUE, early, overdue
 from cutover.phases.report import Outcome, Report
-from cutover.phases.wording import named, one_line
+from cutover.phases.wording import instant, named, one_line
+from cutover.plural import counted
 from cutover.types import ProbeRole, SlotState
 
 WITHIN_S: Final = 8.0
@@ -72,15 +73,20 @@ def _beats(context: Context, role: ProbeRole) -> tuple[bool, str]:
     if any(pause.entry == SITE for pause in context.ledger.pauses.in_effect(fence)):
         return True, f"{_named(leader)} leads under epoch {fence.epoch}; everything is paused"
     if not late and role is ProbeRole.LEADER and (stuck := _stuck(context)):
-        return False, f"{_named(leader)} leads; the broker has not taken {stuck} messages"
+        return False, f"{_named(leader)} leads; the broker has not taken {counted(stuck, 'message')}"
     if not late:
-        ahead = f"; {found['count']} slots were sent before their time" if (found := early(context)) else ""
+        ahead = (
+            f"; {counted(found['count'], 'slot was', 'slots were')} sent before their time"
+            if (found := early(context))
+            else ""
+        )
         return True, f"{_named(leader)} leads under epoch {fence.epoch}, nothing is overdue{ahead}"
     name, due_at = late[0]
-    late_since = f"{_named(leader)} leads, and {len(late)} entries are overdue: {name} since {due_at.isoformat()}"
+    overdue_ones = counted(len(late), "entry is", "entries are")
+    late_since = f"{_named(leader)} leads, and {overdue_ones} overdue: {name} since {instant(due_at)}"
     if stuck := _stuck(context):
         # Another leader could do no better: what the broker does not take is claimed and kept.
-        return may_be_no_leader, f"{late_since}; the broker has not taken {stuck} messages"
+        return may_be_no_leader, f"{late_since}; the broker has not taken {counted(stuck, 'message')}"
     return False, late_since
 
 

@@ -19,6 +19,7 @@ from cutover.phases.evidence import side as sides
 from cutover.phases.facts import read
 from cutover.phases.report import Check, Outcome, Report, command
 from cutover.phases.wording import instant, listed
+from cutover.plural import counted
 from cutover.types import EntryName, Side
 
 NAME: Final = "replay"
@@ -46,12 +47,13 @@ def run(
         _require(context, side, EntryName(entry))
     found = _read(context, side, entry, since, until)
     asked = {"side": side.value, "dry_run": dry_run, "sent": 0, "waiting": found.asked}
-    data, lines = {**asked, **_data(found)}, _lines(context, found)
+    slots = f"{counted(found.slots, 'missed slot')} of {counted(len(missed.by_entry(found.gaps)), 'entry')}"
+    data, lines = {**asked, **_data(found)}, _lines(found)
     if not found.slots:
         nothing = "Nothing that was missed is left to be replayed." if not found.asked else "Nothing more to ask for."
         return Report(NAME, Outcome.DONE, (), [nothing, *lines], command("status"), "", data)
     if dry_run:
-        said = f"{found.slots} missed slots of {len(data['entries'])} entries would be sent; nothing was changed."
+        said = f"{slots} would be sent; nothing was changed."
         return Report(NAME, Outcome.DONE, (), [said, *lines], command(f"{NAME} --missed"), "", data)
     led = _leader(context, side)
     if not led.ok:
@@ -60,19 +62,22 @@ def run(
     for pieces in found.pieces():
         count = context.ledger.replays.ask(side, pieces, asked_at)
         if count is None:
-            said = f"The active side has changed meanwhile, after {total} slots had been asked for."
+            said = f"The active side has changed meanwhile, after {counted(total, 'slot')} had been asked for."
             return Report(NAME, Outcome.FAILED, [led], [said], command(f"{NAME} --missed"), "", data)
         total += count
     log(Event.REPLAY_ASKED, side=side, slots=total)
     waiting, paused, sent = _wait(context, asked_at)
     data |= {"waiting": waiting + paused, "sent": sent}
-    told = [f"{total} missed slots of {len(data['entries'])} entries were asked for, {sent} of them are sent by now."]
+    asked_for = f"{counted(total, 'missed slot')} of {counted(len(missed.by_entry(found.gaps)), 'entry')}"
+    told = [f"Asked for: {asked_for}; {counted(sent, 'is', 'are')} sent by now."]
     if waiting:
-        told += [f"{waiting} wait: the leader sends a hundred every two seconds. `status` says what is left."]
+        wait = counted(waiting, "waits", "wait")
+        told += [f"{wait}: the leader sends a hundred every two seconds. `status` says what is left."]
     if paused:
-        told += [f"{paused} are paused: they stay asked for, and are sent once that has ended."]
+        told += [f"{counted(paused, 'is', 'are')} paused: what is asked for is sent once that has ended."]
     if refused := total - sent - waiting - paused:
-        told += [f"{refused} are missed all the same: the leader's schedule lacks the entry, or sent none for it."]
+        said = "missed all the same: the leader's schedule lacks the entry, or sent none for it."
+        told += [f"{counted(refused, 'is', 'are')} {said}"]
     return Report(NAME, Outcome.DONE, [led], [*told, *lines], command("status"), "", data)
 
 
@@ -129,17 +134,17 @@ def _data(found: missed.Missed) -> dict[str, Any]:
     return {"slots": found.slots, "entries": entries, "refused": refused}
 
 
-def _lines(context: Context, found: missed.Missed) -> list[str]:
+def _lines(found: missed.Missed) -> list[str]:
     """An entry a line, those with the most slots first; then what cannot be had back, and what waits already."""
-    zone = context.app.timezone
     chosen = sorted(missed.by_entry(found.gaps).items(), key=lambda one: (-len(one[1]), one[0]))
     shown = [
-        f"{name}: {len(ats)}, from {instant(ats[0], zone)} to {instant(ats[-1], zone)}"
+        f"{name}: {len(ats)}, from {instant(ats[0])} to {instant(ats[-1])}"
         if len(ats) > 1
-        else f"{name}: 1, of {instant(ats[0], zone)}"
+        else f"{name}: 1, of {instant(ats[0])}"
         for name, ats in chosen
     ]
     refused = [f"{one.entry}: {one.slots} cannot be had back: {one.reason}" for one in found.refused]
-    waiting = [f"{found.asked} were asked for before, and wait for the leader."] if found.asked else []
+    asked = counted(found.asked, "was asked for before, and waits", "were asked for before, and wait")
+    waiting = [f"{asked} for the leader."] if found.asked else []
     more = [f"There are more: {command(NAME + ' --missed')} takes {missed.MOST:,} at once."] if found.has_more else []
     return [*listed(shown), *listed(refused), *waiting, *more]

@@ -19,6 +19,7 @@ from cutover.phases.gates import beats
 from cutover.phases.operations import alarm, attended
 from cutover.phases.report import Outcome, Report, command
 from cutover.phases.wording import instant, one_line, span
+from cutover.plural import counted
 from cutover.types import Side
 
 FAILURES: Final = 3
@@ -56,7 +57,7 @@ def watch(context: Context, done: Report, length: dt.timedelta, raises: list[str
     row = _posted(context, state) if done.outcome is Outcome.DONE else None
     row = row or attended.post_guard(context, length)
     attended.change(context, row, until=now + length, seen_at=now)
-    context.progress(f"watching the switch until {instant(row.until.replace(microsecond=0), context.app.timezone)}")
+    context.progress(f"watching the switch until {instant(row.until.replace(microsecond=0))}")
     with attended.attended(context, row):
         watching = _Watch(context, row, state, raises, failures)
         verdict = watching.verdict()
@@ -122,7 +123,10 @@ class _Watch:
         if now >= until + GRACE and self.seen is not None and not self.seen.pending:
             return self._at_the_end()
         proven = self.seen.proven if self.seen is not None else 0
-        context.live(f"watching the switch: {proven} slots proven, nothing is wrong", max(dt.timedelta(0), until - now))
+        context.live(
+            f"watching the switch: {counted(proven, 'slot')} proven, nothing is wrong",
+            max(dt.timedelta(0), until - now),
+        )
         return None
 
     def _at_the_end(self) -> Verdict:
@@ -135,13 +139,15 @@ class _Watch:
             )
         if seen.unread:
             return Verdict(
-                INCONCLUSIVE, Outcome.INCONCLUSIVE, f"{seen.unread} rows have not been read by the leader yet"
+                INCONCLUSIVE,
+                Outcome.INCONCLUSIVE,
+                f"{counted(seen.unread, 'row has', 'rows have')} not been read by the leader yet",
             )
         if seen.pending:
             so = "under way still, or paused" if self._context.ledger.pauses.read() else "under way still"
-            return Verdict(INCONCLUSIVE, Outcome.INCONCLUSIVE, f"{seen.pending} slots are {so}")
+            return Verdict(INCONCLUSIVE, Outcome.INCONCLUSIVE, f"{counted(seen.pending, 'slot is', 'slots are')} {so}")
         if seen.proven < LEAST_SLOTS:
-            few = f"{seen.proven} slots are proven, where {LEAST_SLOTS} are little enough"
+            few = f"{counted(seen.proven, 'slot is', 'slots are')} proven, where {LEAST_SLOTS} are little enough"
             return Verdict(INCONCLUSIVE, Outcome.INCONCLUSIVE, few)
         return Verdict(HELD, Outcome.DONE)
 
@@ -171,12 +177,12 @@ def _roll_back(context: Context, row: SwitchGuard, verdict: Verdict, done: Repor
 
 
 def _report(context: Context, done: Report, seen: Aftermath | None, verdict: Verdict, length: dt.timedelta) -> Report:
-    counted = {name: getattr(seen, name) if seen is not None else None for name in _SEEN.split()}
-    data: dict[str, Any] = {**done.data, "guard": {"outcome": verdict.outcome, "reason": verdict.reason, **counted}}
+    numbers = {name: getattr(seen, name) if seen is not None else None for name in _SEEN.split()}
+    data: dict[str, Any] = {**done.data, "guard": {"outcome": verdict.outcome, "reason": verdict.reason, **numbers}}
     proven = seen.proven if seen is not None else 0
     line, following, undo = {
         HELD: (
-            f"The guard has watched for {span(length)}: {proven} slots proven, nothing was wrong.",
+            f"The guard has watched for {span(length)}: {counted(proven, 'slot')} proven, nothing was wrong.",
             "phase4",
             "rollback",
         ),

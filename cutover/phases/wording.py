@@ -4,15 +4,16 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from django.utils.timezone import get_default_timezone
 from kombu.exceptions import KombuError
 
 SHOWN: Final = 20
 """How many findings of one kind are listed."""
 
 
-def instant(at: dt.datetime, zone: dt.tzinfo = dt.UTC) -> str:
-    """An instant with its time zone; fractions of a second where it has some."""
-    local = at.astimezone(zone)
+def instant(at: dt.datetime, zone: dt.tzinfo | None = None) -> str:
+    """An instant with its time zone, which is the site's own unless said; fractions of a second where it has some."""
+    local = at.astimezone(zone or get_default_timezone())
     return f"{local.replace(tzinfo=None).isoformat(sep=' ')} {local:%Z}"
 
 

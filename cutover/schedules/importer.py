@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 from celery import Celery
 from celery.beat import ScheduleEntry
-from django.db import transaction
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover.conf import Config
 from cutover.ledger import bulk
+from cutover.ledger.database import transaction
 from cutover.models import ImportedEntry
+from cutover.plural import counted
 from cutover.schedules import namesakes, rows
 from cutover.schedules.convert import RowDraft, RowValues, convert
 from cutover.schedules.fingerprint import fingerprint
@@ -92,7 +93,7 @@ def work_out(
     ``locked``: nobody else imports before the end of the transaction. Raises EntriesRefused, with all refusals.
     """
     alias = config.database
-    progress(f"reading {len(entries)} entries")
+    progress(f"reading {counted(len(entries), 'entry')}")
     drafted, refusals = draft(app, config, entries)
     progress("comparing with the rows that there are")
     standing = rows.periodic_tasks(alias, entries.keys())
@@ -125,10 +126,10 @@ def import_entries(
     disabled. Raises EntriesRefused, with all refusals and before anything is written.
     """
     alias = config.database
-    with transaction.atomic(using=alias):
+    with transaction(alias):
         work = work_out(app, config, entries, progress, adopt=adopt, locked=True)
         done = work.done
-        progress(f"writing {done.changed} rows")
+        progress(f"writing {counted(done.changed, 'row')}")
         rows.write(alias, work.fresh, work.changed)
         bulk.insert(alias, work.remembered)
         bulk.update(alias, work.corrected, ("fingerprint", "row", "options", "relative"))

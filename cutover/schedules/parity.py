@@ -10,6 +10,7 @@ from celery.beat import ScheduleEntry
 from celery.schedules import crontab
 from django_celery_beat.models import PeriodicTask
 
+from cutover.plural import counted
 from cutover.schedules import messages, overlay, rows
 from cutover.schedules.divergence import HORIZON, Divergence, first_divergence
 from cutover.schedules.fingerprint import fingerprint
@@ -48,7 +49,7 @@ def differences(
     comparison = _Comparison(app, overlay.Reader(app, overlays), since, horizon)
     for number, name in enumerate(sorted(code.keys() | standing.keys())):
         if number and number % 1_000 == 0:
-            progress(f"comparing fire times and messages: {number} of {len(code)} entries")
+            progress(f"comparing fire times and messages: {number} of {counted(len(code), 'entry')}")
         if name not in standing:
             found.append(Difference(name, "entry", "present", "missing"))
         elif name not in code:

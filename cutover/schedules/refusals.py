@@ -17,6 +17,7 @@ from django_celery_beat.tzcrontab import TzAwareCrontab
 
 from cutover import clock
 from cutover.errors import EntryRefused
+from cutover.plural import counted
 from cutover.schedules.timetable import timetable
 from cutover.types import NAME_LENGTH, EntryName
 
@@ -52,8 +53,7 @@ class EntriesRefused(EntryRefused):
 
     def __init__(self, refusals: list[Refusal]) -> None:
         count = len({refusal.entry for refusal in refusals})
-        noun = "entry" if count == 1 else "entries"
-        super().__init__(f"{count} {noun} cannot be imported: " + " | ".join(map(str, refusals)))
+        super().__init__(f"{counted(count, 'entry')} cannot be imported: " + " | ".join(map(str, refusals)))
         self.refusals = refusals
 
 
@@ -78,7 +78,7 @@ def require_text(value: Any, most: int) -> None:
     if not isinstance(value, str) or not value:
         raise Unfit(f"is {value!r}, no text", "give it as a string")
     if len(value) > most:
-        raise Unfit(f"has {len(value)} characters; a row holds {most}", "shorten it")
+        raise Unfit(f"has {counted(len(value), 'character')}; a row holds {most}", "shorten it")
     require_storable(value)
 
 

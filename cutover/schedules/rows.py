@@ -11,7 +11,7 @@ from dataclasses import asdict, fields
 from typing import Any, Final
 
 from django.db import router
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django_celery_beat.models import PeriodicTask
 from kombu.utils.json import loads
 
@@ -139,12 +139,12 @@ def write(alias: str, fresh: Iterable[RowValues], changed: Iterable[tuple[Period
         return
     schedules: dict[Values, Any] = {}
     for kind, (_, model) in columns.MODELS.items():
-        standing = model._default_manager.using(alias)
-        schedules |= {columns.values_of_row(row): row for row in standing.order_by("-pk")}
+        standing = _standing(alias, model)
         needed = {values.schedule for _, values in wanted if isinstance(values.schedule, kind)}
-        missing = {values: columns.row_of(values) for values in needed - schedules.keys()}
-        standing.bulk_create(missing.values())
-        schedules |= missing
+        if missing := needed - standing.keys():
+            model._default_manager.using(alias).bulk_create(columns.row_of(values) for values in missing)
+            standing = _standing(alias, model)  # read again: MySQL does not say which keys it has given
+        schedules |= standing
     for row, values in wanted:
         _fill(row, values, schedules[values.schedule])
     bulk.insert(alias, [row for row, _ in created])
@@ -157,6 +157,11 @@ def unwritten(values: RowValues) -> PeriodicTask:
     row = PeriodicTask(name=values.name)
     _fill(row, values, columns.row_of(values.schedule))
     return row
+
+
+def _standing(alias: str, model: type[Model]) -> dict[Values, Any]:
+    """The schedule rows that there are; of equal ones the oldest."""
+    return {columns.values_of_row(row): row for row in model._default_manager.using(alias).order_by("-pk")}
 
 
 def _fill(row: PeriodicTask, values: RowValues, schedule: Any) -> None:

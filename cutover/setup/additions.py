@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cutover.setup.commands import CODE_SCHEDULER, Kind, Process
+from cutover.setup.commands import Kind, Process
 
 APPS: Final = ("django_celery_beat", "django_prodserver", "cutover")
 FILENAME: Final = "CELERY_BEAT_SCHEDULE_FILENAME"
@@ -34,7 +34,8 @@ class Names:
 class CelerySettings:
     """The two of celery's settings that matter here, by the names that this project's app reads from the same file.
 
-    Empty names: the app is configured elsewhere. ``scheduler`` is what it has.
+    Empty names: the app is configured elsewhere. ``scheduler`` is what the app is to have, empty where it has one under
+    the lease; ``sends_rows``: the rows are sent already.
     """
 
     scheduler_name: str
@@ -43,6 +44,7 @@ class CelerySettings:
     has_filename: bool
     broker: Mapping[str, str] = field(default_factory=dict)
     """A setting for the broker, where there is none at all yet, and its value."""
+    sends_rows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Lacks:
     processes: Sequence[Process]
     has_legacy_beat: bool
     notes: Sequence[str] = ()
+    of_code: str = ""
+    """The scheduler of the code side, where it is one of the project's own."""
 
 
 def block(names: Names, celery: CelerySettings, lacks: Lacks, app: str) -> list[str]:
@@ -78,12 +82,9 @@ def _apps(names: Names, lacks: Lacks) -> Iterator[str]:
 def _celery(celery: CelerySettings) -> Iterator[str]:
     for name, value in celery.broker.items():
         yield f"{name} = {value}"
-    if celery.scheduler_name and not celery.scheduler.startswith("cutover."):
-        if "django_celery_beat" in celery.scheduler:
-            yield from OF_ROWS
-            yield f'{celery.scheduler_name} = "cutover.schedulers:DatabaseScheduler"'
-        else:
-            yield f"{celery.scheduler_name} = {_quoted(CODE_SCHEDULER)}"
+    if celery.scheduler_name and celery.scheduler:
+        yield from OF_ROWS if celery.sends_rows else ()
+        yield f"{celery.scheduler_name} = {_quoted(celery.scheduler)}"
     if celery.filename_name and not celery.has_filename:
         yield f'{celery.filename_name} = os.environ.get("{FILENAME}", "celerybeat-schedule")'
 
@@ -107,7 +108,9 @@ def _processes(names: Names, lacks: Lacks, app: str) -> Iterator[str]:
         yield f"    {_quoted(process.name)}: {_process(BACKENDS[process.kind], process.args, app)},"
     if not lacks.has_legacy_beat:
         old = next((process for process in lacks.processes if process.kind is Kind.BEAT), None)
-        yield f"    {_quoted(LEGACY)}: {_process('CodeBeat', old.args if old else {}, app)},"
+        args = {name: value for name, value in (old.args if old else {}).items() if name != "scheduler"}
+        args |= {"scheduler": lacks.of_code} if lacks.of_code else {}
+        yield f"    {_quoted(LEGACY)}: {_process('CodeBeat', args, app)},"
     yield "}"
 
 

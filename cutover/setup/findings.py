@@ -13,10 +13,10 @@ from django.conf import settings
 from django.db import router
 from django.utils.module_loading import import_string
 
-from cutover import conf
+from cutover import conf, web
 from cutover.models import Slot
 from cutover.schedules import project
-from cutover.setup import commands, pins, releases, sources
+from cutover.setup import commands, own, pins, releases, sources
 from cutover.setup.commands import Kind, Process
 from cutover.setup.sources import AppSource
 
@@ -158,14 +158,28 @@ class Project:
         ]
 
     @cached_property
-    def rows_by(self) -> str:
-        """The stock scheduler by which the rows are sent already, as a command or the app names it; empty for none."""
+    def scheduler(self) -> str:
+        """The scheduler by which its beat sends, as a command or the app names it."""
         named = [commands.scheduler_of(process) for process in self.processes if process.has_beat]
-        own = str(self.app.conf.beat_scheduler) if self.app else ""
-        chosen = next(filter(None, named), own)
-        if chosen in (commands.DATABASE_SCHEDULER, "django"):  # django-celery-beat's own alias
-            return commands.STOCK_OF_ROWS
-        return chosen if "django_celery_beat" in chosen else ""
+        return next(filter(None, named), str(self.app.conf.beat_scheduler) if self.app else "")
+
+    @cached_property
+    def own_scheduler(self) -> own.OwnScheduler | None:
+        """That scheduler, where it is the project's own and knows no lease."""
+        return own.of(own.class_of(self.scheduler), self.where.root) if self.scheduler else None
+
+    @cached_property
+    def rows_by(self) -> str:
+        """The scheduler without the lease by which the rows are sent already, by its name; empty for none."""
+        kind = own.class_of(self.scheduler) if self.scheduler else None
+        if kind is None:  # such as django-celery-beat's, where that is to be installed yet
+            if self.scheduler in ("django", commands.DATABASE_SCHEDULER):
+                return commands.STOCK_OF_ROWS
+            return self.scheduler if "django_celery_beat" in self.scheduler else ""
+        if not own.sends_rows(kind):
+            return ""
+        is_named = not own.is_leased(kind) and self.scheduler != "django"  # django-celery-beat's own alias
+        return self.scheduler if is_named else commands.STOCK_OF_ROWS
 
     @property
     def is_asgi(self) -> bool:
@@ -203,6 +217,8 @@ class Project:
             if process.kind is Kind.WEB and not self.can_be_served(process):
                 why = process.strange or "it does not serve WSGI_APPLICATION"
                 yield f"`{process.name}` keeps its command in every release ({why}); gunicorn.conf.py has its one line."
+                if (worker := process.args.get("worker-class", "sync")) not in web.GRACEFUL_WORKERS:
+                    yield f"{worker} may close kept connections at once when it ends: see docs/web.md."
             elif process.name == "web" and process.kind is Kind.OTHER and "prodserver" not in process.command:
                 yield "`web` keeps its command in every release: it is no gunicorn, and ends in its own way."
             elif process.name == releases.RELEASE and self.database() not in ("default", *process.command.split()):

@@ -3,7 +3,7 @@
 import importlib.metadata
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from django.conf import settings
 from cutover import whole_file
 from cutover.errors import ConfigurationError
 from cutover.phases.report import Outcome, Report
-from cutover.setup import additions, commands, pins, releases, sources
+from cutover.setup import additions, commands, own, pins, releases, sources
 from cutover.setup.additions import CelerySettings, Lacks, Names
 from cutover.setup.commands import Kind
 from cutover.setup.findings import Project
@@ -91,7 +91,10 @@ def _pieces(project: Project) -> Iterator[Piece]:
     webs = [process for process in project.processes if process.kind is Kind.WEB]
     kept = [process.name for process in webs if not project.can_be_served(process)]
     if not any("prodserver" in process.command for process in project.processes):  # else it is past these releases
-        for file, text in releases.procfiles(project.processes, kept, project.database(), project.rows_by).items():
+        of_code = _of_code(project)
+        names = {"stock": of_code.path, "of_code": of_code.leased_path} if of_code else {}
+        made = releases.procfiles(project.processes, kept, project.database(), project.rows_by, **names)
+        for file, text in made.items():
             yield from _new(project, file, text)
     yield from _app_json(project)
     if webs:
@@ -108,12 +111,17 @@ def _settings(project: Project) -> Iterator[Piece]:
     )
     processes = [process for process in project.processes if process.kind is not Kind.OTHER]
     processes = [process for process in processes if process.kind is not Kind.WEB or project.can_be_served(process)]
+    if (scheduler := project.own_scheduler) and scheduler.sends_rows:
+        named = {"scheduler": scheduler.leased_path}
+        processes = [replace(one, args={**one.args, **named}) if one.has_beat else one for one in processes]
+    of_code = _of_code(project)
     lacks = Lacks(
         [app for app in additions.APPS if not apps.is_installed(app)],
         _cutover(project),
         [process for process in processes if process.name not in there],
         additions.LEGACY in there,
         list(project.notes()),
+        of_code.leased_path if of_code else "",
     )
     if lines := additions.block(names, _celery_settings(project), lacks, project.app_path):
         indent = "    " if where.owner else ""
@@ -142,9 +150,23 @@ def _celery_settings(project: Project) -> CelerySettings:
     has_broker = project.has_app or hasattr(settings, "CELERY_BROKER_URL")
     broker = {} if has_broker else {"CELERY_BROKER_URL": project.redis_url()}
     present = str(getattr(settings, scheduler, ""))
-    if not present.startswith("cutover."):
-        present = project.rows_by or present
-    return CelerySettings(scheduler, filename, present, hasattr(settings, filename), broker)
+    wanted = "" if own.is_leased(own.class_of(present)) or present.startswith("cutover.") else _leased(project)
+    return CelerySettings(
+        scheduler, filename, wanted, hasattr(settings, filename), broker, sends_rows=bool(project.rows_by)
+    )
+
+
+def _leased(project: Project) -> str:
+    """The scheduler under the lease that is to take the place of the one that there is."""
+    if project.own_scheduler:
+        return project.own_scheduler.leased_path
+    return commands.DATABASE_SCHEDULER if project.rows_by else commands.CODE_SCHEDULER
+
+
+def _of_code(project: Project) -> own.OwnScheduler | None:
+    """The project's own scheduler of the code's entries."""
+    scheduler = project.own_scheduler
+    return None if scheduler is None or scheduler.sends_rows else scheduler
 
 
 def _celery(project: Project) -> Iterator[Piece]:
@@ -154,6 +176,8 @@ def _celery(project: Project) -> Iterator[Piece]:
         yield from _new(project, project.relative(folder / "celery.py"), text)
         yield Piece(project.relative(folder / "__init__.py"), How.APPEND, IMPORT_APP, "add at its top")
         return
+    if scheduler := project.own_scheduler:
+        yield from _new(project, project.relative(scheduler.leased_file), scheduler.text)
     source = project.source
     if source is None:
         place = "where the Celery app is made"
@@ -170,8 +194,9 @@ def _celery(project: Project) -> Iterator[Piece]:
         project.app
         and not project.app_reads_settings
         and not str(project.app.conf.beat_scheduler).startswith("cutover")
+        and not own.is_leased(own.class_of(str(project.app.conf.beat_scheduler)))
     ):
-        ours = commands.DATABASE_SCHEDULER if project.rows_by else commands.CODE_SCHEDULER
+        ours = _leased(project)
         notes = additions.OF_ROWS if project.rows_by else ()
         line = f'{source.path.rpartition(".")[2]}.conf.beat_scheduler = "{ours}"'
         yield Piece(file, How.APPEND, "".join(f"{each}\n" for each in (*notes, line)), "add at its end")

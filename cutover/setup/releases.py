@@ -16,12 +16,18 @@ RELEASE: Final = "release"
 
 
 def procfiles(
-    processes: Sequence[Process], kept: Sequence[str], database: str = DEFAULT_DB_ALIAS, rows_by: str = ""
+    processes: Sequence[Process],
+    kept: Sequence[str],
+    database: str = DEFAULT_DB_ALIAS,
+    rows_by: str = "",
+    stock: str = STOCK_SCHEDULER,
+    of_code: str = CODE_SCHEDULER,
 ) -> dict[str, str]:
     """By their names: what may go before release B, with the stock beat; then release B, release C, release D.
 
     ``kept``: processes that prodserver cannot start. ``database``: the alias of the ledger's. ``rows_by``: the
     scheduler that sends the rows already; such a site has no release whose beat sends the code's entries alone.
+    ``stock``, ``of_code``: what sends the code's entries without the lease, and under it.
     """
     if not any(process.name == RELEASE for process in processes):
         migrate = " && ".join(
@@ -29,11 +35,11 @@ def procfiles(
         )
         processes = [*processes, Process(RELEASE, migrate, Kind.OTHER)]
     both = {process.name: _new(process, kept) for process in processes}
-    old = {process.name: _old(process, CODE_SCHEDULER) for process in processes}
-    stock = {process.name: _old(process, stock=rows_by or STOCK_SCHEDULER) for process in processes}
+    old = {process.name: _old(process, of_code) for process in processes}
+    before = {process.name: _old(process, stock=rows_by or stock) for process in processes}
     legacy = {LEGACY: f"{_PRODSERVER} {LEGACY}"}
     return {
-        GUARDED_WORKERS: _lines(stock),
+        GUARDED_WORKERS: _lines(before),
         **({} if rows_by else {CODE_SIDE: _lines({**old, **legacy})}),
         BOTH_SIDES: _lines({**both, **legacy}),
         DATABASE_SIDE: _lines(both),

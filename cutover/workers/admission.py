@@ -30,7 +30,6 @@ HEARD_EVERY_S: Final = 10.0
 """An unmanaged beat is recorded at most this often by each worker process."""
 _heard_at_s: dict[str, float] = {}
 
-
 OF_ANOTHER: Final = (
     "was sent by a beat of another CUTOVER['NAMESPACE'] and runs without the run guard; give beats and workers the same"
 )
@@ -173,12 +172,13 @@ class Admission:
         if self._mark:
             self._tried.append(self._mark)
         self._mark = liveness.this().sign(self._request.get("hostname") or "")
-        for slot in slots:
-            self._slot = slot
-            outcome = runs.start(slot, epoch, self._mark, sender, self.attempt)
-            was_started = outcome is Start.ALREADY_STARTED
-            if not (was_started and sender and runs.was_started_for(slot, sender.origin)):
-                break
+
+        def start(slot: Slot) -> Start:
+            self._slot = slot  # also of an error: the log names it
+            return runs.start(slot, epoch, self._mark, sender, self.attempt)
+
+        slot, outcome = unmanaged.start_one(slots, sender, runs, start)
+        self._slot, was_started = slot, outcome is Start.ALREADY_STARTED
         if outcome is Start.STARTED or (was_started and self._resume(slot, sender)):
             return True
         if outcome is Start.TOO_OLD and self.attempt:

@@ -17,7 +17,8 @@ REMEDY: Final = f"derive a task's own base from cutover.guard.GuardedTask, and l
 def gap(task: Task) -> str:
     """Why a task's runs are not guarded, or cannot be seen to be; empty when they are."""
     if not isinstance(task, GuardedTask):
-        base = next(kind for kind in type(task).__mro__ if "_decorated" not in vars(kind))
+        # As its author wrote it: celery makes a class of its own of each function, and of the app's `task_cls`.
+        base = next(kind for kind in type(task).__mro__ if "_decorated" not in vars(kind) and kind is not task.app.Task)
         return f"the base {base.__module__}.{base.__qualname__} is no GuardedTask"
     return override(task)
 

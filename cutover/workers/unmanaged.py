@@ -8,7 +8,7 @@ counts those. A message that is not recognised for certain is never taken for a 
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,12 +20,15 @@ from django_celery_beat.models import PeriodicTask
 from cutover.conf import Config
 from cutover.ledger import Ledger
 from cutover.ledger.database import outages
+from cutover.ledger.runs import Runs
 from cutover.schedules import project, timetable
-from cutover.types import NAME_LENGTH, EntryName, Sender, Slot
+from cutover.types import NAME_LENGTH, EntryName, Sender, Slot, Start
 
 EARLY: Final = dt.timedelta(seconds=1)
 """Stock beat sends some milliseconds before the time, and clocks differ."""
-WAITING: Final = 10
+KEEPS: Final = 0.75
+"""How far from its slot, in intervals, a message may be seen and still follow its beat's message before."""
+WAITING: Final = 100
 """How many messages of an entry may have waited and are still matched to different slots."""
 LOOK_BACK: Final = dt.timedelta(days=400)
 
@@ -45,8 +48,7 @@ class Message:
 def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> Iterator[Slot]:
     """The slot that an unmanaged beat's message is of; none where that is not certain.
 
-    Then the slots before it, the latest first. Messages that waited are seen at one moment, and no beat sends a slot
-    twice: so of one beat's messages each is matched to an earlier slot than the one before. Raises LedgerUnavailable.
+    Then the slots before it, the latest first: messages that waited are seen at one moment. Raises LedgerUnavailable.
     """
     entries = list(entries_of(message, app, config))
     if len(entries) != 1:
@@ -59,15 +61,56 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
     every = schedule.run_every if isinstance(schedule, schedules.schedule) else None
     if every is not None and schedule.relative and last and (following := table.next_after(last)):
         every = following - last  # shorter where it is no whole unit: 90 minutes, rounded, come every hour
+    due_at: dt.datetime | None
     if every is None:
         due_at = latest(table, message.seen_at + EARLY)
-    else:  # without any slot yet its cadence begins here: the guarded beat goes on from the old one's last run
-        due_at = last + round((message.seen_at - last) / every) * every if last else message.seen_at
+    elif last is None:  # its cadence begins here: the guarded beat goes on from the old one's last run
+        due_at = message.seen_at
+    else:
+        before = ledger.runs.latest_for(message.sender.origin, name, message.seen_at - 2 * every)
+        due_at = next_of(message.seen_at, last, every, before)
     for _ in range(WAITING):
         if due_at is None:
             return
         yield Slot(due_at, name)
         due_at = latest(table, due_at - dt.timedelta(microseconds=1)) if every is None else due_at - every
+
+
+def next_of(seen_at: dt.datetime, last: dt.datetime, every: dt.timedelta, before: dt.datetime | None) -> dt.datetime:
+    """The slot, of those that are whole intervals from ``last``, of an interval's message that was seen then. Pure.
+
+    The nearest one; but a beat that sent the slot ``before`` goes on with the next while that is within ``KEEPS``
+    intervals: of a cadence halfway between two slots two messages would else have the same one, and one be dropped.
+    """
+    if before is not None and abs(seen_at - before - every) <= KEEPS * every:
+        return before + every
+    return last + round((seen_at - last) / every) * every
+
+
+def start_one(
+    slots: Iterable[Slot], sender: Sender | None, runs: Runs, start: Callable[[Slot], Start]
+) -> tuple[Slot, Start]:
+    """Start the first of ``slots`` (not empty) that no other message of ``sender``'s beat has started; the outcome too.
+
+    No beat sends a slot twice: so each of its messages is of a slot of its own, an earlier one where its nearest is
+    taken. ``sender`` None, for a leader's message: the first. Raises LedgerUnavailable.
+    """
+    rest = iter(slots)
+    first = next(rest)
+    outcome = start(first)
+    if outcome is not Start.ALREADY_STARTED or sender is None:
+        return first, outcome
+    several = [first, *rest]
+    theirs = runs.started_for(sender.origin, several)
+    if first not in theirs:
+        return first, outcome
+    for slot in several:
+        if slot in theirs:
+            continue
+        outcome = start(slot)
+        if outcome is not Start.ALREADY_STARTED or not runs.started_for(sender.origin, [slot]):
+            return slot, outcome
+    return first, outcome
 
 
 def entries_of(message: Message, app: Celery, config: Config) -> Iterator[tuple[EntryName, BaseSchedule]]:

@@ -70,9 +70,9 @@ def events(_: str) -> str:
 
 def checks(_: str) -> str:
     """A row for each id."""
-    from cutover.mistakes import Mistake
+    from cutover.check_ids import CheckId
 
-    rows = [(f"`{Mistake[id_]}`", *said.split(" Do: ", 1)) for id_, said in docstrings(Mistake).items()]
+    rows = [(f"`{CheckId[id_]}`", *said.split(" Do: ", 1)) for id_, said in docstrings(CheckId).items()]
     return table("id", "given when", "what to do", rows=rows)
 
 

@@ -35,6 +35,11 @@ keepalive = 7
 def when_ready(server):
     server.log.info("the project is ready, kept for %s s", server.cfg.keepalive)
 """
+OWN_WORKER = """
+import served
+from gunicorn.workers.gthread import ThreadWorker
+served.Worker = type("Worker", (ThreadWorker,), {})
+"""
 BARE = "gunicorn served:application --threads 4 --bind {bind}"
 UNDER_PRODSERVER = f"{sys.executable} -m django prodserver web"
 FORKED = """
@@ -128,6 +133,16 @@ def test_a_wrong_drain_is_one_line(site: Web, command: str, value: str) -> None:
     assert process.wait() == 1
     assert "Traceback" not in process.output
     assert len([line for line in process.output.splitlines() if "WEB_DRAIN_S must be a number of seconds" in line]) == 1
+
+
+@pytest.mark.parametrize(("kind", "is_known"), [("gthread", True), ("served.Worker", False)])
+def test_of_a_worker_that_is_not_gunicorns_own_it_is_said_that_its_end_is_not_known(
+    site: Web, kind: str, is_known: bool
+) -> None:
+    process = site.start(f"{BARE} --worker-class {kind}", f"{ONE_LINE}{OWN_WORKER}")
+    wait_until(lambda: site.answer() == 200, "the site answers")
+    said = "The worker class served.Worker may close kept connections at once when it ends"
+    assert (said in process.output) is not is_known
 
 
 @pytest.mark.parametrize("drain_s", [0, 1])

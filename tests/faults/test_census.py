@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 
+from cutover.plural import counted
 from demo.census import Handed, Slot, per_slot, read_runs
 from demo.processes import python
 from demo.waiting import wait_until
@@ -271,7 +272,7 @@ def hold_site(page: Page, census: Census) -> None:
     assert [(str(row[1]), str(row[2]).rpartition(":")[2]) for row in reversed(terms.rows)] == [
         (census.sides[pid], str(pid)) for pid in census.leaders
     ]
-    marks = Counter(name for name in page.named if re.search(r" side(, \d+ further messages dropped)?$", name))
+    marks = Counter(name for name in page.named if re.search(r" side(, \d+ further messages? dropped)?$", name))
     expected = Counter(_mark(slot, census) for slot in census.fates)
     assert Counter(re.sub(r"(ok|failed|to retry) -?[\d.]+ m?s,", r"\1,", name) for name in marks.elements()) == expected
     assert [str(row[0]) for row in page.table("What was done").rows if str(row[1]) == "finish"] == [
@@ -280,7 +281,7 @@ def hold_site(page: Page, census: Census) -> None:
 
 
 def _mark(slot: Slot, census: Census) -> str:
-    more = f", {census.twice[slot]} further messages dropped" if slot in census.twice else ""
+    more = f", {counted(census.twice[slot], 'further message')} dropped" if slot in census.twice else ""
     return f"{slot.entry}, {slot.due_at:%H:%M:%S}: {WORDS[census.fates[slot]]}, {census.side(slot)} side{more}"
 
 

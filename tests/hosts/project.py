@@ -47,6 +47,7 @@ KINDS = (
     Kind("results"),
     Kind("pooled"),
     Kind("unix_socket"),
+    Kind("own_scheduler"),
     Kind("embedded", before=(EMBEDDED,), after=(WORKER,)),
 )
 

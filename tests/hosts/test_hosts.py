@@ -31,7 +31,7 @@ NewProject = Callable[[Kind], Newcomer]
 MOST_LINES = 20
 IN_SHORT = {"naive"}
 """The project that `make test` takes through everything."""
-ASKED_IN_SHORT = {"classy", "elsewhere", "lock_only", "embedded", "url_only"}
+ASKED_IN_SHORT = {"classy", "elsewhere", "lock_only", "embedded", "url_only", "own_scheduler"}
 """Those whose answer from `init` differs most from the others'."""
 
 SAID = {
@@ -39,6 +39,7 @@ SAID = {
     "lock_only": ['"REDIS_ALIAS": "lock"}'],
     "routed": ['"DATABASE": "background"}'],
     "elsewhere": ['"APP": "tests.hosts.elsewhere.background.app.queue"'],
+    "own_scheduler": ['"scheduler": "tests.hosts.own_scheduler.leased:LeasedMarkingScheduler"}'],
     "embedded": ['"beat": True', '"scheduler": "cutover.schedulers:DatabaseScheduler"}'],
 }
 """What `init` has to see of a project."""
@@ -101,6 +102,14 @@ def test_what_its_beat_sends_is_run_by_its_guarded_workers(kind: Kind, newcomer:
     project = newcomer(kind)
     _stop(_begun(project))
     assert per_slot(read_runs(project.runs))
+
+
+@pytest.mark.parametrize("kind", by_name("own_scheduler"))
+def test_what_its_own_scheduler_overrides_is_called_under_the_lease(
+    kind: Kind, newcomer: NewProject, tmp_path: Path
+) -> None:
+    _stop(_begun(newcomer(kind)))
+    assert (tmp_path / "sent-by-the-own-scheduler").exists()
 
 
 @pytest.mark.parametrize("kind", by_name("results"))

@@ -19,7 +19,7 @@ def stock(second: float, origin: str = OLD) -> Handed:
     return Handed(at(second), "note", f"{origin}-{second}", None, False, origin=origin, args=f"('{ENTRY}',)")
 
 
-def ours(second: int) -> Handed:
+def ours(second: float) -> Handed:
     slot = Slot(at(second), ENTRY)
     return Handed(at(second), "note", f"slot-{second}", slot, False, origin=NEW, args=f"('{ENTRY}',)")
 
@@ -36,6 +36,15 @@ def verdict(handed: list[Handed], dropped: frozenset[float] = frozenset()) -> Ve
 def test_one_stock_beat_s_own_lateness_is_its_own() -> None:
     found = verdict([stock(8.0), stock(9.9), stock(10.02), stock(12.06)])
     assert (found.missed, found.doubled, found.slots) == ([], [], 4)
+
+
+def test_a_leader_s_message_that_a_late_stock_beat_s_has_taken_the_slot_of_is_not_missed() -> None:
+    found = verdict([stock(8.0), ours(9.6), stock(10.05)], dropped=frozenset({9.6}))
+    assert (found.missed, found.doubled) == ([], [])
+
+
+def test_a_leader_s_message_that_did_not_run_is_missed() -> None:
+    assert len(verdict([stock(8.0), ours(9), stock(10.05)], dropped=frozenset({9})).missed) == 1
 
 
 def test_a_stock_beat_s_message_that_did_not_run_is_missed() -> None:

@@ -2,10 +2,11 @@
 
 A stock beat's messages name no slot and its cadence drifts by milliseconds; so what counts is the instant of each run:
 that of the slot that its message names, else when the broker was handed the message. (The slot that the run guard found
-for such a message may be up to half an interval away.) Two runs of an entry may not be nearer than a third of its
-interval, nor further apart than one and three quarters; time in which the machine stood still does not count, and
-neither does what one stock beat makes of its own cadence: a message that it hands over late draws the next one near and
-the one before away. Such a pair counts only where a message between the two did not run.
+for such a message may be up to three quarters of an interval away.) Two runs of an entry may not be nearer than a third
+of its interval, nor further apart than one and three quarters; time in which the machine stood still does not count,
+nor does what one stock beat makes of its own cadence: a message that it hands over late draws the next one near and
+the one before away. Such a pair counts only where a message between the two did not run: one of that beat's, or one of
+a slot that is too far from both for the run guard to have matched them to it.
 """
 
 import datetime as dt
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from demo.census import Handed, Run
 from tests.support.pulse import Absence, away
 
-NEAR, FAR = 1 / 3, 1.75
+NEAR, FAR, MATCHED = 1 / 3, 1.75, 0.75
 SETTLES = dt.timedelta(seconds=3)
 
 
@@ -52,10 +53,13 @@ def judge(
         count += len(ran)
         for before, after in itertools.pairwise(ran):
             gap = after.at - before.at - away(absences, before.at, after.at)
-            if _is_cadence(before, after, handed):
-                continue
+            between = [each for each in handed if _is_of(entry, each, before) and before.at < _instant(each) < after.at]
+            if before.stock_beat and before.stock_beat == after.stock_beat:
+                dropped = [each for each in between if not _may_be_ran(each, (before, after), MATCHED * every)]
+                if not dropped:
+                    continue
             if gap / every > FAR:
-                missed.append(f"{entry}: nothing between {before} and {after}")
+                missed.append(f"{entry}: nothing between {before} and {after}; {_told(between)}")
             elif (after.at - before.at) / every < NEAR:
                 doubled.append(f"{entry}: {before} and {after}")
             if (gap_s := (gap - every).total_seconds()) > longest_s:
@@ -93,8 +97,16 @@ def _instant(message: Handed) -> dt.datetime:
     return message.slot.due_at if message.slot else message.at
 
 
-def _is_cadence(before: _Ran, after: _Ran, handed: Sequence[Handed]) -> bool:
-    """Whether one stock beat sent both and nobody sent anything of the entry in between."""
-    if not before.stock_beat or before.stock_beat != after.stock_beat:
-        return False
-    return not any(each.args == before.message.args and before.at < _instant(each) < after.at for each in handed)
+def _is_of(entry: str, message: Handed, run: _Ran) -> bool:
+    """Whether a message is of the entry: by its slot, or as like as one stock beat's message to ``run``'s."""
+    return message.slot.entry == entry if message.slot else bool(run.message and message.args == run.message.args)
+
+
+def _may_be_ran(message: Handed, runs: Sequence[_Ran], near: dt.timedelta) -> bool:
+    """Whether the message is of a slot that one of ``runs``, by a stock beat's messages, may have been of."""
+    return message.slot is not None and any(abs(message.slot.due_at - run.at) <= near for run in runs)
+
+
+def _told(messages: Sequence[Handed]) -> str:
+    told = (f"{each.at.isoformat()} {'of a slot' if each.slot else each.origin} ({each.task_id})" for each in messages)
+    return f"the broker was handed {', '.join(told) or 'nothing'}"

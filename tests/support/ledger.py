@@ -21,7 +21,7 @@ CROWD, PAST = 1_000, 100
 PAST_OF = {
     "sqlite": ("datetime(%s, '-' || (i / 1000) || ' minutes')", "lower(hex(randomblob(16)))", "'e' || (i %% 1000)"),
     "postgresql": ("%s::timestamptz - i / 1000 * interval '1 min'", "md5(i::text)::uuid", "'e' || (i %% 1000)"),
-    "mysql": ("TIMESTAMPADD(MINUTE, -(i DIV 1000), %s)", "uuid()", "CONCAT('e', i %% 1000)"),
+    "mysql": ("TIMESTAMPADD(MINUTE, -(i DIV 1000), %s)", "LPAD(HEX(i), 32, '0')", "CONCAT('e', i %% 1000)"),
 }
 """How each database says, of the slot i: when it was due, an id for it, and its entry."""
 
@@ -55,7 +55,8 @@ def give_past(alias: str) -> None:
     )
     with connections[alias].cursor() as cursor:
         if vendor == "mysql":
-            cursor.execute("SET max_recursive_iterations = 100000")
+            limit = "max_recursive_iterations" if connections[alias].mysql_is_mariadb else "cte_max_recursion_depth"
+            cursor.execute(f"SET {limit} = 100000")
         cursor.execute(
             "INSERT INTO cutover_slot (entry, due_at, epoch, side, state, task_id, claimed_at, published_at, "
             "run_started_at, run_by, sender, deduplicated, resent, passed_over, reason) "

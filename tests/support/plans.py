@@ -28,7 +28,7 @@ def plans(alias: str) -> Iterator[list[Plan]]:
     """The plan of every query on slots meanwhile."""
     connection = connections[alias]
     found: list[Plan] = []
-    explain = {"sqlite": _of_sqlite, "postgresql": _of_postgres, "mysql": _of_mariadb}[connection.vendor]
+    explain = {"sqlite": _of_sqlite, "postgresql": _of_postgres, "mysql": _of_mysql}[connection.vendor]
 
     def watch(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if sql.startswith("SELECT") and re.search(rf"\b{TABLE}\b", sql) and "FOR UPDATE" not in sql:
@@ -76,6 +76,21 @@ def _of_postgres(cursor: Any, sql: str, params: Any) -> Plan:
         int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]) for node in nodes
     )
     return Plan(sql, json.dumps(plan, indent=1), any("Seq Scan" in node["Node Type"] for node in nodes), read)
+
+
+def _of_mysql(cursor: Any, sql: str, params: Any) -> Plan:
+    cursor.execute("SELECT VERSION()")
+    (version,) = cursor.fetchone()
+    return (_of_mariadb if "MariaDB" in version else _of_mysql_itself)(cursor, sql, params)
+
+
+def _of_mysql_itself(cursor: Any, sql: str, params: Any) -> Plan:
+    cursor.execute(f"EXPLAIN ANALYZE {sql}", params)
+    (tree,) = cursor.fetchone()
+    ours = [line for line in tree.splitlines() if re.search(rf" on ({TABLE}|[A-Z]\d)\b", line)]
+    counts = [re.search(r"actual .*rows=(\S+) loops=(\d+)", line) for line in ours]
+    read = sum(int(float(count[1]) * int(count[2])) for count in counts if count)
+    return Plan(sql, tree, any("Table scan" in line for line in ours), read)
 
 
 def _of_mariadb(cursor: Any, sql: str, params: Any) -> Plan:

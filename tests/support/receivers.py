@@ -7,7 +7,7 @@ from typing import Any
 
 from django.dispatch import Signal
 
-from cutover import courier, signals
+from cutover import background, signals
 from demo.processes import ROOT
 
 
@@ -20,7 +20,7 @@ def documented(signal: str) -> list[str]:
 
 @contextmanager
 def heard(signal: Signal) -> Iterator[list[dict[str, Any]]]:
-    """What the signal says within the block, complete at its end; then the courier's thread ends soon.
+    """What the signal says within the block, complete at its end; then the queue's thread ends soon.
 
     AssertionError where its values are not those that ``docs/alerts.md`` has.
     """
@@ -29,12 +29,12 @@ def heard(signal: Signal) -> Iterator[list[dict[str, Any]]]:
     def receiver(sender: None, signal: Signal, **values: Any) -> None:
         said.append(values)
 
-    idle_s, courier.IDLE_S = courier.IDLE_S, 0.05
+    idle_s, background.IDLE_S = background.IDLE_S, 0.05
     signal.connect(receiver)
     try:
         yield said
-        assert signals._courier.drain(10)
+        assert signals._background.drain(10)
         assert all([*values] == documented(signals.NAMES[signal]) for values in said)
     finally:
         signal.disconnect(receiver)
-        courier.IDLE_S = idle_s
+        background.IDLE_S = idle_s

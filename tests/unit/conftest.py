@@ -1,21 +1,21 @@
-"""What tests of couriers share, whose threads are to end and whose log is read."""
+"""What tests of jobs in the background share, whose threads are to end and whose log is read."""
 
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from cutover import courier, seldom
+from cutover import background, seldom
 from demo.waiting import wait_until
 
 
 @pytest.fixture
-def couriers_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Couriers are soon idle; fails a test that leaves a thread behind."""
-    monkeypatch.setattr(courier, "IDLE_S", 0.05)
+def queues_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Background queues are soon idle; fails a test that leaves a thread behind."""
+    monkeypatch.setattr(background, "IDLE_S", 0.05)
     before = set(threading.enumerate())
     yield
-    wait_until(lambda: set(threading.enumerate()) <= before, "the courier's thread has ended", timeout_s=10)
+    wait_until(lambda: set(threading.enumerate()) <= before, "the queue's thread has ended", timeout_s=10)
 
 
 @pytest.fixture

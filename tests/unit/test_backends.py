@@ -8,6 +8,7 @@ from django.core.management.base import CommandError
 from django_prodserver.backends import base
 
 from cutover.backends import CeleryWorker, CodeBeat, DatabaseBeat
+from cutover.schedulers import DatabaseScheduler
 
 APP = "prayer_room_api.celery.app"
 
@@ -66,6 +67,18 @@ def test_a_beat_runs_under_the_lease_whatever_the_settings_say(backend, schedule
 )
 def test_a_wrong_option_is_said_in_one_line(args, said):
     refused(said, APP=APP, ARGS=args)
+
+
+class OwnRows(DatabaseScheduler):
+    """A scheduler of a project's own, under the lease."""
+
+
+def test_a_scheduler_that_derives_from_ours_is_run():
+    named = f"{__name__}:OwnRows"
+    assert line(DatabaseBeat, scheduler=named) == [f"--scheduler={named}"]
+    for backend, other in ((CodeBeat, named), (DatabaseBeat, "django"), (DatabaseBeat, "no.such:Scheduler")):
+        with pytest.raises(CommandError, match=r"runs under the lease with 'cutover.*derives from it, or leave"):
+            line(backend, scheduler=other)
 
 
 def test_another_scheduler_is_refused():

@@ -19,7 +19,7 @@ from django.utils.module_loading import import_string
 from pytest_django import Settings
 
 from cutover import checks
-from cutover.mistakes import Mistake
+from cutover.check_ids import CheckId
 from cutover.observe.check_ins import sentry
 from cutover.schedulers import DatabaseScheduler
 from cutover.schedules import project
@@ -304,5 +304,5 @@ def test_with_nothing_but_the_app_itself_installed_every_message_is_ours(tmp_pat
 def test_each_id_is_given_by_a_check() -> None:
     """That each is documented is held by ``tests/unit/docs/test_reference.py``."""
     source = (ROOT / "cutover" / "checks.py").read_text()
-    assert set(re.findall(r"Mistake\.(\w+)", source)) == {mistake.name for mistake in Mistake}
-    assert all(mistake == f"cutover.{mistake.name}" for mistake in Mistake)
+    assert set(re.findall(r"CheckId\.(\w+)", source)) == {each.name for each in CheckId}
+    assert all(each == f"cutover.{each.name}" for each in CheckId)

@@ -9,7 +9,7 @@ from django.dispatch import Signal
 
 from cutover import signals
 
-pytestmark = pytest.mark.usefixtures("couriers_end", "said")
+pytestmark = pytest.mark.usefixtures("queues_end", "said")
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def connect() -> Iterator[Callable[[Signal, Any], None]]:
 
 
 def test_nobody_connected_costs_no_thread_and_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signals._courier, "take", lambda *_, **__: pytest.fail("nobody is connected"))
+    monkeypatch.setattr(signals._background, "put", lambda *_, **__: pytest.fail("nobody is connected"))
     for signal in signals.NAMES:
         signals.tell(signal, entry="a")
 
@@ -45,7 +45,7 @@ def test_a_receiver_gets_the_values_and_no_sender(connect: Callable[[Signal, Any
 
     connect(signals.slot_missed, receiver)
     signals.tell(signals.slot_missed, entry="a", epoch=3)
-    assert signals._courier.drain(10)
+    assert signals._background.drain(10)
     assert got == [{"sender": None, "signal": signals.slot_missed, "entry": "a", "epoch": 3}]
 
 
@@ -73,7 +73,7 @@ def test_receivers_that_raise_are_said_once_a_minute_and_the_others_are_called(
     with caplog.at_level(logging.ERROR):
         for entry in ("a", "b", "c"):
             signals.tell(signals.run_failed, entry=entry)
-        assert signals._courier.drain(10)
+        assert signals._background.drain(10)
     assert got == ["a", "b", "c"]
     assert [(line["event"], line["signal"], line["reason"], line["unsaid"]) for line in said] == [
         ("cutover.receiver.failed", "run_failed", f"{fail.__qualname__}: RuntimeError: no", 0),

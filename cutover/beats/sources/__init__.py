@@ -19,10 +19,14 @@ from cutover.types import UNLIMITED, EntryName, Limits
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """What another beat has recorded of an entry: its last run, or, where it never ran, since when that beat had it."""
+    """What another beat has recorded of an entry: its last run, or, where it never ran, since when that beat had it.
+
+    ``lags``: that beat may have sent since, and not have written it down.
+    """
 
     at: dt.datetime
     has_run: bool
+    lags: bool = True
 
 
 Shared: TypeAlias = dict[int, tuple[BaseSchedule, str, Timetable]]

@@ -58,7 +58,7 @@ def with_past(
         if last_run_at is not None:
             last_run = LastRun(instant(last_run_at), has_run=True)
         elif step is not None and saved_at + step > now:
-            last_run = LastRun(saved_at, has_run=False)  # never sent, and nothing has fallen due yet
+            last_run = LastRun(saved_at, has_run=False, lags=False)  # never sent, and nothing has fallen due yet
     return replace(
         entry,
         exists_since=saved_at if saved_at > now - LATE else unseen_at,

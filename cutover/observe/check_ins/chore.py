@@ -1,4 +1,4 @@
-"""A leader's chore: at every poll it looks what there is to tell, and gives that to a courier; it waits for none."""
+"""A leader's chore: at every poll it looks what there is to tell, and has that told in the background."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -8,10 +8,10 @@ from typing import Final
 from celery.beat import ScheduleEntry
 
 from cutover import clock
+from cutover.background import BackgroundQueue
 from cutover.beats.agenda import Agenda
 from cutover.check_ins import CheckIns
 from cutover.conf import LEAST_LEASE, Config
-from cutover.courier import Courier
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event
 from cutover.ledger import Ledger
@@ -25,13 +25,15 @@ from cutover.types import Term
 
 START_HOLDS: Final = LEAST_LEASE
 """How late a start is still told: a leader that was frozen for longer, and thawed, might tell it after the end."""
-_courier: Final = Courier("cutover-check-ins", Event.CHECK_IN_FAILED, most=10_000)  # a new leader begins with many
+_MOST: Final = 10_000
+"""How many check-ins may wait: a new leader begins with many."""
+_background: Final = BackgroundQueue("cutover-check-ins", Event.CHECK_IN_FAILED, _MOST)
 
 Tell = Callable[[CheckIn, CheckIns, ScheduleEntry | None], object]
 
 
 class Telling:
-    """The chore. ``tell``: what becomes of each check-in; None: it is told, by the courier."""
+    """The chore. ``tell``: what becomes of each check-in; None: it is told, in the background."""
 
     asks = NOTHING
 
@@ -39,7 +41,7 @@ class Telling:
         general = any(where is not None for where in config.check_ins.values())
         self._outbox = Outbox(ledger, None if general else [*config.entries])
         self._where = cache(config.check_ins_of)
-        self._tell = tell or by_courier
+        self._tell = tell or in_background
         self._term: Term | None = None
 
     def run(self, term: Term, fence: FenceView, agenda: Agenda) -> bool:
@@ -62,15 +64,15 @@ class Telling:
         return True
 
 
-def by_courier(check_in: CheckIn, where: CheckIns, entry: ScheduleEntry | None) -> None:
-    """Have the courier tell it, each service by itself."""
+def in_background(check_in: CheckIn, where: CheckIns, entry: ScheduleEntry | None) -> None:
+    """Have it told in the background, each service by itself."""
     details = {"entry": str(check_in.slot.entry), "due_at": check_in.slot.due_at.isoformat()}
     given_at = clock.now()
     if where.ping_url and not check_in.is_behind:  # whose state is that of the latest ping
-        _courier.take(partial(_if_fresh, given_at, check_in, partial(ping, where.ping_url, check_in)), **details)
+        _background.put(partial(_if_fresh, given_at, check_in, partial(ping, where.ping_url, check_in)), **details)
     if where.sentry is not None:
         told = partial(check_in_with_sentry, check_in, where.slug, where.sentry, entry)
-        _courier.take(partial(_if_fresh, given_at, check_in, told), **details)
+        _background.put(partial(_if_fresh, given_at, check_in, told), **details)
 
 
 def _if_fresh(given_at: dt.datetime, check_in: CheckIn, tell: Callable[[], object]) -> None:

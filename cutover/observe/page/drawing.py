@@ -15,6 +15,7 @@ from cutover.observe.lanes import Lane
 from cutover.observe.page.words import query_of
 from cutover.observe.rows import run_of
 from cutover.observe.slot import Life
+from cutover.plural import counted
 from cutover.types import RunOutcome, SlotState
 
 LANE: Final = 38
@@ -110,7 +111,7 @@ def draw(lanes: Sequence[Lane], course: Course, since: dt.datetime, now: dt.date
     return Drawing(
         height=foot + AXIS,
         foot=foot,
-        title=f"The slots of {len(lanes)} {'entry' if len(lanes) == 1 else 'entries'} since {_clock(since, now, span)}",
+        title=f"The slots of {counted(len(lanes), 'entry')} since {_clock(since, now, span)}",
         lanes=drawn,
         bands=_bands(course, since, now, across),
         phases=[
@@ -156,7 +157,7 @@ def _phase(name: str, x: float) -> Line:
 
 
 def _mark(life: Life, x: float, now: dt.datetime) -> Mark:
-    twice = f", {life.deduplicated} further messages dropped" if life.deduplicated else ""
+    twice = f", {counted(life.deduplicated, 'further message')} dropped" if life.deduplicated else ""
     at = life.due_at.astimezone(now.tzinfo)
     title = f"{life.entry}, {at:%H:%M:%S}: {run_of(life, now)}, {life.side.value} side{twice}"
     return Mark(percent(x), shape_of(life), life.side.value, title, query_of(life), bool(life.deduplicated))

@@ -12,6 +12,7 @@ from cutover.observe.entries import EntryRecord
 from cutover.observe.rows import SEVERITIES, run_of
 from cutover.observe.slot import Claimant, Life
 from cutover.observe.times import brief, relative
+from cutover.plural import counted
 from cutover.types import RunOutcome, SlotState
 
 WORDS: Final = {Severity.PROBLEM: "problem", Severity.NOTICE: "notice", Severity.WELL: "well"}
@@ -159,7 +160,8 @@ def events_of(life: Life, claimant: Claimant | None, now: dt.datetime) -> list[E
     if life.started_at or life.state is not SlotState.MISSED:
         events.append(Event("Started", Moment.of(life.started_at, now), started + attempt))
     if life.deduplicated:
-        said = f"{life.deduplicated} further messages of this slot were dropped: it ran once"
+        were = ("further message of this slot was", "further messages of this slot were")
+        said = f"{counted(life.deduplicated, *were)} dropped: it ran once"
         events.append(Event("Deduplicated", None, said, "notice"))
     if life.started_at:
         outcome = life.outcome.value if life.outcome else _UNKNOWN

@@ -13,6 +13,7 @@ from cutover.phases.evidence.findings import Evidence, Why
 from cutover.phases.evidence.proof import gather
 from cutover.phases.evidence.tally import Counting
 from cutover.phases.wording import span
+from cutover.plural import counted
 from cutover.types import Epoch, RunOutcome, Side
 
 GRACE: Final = dt.timedelta(seconds=5)
@@ -78,4 +79,4 @@ def _of_runs(failed: list[str], count: int, most: int) -> str:
     if count <= most:
         return ""
     names = ", ".join(sorted({*failed})[:5])
-    return f"{count} runs have failed since the switch, where {most} may: {names}"
+    return f"{counted(count, 'run has', 'runs have')} failed since the switch, where {most} may: {names}"

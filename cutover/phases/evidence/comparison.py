@@ -12,6 +12,7 @@ from cutover.ledger.pauses import PAUSED
 from cutover.models import ImportedEntry, ShadowRun, ShadowSlot, Slot
 from cutover.phases.context import Context
 from cutover.phases.wording import instant, listed
+from cutover.plural import counted
 from cutover.types import EntryName, SlotState
 
 LATE: Final = dt.timedelta(seconds=1)
@@ -48,14 +49,17 @@ class Findings:
 
     def lines(self) -> list[str]:
         """For a person."""
-        said = [f"Shadow run: {self.alike} slots alike on both sides."]
+        said = [f"Shadow run: {counted(self.alike, 'slot')} alike on both sides."]
         for kind, what in _SAID.items():
             if found := getattr(self, kind):
-                said += [f"{len(found)} slots {what}:", *listed([f"{name} due {instant(at)}" for name, at in found])]
+                said += [
+                    f"{counted(len(found), 'slot')} {what}:",
+                    *listed([f"{name} due {instant(at)}" for name, at in found]),
+                ]
         held = {name for name, _ in self.paused}
         if held:
-            kept = f"{len(self.paused)} slots of {len(held)} entries were kept back by a pause"
-            said.append(f"{kept}, and prove nothing.")
+            kept = f"{counted(len(self.paused), 'slot')} of {counted(len(held), 'entry')} kept back by a pause"
+            said.append(f"{kept}, which proves nothing.")
         unsent = [name for name in self.unproven if name in held]
         for why, names in {"fell due": [n for n in self.unproven if n not in held], "was sent, paused": unsent}.items():
             said += [f"Unproven, for nothing of theirs {why}:", *listed(names)] if names else []

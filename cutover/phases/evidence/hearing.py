@@ -20,6 +20,7 @@ from cutover.models import Slot, SlotlessSender
 from cutover.phases.context import Context
 from cutover.phases.evidence.side import enabled_rows
 from cutover.phases.wording import inline
+from cutover.plural import counted
 from cutover.schedules.refusals import EntriesRefused
 from cutover.types import SentBy
 from cutover.workers import processes
@@ -139,7 +140,9 @@ def probable(context: Context) -> Mapping[str, tuple[dt.datetime, str]]:
     for origin, rows in of_origin.items():
         messages, at_slots = sum(row.messages for row in rows), sum(row.at_slots for row in rows)
         if at_slots >= LEAST_AT_SLOTS and 3 * at_slots >= 2 * messages:
-            what = f"{at_slots} of its {messages} messages of {inline(sorted(row.task for row in rows), ', ')}"
+            what = (
+                f"{at_slots} of its {counted(messages, 'message')} of {inline(sorted(row.task for row in rows), ', ')}"
+            )
             found[origin] = max(row.last_seen_at for row in rows), f"{what} came when a slot was due"
     return found
 

@@ -11,6 +11,7 @@ from cutover.ledger.pauses import SITE, Pause
 from cutover.phases.context import Context
 from cutover.phases.report import Report, command, plain
 from cutover.phases.wording import SHOWN, instant
+from cutover.plural import counted
 
 PAUSE: Final = "entry paused_at until paused_by reason ended_at ended_by"
 
@@ -32,7 +33,7 @@ def as_json(pauses: Iterable[Pause]) -> list[dict[str, Any]]:
 
 def lines(pauses: Sequence[Pause]) -> list[str]:
     """A line for each of the first ones."""
-    more = [f"Paused    and {len(pauses) - SHOWN} more entries"] if len(pauses) > SHOWN else []
+    more = [f"Paused    and {counted(len(pauses) - SHOWN, 'more entry')}"] if len(pauses) > SHOWN else []
     return [*(f"Paused    {in_words(pause)}; `{resume(pause.entry)}`" for pause in pauses[:SHOWN]), *more]
 
 

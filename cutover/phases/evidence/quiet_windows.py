@@ -47,9 +47,9 @@ def data(found: Iterable[Window]) -> list[dict[str, Any]]:
     return [{"from": a.isoformat(), "to": b.isoformat(), "length_s": (b - a).total_seconds()} for a, b in found]
 
 
-def lines(found: Iterable[Window], zone: dt.tzinfo) -> list[str]:
+def lines(found: Iterable[Window]) -> list[str]:
     """For a person."""
-    spans = [f"    {instant(a, zone)} to {instant(b, zone)} ({span(b - a)})" for a, b in found]
+    spans = [f"    {instant(a)} to {instant(b)} ({span(b - a)})" for a, b in found]
     if not spans:
         return [f"No minute of the next {span(AHEAD)} is quiet."]
     return [f"Quiet in the next {span(AHEAD)}, the longest first:", *spans]

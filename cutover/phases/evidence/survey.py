@@ -15,6 +15,7 @@ from cutover.ledger.database import outages
 from cutover.models import ImportedEntry
 from cutover.phases.context import Context
 from cutover.phases.evidence.side import enabled_rows
+from cutover.plural import counted
 from cutover.schedules import importer, rows
 from cutover.schedules.convert import RowDraft
 from cutover.schedules.fingerprint import fingerprint
@@ -60,7 +61,7 @@ class Survey:
 def take(context: Context) -> Survey:
     """Read everything, change nothing. Raises EntriesRefused for a code schedule that celery cannot read."""
     entries = context.entries
-    context.progress(f"reading {len(entries)} entries")
+    context.progress(f"reading {counted(len(entries), 'entry')}")
     found, refused = importer.draft(context.app, context.config, entries)
     context.progress("comparing with the rows that there are")
     with outages(context.alias):

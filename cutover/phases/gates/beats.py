@@ -9,6 +9,7 @@ from cutover.phases.context import Context
 from cutover.phases.evidence import hearing, silence
 from cutover.phases.report import Check, gate
 from cutover.phases.wording import inline, instant
+from cutover.plural import counted
 from cutover.types import Side
 
 START: Final = {
@@ -52,9 +53,14 @@ def standbys_loaded(context: Context) -> Check:
         count = ImportedEntry.objects.using(context.alias).count()
     short = [f"{_place(beat)} has {beat.entries}" for beat in context.warm_beats(Side.CODE) if beat.entries < count]
     if not short:
-        return Check(name, True, f"loaded; {count} entries were imported")
+        return Check(name, True, f"loaded; {counted(count, 'entry was', 'entries were')} imported")
     remedy = "deploy a release that still has the code schedule before you go back; --force goes on without"
-    return Check(name, False, f"{inline(short, ', ')} of the {count} entries that were imported", remedy)
+    return Check(
+        name,
+        False,
+        f"{inline(short, ', ')} of the {counted(count, 'entry that was', 'entries that were')} imported",
+        remedy,
+    )
 
 
 @gate("unmanaged beats")

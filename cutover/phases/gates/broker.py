@@ -12,8 +12,10 @@ from kombu.entity import Queue
 
 from cutover.errors import CutoverError
 from cutover.phases.context import Context, in_time
+from cutover.phases.evidence import hearing
 from cutover.phases.report import Check, gate
 from cutover.phases.wording import inline, named, one_line
+from cutover.plural import counted
 
 _T = TypeVar("_T")
 
@@ -70,7 +72,10 @@ def _refused(connection: Connection, queues: Sequence[Queue]) -> str:
 
 @gate("workers")
 def workers(context: Context) -> Check:
-    """Those that answer know every task of the code schedule, and run none unguarded or for another namespace."""
+    """Those that answer know every task of the code schedule, and run none that is scheduled unguarded.
+
+    Nor do they run any for another namespace.
+    """
 
     def ask(connection: Connection) -> list[tuple[str, list[str]]]:
         # Not by `inspect`: of two workers of one name, an old one and its successor, it keeps one answer.
@@ -85,7 +90,8 @@ def workers(context: Context) -> Check:
     context.celery_of_workers = {v for _, listed in answers for line in listed for v in _CELERY.findall(line)}
     wanted = {str(entry.task) for entry in context.entries.values()}
     told = [(worker, *line.partition(" ")[::2]) for worker, listed in answers for line in listed]
-    bare = sorted(f"{worker} runs {task}" for worker, task, said in told if task in wanted and "run_guard=" not in said)
+    sent = hearing.scheduled(context)  # by rows that are enabled, too
+    bare = sorted(f"{worker} runs {task}" for worker, task, said in told if task in sent and "run_guard=" not in said)
     if bare:
         remedy = "let the old release's workers end, or give their app task_cls='cutover.guard.GuardedTask'"
         return Check("workers", False, f"without the run guard: {inline(bare, ', ')}", remedy)
@@ -100,9 +106,10 @@ def workers(context: Context) -> Check:
     # Celery's own tasks, which every worker has, are in no answer.
     if unknown := sorted(name for name in wanted - {task for _, task, _ in told} if not name.startswith("celery.")):
         remedy = "let the workers import its module, as this process does, and restart them; or start those that do"
-        detail = f"of {len(answers)} that answer none has {inline(unknown, ', ')}: who gets such a message drops it"
+        answer = counted(len(answers), "that answers", "that answer")
+        detail = f"of {answer} none has {inline(unknown, ', ')}: who gets such a message drops it"
         return Check("workers", False, detail, remedy)
-    return Check("workers", True, f"{len(answers)} answer, all guarded")
+    return Check("workers", True, f"{counted(len(answers), 'answers', 'answer')}, all guarded")
 
 
 def _asked(context: Context, question: Callable[[Connection], _T], timeout_s: float) -> _T:

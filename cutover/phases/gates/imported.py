@@ -9,6 +9,7 @@ from cutover.phases.evidence import edits as evidence
 from cutover.phases.evidence.edits import Present
 from cutover.phases.report import Check, command
 from cutover.phases.wording import inline
+from cutover.plural import counted
 from cutover.schedules import divergence, overlay, parity, rows
 from cutover.schedules.convert import RowDraft
 from cutover.schedules.fingerprint import fingerprint
@@ -54,7 +55,8 @@ def parity_to_come(context: Context, drafted: Sequence[RowDraft]) -> Check:
 def _parity(context: Context, apart: Sequence[parity.Difference]) -> Check:
     if apart:
         return Check("parity", False, inline(apart), f"type `{command('phase2')}`, or fix the row")
-    alike = f"{len(context.entries)} entries fire and send alike on both sides ({divergence.HORIZON.days} days)"
+    fire = counted(len(context.entries), "entry fires and sends", "entries fire and send")
+    alike = f"{fire} alike on both sides ({divergence.HORIZON.days} days)"
     return Check("parity", True, alike)
 
 

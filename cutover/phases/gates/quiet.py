@@ -9,7 +9,7 @@ from cutover.ledger.pauses import but_paused, names
 from cutover.phases.context import Context
 from cutover.phases.evidence.lateness import overdue
 from cutover.phases.report import Check, gate
-from cutover.phases.wording import inline
+from cutover.phases.wording import inline, instant
 from cutover.types import Side, SlotState
 
 NAME: Final = "nothing open"
@@ -44,7 +44,7 @@ def _open(context: Context, side: Side) -> list[str]:
     with outages(context.alias):
         claimed = models.Slot.objects.using(context.alias).filter(state=SlotState.CLAIMED).order_by("due_at")
         found = [
-            f"{name} of {at.isoformat()} is claimed and not published"
+            f"{name} of {instant(at)} is claimed and not published"
             for name, at in but_paused(claimed, paused).values_list("entry", "due_at")[:50]
         ]
-    return found + [f"{name} is overdue since {at.isoformat()}" for name, at in overdue(context, side)]
+    return found + [f"{name} is overdue since {instant(at)}" for name, at in overdue(context, side)]

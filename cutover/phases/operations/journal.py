@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError
 
 from cutover import clock, signals
 from cutover.errors import CutoverError, EntryRefused, LeaseUnavailable, LedgerUnavailable, OperatorBusy, PhaseFailed
 from cutover.events import Event, log
-from cutover.ledger.database import outages
+from cutover.ledger.database import outages, transaction
 from cutover.models import FINISH, Cutover, Transition
 from cutover.phases.operations.lock import held, operator_name, require_free
 from cutover.phases.report import Check, Report, Step, refused
@@ -61,7 +61,7 @@ class Journal:
 
         Raises OperatorBusy when another operator has taken over.
         """
-        with outages(self._alias), transaction.atomic(using=self._alias):
+        with transaction(self._alias):
             self._check()
             yield
 

@@ -22,6 +22,7 @@ from cutover.ledger.database import outages
 from cutover.ledger.fence import Fence
 from cutover.models import Cutover
 from cutover.phases.facts import operator_of
+from cutover.phases.wording import instant
 from cutover.workers import processes
 
 RENEW_S: Final = 2.0
@@ -52,8 +53,8 @@ def held(alias: str, command: str) -> Iterator[Callable[[], None]]:
     transaction it keeps others from that until the commit. Both raise LedgerUnavailable when that cannot be seen.
     """
     rows = Cutover.objects.using(alias).filter(id=1)
-    since = f"{clock.now():%Y-%m-%d %H:%M:%S.%f} UTC"
-    mark = f"{operator_name()[:180]} with {command} since {since}"  # unique, and what another operator reads
+    # Unique, and what another operator reads.
+    mark = f"{operator_name()[:180]} with {command} since {instant(clock.now())}"
     mine = rows.filter(operator=mark)
     stopped, fence = threading.Event(), Fence(alias)
 

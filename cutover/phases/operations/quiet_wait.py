@@ -131,17 +131,15 @@ class Wait:
         found = self._planned
         if found is None or (now < found.window[0] and self._planned_at and now - self._planned_at > PLAN_EVERY):
             found = self._plan(now)
-        zone = context.app.timezone
         begin, end = found.window
-        what = f"the switch waits for {instant(found.at, zone)}, in the quiet window to {instant(end, zone)}"
+        what = f"the switch waits for {instant(found.at)}, in the quiet window to {instant(end)}"
         context.live(f"{what} ({span(end - begin)})", max(dt.timedelta(0), found.at - now))
         return now >= found.at - before
 
     def _plan(self, now: dt.datetime) -> SwitchTime:
         since, until = max(now, self._row.not_before or now), self._row.until
         if (found := window(self._context, since, until)) is None:
-            zone = self._context.app.timezone
-            why = f"No window between {instant(since, zone)} and {instant(until, zone)} is quiet for a minute."
+            why = f"No window between {instant(since)} and {instant(until)} is quiet for a minute."
             attended.end(self._context, self._row, "no window")
             raise NoWindow(f"{why} Nothing was changed: --by a later time, or `{command('phase3')}` without --quiet.")
         self._planned_at, self._planned = now, found
@@ -179,7 +177,8 @@ def window(context: Context, since: dt.datetime, until: dt.datetime) -> SwitchTi
 def ordered(context: Context, wait: QuietWait, order: Order, not_before: dt.datetime | None = None) -> QuietWait:
     """Give the command that waits an order, and let it take that; the row as it is then.
 
-    The latest order counts; but once it is called off no other one is in time. ``not_before``: to when to postpone it.
+    The latest order counts; but once it is called off no other one is in time. ``not_before``: postpone it until then,
+    an instant and no length, so that the order may be given again.
     """
     given: dict[str, Any] = {"order": order, "not_before": not_before or wait.not_before}
     with outages(context.alias):

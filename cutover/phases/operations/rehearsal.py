@@ -9,6 +9,7 @@ from cutover.ledger.database import outages
 from cutover.models import ShadowRun
 from cutover.phases.context import Context
 from cutover.phases.evidence.comparison import Findings, compare
+from cutover.plural import counted
 from cutover.types import HolderId
 
 GRACE: Final = dt.timedelta(seconds=3)
@@ -57,7 +58,9 @@ def _watch(context: Context, run: ShadowRun, end: dt.datetime) -> Findings:
             reported = clock.monotonic_s()
             found = compare(context, run, run.began_at, min(end, now - GRACE))
             left = max(0.0, (end - now).total_seconds())
-            context.progress(f"shadow run: {found.alike} slots alike, {found.differing} not; {left:.0f} s to go")
+            context.progress(
+                f"shadow run: {counted(found.alike, 'slot')} alike, {found.differing} not; {left:.0f} s to go"
+            )
         clock.sleep(_POLL_S)
     found = compare(context, run, run.began_at, end)
     if found.missing and not _is_alive(context, holder):

@@ -7,13 +7,12 @@ bulk: ``save()`` clears the last run of a disabled row, and runs the signals of 
 from collections.abc import Mapping
 from typing import Final
 
-from django.db import transaction
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover import clock
 from cutover.fields import instant, stored
 from cutover.ledger import bulk
-from cutover.ledger.database import outages
+from cutover.ledger.database import transaction
 from cutover.models import ImportedEntry
 from cutover.phases.context import Context
 from cutover.phases.evidence import edits
@@ -26,7 +25,7 @@ SNAPSHOT: Final = ("key_before", "enabled_before", "last_run_at_before", "row_be
 
 def keep(context: Context) -> None:
     """Remember how the imported rows are; a snapshot that is there stays: it is from before the first attempt."""
-    with outages(context.alias), transaction.atomic(using=context.alias):
+    with transaction(context.alias):
         bare = list(ImportedEntry.objects.using(context.alias).filter(enabled_before__isnull=True).select_for_update())
         present = rows.periodic_tasks(context.alias, {entry.name for entry in bare})
         for entry in bare:
@@ -44,7 +43,7 @@ def enable(context: Context) -> None:
 
     Nothing fires by this: the database side does not lead, and the ledger has the cursor of each entry.
     """
-    with outages(context.alias), transaction.atomic(using=context.alias):
+    with transaction(context.alias):
         names = ImportedEntry.objects.using(context.alias).values_list("name", flat=True)
         disabled = PeriodicTask.objects.using(context.alias).filter(name__in=names, enabled=False)
         # Also when: what fell due while the row was disabled is not owed, though it was saved a moment before.
@@ -60,7 +59,7 @@ def restore(context: Context, *, drop_edits: bool) -> None:
     keeps another name is disabled, however it was: the next phase 3 enables the row of the imported name, and two would
     send one job.
     """
-    with outages(context.alias), transaction.atomic(using=context.alias):
+    with transaction(context.alias):
         query = ImportedEntry.objects.using(context.alias).filter(enabled_before__isnull=False).select_for_update()
         kept = {EntryName(entry.name): entry for entry in query}
         if not kept:

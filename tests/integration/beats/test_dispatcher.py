@@ -114,12 +114,15 @@ def test_a_gap_is_recorded_and_its_latest_slot_sent(ledger, broker, term, rows, 
     assert set(reasons) == {"a later slot was sent in its stead"}
 
 
-def test_of_what_a_stock_beat_may_have_sent_nobody_says_that_it_was_missed(ledger, broker, term, alias, caplog):
-    """Its record, from which the entry goes on, is up to three minutes old."""
+@pytest.mark.parametrize("has_run", [True, False], ids=["it has sent", "it was started a moment before"])
+def test_of_what_a_stock_beat_may_have_sent_nobody_says_that_it_was_missed(
+    ledger, broker, term, alias, caplog, has_run
+):
+    """Its record, from which the entry goes on, is up to three minutes old; that of its start, too."""
     ran_at = clock.now() - 5.5 * MINUTE
     one = ScheduleEntry(name="a", task="t", schedule=schedule(MINUTE), app=broker.app)
     agenda = Agenda()
-    name, run = EntryName("a"), LastRun(ran_at, has_run=True)
+    name, run = EntryName("a"), LastRun(ran_at, has_run=has_run)
     agenda.load({name: ScheduledEntry.of(one, RULE, last_run=run)}, ran_at)
     with caplog.at_level("WARNING", "cutover"):
         dispatcher(ledger, broker).send(term, agenda, due(agenda))
@@ -143,14 +146,32 @@ def test_what_a_stock_beat_would_have_written_down_by_then_was_missed(ledger, br
     assert slots.filter(MISSED).count() == 3
 
 
-def test_a_gap_of_a_thousand_slots_is_counted_to_the_last(ledger, broker, term, alias):
+def test_a_gap_of_a_thousand_slots_is_counted_to_the_last_and_logged_in_one_line(ledger, broker, term, alias, caplog):
     one = ScheduleEntry(name="a", task="t", schedule=schedule(MINUTE), app=broker.app)
     agenda = agenda_of([one], clock.now() - 1_000.5 * MINUTE)
-    dispatcher(ledger, broker).send(term, agenda, due(agenda))
+    with caplog.at_level("ERROR", "cutover"):
+        dispatcher(ledger, broker).send(term, agenda, due(agenda))
     missed = models.Slot.objects.using(alias).filter(state="missed")
     assert missed.count() + sum(missed.values_list("passed_over", flat=True)) == 999
     oldest = missed.order_by("due_at").first()
     assert oldest.passed_over > 0
+    [said] = [record.msg for record in caplog.records]
+    assert (said["event"], said["entry"], said["slots"]) == ("cutover.slot.missed", "a", 999)
+    assert said["passed_over"] == 999 - missed.count()
+    assert [said["since"], said["due_at"]] == [at.due_at.isoformat() for at in (oldest, missed.latest("due_at"))]
+
+
+def test_what_is_missed_of_several_entries_or_for_several_reasons_is_a_line_each(ledger, broker, term, caplog):
+    agenda = due_now(broker, "a")
+    some = [clock.now() - hours * HOUR for hours in (1, 2, 3)]
+    ledger.claims.claim(term, [Slot(at, EntryName(name)) for at in some for name in ("gone", "left")])
+    with caplog.at_level("ERROR", "cutover"):
+        dispatcher(ledger, broker).sweep(term, agenda)
+    told = {(record.msg["entry"], record.msg["slots"]) for record in caplog.records}
+    assert len(told) == len(caplog.records)
+    assert {name: sum(slots for one, slots in told if one == name) for name in ("gone", "left")} == {
+        **{"gone": 3, "left": 3}
+    }
 
 
 def test_a_fenced_leader_publishes_nothing_and_moves_nothing_on(ledger, broker, term, rows, identity):

@@ -14,11 +14,11 @@ from kombu.messaging import Producer
 
 from cutover.beats import shortcut
 from cutover.beats.dispatcher import Dispatcher
+from cutover.beats.hooks import PublishPath
 from cutover.beats.outlet import Outlet
 from cutover.beats.publisher import Message, Publisher, send_twice_where_refused
 from cutover.beats.scheduler import CodeScheduler
 from cutover.beats.shortcut import KEPT_S, Shortcut
-from cutover.beats.way import Way
 from cutover.ledger.pauses import NOTHING, Paused
 from cutover.types import Claim, EntryName, Epoch, Side, Slot, Term
 from tests.integration.beats.conftest import HOUR, Broker, due, due_now
@@ -138,7 +138,7 @@ def test_what_is_built_after_another_is_byte_for_byte_what_celery_builds(beat, b
         assert counted(lambda fields=fields: send(beat, "a", "b", "c", **fields)) == 2, fields
         short = taken(broker)
         with monkeypatch.context() as patched:
-            patched.setattr(Way, "is_clear", lambda _: False)
+            patched.setattr(PublishPath, "is_unhooked", lambda _: False)
             send(beat, "a", "b", "c", **fields)
         assert len(short) == 3
         assert short == taken(broker), fields

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cutover import clock, courier, models, signals
+from cutover import background, clock, models, signals
 from cutover.beats.agenda import Agenda
 from cutover.beats.missed import BEYOND
 from cutover.beats.sources import ScheduledEntry
@@ -77,7 +77,7 @@ def test_a_fenced_leader_tells_nothing(ledger: Ledger, broker: Any, term: Any, i
 def test_while_a_receiver_blocks_the_leader_sends_on(
     ledger: Ledger, broker: Any, term: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(courier, "IDLE_S", 0.05)
+    monkeypatch.setattr(background, "IDLE_S", 0.05)
     let_go = threading.Event()
 
     def block(**_: Any) -> None:
@@ -92,7 +92,7 @@ def test_while_a_receiver_blocks_the_leader_sends_on(
     finally:
         signals.slot_missed.disconnect(block)
         let_go.set()
-    assert signals._courier.drain(10)
+    assert signals._background.drain(10)
 
 
 def test_a_phase_that_is_done_is_told_with_how_far_the_cutover_has_come(ledger: Ledger) -> None:

@@ -1,5 +1,6 @@
 """What callers see of a database that is away or has no tables, on real SQLite and real PostgreSQL."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +12,7 @@ from django_celery_beat.models import PeriodicTask
 
 from cutover import conf, models
 from cutover.beats.resend import unstarted
-from cutover.errors import ConfigurationError, LedgerNotMigrated, LedgerUnavailable
+from cutover.errors import ConfigurationError, LedgerBusy, LedgerNotMigrated, LedgerUnavailable
 from cutover.ledger.database import outages, transaction
 from cutover.types import Claim, Epoch, Identity, RunOutcome, Side
 from tests.support.ledger import NOW, name, slot
@@ -19,6 +20,7 @@ from tests.support.rooms import in_threads
 
 pytestmark = [pytest.mark.integration, pytest.mark.mariadb, pytest.mark.usefixtures("nothing_left")]
 
+ON_SQLITE = pytest.mark.parametrize("alias", ["default"], indirect=True)
 
 METHODS = {
     "fence": lambda ledger, term: ledger.fence.read(),
@@ -217,3 +219,56 @@ def test_the_rows_tables_count_too(ledger, alias):
     finally:
         with connections[alias].cursor() as cursor:
             cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
+
+
+@ON_SQLITE
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_that_reads_first_waits_for_another_writer_on_sqlite_too(ledger, alias, monkeypatch):
+    """With Django's own settings SQLite refuses it the write lock at once: "database is locked"."""
+    connections[alias].close()
+    monkeypatch.setitem(connections[alias].settings_dict, "OPTIONS", {"timeout": 20})
+    writes, has_read = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with transaction(alias):
+            models.Fence.objects.using(alias).update(guarded_since=None)
+            writes.set()
+            has_read.wait(0.3)
+        connections.close_all()
+
+    other = threading.Thread(target=write)
+    other.start()
+    try:
+        assert writes.wait(10)
+        with transaction(alias):
+            ledger.fence.read()
+            has_read.set()
+            models.Fence.objects.using(alias).update(guarded_since=NOW)
+    finally:
+        other.join()
+    assert ledger.fence.read().guarded_since == NOW
+    connections[alias].close()
+
+
+@ON_SQLITE
+@pytest.mark.django_db(transaction=True)
+def test_a_lock_that_is_kept_for_too_long_is_not_said_to_be_an_outage(alias, ledger):
+    with connections[alias].cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout = 50")
+    written, tried = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with transaction(alias):
+            written.set()
+            assert tried.wait(10)
+
+    thread = threading.Thread(target=lambda: (other(), connections.close_all()))
+    thread.start()
+    assert written.wait(10)
+    try:
+        with pytest.raises(LedgerBusy, match="is kept locked by somebody else"):
+            ledger.fence.set_guarded(NOW)
+    finally:
+        tried.set()
+        thread.join()
+        connections[alias].close()

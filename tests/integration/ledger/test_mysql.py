@@ -14,6 +14,7 @@ from cutover.ledger.database import SILENCE_S, silence_bounded, transaction, tri
 from cutover.phases.context import Context
 from cutover.phases.gates import servers
 from cutover.types import Claim, Epoch, Sender, Side, Start
+from tests.servers import PRODUCT
 from tests.support.ledger import NOW, name, settle, slot
 from tests.support.rooms import in_threads
 
@@ -38,14 +39,15 @@ def test_names_that_differ_in_case_alone_are_entries_of_their_own(ledger, lead):
 @pytest.mark.mariadb(alone=True)
 def test_every_text_is_told_apart_byte_by_byte(alias):
     """Also what later migrations bring: a table's collation is that of its new columns, a new table needs one too."""
+    collation = "utf8mb4_0900_bin" if PRODUCT.is_mysql else "utf8mb4_nopad_bin"
     ours = "table_schema = DATABASE() AND table_name LIKE 'cutover\\_%%'"
     with connections[alias].cursor() as cursor:
         cursor.execute(f"SELECT table_name, table_collation FROM information_schema.tables WHERE {ours}")
         tables = dict(cursor.fetchall())
         cursor.execute(f"SELECT DISTINCT collation_name FROM information_schema.columns WHERE {ours}")
         columns = {collation for (collation,) in cursor.fetchall()}
-    assert tables == {m._meta.db_table: "utf8mb4_nopad_bin" for m in models.Slot._meta.app_config.get_models()}
-    assert columns == {"utf8mb4_nopad_bin", None}
+    assert tables == {m._meta.db_table: collation for m in models.Slot._meta.app_config.get_models()}
+    assert columns == {collation, None}
 
 
 @pytest.mark.mariadb(alone=True)
@@ -150,7 +152,7 @@ def test_a_time_is_kept_to_the_microsecond(ledger, lead, alias):
 
 
 @pytest.mark.mariadb(alone=True)
-@pytest.mark.parametrize("engine", ["MyISAM", "Aria"])
+@pytest.mark.parametrize("engine", ["MyISAM", "MEMORY" if PRODUCT.is_mysql else "Aria"])
 def test_a_storage_engine_without_transactions_is_refused_by_a_check_and_by_phase_1(settings, alias, engine):
     settings.CUTOVER = {"DATABASE": alias}
     settings.DATABASE_ROUTERS = [Rows(alias)]

@@ -8,6 +8,7 @@ import pytest
 from celery import Task
 from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from pytest_django import Settings
 
 from cutover import clock
@@ -150,11 +151,38 @@ def test_workers_of_another_namespace_are_refused(
     assert check.detail == f"run under NAMESPACE elsewhere, not {own}: they would guard none of its slots"
 
 
-@pytest.mark.parametrize("options", [{"base": Task}, {"run_guard": None}], ids=["base", "override"])
-def test_a_task_without_the_run_guard_is_named(
-    context: Surroundings, schedule: dict[str, dict[str, Any]], options: dict[str, Any]
+def enabled_row(alias: str, task: str) -> None:
+    interval = IntervalSchedule.objects.using(alias).create(every=1, period="hours")
+    PeriodicTask.objects.using(alias).create(name="by hand", task=task, interval=interval)
+
+
+def test_a_workers_run_of_a_rows_task_without_the_guard_is_named(
+    context: Surroundings, alias: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    schedule["hourly"]["task"] = "bare"
+    guarded = f"[run_guard=cutover celery=5.7.0 namespace={context().config.namespace}]"
+    told = [("celery@a", [f"{entry.task} {guarded}" for entry in context().entries.values()] + ["bare"])]
+    monkeypatch.setattr(broker, "_asked", lambda *_: told)
+    assert broker.workers(context()).ok, "nobody sends it"
+    enabled_row(alias, "bare")
+    assert broker.workers(context()).detail == "without the run guard: celery@a runs bare"
+
+
+def test_a_rows_task_that_this_project_does_not_register_is_said(context: Surroundings, alias: str) -> None:
+    enabled_row(alias, "another.projects")
+    check = installation.tasks(context())
+    assert (check.ok, check.assumed) == (True, True)
+    assert check.detail.endswith("whether those of enabled rows alone are guarded is not known here: another.projects")
+
+
+@pytest.mark.parametrize("options", [{"base": Task}, {"run_guard": None}], ids=["base", "override"])
+@pytest.mark.parametrize("is_row", [False, True], ids=["code", "row"])
+def test_a_task_without_the_run_guard_is_named(
+    context: Surroundings, schedule: dict[str, dict[str, Any]], options: dict[str, Any], is_row: bool, alias: str
+) -> None:
+    if is_row:
+        enabled_row(alias, "bare")
+    else:
+        schedule["hourly"]["task"] = "bare"
 
     @celery_app.task(name="bare", shared=False, **options)
     def bare() -> None: ...

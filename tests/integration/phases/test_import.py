@@ -77,6 +77,15 @@ def test_a_change_in_code_is_imported_by_the_next_run(
     assert differences(context()) == []
 
 
+def test_rows_have_their_schedules_where_a_database_does_not_say_which_keys_it_has_given(
+    context: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As MySQL."""
+    monkeypatch.setattr(connections[context().alias].features, "can_return_rows_from_bulk_insert", False)
+    run(context())
+    assert [row.scheduler is None for row in PeriodicTask.objects.using(context().alias)] == [False] * 3
+
+
 def test_duplicates_of_a_schedule_are_borne_and_none_is_added(context: Surroundings) -> None:
     for _ in range(2):
         CrontabSchedule.objects.using(context().alias).create(minute="0", timezone="UTC")
@@ -226,7 +235,8 @@ def test_names_that_differ_in_case_alone_are_two_entries(context: Surroundings, 
         if mysql:
             PeriodicTask.objects.using(alias).all().delete()
             with connections[alias].cursor() as cursor:
-                cursor.execute(f"ALTER TABLE {ROWS} COLLATE utf8mb4_general_ci NOT NULL")
+                cursor.execute("SELECT @@collation_database")
+                cursor.execute(f"ALTER TABLE {ROWS} COLLATE {cursor.fetchone()[0]} NOT NULL")
 
 
 def every(alias: str) -> IntervalSchedule:

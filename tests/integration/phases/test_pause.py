@@ -113,4 +113,4 @@ def test_what_is_claimed_and_not_published_is_said_to_wait(context: Surroundings
     models.Slot.objects.using(alias).create(entry="hourly", task_id="0" * 32, **given)
     report = pause.run(context())
     assert report.data["waiting"] == 1
-    assert "1 slots were claimed before and are not published" in "\n".join(report.lines)
+    assert "1 slot was claimed before and is not published" in "\n".join(report.lines)

@@ -61,7 +61,7 @@ def test_a_plan_shows_what_fires_next_from_which_side_and_what_else_is_enabled(
         ("yearly", "code"),
     ]
     assert [one["name"] for one in report.data["other_rows"]] == ["own"]
-    assert "1 rows are enabled that the code has no entry for" in "\n".join(report.lines)
+    assert "1 row is enabled that the code has no entry for" in "\n".join(report.lines)
     assert [window["length_s"] // 60 for window in report.data["quiet_windows"]] == [60, 60, 60]
 
 

@@ -151,7 +151,7 @@ def test_a_leader_whose_messages_the_broker_does_not_take_is_no_proof_that_all_i
         ok, line = asked(context(), ProbeRole.LEADER)
         assert asked(context(), ProbeRole.ANY)[0]
     assert not ok
-    assert "the broker has not taken 1 messages" in line
+    assert "the broker has not taken 1 message" in line
 
 
 def test_what_cannot_be_known_restarts_nothing_and_is_no_proof_either(

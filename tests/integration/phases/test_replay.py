@@ -165,7 +165,7 @@ def test_what_is_asked_for_under_a_pause_stays_so_and_the_command_says_it_withou
     found = replay.run(context(), entry="hourly")
     assert clock.monotonic_s() - begun < replay.WITHIN.total_seconds()
     assert (found.outcome, found.data["sent"], found.data["waiting"]) == (Outcome.DONE, 0, 23)
-    assert "23 are paused: they stay asked for, and are sent once that has ended." in found.lines
+    assert "23 are paused: what is asked for is sent once that has ended." in found.lines
     [line] = [line for line in status.run(context()).lines if line.startswith("Replay ")]
     assert line.endswith("the leader sends them, what is paused once that has ended")
 

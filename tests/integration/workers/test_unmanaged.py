@@ -38,12 +38,14 @@ def see(app, ledger, monkeypatch):
         monkeypatch.setattr(clock, "now", lambda: at)
         sender = Sender(origin, message)
         sent = unmanaged.Message(sender, "a.task", (), {}, "", at)
-        for slot in unmanaged.slots_of(sent, app, Config(database=ledger.alias), ledger):
-            if ledger.runs.start(slot, Epoch(0), f"a worker, run {next(marks)}", sender) is Start.STARTED:
-                return slot
-            if not ledger.runs.was_started_for(slot, origin):
-                return None
-        return None
+        slots = unmanaged.slots_of(sent, app, Config(database=ledger.alias), ledger)
+        slot, outcome = unmanaged.start_one(
+            slots,
+            sender,
+            ledger.runs,
+            lambda slot: ledger.runs.start(slot, Epoch(0), f"a worker, run {next(marks)}", sender),
+        )
+        return slot if outcome is Start.STARTED else None
 
     return see
 
@@ -69,6 +71,18 @@ def test_a_slot_that_the_leader_had_claimed_is_one_of_the_beats_own_once_its_mes
     ledger.claims.claim(term, [Slot(NOON + 2 * MINUTE, ENTRY)])
     late = NOON + 2 * MINUTE + SECOND
     assert [see(f"waited {i}", late) for i in range(2)] == [Slot(NOON + n * MINUTE, ENTRY) for n in (2, 1)]
+
+
+@pytest.mark.parametrize("app", [MINUTE], indirect=True, ids=["interval"])
+@pytest.mark.parametrize("late_s", [[40] * 14 + [25, 25], [25] * 2 + [50] * 14 + [25, 25]], ids=["later", "drifted"])
+def test_a_cadence_halfway_between_two_slots_has_a_slot_for_each_message(see, ledger, identity, late_s):
+    """The nearest slot would be one and the same for two messages; and those before it are all taken."""
+    term = ledger.fence.open_term(identity(), Side.CODE)
+    ledger.claims.claim(term, [Slot(NOON, ENTRY)])
+    assert ledger.runs.start(Slot(NOON, ENTRY), Epoch(1), "a leader's run") is Start.STARTED
+    found = [see(f"message {n}", NOON + n * MINUTE + late * SECOND) for n, late in enumerate(late_s, 1)]
+    assert None not in found
+    assert len(set(found)) == len(found)
 
 
 def test_a_message_that_was_started_and_comes_again_takes_no_other_slot(see):

@@ -70,7 +70,7 @@ def test_the_page_gets_the_figures_between_its_marks(tmp_path: Path, monkeypatch
     for name, file in (("PAGE", "page.md"), ("PLOTS", "plots"), ("RESULTS", "results.json")):
         monkeypatch.setattr(page, name, tmp_path / file)
     page.PAGE.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
-    page.write({"burst": [OURS, THEIRS]}, tmp_path)
+    page.write({"burst": [OURS, THEIRS]}, tmp_path, full=True)
     text = page.PAGE.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert "| burst | cutover | 1,200 /s |" in text and "REDBEAT_LOCK_TIMEOUT=5" in text

@@ -47,7 +47,7 @@ def logged() -> Iterator[tuple[str, set[str]]]:
     """Each event that the code logs, with the keys that this call of it gives."""
     for file in (ROOT / "cutover").rglob("*.py"):
         text = file.read_text()
-        if "Event" not in text and "_courier" not in text:
+        if "Event" not in text and "_background" not in text:
             continue
         tree = ast.parse(text)
         assigned = [node for node in ast.walk(tree) if isinstance(node, ast.Assign | ast.AnnAssign) and node.value]
@@ -58,10 +58,10 @@ def logged() -> Iterator[tuple[str, set[str]]]:
                 if name in HELPERS and function.name not in HELPERS and not first.startswith("self."):
                     found = events_in(call.args[0]) or tables[first.partition("[")[0]]
                     yield from ((event, HELPERS[name] | keys(call, function.name)) for event in found)
-                elif name == "_courier.take":  # who tells, and what goes wrong with it is logged by the courier
+                elif name == "_background.put":  # who tells, and what goes wrong with it is logged in the background
                     spread = OF_A_SLOT if any(keyword.arg is None for keyword in call.keywords) else set()
                     given = {keyword.arg for keyword in call.keywords if keyword.arg} | spread
-                    yield from ((event, given | {"reason", "unsaid"}) for event in tables["_courier"])
+                    yield from ((event, given | {"reason", "unsaid"}) for event in tables["_background"])
 
 
 def targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:

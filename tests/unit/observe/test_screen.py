@@ -37,7 +37,7 @@ def test_of_ten_thousand_entries_as_many_are_shown_as_fit_the_worst_first(width:
     lines = drawn(width, height)
     assert len(lines) < height
     assert max(map(len, lines)) <= width
-    assert lines[0].startswith("Look at 1 of 10001 entries, first at broken (failing: on celery@web-1);")
+    assert lines[0].startswith("Look at 1 of 10,001 entries, first at broken (failing: on celery@web-1);")
     assert [line for line in lines if "failing: on celery@web-1" in line][-1].startswith("✗ broken")
     rows = [line for line in lines if line.startswith("✓ entry-")]
     assert len(rows) >= height - 9

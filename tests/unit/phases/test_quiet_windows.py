@@ -53,7 +53,7 @@ def test_the_longest_are_those_that_a_walk_finds(entries: list[tuple[Any, Cursor
 def test_nothing_due_is_one_long_window_of_a_whole_day() -> None:
     assert windows([], START, END, 3) == [(START, END)]
     assert data([(START, END)])[0]["length_s"] == 86_400
-    assert lines([(START, END)], dt.UTC)[1].endswith(" (24 h)")
+    assert lines([(START, END)])[1].endswith(" (24 h)")
 
 
 @pytest.mark.parametrize("every", [dt.timedelta(0), dt.timedelta(microseconds=1), dt.timedelta(seconds=59)])
@@ -63,7 +63,7 @@ def test_an_entry_of_less_than_a_minute_leaves_none_and_is_not_walked_through(ev
 
 
 def test_no_window_is_said() -> None:
-    assert lines([], dt.UTC) == ["No minute of the next 24 h is quiet."]
+    assert lines([]) == ["No minute of the next 24 h is quiet."]
 
 
 MINUTES = dt.timedelta(minutes=10)

@@ -4,6 +4,7 @@ import datetime as dt
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.test import override_settings
 
 from cutover.phases.wording import SHOWN, inline, instant, listed, one_line, span
 
@@ -13,6 +14,8 @@ NOON = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
 def test_an_instant_names_its_zone_and_has_fractions_only_where_there_are_some() -> None:
     assert instant(NOON) == "2026-07-01 12:00:00 UTC"
     assert instant(NOON, ZoneInfo("Europe/London")) == "2026-07-01 13:00:00 BST"
+    with override_settings(TIME_ZONE="Europe/London"):
+        assert instant(NOON) == "2026-07-01 13:00:00 BST", "the site's own, unless said"
     assert instant(NOON + dt.timedelta(seconds=0.5)) == "2026-07-01 12:00:00.500000 UTC"
 
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 from cutover.setup.additions import CelerySettings, Lacks, Names, block
-from cutover.setup.commands import process
+from cutover.setup.commands import CODE_SCHEDULER, process
 
 NEW = Names("INSTALLED_APPS")
-STOCK = CelerySettings("JOBS_BEAT_SCHEDULER", "JOBS_BEAT_SCHEDULE_FILENAME", "", has_filename=False)
-OURS = CelerySettings("JOBS_BEAT_SCHEDULER", "", "cutover.schedulers:CodeScheduler", has_filename=True)
+STOCK = CelerySettings("JOBS_BEAT_SCHEDULER", "JOBS_BEAT_SCHEDULE_FILENAME", CODE_SCHEDULER, has_filename=False)
+OURS = CelerySettings("JOBS_BEAT_SCHEDULER", "", "", has_filename=True)
 APP = "shop.celery.app"
 
 
@@ -63,6 +63,6 @@ def test_what_cannot_be_known_is_a_comment() -> None:
 
 
 def test_a_site_whose_rows_send_already_gets_the_lease_for_them() -> None:
-    rows = replace(OURS, scheduler="django_celery_beat.schedulers:DatabaseScheduler")
+    rows = replace(OURS, scheduler="cutover.schedulers:DatabaseScheduler", sends_rows=True)
     found = settings(block(NEW, rows, Lacks([], {}, [], has_legacy_beat=True), APP))
     assert found["JOBS_BEAT_SCHEDULER"] == "cutover.schedulers:DatabaseScheduler"

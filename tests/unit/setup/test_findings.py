@@ -7,10 +7,10 @@ from celery import Celery, Task
 from django.conf import settings
 
 from cutover.guard import GuardedTask
-from cutover.setup import init
+from cutover.setup import init, own
 from cutover.setup.commands import Kind, process
 from cutover.setup.findings import Project
-from cutover.setup.sources import AppSource
+from cutover.setup.sources import AppSource, SettingsFile
 
 STOCK = "django_celery_beat.schedulers:DatabaseScheduler"
 
@@ -32,6 +32,61 @@ def test_rows_that_are_sent_already_are_seen_in_the_command(
     monkeypatch.setattr(Project, "app", Celery("shop", set_as_current=False))
     (tmp_path / "Procfile").write_text(f"beat: celery -A shop beat {named}\n")
     assert Project(tmp_path).rows_by == rows_by
+
+
+SHOP = """
+from celery.beat import PersistentScheduler
+from django_celery_beat.schedulers import DatabaseScheduler
+
+
+class {name}({base}):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("base", "ours", "sends_rows"),
+    [("DatabaseScheduler", "DatabaseScheduler", True), ("PersistentScheduler", "CodeScheduler", False)],
+)
+def test_a_scheduler_of_the_projects_own_is_put_under_the_lease_with_what_it_overrides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str, ours: str, sends_rows: bool
+) -> None:
+    """Named in the settings alone: neither are its rows taken for none, nor is another class put in its place."""
+    package, name = f"shop_of_{ours.lower()}", f"Own{base}"
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "beat.py").write_text(SHOP.format(name=name, base=base))
+    (tmp_path / "Procfile").write_text("beat: celery -A shop beat\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("cutover.setup.sources.apps", lambda near, module: [])
+    monkeypatch.setattr(SettingsFile, "root", tmp_path)
+    monkeypatch.setattr(settings, "CUTOVER", {"APP": "shop.celery.app"})
+    monkeypatch.setattr(settings, "PRODUCTION_PROCESSES", {})
+    monkeypatch.setattr(settings, "CELERY_BEAT_SCHEDULER", f"{package}.beat:{name}", raising=False)
+    app = Celery("shop", set_as_current=False)
+    app.config_from_object("django.conf:settings", namespace="CELERY")
+    monkeypatch.setattr(Project, "app", app)
+
+    found = {piece["file"]: piece["text"] for piece in init.run(root=tmp_path).data["files"]}
+    leased = f"{package}.leased:Leased{name}"
+    assert Project(tmp_path).rows_by == (f"{package}.beat:{name}" if sends_rows else "")
+    assert f"--scheduler {package}.beat:{name}\n" in found["Procfile.guarded-workers"]
+    assert ("Procfile.code-side" in found) is not sends_rows
+    assert sends_rows or f"--scheduler {leased}\n" in found["Procfile.code-side"]
+    [block] = [text for text in found.values() if "PRODUCTION_PROCESSES" in text]
+    assert f'CELERY_BEAT_SCHEDULER = "{leased}"' in block
+    backend = "DatabaseBeat" if sends_rows else "CodeBeat"
+    assert [backend in line for line in block.splitlines() if f'"scheduler": "{leased}"' in line] == [True]
+    file = tmp_path / package / "leased.py"
+    file.write_text(next(text for text in found.values() if "under the lease: what it overrides" in text))
+    made = own.class_of(leased)
+    assert [kind.__name__ for kind in made.__mro__[1:3]] == [name, ours]
+    assert own.is_leased(made)
+    assert own.of(made, tmp_path) is None, "nothing is left to be done"
+
+
+def test_a_scheduler_of_an_installed_package_is_not_the_projects_own(tmp_path: Path) -> None:
+    assert own.of(own.class_of("celery.beat:PersistentScheduler"), tmp_path) is None
+    assert own.of(own.class_of("no.such:Scheduler"), tmp_path) is None
 
 
 @pytest.fixture
@@ -64,6 +119,14 @@ def test_a_site_of_asgi_alone_is_given_no_server_of_wsgi(tmp_path: Path) -> None
     project = Project(tmp_path)
     assert webs(project) == []
     assert "The web process serves ASGI_APPLICATION: it keeps its command in every release." in [*project.notes()]
+
+
+@pytest.mark.usefixtures("asgi_alone")
+@pytest.mark.parametrize(("kind", "is_told"), [("gthread", False), ("uvicorn_worker.UvicornWorker", True)])
+def test_a_worker_class_that_may_end_abruptly_is_told_of(tmp_path: Path, kind: str, is_told: bool) -> None:
+    (tmp_path / "Procfile").write_text(f"web: gunicorn shop.asgi -k {kind}\n")
+    told = [note for note in Project(tmp_path).notes() if "may close kept connections" in note]
+    assert [kind in note for note in told] == [True] * is_told
 
 
 class LoggingTask(Task):  # type: ignore[misc, type-arg]

@@ -90,6 +90,14 @@ LOST = [
     ({"base": InBatches}, f"{HERE}.Batches.Strategy may"),
     ({"run_guard": None}, "the task's option run_guard may"),
 ]
+
+
+def test_the_apps_own_base_is_named_as_its_author_wrote_it() -> None:
+    site = Celery("site", task_cls=Django, set_as_current=False)
+    site.task(name="pay", shared=False)(nothing)
+    assert coverage.gap(site.tasks["pay"]) == f"the base {HERE}.Django is no GuardedTask"
+
+
 KEPT: list[dict[str, Any]] = [
     {},
     {"base": GuardedTask},

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Mistake(StrEnum):
+class CheckId(StrEnum):
     """What a check finds. Errors keep Django's own commands from running, warnings do not."""
 
     E001 = "cutover.E001"

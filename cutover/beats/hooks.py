@@ -1,4 +1,4 @@
-"""Whether anybody but celery stands on a message's way from a scheduler to the broker.
+"""Whether anybody but celery has hooked into a message's path from a scheduler to the broker.
 
 Monitoring agents wrap celery's calls, projects override them, receivers change what is about to be published. Whoever
 sends past those calls has to ask here first, at every message: a wrapper may be put on at any time. What is not
@@ -26,14 +26,14 @@ Step = tuple[Any, str, Any]
 """Who has a function, its name, and the function that is celery's own."""
 
 
-class Way:
-    """One scheduler's way to the broker, but for what belongs to a task alone. ``watched``: its own ``apply_async``."""
+class PublishPath:
+    """A scheduler's path to the broker, but for what belongs to a task alone. ``watched``: its own ``apply_async``."""
 
     def __init__(self, scheduler: Scheduler, watched: Any) -> None:
         self._scheduler, self._watched = scheduler, watched
         self._steps: tuple[Step, ...] = ()
 
-    def is_clear(self) -> bool:
+    def is_unhooked(self) -> bool:
         """Whether a message meets celery's own functions alone, and no receiver of a signal."""
         for signal in _SIGNALS:
             if signal.receivers:
@@ -79,7 +79,7 @@ class Way:
         return True
 
 
-def is_clear_for(task: Any) -> bool:
+def is_unhooked_task(task: Any) -> bool:
     """Whether nothing of the task's own is asked about each of its messages."""
     kind = type(task)
     return (
@@ -91,7 +91,7 @@ def is_clear_for(task: Any) -> bool:
     )
 
 
-def is_told_nothing(backend: Any) -> bool:
+def ignores_sends(backend: Any) -> bool:
     """Whether a result backend does nothing when a task is sent."""
     return type(backend).on_task_call is Backend.on_task_call
 

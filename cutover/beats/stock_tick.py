@@ -1,4 +1,4 @@
-"""Celery's own ``tick`` as the frame of a turn's work, for monitoring agents that wrap it."""
+"""A turn's work done within celery's own ``tick``, for monitoring agents that wrap it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from celery.beat import Scheduler
 
 
-class Framed(Scheduler):  # type: ignore[misc]
+class InStockTick(Scheduler):  # type: ignore[misc]
     """A scheduler that can do other work within the stock ``tick``; mixed in before a stock one."""
 
     _heap: list[Any] | None

@@ -1,7 +1,7 @@
-"""A courier runs errands for whoever must not wait: one thread of a process, from a list that has an end.
+"""Jobs in the background, for whoever must not wait: one thread of a process, and a bounded queue.
 
-An errand that raises or blocks costs whoever gave it nothing: that is said in the log, and so is each that is not taken
-since the list is full. NOT promised: that an errand is run. A process that is killed takes its list along, and one that
+A job that raises or blocks costs whoever gave it nothing: that is said in the log, and so is each that is not taken
+since the list is full. NOT promised: that a job is run. A process that is killed takes its list along, and one that
 ends waits for it only so long.
 """
 
@@ -21,39 +21,39 @@ from cutover.events import Event
 from cutover.seldom import log_seldom
 
 MOST: Final = 1_000
-"""How many errands wait at most."""
+"""How many jobs wait at most."""
 IDLE_S = 5.0
 """How long the thread stays that has nothing to do."""
 AT_THE_END_S: Final = 3.0
 """How long a process that ends waits for what is on the lists: platforms give it ten seconds and more."""
 
-Errand = Callable[[], object]
-_couriers: WeakSet["Courier"] = WeakSet()
+Job = Callable[[], object]
+_queues: WeakSet["BackgroundQueue"] = WeakSet()
 
 
-class Courier:
-    """One list of errands. ``said``: the event by which what was not done is logged, once a minute of each kind."""
+class BackgroundQueue:
+    """One list of jobs. ``said``: the event by which what was not done is logged, once a minute of each kind."""
 
     def __init__(self, name: str, said: Event, most: int = MOST) -> None:
         self._name, self._said, self._most = name, said, most
         self.reset()
-        _couriers.add(self)
+        _queues.add(self)
 
     def reset(self) -> None:
         """Forget all: in a process that was forked, the list and its thread are the parent's."""
-        self._errands: deque[tuple[Errand, dict[str, str]]] = deque()
+        self._jobs: deque[tuple[Job, dict[str, str]]] = deque()
         self._turn = threading.Condition()
         self._is_there, self._is_out = False, False
 
-    def take(self, errand: Errand, **details: str) -> bool:
-        """Have it run soon by the courier's own thread; False where it is not taken. Never raises, never waits.
+    def put(self, job: Job, **details: str) -> bool:
+        """Have it run soon by the queue's own thread; False where it is not taken. Never raises, never waits.
 
         ``details``: what to log of it if it is not done.
         """
         try:
             with self._turn:
-                if len(self._errands) < self._most:
-                    self._errands.append((errand, details))
+                if len(self._jobs) < self._most:
+                    self._jobs.append((job, details))
                     if not self._is_there:
                         threading.Thread(target=self._work, name=self._name, daemon=True).start()
                         self._is_there = True
@@ -61,7 +61,7 @@ class Courier:
                     return True
             reason = f"{self._most} wait already: what they are for is too slow, or away"
         except RuntimeError as exc:  # no thread can be started: the process ends
-            self._errands.clear()
+            self._jobs.clear()
             reason = str(exc)
         log_seldom(self._said, "not taken", **details, reason=f"dropped: {reason}")
         return False
@@ -70,7 +70,7 @@ class Courier:
         """Wait until the list is done, at most so long (>= 0, in seconds); whether it is."""
         until_s = clock.monotonic_s() + within_s
         with self._turn:
-            while self._errands or self._is_out:
+            while self._jobs or self._is_out:
                 left_s = until_s - clock.monotonic_s()
                 if left_s <= 0:
                     return False
@@ -80,13 +80,13 @@ class Courier:
     def _work(self) -> None:
         while True:
             with self._turn:
-                if not self._turn.wait_for(lambda: self._errands, IDLE_S):
+                if not self._turn.wait_for(lambda: self._jobs, IDLE_S):
                     self._is_there = False
                     return
-                (errand, details), self._is_out = self._errands.popleft(), True
-                is_last = not self._errands
+                (job, details), self._is_out = self._jobs.popleft(), True
+                is_last = not self._jobs
             try:
-                errand()
+                job()
             except BaseException as exc:  # one that ended the thread would end all that is told
                 kind = type(exc).__name__
                 log_seldom(self._said, kind, **details, reason=f"{kind}: {exc}")
@@ -100,15 +100,15 @@ class Courier:
 
 
 def drain_all(within_s: float = AT_THE_END_S) -> None:
-    """Wait, together at most so long, until every courier's list is done."""
+    """Wait, together at most so long, until every queue is empty."""
     until_s = clock.monotonic_s() + within_s
-    for courier in list(_couriers):
-        courier.drain(max(0.0, until_s - clock.monotonic_s()))
+    for queue in list(_queues):
+        queue.drain(max(0.0, until_s - clock.monotonic_s()))
 
 
 def _reset_all() -> None:
-    for courier in list(_couriers):
-        courier.reset()
+    for queue in list(_queues):
+        queue.reset()
 
 
 atexit.register(drain_all)

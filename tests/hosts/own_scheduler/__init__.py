@@ -1,0 +1,1 @@
+"""A beat whose scheduler is the project's own."""
