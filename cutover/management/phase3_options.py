@@ -17,7 +17,7 @@ def add_to(phase3: CommandParser, *, time: Callable[[str], dt.timedelta]) -> Non
     by = "with --quiet: a window until then (02:30, 2026-03-29T02:30, 90m; 24 hours without it)"
     add("--by", help=by, metavar="TIME")
     orders = phase3.add_mutually_exclusive_group()
-    later = "have the one that waits wait so much longer (10m; typed twice, twice), or not switch before then (02:30)"
+    later = "have the one that waits switch no sooner than then (02:30, 2026-03-29T02:30, 10m)"
     orders.add_argument("--postpone", help=later, metavar="TIME")
     orders.add_argument("--now", action="store_true", help="have the one that waits switch now")
     orders.add_argument("--call-off", action="store_true", help="have the one that waits end, with nothing done")

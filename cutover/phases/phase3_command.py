@@ -19,13 +19,13 @@ from cutover.phases.gates import quiet as gate
 from cutover.phases.operations import alarm, attended, quiet_wait
 from cutover.phases.operations.quiet_wait import Order
 from cutover.phases.report import Check, Outcome, Report, command, plain, refused
-from cutover.phases.typed import instant_by, postponed
+from cutover.phases.typed import instant_by
 from cutover.phases.wording import instant, span
 from cutover.types import Side
 
 NAME = phase3.NAME
 MOST_AHEAD = dt.timedelta(days=7)
-"""How far ahead ``by`` may be."""
+"""How far ahead ``by`` and ``postpone`` may be."""
 ENDS = {Order.NOW: quiet_wait.LEAPT, Order.CALL_OFF: quiet_wait.CALLED_OFF}
 """How a wait ends that has obeyed."""
 
@@ -47,8 +47,8 @@ def run(
     """Phase 3, with the options of ``phase3.run`` in ``switch``.
 
     ``quiet``: wait for the longest window in which nothing falls due, up to ``by`` (a time as it is typed; 24 hours
-    without it). ``postpone`` (by a length or to a time, as typed), ``now``, ``call_off``: order the command that waits
-    to do so, and nothing else.
+    without it). ``postpone`` (until a time as it is typed), ``now``, ``call_off``: order the command that waits to do
+    so, and nothing else; typed twice they do no more than typed once.
     ``guard_for``: watch the switch for so long, and roll back by itself; also where ``guard_command`` raises the alarm,
     or more than ``guard_failures`` runs fail. Raises ConfigurationError for options that do not go together, and as
     ``phase3.run`` does.
@@ -63,10 +63,11 @@ def run(
     if guard_for is None and (guard_command is not None or guard_failures is not None):
         raise ConfigurationError("--guard-command and --guard-failures go with --guard, which says how long to watch.")
     if any(orders):
-        return _order(context, postpone, Order.NOW if now else Order.CALL_OFF if call_off else Order.POSTPONE)
+        not_before = _typed(context, postpone) if postpone is not None else None
+        return _order(context, Order.NOW if now else Order.CALL_OFF if call_off else Order.POSTPONE, not_before)
     raises = alarm.arguments(guard_command) if guard_command is not None else []
     switching = partial(phase3.run, context, guarded=guard_for, **switch)
-    until = _until(context, by) if quiet else None
+    until = _typed(context, by) if quiet else None
     if dry_run:
         return _looked(context, switching(dry_run=True), until)
     state = read(context)
@@ -84,9 +85,9 @@ def run(
     return switch_guard.watch(context, report, guard_for, raises, allowed)
 
 
-def _until(context: Context, by: str | None) -> dt.datetime:
+def _typed(context: Context, time: str | None) -> dt.datetime:
     now = context.ledger.fence.read_now()
-    return now + AHEAD if by is None else instant_by(by, now, get_default_timezone(), MOST_AHEAD)
+    return now + AHEAD if time is None else instant_by(time, now, get_default_timezone(), MOST_AHEAD)
 
 
 def _when_quiet(context: Context, switching: partial[Report], until: dt.datetime) -> Report:
@@ -131,15 +132,11 @@ def _looked(context: Context, report: Report, until: dt.datetime | None) -> Repo
     return replace(report, checks=[*report.checks, check], lines=[said, *report.lines], data=data)
 
 
-def _order(context: Context, postpone: str | None, order: Order) -> Report:
+def _order(context: Context, order: Order, not_before: dt.datetime | None) -> Report:
     """Order the command that waits, and say what has become of it."""
     wait = waits_and_guards.waiting(context)
     if wait is None:
         return _obeyed(context, order)
-    not_before = None
-    if postpone is not None:
-        now = context.ledger.fence.read_now()
-        not_before = postponed(postpone, max(now, wait.leaps_at or now), now, get_default_timezone(), MOST_AHEAD)
     done = quiet_wait.ordered(context, wait, order, not_before)
     data = _plain(done)
     if done.ended_at is not None:

@@ -25,16 +25,6 @@ def instant_by(text: str, now: dt.datetime, zone: dt.tzinfo, most: dt.timedelta)
     return found
 
 
-def postponed(text: str, since: dt.datetime, now: dt.datetime, zone: dt.tzinfo, most: dt.timedelta) -> dt.datetime:
-    """The instant that ``text`` postpones to: ``10m``, so much later than ``since``; otherwise as ``instant_by``."""
-    if not (longer := re.fullmatch(r"(\d{1,7})([smhd]?)", text.strip(), re.ASCII)):
-        return instant_by(text, now, zone, most)
-    length = dt.timedelta(seconds=int(longer[1]) * _SECONDS[longer[2] or "s"])
-    if not dt.timedelta(0) < length <= most:
-        raise ConfigurationError(f"{text!r} is no time from 1s to {span(most)}.")
-    return since + length
-
-
 def _found(text: str, now: dt.datetime, zone: dt.tzinfo) -> dt.datetime | None:
     if ahead := re.fullmatch(r"(\d{1,7})([smhd])", text, re.ASCII):
         return now + dt.timedelta(seconds=int(ahead[1]) * _SECONDS[ahead[2]])

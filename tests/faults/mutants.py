@@ -22,6 +22,7 @@ SCENARIO = "tests/faults/test_scenarios.py::test_every_slot_is_run_once[{}]"
 LEDGER = "tests/integration/ledger/test_{}.py::{}"
 DISPATCHER = "tests/integration/beats/test_dispatcher.py::{}"
 PAUSING = "tests/integration/beats/test_pausing.py::{}"
+PHASES = "tests/integration/phases/test_{}.py::{}"
 GUARD = "tests/integration/workers/test_run_guard.py::{}"
 
 
@@ -102,6 +103,37 @@ MUTANTS = (
         (
             "tests/unit/beats/test_agenda.py"
             "::test_a_backlog_that_waits_behind_an_older_one_is_held_back_by_a_pause_and_let_go_after_it",
+        ),
+    ),
+    Mutant(
+        "the side in the replay's own transaction",
+        (("cutover/ledger/replays.py", "if fence.side is not side:", "if False:"),),
+        (LEDGER.format("replays", "test_nothing_is_asked_for_of_a_side_that_is_not_active_any_more"),),
+    ),
+    Mutant(
+        "the guard's word",
+        (("cutover/phases/switch_guard.py", "        if wrong:\n", "        if False:\n"),),
+        (PHASES.format("guard", "test_a_switch_that_is_not_well_is_rolled_back_with_its_reason_in_the_journal"),),
+    ),
+    Mutant(
+        "the quiet wait's last look",
+        (
+            (
+                "cutover/phases/operations/quiet_wait.py",
+                "        return check\n\n    def _poll_patiently",
+                '        return Check(NAME, True, "")\n\n    def _poll_patiently',
+            ),
+        ),
+        (PHASES.format("quiet", "test_what_is_claimed_meanwhile_is_seen_at_the_instant"),),
+    ),
+    Mutant(
+        "that what is called off stays so",
+        (("cutover/phases/operations/quiet_wait.py", ".exclude(order=Order.CALL_OFF)", ""),),
+        (
+            PHASES.format(
+                "quiet",
+                "test_what_is_called_off_stays_so_whatever_another_operator_orders_before_it_is_heard",
+            ),
         ),
     ),
     Mutant(

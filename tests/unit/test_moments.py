@@ -1,4 +1,4 @@
-"""How an operator says from when until when slots are to be replayed, and to when a wait is postponed."""
+"""How an operator says from when until when slots are to be replayed."""
 
 import datetime as dt
 from argparse import ArgumentTypeError
@@ -6,9 +6,7 @@ from argparse import ArgumentTypeError
 import pytest
 
 from cutover import clock
-from cutover.errors import ConfigurationError
 from cutover.management.commands.cutover import _moment
-from cutover.phases.typed import postponed
 
 
 @pytest.mark.parametrize(
@@ -35,26 +33,3 @@ def test_some_time_ago_is_said_as_for_a_report(monkeypatch):
 def test_what_is_neither_is_said_in_one_line(said):
     with pytest.raises(ArgumentTypeError, match="is no time ago, such as 12h or 7d, and no instant"):
         _moment(said)
-
-
-NOW = dt.datetime(2026, 11, 26, 1, tzinfo=dt.UTC)
-PLANNED = NOW + dt.timedelta(hours=2)
-
-
-@pytest.mark.parametrize(
-    ("said", "at"),
-    [
-        ("10m", PLANNED + dt.timedelta(minutes=10)),
-        ("90", PLANNED + dt.timedelta(seconds=90)),
-        ("02:30", NOW.replace(hour=2, minute=30)),
-        ("2026-11-27T02:30", NOW.replace(day=27, hour=2, minute=30)),
-    ],
-)
-def test_a_wait_is_postponed_by_a_length_from_when_it_was_to_end_or_to_a_time(said, at):
-    assert postponed(said, PLANNED, NOW, dt.UTC, dt.timedelta(days=7)) == at
-
-
-@pytest.mark.parametrize("said", ["", "soon", "0m", "8d", "-10m", "2026-11-25T02:30"])
-def test_to_what_no_wait_can_be_postponed_is_said(said):
-    with pytest.raises(ConfigurationError):
-        postponed(said, PLANNED, NOW, dt.UTC, dt.timedelta(days=7))

@@ -177,7 +177,8 @@ def window(context: Context, since: dt.datetime, until: dt.datetime) -> SwitchTi
 def ordered(context: Context, wait: QuietWait, order: Order, not_before: dt.datetime | None = None) -> QuietWait:
     """Give the command that waits an order, and let it take that; the row as it is then.
 
-    The latest order counts; but once it is called off no other one is in time. ``not_before``: to when to postpone it.
+    The latest order counts; but once it is called off no other one is in time. ``not_before``: postpone it until then,
+    an instant and no length, so that the order may be given again.
     """
     given: dict[str, Any] = {"order": order, "not_before": not_before or wait.not_before}
     with outages(context.alias):

@@ -121,9 +121,11 @@ def test_it_is_shown_postponed_and_called_off_by_other_commands(context: Surroun
         assert "waits for a quiet window, to switch at" in line
         with pytest.raises(OperatorBusy, match="waits for a quiet window already"):
             phase3_command.run(context(), quiet=True, force=True)
-        later = phase3_command.run(context(), postpone="10m")
+        at = (row.leaps_at + 10 * MINUTE).replace(microsecond=0)
+        later = phase3_command.run(context(), postpone=at.isoformat())
         assert later.outcome is Outcome.DONE, later
-        assert later.data["quiet_wait"]["leaps_at"] >= (row.leaps_at + 9 * MINUTE).isoformat()
+        assert later.data["quiet_wait"]["leaps_at"] >= at.isoformat()
+        assert phase3_command.run(context(), postpone=at.isoformat()).data == later.data, "typed twice: postponed once"
         ended = phase3_command.run(context(), call_off=True)
         assert ended.data["quiet_wait"]["outcome"] == "called off"
     assert isinstance(waiter.error, CalledOff), waiter.report
@@ -295,7 +297,7 @@ def test_postponed_while_the_gates_are_asked_it_waits_again(
             row = waits_and_guards.waiting(context())
             assert row is not None
             monkeypatch.setattr(quiet_wait, "TAKEN_WITHIN", dt.timedelta(0))
-            phase3_command.run(context(), postpone="10m")
+            phase3_command.run(context(), postpone="20m")
         else:
             phase3_command.run(context(), now=True)
             waits(self)
