@@ -15,7 +15,6 @@ from django_celery_beat.models import PeriodicTask
 
 from cutover import clock, models
 from cutover.observe import status
-from cutover.observe.report import compose
 from cutover.phases import pause, phase1, phase2, phase3, phase4, plan, replay, resume, rollback
 from cutover.phases.context import Context
 from cutover.phases.operations import snapshot
@@ -152,7 +151,6 @@ CASES = {
     "replay that is only looked at": Case(missed, partial(replay.run, dry_run=True), 5),
     "plan": Case(imported, plan.run, 10),
     "status": Case(missed, status.run, 10),
-    "report": Case(missed, compose.run, 10),
 }
 BRIEF = {"phase1", "phase2", "phase4", "rollback of rows that are prepared", "pause for a while", "resume", "replay"}
 """The others are killed in the long run alone; ``test_switch`` kills the switch and the way back beside real beats."""

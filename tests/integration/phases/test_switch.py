@@ -208,6 +208,8 @@ def run_until_killed(context: Context, run: Callable[[Context], Report], stateme
     except Killed:
         pass
     connections[context.alias].close()
+    if "redis" in vars(context):
+        context.redis.connection_pool.disconnect()  # the end of a process closes that too
     if death.happened:
         _forget_the_dead(context.alias)
     return death.happened
