@@ -12,17 +12,18 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks import page
+from benchmarks import contenders, page
 from benchmarks.figures import Row, as_text
 from benchmarks.parts.boot import boot
 from benchmarks.parts.burst import burst
 from benchmarks.parts.command import command
 from benchmarks.parts.guard import guard
 from benchmarks.parts.idle import idle
-from benchmarks.parts.size import size
+from benchmarks.parts.size import size_of
 from benchmarks.parts.steady import steady
 from benchmarks.parts.succession import handover, kill
 from benchmarks.parts.thaw import thaw
@@ -39,9 +40,11 @@ PARTS: Final[dict[str, Callable[[Rig], list[Row]]]] = {
     "thaw": thaw,
     "guard": guard,
     "command": command,
-    "size": size,
+    "size": partial(size_of, contenders.ROWS_POSTGRES),
+    "size-sqlite": partial(size_of, contenders.ROWS),
+    "size-mariadb": partial(size_of, contenders.ROWS_MARIADB),
 }
-FULL_ONLY: Final = ("size",)
+FULL_ONLY: Final = ("size", "size-sqlite", "size-mariadb")
 PEERS: Final = ROOT / ".venv" / "peers"
 
 

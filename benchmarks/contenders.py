@@ -8,6 +8,7 @@ from typing import Any, Final
 
 SQLITE: Final = "SQLite"
 POSTGRES: Final = "PostgreSQL"
+MARIADB: Final = "MariaDB"
 ENGINES: Final = (SQLITE, POSTGRES)
 
 
@@ -42,6 +43,7 @@ class Contender:
 
 ROWS: Final = Contender("cutover, rows, SQLite", "cutover.schedulers:DatabaseScheduler", is_ours=True, ready_s=8.0)
 ROWS_POSTGRES: Final = replace(ROWS, name="cutover, rows, PostgreSQL", engine=POSTGRES)
+ROWS_MARIADB: Final = replace(ROWS, name="cutover, rows, MariaDB", engine=MARIADB)
 CODE: Final = replace(ROWS, name="cutover, code, SQLite", scheduler="cutover.schedulers:CodeScheduler", in_code=True)
 OURS: Final = (ROWS, ROWS_POSTGRES, CODE)
 

@@ -16,6 +16,11 @@ def crowd(number: int) -> Any:
     return crontab()
 
 
+def tens(number: int) -> Any:
+    """All due every ten minutes."""
+    return crontab(minute="*/10")
+
+
 def seconds(number: int) -> Any:
     """Each due every second."""
     return dt.timedelta(seconds=1)
@@ -28,7 +33,7 @@ def seldom(number: int) -> Any:
     return crontab(minute=number % 60, day_of_month=number % 28 + 1, month_of_year=month)
 
 
-SHAPES: Final = {shape.__name__: shape for shape in (crowd, seconds, seldom)}
+SHAPES: Final = {shape.__name__: shape for shape in (crowd, tens, seconds, seldom)}
 
 
 def schedule(shape: str, entries: int, pulse_ms: int) -> dict[str, dict[str, Any]]:

@@ -2,11 +2,13 @@
 
 ``rows``: the schedule as django-celery-beat's rows, the database side active. ``messages N``, ``slots N``: so many
 messages of the task that does nothing, in the queue; those of slots as a leader sends them, published in the ledger.
+``page``, ``prune``: prints how many seconds the page in the admin takes; how many a leader does to forget 500 slots.
 """
 
 import datetime as dt
 import json
 import sys
+import time
 from typing import Any
 
 import django
@@ -74,7 +76,37 @@ def slots(number: int) -> None:
             nothing.apply_async(("",), task_id=slot.task_id(namespace), headers=given, producer=producer)
 
 
+def page() -> None:
+    """The page as a browser gets it, the second time: the first one imports."""
+    from django.contrib.auth import get_user_model
+    from django.test import Client
+    from django.urls import reverse
+
+    client = Client()
+    client.force_login(get_user_model().objects.get_or_create(username="bench", is_staff=True, is_superuser=True)[0])
+    for _ in range(2):
+        began = time.perf_counter()
+        answer = client.get(reverse("admin:cutover_overview_changelist"), secure=True, headers={"host": "localhost"})
+        took_s = time.perf_counter() - began
+        assert answer.status_code == 200, answer.content[:2000]
+    print(f"took {took_s:.3f}")
+
+
+def prune() -> None:
+    """Twice as many as are forgotten at once are older than the retention."""
+    from cutover import conf
+    from cutover.beats.pruning import MOST
+    from cutover.ledger import Ledger
+    from cutover.models import Slot
+
+    oldest_kept = Slot.objects.order_by("due_at")[2 * MOST].due_at
+    ledger = Ledger("default", conf.load().namespace, dt.datetime.now(dt.UTC) - oldest_kept)
+    began = time.perf_counter()
+    assert ledger.retention.prune(MOST) == MOST
+    print(f"took {time.perf_counter() - began:.3f}")
+
+
 if __name__ == "__main__":
     django.setup()
     kind, *numbers = sys.argv[1:]
-    {"rows": rows, "messages": messages, "slots": slots}[kind](*map(int, numbers))
+    {"rows": rows, "messages": messages, "slots": slots, "page": page, "prune": prune}[kind](*map(int, numbers))

@@ -11,18 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import parse_qs, urlsplit
 
 import psutil
 import psycopg
+import pymysql
 
 from benchmarks import zones
-from benchmarks.contenders import POSTGRES, Contender
+from benchmarks.contenders import MARIADB, POSTGRES, Contender
 from demo.census import Handed, Monitor
 from demo.processes import ROOT, Process, Processes, python
 from demo.services import HOST, Valkey
 from demo.site import Site
 from demo.waiting import wait_until
-from tests.servers import Postgres, running_postgres
+from tests.servers import MariaDB, Postgres, running_mariadb, running_postgres
 
 QUEUE: Final = "celery"
 PATIENCE_S: Final = 120.0
@@ -60,6 +62,7 @@ class Rig:
         self._made: dict[tuple[str, Wanted | None], str] = {}
         self._numbers = iter(range(1, 1_000_000))
         self._postgres: Postgres | None = None
+        self._mariadb: MariaDB | None = None
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opening:
@@ -133,6 +136,8 @@ class Rig:
         template = self._template(engine, wanted)
         if engine == POSTGRES:
             return self._server().url(self._server().create_database(template))
+        if engine == MARIADB:
+            return self._other_server().url(self._other_server().create_database(template))
         file = self._directory / f"{next(self._numbers)}.sqlite3"
         return f"sqlite:///{shutil.copy(template, file)}"
 
@@ -143,6 +148,9 @@ class Rig:
                 base = "template1" if wanted is None else self._template(engine, None)
                 made = self._server().create_database(base)
                 url = self._server().url(made)
+            elif engine == MARIADB:
+                made = self._other_server().create_database(wanted and self._template(engine, None))
+                url = self._other_server().url(made)
             else:
                 made = str(self._directory / f"{next(self._numbers)}.sqlite3")
                 url = f"sqlite:///{made}"
@@ -160,6 +168,11 @@ class Rig:
         if self._postgres is None:
             self._postgres = self._closing.enter_context(running_postgres(self.processes))
         return self._postgres
+
+    def _other_server(self) -> MariaDB:
+        if self._mariadb is None:
+            self._mariadb = self._closing.enter_context(running_mariadb(self.processes, MariaDB))
+        return self._mariadb
 
 
 class Statements:
@@ -209,6 +222,15 @@ def execute(url: str, *statements: str) -> Any:
             found = [connection.execute(statement).fetchall() for statement in statements]
             connection.commit()
             return found[-1]
+    if url.startswith("mysql:"):
+        at = urlsplit(url)
+        reached = {"unix_socket": parse_qs(at.query)["unix_socket"][0], "user": at.username, "database": at.path[1:]}
+        with contextlib.closing(pymysql.connect(**reached, autocommit=True)) as connection:
+            for statement in statements:
+                with connection.cursor() as cursor:
+                    cursor.execute(statement)
+                    last = cursor.fetchall()
+            return last
     with psycopg.connect(url, autocommit=True) as connection:
         cursors = [connection.execute(statement) for statement in statements]
         return cursors[-1].fetchall() if cursors[-1].description else []

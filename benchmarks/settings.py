@@ -3,6 +3,7 @@
 import json
 import os
 
+import tests.support.mysql_driver  # noqa: F401
 from benchmarks import entries
 from prayer_room_api.settings import *  # noqa: F403
 from prayer_room_api.settings import DATABASES, REDIS_URL

@@ -21,6 +21,7 @@ from cutover.observe.status import SLOT
 from cutover.phases import facts
 from cutover.phases.context import Context
 from cutover.phases.evidence.pauses import as_json, in_words
+from cutover.phases.evidence.tally import Counting
 from cutover.phases.report import Outcome, Report, plain
 from cutover.phases.wording import SHOWN, instant, listed, span
 
@@ -64,8 +65,11 @@ def run(context: Context, *, since: dt.timedelta = WEEK) -> PeriodReport:
     state = facts.read(context)
     until = context.ledger.fence.now() - GRACE
     context.progress("counting slots")
-    counted = counting.read(context, until - since, until)
-    basis = verdict.read(context, state, counted)
+    # A proof that begins later, with the switch, has less to count.
+    is_all_proved = state.is_switched and (state.switched_at or until) <= until - since
+    proof = Counting() if is_all_proved else None
+    counted = counting.read(context, until - since, until, proof)
+    basis = verdict.read(context, state, counted, proof)
     pauses = context.ledger.pauses.since(counted.period.since)
     course_ = course.during(context, counted.period.since, until)
     judged = verdict.judge(counted, basis, get_default_timezone())

@@ -15,28 +15,29 @@ from django.db.models.lookups import GreaterThan
 from cutover import models
 from cutover.ledger.database import outages
 from cutover.observe.report import delays
-from cutover.observe.report.expressions import DURATION_MS, PUBLISHED_MS, STARTED_MS, Bucket, Fate, fate
+from cutover.observe.report.expressions import DURATION_MS, FATES, NUMBERS, PUBLISHED_MS, STARTED_MS, Bucket, Fate, fate
 from cutover.observe.report.figures import SHOWN, Cell, EntryFigures, Figures, Listed, Moment, Period, period
 from cutover.observe.report.summing import magnitudes, summed
 from cutover.observe.slot import Life, with_losses
 from cutover.phases.context import Context
 from cutover.phases.evidence.lateness import OVERDUE
 from cutover.phases.evidence.proof import PATIENCE
+from cutover.phases.evidence.tally import CHECKED, Counting, Tally
 from cutover.schedules import overlay
 from cutover.schedules.messages import DELAYS
 from cutover.types import EntryName, RunOutcome, Side, SlotState
 
 _LATE_MS: Final = OVERDUE // dt.timedelta(milliseconds=1)
-_FATES: Final = (*reversed(Fate),)
-_FATE: Final = "CASE fate" + "".join(f" WHEN '{one}' THEN {number}" for number, one in enumerate(_FATES)) + " END"
-"""The number of a slot's fate, in SQL, that of the most common first."""
 _SUM_OF_LATE: Final = f"SUM(CASE WHEN published_ms > {_LATE_MS} THEN 1 ELSE 0 END)"
 
 Slots = QuerySet[models.Slot]
 
 
-def read(context: Context, since: dt.datetime, until: dt.datetime) -> Figures:
-    """Count what was due in ``(since, until]``. Raises LedgerUnavailable, and as ``Context.entries``."""
+def read(context: Context, since: dt.datetime, until: dt.datetime, proof: Counting | None = None) -> Figures:
+    """Count what was due in ``(since, until]``. Raises LedgerUnavailable, and as ``Context.entries``.
+
+    ``proof``: is given what the proof of that time would count, at the same look.
+    """
     fence = context.ledger.fence.read()
     with outages(context.alias):
         slots = models.Slot.objects.using(context.alias).order_by()
@@ -47,7 +48,9 @@ def read(context: Context, since: dt.datetime, until: dt.datetime) -> Figures:
             fate=fate(fence.now - PATIENCE, fence.guarded_since, delayed), is_late=GreaterThan(PUBLISHED_MS, _LATE_MS)
         )
         known = models.Entry.objects.using(context.alias).filter(active=True).values_list("name", flat=True)
-        entries = _entries(slots, map(EntryName, known))
+        entries, tallies = _entries(slots, map(EntryName, known), is_to_prove=proof is not None)
+        if proof is not None:
+            proof.since, proof.until, proof.tallies = since, until, tallies
         shown = [one.entry for one in entries[:SHOWN]]
         moments, published, started = _moments(slots, over)
         listed = [_listed(context, slots, entries, kind) for kind in LISTS]
@@ -61,18 +64,26 @@ def _known_since(context: Context, since: dt.datetime, until: dt.datetime) -> dt
     return min(until, max(since, min(filter(None, (first, led)), default=since)))
 
 
-def _entries(slots: Slots, known: Iterable[EntryName]) -> list[EntryFigures]:
-    """One statement: a row for each entry, side, fate and magnitude."""
+def _entries(
+    slots: Slots, known: Iterable[EntryName], *, is_to_prove: bool
+) -> tuple[list[EntryFigures], dict[EntryName, Tally]]:
+    """One statement: a row for each entry, side, fate and magnitude. ``is_to_prove``: of each entry a tally, too."""
     of_entry: dict[EntryName, _Sums] = defaultdict(_Sums, {name: _Sums() for name in known})
     columns = slots.annotate(published_ms=PUBLISHED_MS, started_ms=STARTED_MS, took_ms=DURATION_MS).values(
         *("entry", "side", "fate", "passed_over", "deduplicated", "published_ms", "started_ms", "took_ms")
     )
-    numbers = (_FATE, magnitudes(columns, "started_ms"))
+    columns = columns.annotate(**CHECKED) if is_to_prove else columns
+    numbers = ("fate", magnitudes(columns, "started_ms"))
     sums = ("COUNT(*)", "SUM(passed_over)", _SUM_OF_LATE, "SUM(deduplicated)", "MAX(published_ms)", "MAX(started_ms)")
     spans = ("SUM(took_ms)", "COUNT(took_ms)", "MAX(took_ms)")
-    for (entry, side), (number, size), row in summed(columns, ("entry", "side"), numbers, (*sums, *spans)):
-        of_entry[EntryName(entry)].add(side, _FATES[number], size, *row)
-    return sorted((sums.figures(name) for name, sums in of_entry.items()), key=_worst_first)
+    checked = tuple(f"SUM({name})" for name in CHECKED) if is_to_prove else ()
+    tallies = dict[EntryName, Tally]()
+    for (entry, side), (number, size), row in summed(columns, ("entry", "side"), numbers, (*sums, *spans, *checked)):
+        name, count, more = EntryName(entry), len(sums) + len(spans), map(int, row[len(sums) + len(spans) :])
+        of_entry[name].add(side, FATES[number], size, *row[:count])
+        if is_to_prove:
+            tallies[name] = tallies.get(name, Tally()).plus(Tally(row[0], *more))
+    return sorted((sums.figures(name) for name, sums in of_entry.items()), key=_worst_first), tallies
 
 
 @dataclass(slots=True)
@@ -167,10 +178,10 @@ def _cells(slots: Slots, over: Period, shown: Sequence[EntryName]) -> list[Cell]
     columns = computed.values("entry", "bucket", "side", "fate", "passed_over", "deduplicated", "published_ms")
     sums = ("COUNT(*)", "SUM(passed_over)", _SUM_OF_LATE, "SUM(deduplicated)")
     found = []
-    for (entry, side), (number, of), row in summed(columns, ("entry", "side"), ("bucket", _FATE), sums):
+    for (entry, side), (number, of), row in summed(columns, ("entry", "side"), ("bucket", "fate"), sums):
         count, passed_over, late, more = map(int, row)
-        count += passed_over if _FATES[of] is Fate.MISSED else 0
-        found.append(Cell(EntryName(entry), number, Side(side), _FATES[of], count, late, more))
+        count += passed_over if FATES[of] is Fate.MISSED else 0
+        found.append(Cell(EntryName(entry), number, Side(side), FATES[of], count, late, more))
     return found
 
 
@@ -180,14 +191,14 @@ def _bucket(over: Period) -> Bucket:
 
 _OF: Final[Mapping[str, tuple[Callable[[EntryFigures], int], Q]]] = {
     # By state too, for which there are indexes.
-    "missed": (lambda one: one.fates[Fate.MISSED], Q(state=SlotState.MISSED, fate=Fate.MISSED)),
+    "missed": (lambda one: one.fates[Fate.MISSED], Q(state=SlotState.MISSED, fate=NUMBERS[Fate.MISSED])),
     "unsent": (
         lambda one: one.fates[Fate.UNSENT] + one.fates[Fate.NOT_STARTED],
-        Q(fate__in=[Fate.UNSENT, Fate.NOT_STARTED])
+        Q(fate__in=[NUMBERS[Fate.UNSENT], NUMBERS[Fate.NOT_STARTED]])
         & (Q(state=SlotState.CLAIMED) | Q(state=SlotState.PUBLISHED, run_started_at=None)),
     ),
-    "failed": (lambda one: one.fates[Fate.FAILED], Q(fate=Fate.FAILED)),
-    "lost": (lambda one: one.fates[Fate.RUNNING], Q(fate=Fate.RUNNING)),
+    "failed": (lambda one: one.fates[Fate.FAILED], Q(fate=NUMBERS[Fate.FAILED])),
+    "lost": (lambda one: one.fates[Fate.RUNNING], Q(fate=NUMBERS[Fate.RUNNING])),
     "late": (lambda one: one.late, Q(is_late=True)),
     "deduplicated": (lambda one: one.deduplicated, Q(deduplicated__gt=0)),
 }

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BigIntegerField, Case, CharField, Func, Q, Value, When
+from django.db.models import BigIntegerField, Case, Func, Q, SmallIntegerField, Value, When
 from django.db.models.sql.compiler import SQLCompiler
 
 from cutover.phases.evidence.lateness import MISSED
@@ -40,30 +40,30 @@ class Fate(StrEnum):
 
 RUNS: Final = {Fate.FAILED, Fate.RETRIED, Fate.RUNNING, Fate.RUN, Fate.SUCCEEDED}
 """Those of slots that a worker has started."""
+FATES: Final = (*reversed(Fate),)
+"""By the number that the database knows them by: it would compare texts for longer than all else takes."""
+NUMBERS: Final = {of: number for number, of in enumerate(FATES)}
 
 
 def fate(patient_until: dt.datetime, guarded_since: dt.datetime | None, delayed: Collection[str]) -> Case:
-    """Each slot's fate. What was sent after ``patient_until``, or is of a ``delayed`` entry, is under way, not stuck.
+    """The number of each slot's fate.
 
+    What was sent after ``patient_until``, or is of a ``delayed`` entry, is under way, not stuck.
     ``guarded_since``: from when on what is published is known to be recorded by its run; None for never.
     """
     is_waiting = Q(state=SlotState.PUBLISHED)
     is_recorded = Q(published_at__gt=guarded_since) if guarded_since else Q(pk__in=[])
+    recorded = (RunOutcome.SUCCEEDED, RunOutcome.FAILED, RunOutcome.RETRIED, RunOutcome.RUNNING)
     whens = [
-        When(MISSED, then=Value(Fate.MISSED.value)),
-        When(
-            outcome__in=[RunOutcome.SUCCEEDED, RunOutcome.FAILED, RunOutcome.RETRIED, RunOutcome.RUNNING],
-            then="outcome",
-        ),
-        When(run_started_at__isnull=False, then=Value(Fate.RUN.value)),
-        When(state=SlotState.CLAIMED, claimed_at__lte=patient_until, then=Value(Fate.UNSENT.value)),
-        When(Q(state=SlotState.MISSED) | is_waiting & ~is_recorded, then=Value(Fate.NOT_RECORDED.value)),
-        When(
-            is_waiting & Q(published_at__lte=patient_until) & ~Q(entry__in=[*delayed]),
-            then=Value(Fate.NOT_STARTED.value),
-        ),
+        (MISSED, Fate.MISSED),
+        *[(Q(outcome=outcome), Fate(outcome.value)) for outcome in recorded],
+        (Q(run_started_at__isnull=False), Fate.RUN),
+        (Q(state=SlotState.CLAIMED, claimed_at__lte=patient_until), Fate.UNSENT),
+        (Q(state=SlotState.MISSED) | is_waiting & ~is_recorded, Fate.NOT_RECORDED),
+        (is_waiting & Q(published_at__lte=patient_until) & ~Q(entry__in=[*delayed]), Fate.NOT_STARTED),
     ]
-    return Case(*whens, default=Value(Fate.UNDER_WAY.value), output_field=CharField())
+    cases = [When(condition, then=Value(NUMBERS[of])) for condition, of in whens]
+    return Case(*cases, default=Value(NUMBERS[Fate.UNDER_WAY]), output_field=SmallIntegerField())
 
 
 def magnitude(length_ms: int) -> int:
@@ -90,7 +90,8 @@ class Milliseconds(_Computed):
 
     arity = 2
     on = {
-        "postgresql": "ROUND(DATE_PART('epoch', %(expressions)s) * 1000)::bigint",
+        # No whole number, which it would sum as a decimal one.
+        "postgresql": "ROUND(DATE_PART('epoch', %(expressions)s) * 1000)",
         "mysql": "ROUND(-TIMESTAMPDIFF(MICROSECOND, %(expressions)s) / 1000)",
         "sqlite": "CAST(ROUND((JULIANDAY(%(expressions)s)) * 86400000) AS INTEGER)",
     }
@@ -102,7 +103,7 @@ class Magnitude(_Computed):
 
     arity = 1
     on = {
-        "postgresql": f"WIDTH_BUCKET(%(expressions)s, ARRAY[{_BOUNDS}]::bigint[])",
+        "postgresql": f"WIDTH_BUCKET(%(expressions)s, ARRAY[{_BOUNDS}]::float8[])",
         "mysql": f"INTERVAL(%(expressions)s, {_BOUNDS})",
         "sqlite": "MIN(9 * LENGTH(MAX(%(expressions)s, 0)) - 9 + SUBSTR(MAX(%(expressions)s, 0), 1, 1), "
         f"{len(BOUNDS_MS)})",

@@ -14,6 +14,7 @@ from cutover.observe.report.figures import Figures
 from cutover.phases.context import Context
 from cutover.phases.evidence import detection, proof
 from cutover.phases.evidence.findings import Finding, Why
+from cutover.phases.evidence.tally import Counting
 from cutover.phases.facts import State
 from cutover.phases.gates import beats
 from cutover.phases.report import Check
@@ -53,8 +54,11 @@ class Verdict:
     reservations: Sequence[str]
 
 
-def read(context: Context, state: State, figures: Figures) -> Basis:
-    """Gather it. Raises LedgerUnavailable; why there is no proof is said in it."""
+def read(context: Context, state: State, figures: Figures, counting: Counting | None = None) -> Basis:
+    """Gather it. Raises LedgerUnavailable; why there is no proof is said in it.
+
+    ``counting``: what the proof would count, where that was done already.
+    """
     over = figures.period
     unmanaged = beats.no_unmanaged_beat(context)
     with outages(context.alias):
@@ -65,7 +69,8 @@ def read(context: Context, state: State, figures: Figures) -> Basis:
         return Basis(*given, unproved=why, slotless=slotless)
     since = max(over.since, state.switched_at or over.since)
     try:
-        found = proof.gather(context, since, over.until)
+        is_counted = counting is not None and counting.since == since
+        found = proof.gather(context, since, over.until, counting if is_counted else None)
     except CutoverError as exc:
         return Basis(*given, unproved=one_line(exc).rstrip("."), slotless=slotless)
     findings, open_ = found.failures[:PROVED], sorted(found.unproven.items())

@@ -70,7 +70,7 @@ def counted(
     due_at = _All("due_at", output_field=InstantField())
     bounds = [GreaterThan(due_at, after), LessThanOrEqual(due_at, until)]
     found = slots.filter(*bounds, **({} if before is None else {"due_at__lt": before})).order_by()
-    rows = found.values_list("entry").annotate(**_SUMS)
+    rows = found.values_list("entry").annotate(slots=Count("*"), **_SUMS)
     return {EntryName(entry): Tally(*map(int, sums)) for entry, *sums in rows}
 
 
@@ -80,7 +80,9 @@ def counted_by_part(
     """Those of ``entries`` that are due in each part that has any; reads an index alone."""
     number = _Part("due_at", begin=parts.begin_s, width=parts.width_s)
     found = slots.filter(entry__in=entries, due_at__gt=parts.since, due_at__lte=parts.until).order_by()
-    for entry, part, *sums in found.values_list("entry", number).annotate(**_SUMS).iterator(chunk_size=2_000):
+    for entry, part, *sums in (
+        found.values_list("entry", number).annotate(slots=Count("*"), **_SUMS).iterator(chunk_size=2_000)
+    ):
         yield EntryName(entry), int(part), Tally(*map(int, sums))
 
 
@@ -125,9 +127,10 @@ class Counting:
         """Count up to ``until``; returns since when: ``since``, or a little before, where that was counted already."""
         if not self.since <= since < self.since + _RESUMED:
             self.since, self.until, self.tallies = since, since, {}
-        for name, more in counted(slots, self.until, until).items():
-            self.tallies[name] = self.tallies.get(name, Tally()).plus(more)
-        self.until = max(until, self.until)
+        if until > self.until:
+            for name, more in counted(slots, self.until, until).items():
+                self.tallies[name] = self.tallies.get(name, Tally()).plus(more)
+            self.until = until
         return self.since
 
 
@@ -209,8 +212,6 @@ class _Microseconds(Func):
         return self.as_sql(compiler, connection, template="CAST(SUBSTR(%(expressions)s, 21) AS INTEGER)", **context)
 
 
-_SUMS: Final = {
-    "slots": Count("*"),
-    "seconds": Sum(_Mixed("due_at")),
-    "microseconds": Sum(_Microseconds("due_at")),
-}
+CHECKED: Final = {"seconds": _Mixed("due_at"), "microseconds": _Microseconds("due_at")}
+"""What is summed for a tally."""
+_SUMS: Final = {name: Sum(summed) for name, summed in CHECKED.items()}

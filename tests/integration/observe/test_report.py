@@ -24,6 +24,7 @@ from cutover.observe.report.compose import PeriodReport
 from cutover.observe.report.expressions import Fate
 from cutover.observe.report.figures import SHOWN, EntryFigures
 from cutover.phases.context import Context
+from cutover.phases.evidence import tally
 from cutover.schedules.fingerprint import fingerprint
 from cutover.workers import processes
 from tests.support.plans import plans
@@ -267,6 +268,33 @@ def test_the_database_side_is_judged_as_phase_4_does(context: Surroundings, ledg
     assert "1 more that phase 4's proof names, such as hourly due" in made.verdict.sentence
     assert "2 entries of code without a row, never sent" in made.verdict.sentence
     assert [(step.at, step.is_switch) for step in made.course.steps] == [(began, True)]
+
+
+def test_what_a_proof_counts_of_the_same_time_is_counted_with_the_figures(
+    context: Surroundings, ledger: str, hours: dt.datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = hours - 4 * HOUR
+    interval = IntervalSchedule.objects.using(ledger).create(every=1, period="hours")
+    row = PeriodicTask.objects.using(ledger).create(name="hourly", task="demo.tasks.note", interval=interval)
+    entries = Entry.objects.using(ledger).filter(name="hourly")
+    entries.update(fingerprint=fingerprint(row.schedule), eligible_since=began)
+    Cutover.objects.using(ledger).update(phase=3, switched_at=began)
+    Fence.objects.using(ledger).update(side="database", switched_at=began)
+    rows = [slot("hourly", hours + n * HOUR, side="database") for n in (-3, -1, 0, 1)]
+    Slot.objects.using(ledger).bulk_create(rows)
+
+    def found(since: dt.timedelta) -> tuple[int | None, list[dt.datetime]]:
+        basis = compose.run(context(), since=since).content.basis
+        return basis.found, [one.due_at for one in basis.findings]
+
+    apart = found(48 * HOUR)
+    asked = []
+    count = tally.counted
+    monkeypatch.setattr(tally, "counted", lambda *given: asked.append(given) or count(*given))
+    assert found(clock.now() - began - HOUR / 2) == apart == (1, [hours - 2 * HOUR])
+    assert not asked
+    assert found(48 * HOUR) == apart
+    assert len(asked) == 1
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_escapes_names(
