@@ -164,11 +164,10 @@ def _read_where_they_differ(
     together = dict[tuple[dt.datetime, dt.datetime], dict[EntryName, Section]]()
     for name, owed in differing.items():
         end = owed.end(evidence.until)
-        expected = known[owed.fingerprint, owed.first, end].tally.slots
+        expected, recorded = known[owed.fingerprint, owed.first, end].tally, counting.tallies.get(name, Tally())
         # How it is judged that one is absent may depend on the slots beside it.
         around = bool(evidence.pauses) or name in evidence.every
-        most = max(expected, counting.tallies.get(name, Tally()).slots)
-        due[name] = Due(owed.table, owed.fingerprint, owed.first, end, most, around)
+        due[name] = Due(owed.table, owed.fingerprint, owed.first, end, expected, recorded, around)
     for name, found in sections.differing(slots, evidence.since, evidence.until, due):
         whole = Section(evidence.since, evidence.until, differing[name].first)
         read[name] = [whole] if found is None else found.sections

@@ -5,7 +5,7 @@ of those that also have as many slots and the same sum of instants.
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -38,6 +38,15 @@ class Tally(NamedTuple):
     def plus(self, other: "Tally") -> "Tally":
         """That of both sets, which have no slot in common."""
         return Tally(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+    def minus(self, other: "Tally") -> "Tally":
+        """That of what is left without the others."""
+        return Tally(*(mine - its for mine, its in zip(self, other, strict=True)))
+
+
+def total(tallies: Iterable[Tally]) -> Tally:
+    """That of all, no two of which have a slot in common."""
+    return Tally(*map(sum, zip(Tally(), *tallies, strict=True)))
 
 
 class Fires(NamedTuple):

@@ -126,6 +126,9 @@ def test_the_findings_are_those_of_a_proof_that_reads_all(
         asked.config = replace(asked.config, catch_up=CatchUp.ALL)
         Slot.objects.using(alias).filter(entry="c").update(claimed_at=clock.now())
     monkeypatch.setattr("cutover.phases.evidence.findings.KEPT", 100_000)
+    monkeypatch.setattr(sections, "_FEW", 1)
+    if seed % 3 == 0:  # one outage of all
+        Slot.objects.using(alias).filter(due_at__range=(since + HOURS / 2, since + HOURS / 2 + 9 * MINUTE)).delete()
     found = []
     for per_part in (3, 10, 100_000):
         monkeypatch.setattr(sections, "PER_PART", per_part)
@@ -157,3 +160,31 @@ def test_one_slot_that_is_absent_has_few_read_in_few_statements(
     assert sum("run_started_at" in one["sql"] and '"entry" IN' in one["sql"].replace("`", '"') for one in asked) <= len(
         due
     )
+
+
+def test_an_outage_of_all_is_looked_for_in_a_few_and_then_at_that_time(
+    context: Surroundings, since: dt.datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alias, searched = context().alias, []
+    search = sections._compared_in_all
+    monkeypatch.setattr(
+        sections, "_compared_in_all", lambda s, p, names, due: searched.extend(names) or search(s, p, names, due)
+    )
+    monkeypatch.setattr(sections, "PER_PART", 5)
+    monkeypatch.setattr(sections, "_FEW", 2)
+    rows(alias, since)
+    every = IntervalSchedule.objects.using(alias).get(every=60)
+    due = [since + number * MINUTE for number in range(1, 181)]
+    names = [f"of many {number}" for number in range(8)]
+    for name in names:
+        row = PeriodicTask.objects.using(alias).create(name=name, task="demo.tasks.note", interval=every)
+        mark = fingerprint(row.schedule)
+        Entry.objects.using(alias).create(name=name, fingerprint=mark, eligible_since=since)
+    PeriodicTask.objects.using(alias).exclude(name__in=names).delete()
+    missed = {name: {due[90], due[91]} for name in names} | {names[5]: {due[90], due[91], due[17]}}
+    all_ = [recorded(name, at) for name in names for at in due if at not in missed[name]]
+    Slot.objects.using(alias).bulk_create(all_)
+    evidence = proof.gather(context(), since, since + HOURS)
+    found = {name: {one.due_at for one in evidence.failures if one.entry == name} for name in names}
+    assert (found, sum(evidence.proven.values())) == (missed, len(all_))
+    assert searched == [*names[:2], names[5]]

@@ -7,7 +7,7 @@ import pytest
 from celery.schedules import crontab, schedule
 
 from cutover.phases.evidence.sections import PER_PART, Section, by_part, is_within, merged, width_s
-from cutover.phases.evidence.tally import Parts, Tally, fires
+from cutover.phases.evidence.tally import Parts, fires, total
 from cutover.schedules.timetable import timetable
 
 BEGIN = dt.datetime(2026, 3, 1, 23, 58, 3, 123456, tzinfo=dt.UTC)
@@ -63,7 +63,7 @@ def test_parts_are_without_gap_and_have_together_what_the_whole_has(every: sched
     edges = [(parts.after(part), parts.end(part)) for part in range(parts.number)]
     assert all(end == after for (_, end), (after, _) in pairwise(edges))
     found = by_part(table, first, end, parts)
-    whole = Tally(*map(sum, zip(*[tally for tally, _ in found], strict=True)))
+    whole = total(tally for tally, _ in found)
     assert (len(found), whole) == (parts.number, fires(table, first, end).tally)
     for (after, _), (_, begins_with) in zip(edges, found, strict=True):
         assert begins_with is not None
