@@ -22,6 +22,7 @@ from cutover.observe.slot import Life, with_losses
 from cutover.phases.context import Context
 from cutover.phases.evidence.lateness import OVERDUE
 from cutover.phases.evidence.proof import PATIENCE
+from cutover.phases.evidence.side import read as sending
 from cutover.phases.evidence.tally import CHECKED, Counting, Tally
 from cutover.schedules import overlay
 from cutover.schedules.messages import DELAYS
@@ -41,7 +42,9 @@ def read(context: Context, since: dt.datetime, until: dt.datetime, proof: Counti
     fence = context.ledger.fence.read()
     with outages(context.alias):
         slots = models.Slot.objects.using(context.alias).order_by()
-        delayed = [name for name, one in overlay.load(context.alias).items() if one.options.keys() & DELAYS]
+        delayed = {name for name, one in overlay.load(context.alias).items() if one.options.keys() & DELAYS}
+        if fence.side is Side.CODE:  # before phase 2 there are no overlays
+            delayed.update(sending(context, Side.CODE).delayed)
         over = period(since, _known_since(context, since, until), until)
         slots = slots.filter(due_at__gt=since, due_at__lte=until)
         slots = slots.annotate(

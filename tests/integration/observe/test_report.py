@@ -235,6 +235,17 @@ def test_without_the_guard_nothing_is_said_of_runs(context: Surroundings, ledger
     assert any("had the run guard at any time" in line for line in said.reservations)
 
 
+def test_what_a_code_entry_is_to_start_later_is_under_way(
+    context: Surroundings, ledger: str, hours: dt.datetime, schedule: dict[str, dict[str, Any]]
+) -> None:
+    """Before phase 2 no overlay says so: the schedule of the code does."""
+    schedule["hourly"]["options"] = {"countdown": 86_400}
+    Slot.objects.using(ledger).bulk_create([slot("hourly", hours), slot("hourly", hours - HOUR, **WAITING)])
+    [one] = [one for one in compose.run(context()).content.figures.entries if one.entry == "hourly"]
+    assert one.fates[Fate.NOT_STARTED] == 0
+    assert one.fates[Fate.UNDER_WAY] == 1
+
+
 def test_an_empty_period_proves_nothing(context: Surroundings, ledger: str) -> None:
     said = compose.run(context()).content
     assert said.verdict.sentence == "Inconclusive: the ledger has no slot of this period."
