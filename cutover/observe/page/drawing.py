@@ -5,8 +5,8 @@ Per cent, so that a narrow screen gets the same drawing with letters of the same
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 from unicodedata import combining, east_asian_width
 
@@ -30,6 +30,8 @@ SHAPES: Final = {
     None: "ok",
 }
 TICKS: Final = 4
+NEAR: Final = 0.1
+"""How near two phases may end, as a part of the width, and each have a label: a narrow screen has few letters."""
 NAME: Final = 44
 """How many letters of a name are drawn: a narrow screen has no room for more."""
 
@@ -74,11 +76,12 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The end of a phase, or a tick of the axis."""
+    """The end of a phase, or a tick of the axis. ``title``: of a phase that shares its label with those just before."""
 
     x: str
     label: str
     anchor: str
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +117,9 @@ def draw(lanes: Sequence[Lane], course: Course, since: dt.datetime, now: dt.date
         title=f"The slots of {counted(len(lanes), 'entry')} since {_clock(since, now, span)}",
         lanes=drawn,
         bands=_bands(course, since, now, across),
-        phases=[
-            _phase(one.phase, across(one.begun_at))
-            for one in course.steps
-            if one.is_end_of_phase and one.begun_at > since
-        ],
+        phases=_phases(
+            [(one.phase, across(one.begun_at)) for one in course.steps if one.is_end_of_phase and one.begun_at > since]
+        ),
         ticks=[
             Line(
                 percent(part / TICKS),
@@ -152,8 +153,20 @@ def shape_of(life: Life) -> str:
     return "missed" if life.state is SlotState.MISSED else "waiting"
 
 
-def _phase(name: str, x: float) -> Line:
-    return Line(percent(x), name.removeprefix("phase"), "end" if x > 0.5 else "start")
+def _phases(ends: Iterable[tuple[str, float]]) -> list[Line]:
+    """A line for each; those that are near have one label, at the first of them: two would be drawn over each other."""
+    lines: list[Line] = []
+    at = -1.0
+    for phase, x in sorted(ends, key=lambda end: end[1]):
+        name = phase.removeprefix("phase")
+        if x - at < NEAR:
+            first = max(number for number, line in enumerate(lines) if line.label)
+            lines[first] = replace(lines[first], label=f"{lines[first].label}, {name}")
+            lines.append(Line(percent(x), "", "", name))
+        else:
+            lines.append(Line(percent(x), name, "end" if x > 0.5 else "start", name))
+            at = x
+    return lines
 
 
 def _mark(life: Life, x: float, now: dt.datetime) -> Mark:

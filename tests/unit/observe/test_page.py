@@ -55,6 +55,14 @@ def test_marks_bands_and_phases_stand_where_their_instants_are() -> None:
     assert drawn.lanes[0].told == "2 ok (code), 1 missed (code); further messages dropped of 1"
 
 
+def test_phases_that_end_close_together_have_one_label_and_each_its_own_title() -> None:
+    ends = (("phase1", 40), ("phase2", 39), ("phase3", 38), ("rollback", 20))
+    steps = [Step(name, "finish", "done", "", "me", NOW - ago * MINUTE, NOW) for name, ago in ends]
+    drawn = draw([], Course([], steps), NOW - 60 * MINUTE, NOW)
+    assert [line.label for line in drawn.phases] == ["1, 2, 3", "", "", "rollback"]
+    assert [line.title for line in drawn.phases] == ["1", "2", "3", "rollback"]
+
+
 def test_the_band_of_a_leader_that_was_killed_ends_with_its_last_sign_of_life() -> None:
     course = Course([term(1, 200, 100), term(2, 90, None, seen=70), term(3, 45, None, seen=30)], [])
     [band] = draw([], course, NOW - 60 * MINUTE, NOW).bands
