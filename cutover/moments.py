@@ -9,3 +9,8 @@ def instant(at: dt.datetime, zone: dt.tzinfo | None = None) -> str:
     """An instant with its time zone, which is the site's own unless said; fractions of a second where it has some."""
     local = at.astimezone(zone or get_default_timezone())
     return f"{local.replace(tzinfo=None).isoformat(sep=' ')} {local:%Z}"
+
+
+def to_the_second(at: dt.datetime, zone: dt.tzinfo | None = None) -> str:
+    """As ``instant``, of one whose fractions of a second nobody needs: when something is done, not a slot's."""
+    return instant(at.replace(microsecond=0), zone)

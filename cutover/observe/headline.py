@@ -11,7 +11,7 @@ from cutover.observe.entries import EntryRecord
 from cutover.phases.evidence import detection
 from cutover.phases.evidence.pauses import PAUSE, in_words
 from cutover.phases.report import command
-from cutover.phases.wording import instant, listed
+from cutover.phases.wording import listed, to_the_second
 from cutover.plural import counted
 from cutover.types import SlotState
 
@@ -180,4 +180,4 @@ def _named(one: Data) -> str:
 
 
 def _instant(told: str) -> str:
-    return instant(dt.datetime.fromisoformat(told).replace(microsecond=0))
+    return to_the_second(dt.datetime.fromisoformat(told))

@@ -9,7 +9,7 @@ from cutover.observe.headline import pauses
 from cutover.observe.times import relative
 from cutover.phases.evidence.detection import ALIKE
 from cutover.phases.evidence.pauses import lines as pause_lines
-from cutover.phases.wording import SHOWN, instant, span
+from cutover.phases.wording import SHOWN, span, to_the_second
 from cutover.plural import counted
 
 Note = tuple[str, str]
@@ -61,4 +61,4 @@ def _without_slot(one: Mapping[str, Any], now: dt.datetime) -> str:
 def at(told: str, now: dt.datetime) -> str:
     """An instant of the data for a person."""
     when = dt.datetime.fromisoformat(told)
-    return f"{relative(when, now)} ({instant(when.replace(microsecond=0))})"
+    return f"{relative(when, now)} ({to_the_second(when)})"

@@ -52,7 +52,8 @@ class State:
             return "The rollback has switched back and is not finished: run rollback again."
         if self.side is Side.CODE and self.snapshot:
             return "Phase 3 has prepared the rows and not switched: run phase3 again, or rollback."
-        return f"Phase {self.phase} is done; the {self.side} side is active."
+        done = f"Phase {self.phase} is done" if self.phase else "No phase is done yet"
+        return f"{done}; the {self.side} side is active."
 
 
 def read(context: Context) -> State:

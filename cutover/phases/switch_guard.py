@@ -18,7 +18,7 @@ from cutover.phases.facts import State, read
 from cutover.phases.gates import beats
 from cutover.phases.operations import alarm, attended
 from cutover.phases.report import Outcome, Report, command
-from cutover.phases.wording import instant, one_line, span
+from cutover.phases.wording import one_line, span, to_the_second
 from cutover.plural import counted
 from cutover.types import Side
 
@@ -57,7 +57,7 @@ def watch(context: Context, done: Report, length: dt.timedelta, raises: list[str
     row = _posted(context, state) if done.outcome is Outcome.DONE else None
     row = row or attended.post_guard(context, length)
     attended.change(context, row, until=now + length, seen_at=now)
-    context.progress(f"watching the switch until {instant(row.until.replace(microsecond=0))}")
+    context.progress(f"watching the switch until {to_the_second(row.until)}")
     with attended.attended(context, row):
         watching = _Watch(context, row, state, raises, failures)
         verdict = watching.verdict()

@@ -4,7 +4,7 @@ import datetime as dt
 import re
 
 from cutover.errors import ConfigurationError
-from cutover.phases.wording import instant, span
+from cutover.phases.wording import span, to_the_second
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -20,8 +20,8 @@ def instant_by(text: str, now: dt.datetime, zone: dt.tzinfo, most: dt.timedelta)
     if found is None:
         raise ConfigurationError(f"{text!r} is no time: type one such as 02:30, 2026-03-29T02:30 or 90m.")
     if not now < found <= now + most:
-        bound = f"between now, {instant(now.replace(microsecond=0), zone)}, and {span(most)} from now"
-        raise ConfigurationError(f"{text!r} is {instant(found.replace(microsecond=0), zone)}: it has to be {bound}.")
+        bound = f"between now, {to_the_second(now, zone)}, and {span(most)} from now"
+        raise ConfigurationError(f"{text!r} is {to_the_second(found, zone)}: it has to be {bound}.")
     return found
 
 

@@ -6,9 +6,9 @@ from typing import Final
 
 from kombu.exceptions import KombuError
 
-from cutover.moments import instant
+from cutover.moments import instant, to_the_second
 
-__all__ = ["SHOWN", "inline", "instant", "listed", "named", "one_line", "span"]
+__all__ = ["SHOWN", "inline", "instant", "listed", "named", "one_line", "span", "to_the_second"]
 
 SHOWN: Final = 20
 """How many findings of one kind are listed."""

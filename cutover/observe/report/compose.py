@@ -23,7 +23,7 @@ from cutover.phases.context import Context
 from cutover.phases.evidence.pauses import as_json, in_words
 from cutover.phases.evidence.tally import Counting
 from cutover.phases.report import Outcome, Report, plain
-from cutover.phases.wording import SHOWN, instant, listed, span
+from cutover.phases.wording import SHOWN, instant, listed, span, to_the_second
 
 NAME: Final = "report"
 WEEK: Final = dt.timedelta(days=7)
@@ -82,7 +82,7 @@ def run(context: Context, *, since: dt.timedelta = WEEK) -> PeriodReport:
 def _lines(made: Content) -> list[str]:
     over, counted, zone = made.figures.period, made.figures, made.zone
     having = sum(1 for one in counted.entries if one.slots)
-    began, ended = (instant(at.replace(microsecond=0), zone) for at in (over.since, over.until))
+    began, ended = (to_the_second(at, zone) for at in (over.since, over.until))
     shown = [
         made.verdict.sentence,
         f"Period    {began} to {ended} ({span(over.until - over.since)})",
@@ -103,7 +103,7 @@ def _lines(made: Content) -> list[str]:
 
 
 def _ended(pause: Pause) -> str:
-    return f"; ended at {instant(pause.ended_at.replace(microsecond=0))}" if pause.ended_at else ""
+    return f"; ended at {to_the_second(pause.ended_at)}" if pause.ended_at else ""
 
 
 def _data(made: Content) -> dict[str, Any]:

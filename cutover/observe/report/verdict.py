@@ -18,7 +18,7 @@ from cutover.phases.evidence.tally import Counting
 from cutover.phases.facts import State
 from cutover.phases.gates import beats
 from cutover.phases.report import Check
-from cutover.phases.wording import instant, one_line, span
+from cutover.phases.wording import one_line, span, to_the_second
 from cutover.types import EntryName
 
 PROVED: Final = 50
@@ -149,7 +149,7 @@ def _reservations(figures: Figures, basis: Basis, zone: dt.tzinfo) -> Sequence[s
     over, said = figures.period, []
 
     def at(exact: dt.datetime) -> str:
-        return instant(exact.replace(microsecond=0), zone)
+        return to_the_second(exact, zone)
 
     if over.asked_since < over.since:
         kept = f"it forgets what is older than {span(basis.retention)}"

@@ -10,7 +10,7 @@ from cutover.errors import CutoverError
 from cutover.ledger.pauses import SITE, Pause
 from cutover.phases.context import Context
 from cutover.phases.report import Report, command, plain
-from cutover.phases.wording import SHOWN, instant
+from cutover.phases.wording import SHOWN, to_the_second
 from cutover.plural import counted
 
 PAUSE: Final = "entry paused_at until paused_by reason ended_at ended_by"
@@ -51,4 +51,4 @@ def resume(entry: str) -> str:
 
 
 def _instant(at: dt.datetime) -> str:
-    return instant(at.replace(microsecond=0))
+    return to_the_second(at)

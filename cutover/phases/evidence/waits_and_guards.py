@@ -9,7 +9,7 @@ from cutover.models import Attended, QuietWait, SwitchGuard
 from cutover.phases.context import Context
 from cutover.phases.facts import State
 from cutover.phases.report import command, plain
-from cutover.phases.wording import instant
+from cutover.phases.wording import to_the_second
 from cutover.workers import processes
 
 STALE_AFTER: Final = dt.timedelta(seconds=15)
@@ -69,7 +69,7 @@ def read(context: Context, state: State) -> WaitAndGuard:
 
 def wait_in_words(wait: QuietWait) -> str:
     """Who waits until when, and what to type."""
-    when = f", to switch at {instant(wait.leaps_at)}" if wait.leaps_at else ""
+    when = f", to switch at {to_the_second(wait.leaps_at)}" if wait.leaps_at else ""
     return f"{wait.operator} waits for a quiet window{when}: {command('phase3')} --postpone TIME, --now or --call-off"
 
 
@@ -79,7 +79,7 @@ def guard_in_words(standing: WaitAndGuard, state: State) -> str:
         return ""
     who, found = f"the guard of {guard.operator}", f", having found: {guard.detail}" if guard.detail else ""
     if standing.guarding == WATCHING:
-        return f"{who} watches the switch until {instant(guard.until)}{found}"
+        return f"{who} watches the switch until {to_the_second(guard.until)}{found}"
     if standing.guarding not in (KILLED, INTERRUPTED):
         return f"{who}: {standing.guarding}" + (f", for {guard.detail}" if guard.detail else "")
     if not state.is_switched:

@@ -8,7 +8,7 @@ from cutover.models import ImportedEntry
 from cutover.phases.context import Context
 from cutover.phases.evidence import detection, unmanaged_beats
 from cutover.phases.report import Check, gate
-from cutover.phases.wording import inline, instant
+from cutover.phases.wording import inline, to_the_second
 from cutover.plural import counted
 from cutover.types import Side
 
@@ -71,7 +71,7 @@ def no_unmanaged_beat(context: Context, *, is_asked_later: bool = False) -> Chec
     """
     name = "unmanaged beats"
     if found := unmanaged_beats.alive(context):
-        until = instant(max(beat.silent_at for beat in found).replace(microsecond=0))
+        until = to_the_second(max(beat.silent_at for beat in found))
         ended = f"it counts as ended when nothing is heard until {until}, or at once with --stopped {found[0].origin}"
         remedy = f"stop it, or start it with a scheduler of cutover.schedulers; {ended}"
         if any(beat.probably for beat in found):
@@ -89,7 +89,7 @@ def no_unmanaged_beat(context: Context, *, is_asked_later: bool = False) -> Chec
 
 def _heard(beat: unmanaged_beats.Heard) -> str:
     said = f"probably: {beat.probably}; " if beat.probably else ""
-    return f"{beat.origin} ({said}last heard {instant(beat.last_heard_at.replace(microsecond=0))})"
+    return f"{beat.origin} ({said}last heard {to_the_second(beat.last_heard_at)})"
 
 
 def _place(beat: Presence) -> str:

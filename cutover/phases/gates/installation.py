@@ -11,7 +11,7 @@ from cutover.errors import ConfigurationError, LeaseUnavailable
 from cutover.phases.context import Context
 from cutover.phases.evidence import detection, sent
 from cutover.phases.report import Check, gate
-from cutover.phases.wording import inline, instant
+from cutover.phases.wording import inline, to_the_second
 from cutover.plural import counted
 from cutover.schedules import project
 from cutover.schedules.refusals import EntriesRefused, unsendable
@@ -53,7 +53,7 @@ def sent_schedule(context: Context, *, patient: bool = True) -> Check:
         said_nothing = "no beat has led for the code side yet: what one would send is not known"
         return Check(name, True, said_nothing, assumed=True)
     whose = found.declared.holder + (f" of release {found.declared.release}" if found.declared.release else "")
-    as_of = f"{whose}, as of {instant(found.declared.declared_at.replace(microsecond=0))}"
+    as_of = f"{whose}, as of {to_the_second(found.declared.declared_at)}"
     remedy = "let each process read one schedule, whatever its arguments, handlers and variables, and restart the beat"
     here = sent.here(context)
     if unlike := sent.differences(found.declared.entries, here):

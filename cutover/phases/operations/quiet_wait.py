@@ -21,7 +21,7 @@ from cutover.phases.gates import quiet
 from cutover.phases.operations import attended
 from cutover.phases.operations.lock import operator_name
 from cutover.phases.report import Check, command
-from cutover.phases.wording import instant, one_line, span
+from cutover.phases.wording import instant, one_line, span, to_the_second
 from cutover.types import Side
 
 NAME: Final = "quiet window"
@@ -92,7 +92,10 @@ class Wait:
         again = f"type `{command('phase3')} --quiet` again"
         if now > latest:
             return Check(
-                NAME, False, f"it is {instant(now)}, too late for the window to {instant(found.window[1])}", again
+                NAME,
+                False,
+                f"it is {to_the_second(now)}, too late for the window to {to_the_second(found.window[1])}",
+                again,
             )
         paused = names(context.ledger.pauses.read())
         slots = {
@@ -132,14 +135,14 @@ class Wait:
         if found is None or (now < found.window[0] and self._planned_at and now - self._planned_at > PLAN_EVERY):
             found = self._plan(now)
         begin, end = found.window
-        what = f"the switch waits for {instant(found.at)}, in the quiet window to {instant(end)}"
+        what = f"the switch waits for {to_the_second(found.at)}, in the quiet window to {to_the_second(end)}"
         context.live(f"{what} ({span(end - begin)})", max(dt.timedelta(0), found.at - now))
         return now >= found.at - before
 
     def _plan(self, now: dt.datetime) -> SwitchTime:
         since, until = max(now, self._row.not_before or now), self._row.until
         if (found := window(self._context, since, until)) is None:
-            why = f"No window between {instant(since)} and {instant(until)} is quiet for a minute."
+            why = f"No window between {to_the_second(since)} and {to_the_second(until)} is quiet for a minute."
             attended.end(self._context, self._row, "no window")
             raise NoWindow(f"{why} Nothing was changed: --by a later time, or `{command('phase3')}` without --quiet.")
         self._planned_at, self._planned = now, found
@@ -160,7 +163,7 @@ class Wait:
             attended.end(context, self._row, CALLED_OFF, who)
             raise CalledOff(f"Called off by {who}. Nothing was changed.")
         if self._row.order == Order.POSTPONE:
-            context.progress(f"postponed by {who}: not before {instant(self._row.not_before or now)}")
+            context.progress(f"postponed by {who}: not before {to_the_second(self._row.not_before or now)}")
             self._plan(now)
         else:
             context.progress(f"hurried by {who}")

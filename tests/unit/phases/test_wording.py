@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.test import override_settings
 
-from cutover.phases.wording import SHOWN, inline, instant, listed, one_line, span
+from cutover.phases.wording import SHOWN, inline, instant, listed, one_line, span, to_the_second
 
 NOON = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
 
@@ -49,3 +49,9 @@ def test_a_long_list_ends_with_how_many_there_are_more() -> None:
 def test_an_error_is_one_line_also_when_it_has_no_text() -> None:
     assert one_line(ValueError("a\n  b")) == "a b"
     assert one_line(TimeoutError()) == "TimeoutError"
+
+
+def test_of_what_is_done_nobody_needs_the_fraction_of_a_second() -> None:
+    at = dt.datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=dt.UTC)
+    assert to_the_second(at, dt.UTC) == "2026-01-02 03:04:05 UTC"
+    assert instant(at, dt.UTC) == "2026-01-02 03:04:05.678901 UTC"
