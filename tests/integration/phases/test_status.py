@@ -308,6 +308,7 @@ def _is_seen(site: Site) -> dict[str, Any] | None:
     return seen if (seen.get("term") or {}).get("seen_at") else None
 
 
+@pytest.mark.mariadb
 def test_no_part_of_it_looks_through_the_slots_however_many_there_are(context: Surroundings, alias: str) -> None:
     give_past(alias)
     now = clock.now()
