@@ -2,6 +2,7 @@
 
 import gc
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,12 @@ ON_MARIADB = {"DJANGO_SETTINGS_MODULE": "tests.support.mariadb_settings"}
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run all tests, and let those that watch a site watch longer")
     parser.addoption("--rest", action="store_true", help="run what is left out without --long, and nothing else")
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C even where a shell has started this in the background: what is started here inherits that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

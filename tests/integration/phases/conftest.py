@@ -1,5 +1,6 @@
 """A project before its cutover, in this process: real Redis, real databases, real schedulers in threads."""
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,7 +8,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import pytest
-from celery.beat import Scheduler
 from celery.schedules import crontab
 from django.db import connections
 from django.db.models import Model
@@ -53,17 +53,20 @@ class Beat:
         self._side = side
         self._folder = folder
         self._stop = threading.Event()
+        self._scheduler: CodeScheduler | DatabaseScheduler | None = None
         self._thread = threading.Thread(target=self._run, name=f"beat-{side}")
 
     def _run(self) -> None:
-        kinds: dict[Side, Callable[..., Scheduler]] = {
+        kinds: dict[Side, Callable[..., CodeScheduler | DatabaseScheduler]] = {
             Side.CODE: lambda: CodeScheduler(app=celery_app, schedule_filename=str(self._folder / "schedule")),
             Side.DATABASE: lambda: DatabaseScheduler(app=celery_app),
         }
-        scheduler = kinds[self._side]()
+        scheduler = self._scheduler = kinds[self._side]()
         try:
             while not self._stop.is_set():
                 scheduler.tick()
+        except SystemExit:  # as at SIGTERM
+            pass
         finally:
             scheduler.close()
             connections.close_all()
@@ -77,7 +80,10 @@ class Beat:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """End it between two turns, as SIGTERM does, and at once: a turn waits for as long as two seconds."""
         self._stop.set()
+        if self._scheduler is not None:
+            self._scheduler._on_signal(signal.SIGTERM, None)
         self._thread.join()
 
     def _beats(self) -> list[str]:
