@@ -100,11 +100,11 @@ def test_a_run_within_a_run_leaves_the_outer_one_as_it_was() -> None:
 
 
 def test_a_run_that_ends_in_another_context_leaves_nothing_there() -> None:
-    run = logs.of_slot(*RUN)
-    run.__enter__()
-    other = contextvars.copy_context()
-    other.run(run.__exit__, None, None, None)
-    assert other.run(record)["cutover_entry"] == ""
-    with logs.of_slot("a", "", 1, ""):  # this test's own context is put right by pytest's end of it
-        pass
-    logs._inside.set(None)
+    def begin_and_end_elsewhere() -> None:
+        run = logs.of_slot(*RUN)
+        run.__enter__()
+        other = contextvars.copy_context()
+        other.run(run.__exit__, None, None, None)
+        assert other.run(record)["cutover_entry"] == ""
+
+    contextvars.copy_context().run(begin_and_end_elsewhere)  # what is left where it began is not the next test's
