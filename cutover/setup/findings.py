@@ -182,6 +182,15 @@ class Project:
         return self.scheduler if is_named else commands.STOCK_OF_ROWS
 
     @property
+    def foreign_scheduler(self) -> str:
+        """That scheduler, where it is neither a stock one nor the project's own nor under the lease; empty for none."""
+        if not self.scheduler or self.rows_by or self.own_scheduler or self.scheduler.startswith("cutover."):
+            return ""
+        kind = own.class_of(self.scheduler)
+        is_known = kind is not None and (own.is_leased(kind) or kind.__module__ == "celery.beat")
+        return "" if is_known else self.scheduler
+
+    @property
     def is_asgi(self) -> bool:
         """Whether the settings name an ASGI application and no other."""
         asgi, wsgi = (getattr(settings, f"{kind}_APPLICATION", None) for kind in ("ASGI", "WSGI"))
@@ -202,6 +211,9 @@ class Project:
         """For comments: what a person has to look at."""
         if self.others:
             yield f"APP is to be the app whose beat sends; there are others, too: {', '.join(self.others)}."
+        if self.foreign_scheduler:
+            yield f"The beat is of {self.foreign_scheduler}. Beats under the lease send what the code or the rows have:"
+            yield "of what it alone keeps (RedBeat's entries in Redis) they know nothing: bring that there first."
         given = self.given("CUTOVER")
         if self.app and not self.schedule and "CODE_SCHEDULE" not in given:
             yield "The app has no beat_schedule here. Where it is a mapping that only beat is given, let CUTOVER have"

@@ -34,6 +34,28 @@ def test_rows_that_are_sent_already_are_seen_in_the_command(
     assert Project(tmp_path).rows_by == rows_by
 
 
+@pytest.mark.parametrize(
+    ("named", "foreign"),
+    [
+        ("--scheduler redbeat.RedBeatScheduler", "redbeat.RedBeatScheduler"),
+        ("", ""),
+        ("--scheduler=celery.beat:PersistentScheduler", ""),
+        (f"--scheduler={STOCK}", ""),
+        ("-S django", ""),
+        ("-S cutover.schedulers:CodeScheduler", ""),
+    ],
+)
+def test_a_scheduler_that_nobody_here_knows_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, foreign: str
+) -> None:
+    """It may keep entries that neither the code nor the rows have."""
+    monkeypatch.setattr(Project, "app", Celery("shop", set_as_current=False))
+    (tmp_path / "Procfile").write_text(f"beat: celery -A shop beat {named}\n")
+    project = Project(tmp_path)
+    assert project.foreign_scheduler == foreign
+    assert any("The beat is of" in line for line in project.notes()) is bool(foreign)
+
+
 SHOP = """
 from celery.beat import PersistentScheduler
 from django_celery_beat.schedulers import DatabaseScheduler
