@@ -37,7 +37,10 @@ def at_an_instant(rig: Rig, who: Contender, entries: int, ready_s: float, **env:
     zone = zones.of(instant)
     site = rig.site_for(who, Wanted("crowd", entries), BENCH_ZONE=zone, **env)
     if not who.in_code:
-        execute(site.settings["DATABASE_URL"], f"UPDATE django_celery_beat_crontabschedule SET timezone = '{zone}'")  # noqa: S608
+        url, now = site.settings["DATABASE_URL"], utc_now().replace(tzinfo=None)
+        execute(url, f"UPDATE django_celery_beat_crontabschedule SET timezone = '{zone}'")  # noqa: S608
+        # The rows are a while old where this is no first sample, and would be owed the minute before at once.
+        execute(url, f"UPDATE django_celery_beat_periodictask SET date_changed = '{now}'")  # noqa: S608
     return site, instant
 
 
