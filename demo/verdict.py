@@ -114,7 +114,9 @@ def expected_slots(handed: Iterable[Slot], until: dt.datetime) -> Iterator[Slot]
             due_at += every
     if not seen:
         return
-    minute = seen[0].due_at.replace(second=0, microsecond=0) + MINUTE
+    minute = seen[0].due_at.replace(second=0, microsecond=0)
+    if minute < seen[0].due_at:
+        minute += MINUTE
     while minute <= until:
         yield from (Slot(minute, entry) for entry in _entries_due(minute))
         minute += MINUTE

@@ -129,6 +129,13 @@ def test_calendar_entries_are_expected_by_the_clock_alone() -> None:
     }
 
 
+def test_a_minute_that_is_the_very_first_slot_is_expected() -> None:
+    minute = Slot(NOON.replace(minute=3, microsecond=0), "every-minute")
+    later = Slot(minute.due_at + 0.4 * SECOND, "every-second-a")
+    assert [*expected_slots([later, minute], later.due_at)] == [later, minute]
+    assert [*expected_slots([later], later.due_at)] == [later]
+
+
 def test_the_end_of_the_demo_names_the_report_and_what_went_wrong() -> None:
     faults = {name: [] for name in ending.FAULTS} | {"failed_requests": [f"request {n}" for n in range(9)]}
     shown = ending._story_table({**dict.fromkeys(ending.SHOWN, 0), "passed": False, **faults}).splitlines()

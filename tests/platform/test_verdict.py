@@ -1,6 +1,8 @@
 """The rehearsal's verdict: what is missed and doubled is said, a stock beat's own lateness is not."""
 
 import datetime as dt
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from demo.census import Handed, Run, Slot
 
@@ -9,6 +11,8 @@ from .verdict import Verdict, judge
 BEGAN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 ENTRY = "every-second"
 OLD, NEW = "1@old", "2@new"
+SEEN = dt.timedelta(seconds=0.1)
+"""How long a message waits for a worker."""
 
 
 def at(second: float) -> dt.datetime:
@@ -24,9 +28,17 @@ def ours(second: float) -> Handed:
     return Handed(at(second), "note", f"slot-{second}", slot, False, origin=NEW, args=f"('{ENTRY}',)")
 
 
-def verdict(handed: list[Handed], dropped: frozenset[float] = frozenset()) -> Verdict:
+def verdict(
+    handed: list[Handed], dropped: frozenset[float] = frozenset(), found: Mapping[float, float] = MappingProxyType({})
+) -> Verdict:
+    """``found``: by a stock beat's message, the slot that the run guard has found for it."""
     lost = {at(second) for second in dropped}
-    runs = [Run(each.at, ENTRY, each.task_id, each.slot) for each in handed if each.at not in lost]
+    slots = {at(second): Slot(at(due), ENTRY) for second, due in found.items()}
+    runs = [
+        Run(each.at + SEEN, ENTRY, each.task_id, slots.get(each.at, each.slot))
+        for each in handed
+        if each.at not in lost
+    ]
     last = max(each.at for each in handed)
     return judge(
         {ENTRY: dt.timedelta(seconds=1)}, handed, runs, {ENTRY: BEGAN}, {ENTRY: last + dt.timedelta(seconds=3)}, []
@@ -61,4 +73,20 @@ def test_two_beats_double_and_leave_gaps() -> None:
 
 def test_what_a_beat_sends_twice_beside_the_ledger_s_is_doubled() -> None:
     found = verdict([stock(8.0), ours(8), ours(9)])
+    assert len(found.doubled) == 1
+
+
+def test_a_stock_beat_s_message_that_was_matched_to_the_slot_after_the_leader_s_is_of_that_one() -> None:
+    handed = [ours(7), ours(8), stock(8.2), ours(10)]
+    assert (len(verdict(handed).missed), len(verdict(handed).doubled)) == (1, 1)
+    found = verdict(handed, found={8.2: 9.0})
+    assert (found.missed, found.doubled) == ([], [])
+
+
+def test_two_runs_of_one_slot_are_doubled_wherever_their_messages_lie() -> None:
+    assert len(verdict([ours(8), stock(8.3), ours(9)], found={8.3: 9.0}).doubled) == 1
+
+
+def test_a_slot_too_far_from_its_message_is_not_believed() -> None:
+    found = verdict([ours(8), stock(8.1), ours(9), ours(10)], found={8.1: 11.0})
     assert len(found.doubled) == 1

@@ -1,16 +1,18 @@
 """What the rehearsal proves: of every entry, no slot was left out and none ran twice, whoever sent it.
 
-A stock beat's messages name no slot and its cadence drifts by milliseconds; so what counts is the instant of each run:
-that of the slot that its message names, else when the broker was handed the message. (The slot that the run guard found
-for such a message may be up to three quarters of an interval away.) Two runs of an entry may not be nearer than a third
-of its interval, nor further apart than one and three quarters; time in which the machine stood still does not count,
-nor does what one stock beat makes of its own cadence: a message that it hands over late draws the next one near and
-the one before away. Such a pair counts only where a message between the two did not run: one of that beat's, or one of
-a slot that is too far from both for the run guard to have matched them to it.
+A stock beat's messages name no slot and its cadence drifts by milliseconds; so what counts is when each run was due:
+at the slot that its message names, else when the broker was handed the message, or at the slot that the run guard has
+found for it, which is up to three quarters of an interval from where a worker saw it. No two runs are of one slot. Two
+runs of an entry may not be nearer than a third of its interval, nor further apart than one and three quarters; time in
+which the machine stood still does not count, nor does what one stock beat makes of its own cadence: a message that it
+hands over late draws the next one near and the one before away. Such a pair counts only where a message between the
+two did not run: one of that beat's, or one of a slot that is too far from both for the run guard to have matched them
+to it.
 """
 
 import datetime as dt
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -48,11 +50,15 @@ def judge(
     messages = {message.task_id: message for message in reversed(handed)}
     missed, doubled, count, longest_s, longest = [], [], 0, 0.0, ""
     for entry, every in intervals.items():
-        ran = sorted(_ran(entry, runs, messages), key=lambda each: each.at)
+        ran = sorted(_ran(entry, every, runs, messages), key=lambda each: each.at)
         ran = [each for each in ran if since[entry] <= each.at <= until[entry] - SETTLES]
         count += len(ran)
+        times = Counter(run.slot for run in runs if run.label == entry and run.slot)
+        doubled += [
+            f"{entry}: {slot.due_at.isoformat()} ran {number} times" for slot, number in times.items() if number > 1
+        ]
         for before, after in itertools.pairwise(ran):
-            gap = after.at - before.at - away(absences, before.at, after.at)
+            gap = after.first - before.last - away(absences, before.at, after.at)
             between = [each for each in handed if _is_of(entry, each, before) and before.at < _instant(each) < after.at]
             if before.stock_beat and before.stock_beat == after.stock_beat:
                 dropped = [each for each in between if not _may_be_ran(each, (before, after), MATCHED * every)]
@@ -60,7 +66,7 @@ def judge(
                     continue
             if gap / every > FAR:
                 missed.append(f"{entry}: nothing between {before} and {after}; {_told(between)}")
-            elif (after.at - before.at) / every < NEAR:
+            elif (after.last - before.first) / every < NEAR:
                 doubled.append(f"{entry}: {before} and {after}")
             if (gap_s := (gap - every).total_seconds()) > longest_s:
                 longest_s, longest = gap_s, f"{entry}: {before} to {after}"
@@ -72,10 +78,24 @@ def judge(
 
 @dataclass(frozen=True)
 class _Ran:
-    """One run, at its slot's instant or, without a slot, at its message's; ``message`` is None where none was seen."""
+    """One run, at its slot's instant or, without a slot, at its message's; ``message`` is None where none was seen.
+
+    ``found``: the slot that the run guard has found for a message without one; None where it cannot have been of it.
+    """
 
     at: dt.datetime
     message: Handed | None
+    found: dt.datetime | None
+
+    @property
+    def first(self) -> dt.datetime:
+        """The earliest instant at which it was due."""
+        return min(self.at, self.found or self.at)
+
+    @property
+    def last(self) -> dt.datetime:
+        """The latest one."""
+        return max(self.at, self.found or self.at)
 
     @property
     def stock_beat(self) -> str | None:
@@ -83,14 +103,19 @@ class _Ran:
         return self.message.origin if self.message and not self.message.slot else None
 
     def __str__(self) -> str:
-        return f"{self.at.isoformat()} ({self.stock_beat or 'the ledger'})"
+        found = f" for {self.found.isoformat()}" if self.found and self.found != self.at else ""
+        return f"{self.at.isoformat()} ({self.stock_beat or 'the ledger'}{found})"
 
 
-def _ran(entry: str, runs: Sequence[Run], messages: Mapping[str, Handed]) -> Iterator[_Ran]:
+def _ran(entry: str, every: dt.timedelta, runs: Sequence[Run], messages: Mapping[str, Handed]) -> Iterator[_Ran]:
     for run in runs:
         if run.label == entry:
             message = messages.get(run.task_id)
-            yield _Ran(_instant(message) if message else run.at, message)
+            at = _instant(message) if message else run.at
+            found = run.slot.due_at if run.slot else None
+            if found and not at - MATCHED * every <= found <= max(run.at, at) + MATCHED * every:
+                found = None
+            yield _Ran(at, message, found)
 
 
 def _instant(message: Handed) -> dt.datetime:
