@@ -11,11 +11,9 @@ import click
 from celery.bin.beat import beat as beat_command
 from celery.bin.celery import celery as celery_command
 from celery.bin.worker import worker as worker_command
-from celery.utils.imports import load_extension_class_names
 from django.conf import settings
 from django.core.management.base import CommandError
 from django_prodserver.backends import base
-from kombu.utils.imports import symbol_by_name
 
 from cutover import conf, web
 from cutover.errors import ConfigurationError
@@ -113,10 +111,10 @@ def _derives(given: Any, ours: str) -> bool:
     if given == ours:
         return True
     try:
-        found = symbol_by_name(given, aliases=dict(load_extension_class_names("celery.beat_schedulers")))
+        found = project.scheduler_class(given)
     except Exception:  # whatever the project's own module raises
         return False
-    return isinstance(found, type) and issubclass(found, symbol_by_name(ours))
+    return isinstance(found, type) and issubclass(found, project.scheduler_class(ours))
 
 
 def _setting(process: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Jobs in the background, for whoever must not wait: one thread of a process, and a bounded queue.
 
 A job that raises or blocks costs whoever gave it nothing: that is said in the log, and so is each that is not taken
-since the list is full. NOT promised: that a job is run. A process that is killed takes its list along, and one that
+since the queue is full. NOT promised: that a job is run. A process that is killed takes its queue along, and one that
 ends waits for it only so long.
 """
 
@@ -25,14 +25,14 @@ MOST: Final = 1_000
 IDLE_S = 5.0
 """How long the thread stays that has nothing to do."""
 AT_THE_END_S: Final = 3.0
-"""How long a process that ends waits for what is on the lists: platforms give it ten seconds and more."""
+"""How long a process that ends waits for what is in the queues: platforms give it ten seconds and more."""
 
 Job = Callable[[], object]
 _queues: WeakSet["BackgroundQueue"] = WeakSet()
 
 
 class BackgroundQueue:
-    """One list of jobs. ``said``: the event by which what was not done is logged, once a minute of each kind."""
+    """One queue of jobs. ``said``: the event by which what was not done is logged, once a minute of each kind."""
 
     def __init__(self, name: str, said: Event, most: int = MOST) -> None:
         self._name, self._said, self._most = name, said, most
@@ -40,7 +40,7 @@ class BackgroundQueue:
         _queues.add(self)
 
     def reset(self) -> None:
-        """Forget all: in a process that was forked, the list and its thread are the parent's."""
+        """Forget all: in a process that was forked, the queue and its thread are the parent's."""
         self._jobs: deque[tuple[Job, dict[str, str]]] = deque()
         self._turn = threading.Condition()
         self._is_there, self._is_out = False, False
@@ -67,7 +67,7 @@ class BackgroundQueue:
         return False
 
     def drain(self, within_s: float) -> bool:
-        """Wait until the list is done, at most so long (>= 0, in seconds); whether it is."""
+        """Wait until the queue is empty, at most so long (>= 0, in seconds); whether it is."""
         until_s = clock.monotonic_s() + within_s
         with self._turn:
             while self._jobs or self._is_out:

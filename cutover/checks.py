@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from celery import Celery
-from celery.utils.imports import load_extension_class_names
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
@@ -13,7 +12,6 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.db import connections, router
 from django.utils.module_loading import import_string
-from kombu.utils.imports import symbol_by_name
 
 from cutover import conf
 from cutover.check_ids import CheckId
@@ -156,7 +154,7 @@ def _scheduler(app: Celery) -> Iterator[CheckMessage]:
     hint = f"Set it to {' or '.join(map(repr, SCHEDULERS))}: then `celery beat` and `worker -B` are safe too."
     said = f"The Celery app's beat_scheduler is {named!r}"
     try:
-        found = symbol_by_name(named, aliases=dict(load_extension_class_names("celery.beat_schedulers")))
+        found = project.scheduler_class(named)
     except Exception as exc:  # whatever the project's own module raises
         yield Warning(f"{said}, which cannot be imported: {exc}", hint=hint, id=CheckId.W002)
         return

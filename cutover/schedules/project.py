@@ -7,7 +7,9 @@ from typing import Any, Final
 from celery import Celery, current_app
 from celery.beat import ScheduleEntry
 from celery.schedules import crontab
+from celery.utils.imports import load_extension_class_names
 from django.utils.module_loading import import_string
+from kombu.utils.imports import symbol_by_name
 
 from cutover.conf import Config
 from cutover.errors import ConfigurationError
@@ -35,6 +37,11 @@ def celery_app(config: Config) -> Celery:
     if config.app or app.main in (None, "default"):
         return import_app(config.app, "CUTOVER['APP']")
     return app
+
+
+def scheduler_class(named: str) -> Any:
+    """What a name of a scheduler means to celery. Raises whatever the project's own module does."""
+    return symbol_by_name(named, aliases=dict(load_extension_class_names("celery.beat_schedulers")))
 
 
 CLEANUP: Final = "celery.backend_cleanup"

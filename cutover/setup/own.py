@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from celery.beat import Scheduler
-from celery.utils.imports import load_extension_class_names
-from kombu.utils.imports import symbol_by_name
+
+from cutover.schedules import project
 
 _TEXT = '''"""{name} under the lease: what it overrides is as it was."""
 
@@ -23,7 +23,7 @@ class {leased}({name}, {ours}):
 def class_of(named: str) -> type | None:
     """The scheduler of that name, found as celery finds it; None where it cannot be imported."""
     try:
-        found = symbol_by_name(named, aliases=dict(load_extension_class_names("celery.beat_schedulers")))
+        found = project.scheduler_class(named)
     except Exception:  # whatever the project's own module raises; `check` says what
         return None
     return found if isinstance(found, type) else None

@@ -11,7 +11,7 @@ from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from cutover.events import Event, log
 from cutover.fields import instant, stored
 from cutover.ledger import Ledger
-from cutover.ledger.database import outages
+from cutover.ledger.database import outages, transaction
 from cutover.schedules.rows import enabled_rows, rows_database
 from cutover.types import EntryName
 
@@ -75,9 +75,10 @@ def _disable(row: PeriodicTask, now: dt.datetime, *, has_expired: bool) -> None:
         as_read["clocked__clocked_time"] = row.clocked.clocked_time
     # With the date, as the stock scheduler does: by that it is seen again, should somebody enable it at once.
     ended = {"enabled": False, "date_changed": stored(now)}
-    if not enabled_rows().filter(**as_read).update(**ended):
-        return
-    PeriodicTasks.update_changed()
+    with transaction(rows_database()):
+        if not enabled_rows().filter(**as_read).update(**ended):
+            return
+        PeriodicTasks.update_changed()
     reason = "its end has come"
     if not has_expired:
         at = instant(row.clocked.clocked_time).isoformat()
@@ -104,7 +105,8 @@ def _end(once: Sequence[PeriodicTask], now: dt.datetime) -> Collection[EntryName
     """Disable rows that are sent once and were; returns their names."""
     if once:
         standing = enabled_rows().filter(pk__in=[row.pk for row in once])
-        # Also when it was changed: the admin's "enable" does not say so, and `recover` must not end it again.
-        standing.update(enabled=False, total_run_count=0, date_changed=stored(now))
-        PeriodicTasks.update_changed()
+        with transaction(rows_database()):
+            # Also when it was changed: the admin's "enable" does not say so, and `recover` must not end it again.
+            standing.update(enabled=False, total_run_count=0, date_changed=stored(now))
+            PeriodicTasks.update_changed()
     return [EntryName(row.name) for row in once]

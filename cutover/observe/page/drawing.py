@@ -76,7 +76,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The end of a phase, or a tick of the axis. ``title``: of a phase that shares its label with those just before."""
+    """The end of a phase, or a tick of the axis. ``title``: the phase's own name, whatever label it shares."""
 
     x: str
     label: str
@@ -156,16 +156,15 @@ def shape_of(life: Life) -> str:
 def _phases(ends: Iterable[tuple[str, float]]) -> list[Line]:
     """A line for each; those that are near have one label, at the first of them: two would be drawn over each other."""
     lines: list[Line] = []
-    at = -1.0
+    first, at = 0, -1.0
     for phase, x in sorted(ends, key=lambda end: end[1]):
-        name = phase.removeprefix("phase")
+        name, anchor = phase.removeprefix("phase"), "end" if x > 0.5 else "start"
         if x - at < NEAR:
-            first = max(number for number, line in enumerate(lines) if line.label)
             lines[first] = replace(lines[first], label=f"{lines[first].label}, {name}")
-            lines.append(Line(percent(x), "", "", name))
+            lines.append(Line(percent(x), "", anchor, name))
         else:
-            lines.append(Line(percent(x), name, "end" if x > 0.5 else "start", name))
-            at = x
+            first, at = len(lines), x
+            lines.append(Line(percent(x), name, anchor, name))
     return lines
 
 

@@ -6,16 +6,16 @@ from contextlib import suppress
 from typing import Any, Final
 
 import redis
-from django.db import DatabaseError, InterfaceError, connections, router, transaction
+from django.db import connections, router
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import F
 from django_celery_beat.models import PeriodicTask
 
 from cutover import clock
 from cutover.conf import migrate
-from cutover.errors import CutoverError, LeaseUnavailable
+from cutover.errors import CutoverError, LeaseUnavailable, LedgerBusy, LedgerUnavailable
 from cutover.fields import DatabaseNow
-from cutover.ledger.database import outages, without_transactions
+from cutover.ledger.database import outages, transaction, without_transactions
 from cutover.models import Cutover
 from cutover.phases.context import Context
 from cutover.phases.report import Check, gate
@@ -53,10 +53,11 @@ def database(context: Context) -> Check:
         detail = f"the rows are in {elsewhere!r}, the ledger in {context.alias!r}"
         return Check("database", False, detail, "set CUTOVER['DATABASE'] to the rows' database")
     try:
-        with transaction.atomic(using=context.alias):
+        with transaction(context.alias):
             Cutover.objects.using(context.alias).filter(id=1).update(phase=F("phase"))
-    except (DatabaseError, InterfaceError) as exc:
-        connections[context.alias].close()
+    except LedgerBusy as exc:
+        return Check("database", False, one_line(exc), exc.remedy)
+    except LedgerUnavailable as exc:
         return Check("database", False, f"takes no writes: {one_line(exc)}", "point DATABASES at the primary")
     if tables := without_transactions(context.alias):
         detail = f"a storage engine without transactions fences nothing: {inline(tables, ', ')}"

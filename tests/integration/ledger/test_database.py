@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError
 from django.db import DataError, IntegrityError, connections
 from django.db.transaction import atomic
 from django_celery_beat.models import PeriodicTask
@@ -13,8 +14,10 @@ from django_celery_beat.models import PeriodicTask
 from cutover import conf, models
 from cutover.beats.resend import unstarted
 from cutover.errors import ConfigurationError, LedgerBusy, LedgerNotMigrated, LedgerUnavailable
+from cutover.ledger import Ledger
 from cutover.ledger.database import outages, transaction
-from cutover.types import Claim, Epoch, Identity, RunOutcome, Side
+from cutover.ledger.single_rows import make_missing
+from cutover.types import Claim, Epoch, Identity, RunOutcome, SentBy, Side
 from tests.support.ledger import NOW, name, slot
 from tests.support.rooms import in_threads
 
@@ -221,32 +224,52 @@ def test_the_rows_tables_count_too(ledger, alias):
             cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
 
 
-@ON_SQLITE
-@pytest.mark.django_db(transaction=True)
-def test_a_transaction_that_reads_first_waits_for_another_writer_on_sqlite_too(ledger, alias, monkeypatch):
-    """With Django's own settings SQLite refuses it the write lock at once: "database is locked"."""
-    connections[alias].close()
-    monkeypatch.setitem(connections[alias].settings_dict, "OPTIONS", {"timeout": 20})
-    writes, has_read = threading.Event(), threading.Event()
+@contextmanager
+def locked_by_another(alias: str, for_s: float) -> Iterator[None]:
+    """Another writer holds SQLite's one write lock for a while, or until the block ends."""
+    written, ends = threading.Event(), threading.Event()
 
     def write() -> None:
         with transaction(alias):
-            models.Fence.objects.using(alias).update(guarded_since=None)
-            writes.set()
-            has_read.wait(0.3)
+            written.set()
+            ends.wait(for_s)
         connections.close_all()
 
     other = threading.Thread(target=write)
     other.start()
     try:
-        assert writes.wait(10)
-        with transaction(alias):
-            ledger.fence.read()
-            has_read.set()
-            models.Fence.objects.using(alias).update(guarded_since=NOW)
+        assert written.wait(10)
+        yield
     finally:
+        ends.set()
         other.join()
-    assert ledger.fence.read().guarded_since == NOW
+
+
+def read_and_write(ledger: Ledger, alias: str) -> None:
+    with transaction(alias):
+        ledger.fence.read()
+        models.Fence.objects.using(alias).update(guarded_since=NOW)
+
+
+READ_FIRST = {
+    "a transaction": read_and_write,
+    "an operator's word": lambda ledger, alias: ledger.senders.say(["a.task"], SentBy.BEATS_ALONE),
+    "the rows after a flush": lambda ledger, alias: make_missing(using=alias),
+}
+
+
+@ON_SQLITE
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("what", READ_FIRST)
+def test_what_reads_first_waits_for_another_writer_on_sqlite_too(ledger, alias, monkeypatch, what):
+    """With Django's own settings SQLite refuses it the write lock at once: "database is locked"."""
+    if what == "the rows after a flush":
+        models.Cutover.objects.using(alias).all().delete()
+    connections[alias].close()
+    monkeypatch.setitem(connections[alias].settings_dict, "OPTIONS", {"timeout": 20})
+    with locked_by_another(alias, for_s=0.3):
+        READ_FIRST[what](ledger, alias)
+    assert models.Cutover.objects.using(alias).exists()
     connections[alias].close()
 
 
@@ -255,20 +278,12 @@ def test_a_transaction_that_reads_first_waits_for_another_writer_on_sqlite_too(l
 def test_a_lock_that_is_kept_for_too_long_is_not_said_to_be_an_outage(alias, ledger):
     with connections[alias].cursor() as cursor:
         cursor.execute("PRAGMA busy_timeout = 50")
-    written, tried = threading.Event(), threading.Event()
-
-    def other() -> None:
-        with transaction(alias):
-            written.set()
-            assert tried.wait(10)
-
-    thread = threading.Thread(target=lambda: (other(), connections.close_all()))
-    thread.start()
-    assert written.wait(10)
-    try:
+    models.Cutover.objects.using(alias).all().delete()
+    with locked_by_another(alias, for_s=10):
         with pytest.raises(LedgerBusy, match="is kept locked by somebody else"):
             ledger.fence.set_guarded(NOW)
-    finally:
-        tried.set()
-        thread.join()
-        connections[alias].close()
+        with connections[alias].cursor() as cursor:  # that of a new connection
+            cursor.execute("PRAGMA busy_timeout = 50")
+        with pytest.raises(CommandError, match=r"kept locked by somebody else: .* -> try again"):
+            make_missing(using=alias)
+    connections[alias].close()
