@@ -5,22 +5,21 @@ attempt 0; a task's retry is another attempt, and each attempt runs once.
 """
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from django.db import connections
 from django.db.models import F, QuerySet
 
 from cutover import clock, models
-from cutover.fields import InstantField
 from cutover.ledger import bulk
 from cutover.ledger.database import outages, transaction, tried_again
 from cutover.ledger.fence import Fence
 from cutover.types import EntryName, Epoch, RunOutcome, Sender, Slot, SlotState, Start
 
 _TABLE: Final = models.Slot._meta.db_table
-_INSTANT: Final = InstantField()
+_FIELD: Final = {field.name: field for field in models.Slot._meta.concrete_fields}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class Runs:
         """Record how the attempt marked ``worker`` has ended, and why; of no effect once a later one has started."""
         ended = {"run_ended_at": clock.now(), "outcome": outcome, "error": error or None}
         with outages(self._alias):
-            self._rows(slot).filter(run_by=worker).update(**ended)
+            self._update(slot, *self._assigned(ended), "run_by = %s", [worker])
 
     def give_back(self, slot: Slot, worker: str, error: str = "") -> None:
         """Record that the attempt marked ``worker`` gave its message back to the broker, to be run once more."""
@@ -146,25 +145,37 @@ class Runs:
         )
 
     def _begin(self, slot: Slot, worker: str, sender: Sender | None, attempt: int) -> bool:
-        """One statement, written out: Django takes ten times as long to work it out as the database to run it."""
-        connection = connections[self._alias]
-        now, due_at = (_INSTANT.get_db_prep_save(at, connection) for at in (clock.now(), slot.due_at))
-        missed, published = SlotState.MISSED.value, SlotState.PUBLISHED.value
-        sets: dict[str, int | str] = {"run_attempt": attempt, "run_by": worker, "outcome": RunOutcome.RUNNING.value}
-        if sender:
-            sets["sender"] = _named(sender)
-        is_open, earlier = ("run_attempt < %s", [attempt]) if attempt else ("run_started_at IS NULL", [])
+        begun = {"run_attempt": attempt, "run_by": worker, "outcome": RunOutcome.RUNNING, "run_ended_at": None}
+        begun |= {"error": None} | ({"sender": _named(sender)} if sender else {})
+        sets, values = self._assigned(begun)
+        is_open, given = ("run_attempt < %s", [attempt]) if attempt else ("run_started_at IS NULL", [])
         # A message that a frozen leader publishes after its claim was given up: what runs was not missed. The state
         # after that: MySQL assigns one after the other, and compares with what was assigned.
-        statement = (
-            f"UPDATE {_TABLE} SET published_at = CASE WHEN state = %s THEN %s ELSE published_at END,"  # noqa: S608
+        sets = (
+            "published_at = CASE WHEN state = %s THEN %s ELSE published_at END,"
             " state = CASE WHEN state = %s THEN %s ELSE state END,"
-            " run_started_at = COALESCE(run_started_at, %s), run_ended_at = NULL, error = NULL,"
-            f" {', '.join(f'{name} = %s' for name in sets)} WHERE entry = %s AND due_at = %s AND {is_open}"
+            f" run_started_at = COALESCE(run_started_at, %s), {sets}"
         )
-        values = [missed, now, missed, published, now, *sets.values(), slot.entry, due_at, *earlier]
+        now = _FIELD["run_started_at"].get_db_prep_save(clock.now(), connections[self._alias])
+        missed, published = SlotState.MISSED.value, SlotState.PUBLISHED.value
+        return self._update(slot, sets, [missed, now, missed, published, now, *values], is_open, given)
+
+    def _assigned(self, changes: Mapping[str, Any]) -> tuple[str, list[Any]]:
+        """What sets these fields in SQL, and its parameters."""
+        connection = connections[self._alias]
+        values = [_FIELD[name].get_db_prep_save(value, connection) for name, value in changes.items()]
+        return ", ".join(f"{name} = %s" for name in changes), values
+
+    def _update(self, slot: Slot, sets: str, values: Sequence[Any], condition: str, given: Sequence[Any]) -> bool:
+        """Change a slot's row where it fulfils a condition; whether it did.
+
+        The statement is written out: Django takes ten times as long to work it out as the database to run it.
+        """
+        connection = connections[self._alias]
+        due_at = _FIELD["due_at"].get_db_prep_save(slot.due_at, connection)
+        statement = f"UPDATE {_TABLE} SET {sets} WHERE entry = %s AND due_at = %s AND {condition}"  # noqa: S608 - ours
         with connection.cursor() as cursor:
-            cursor.execute(statement, values)
+            cursor.execute(statement, [*values, slot.entry, due_at, *given])
             return bool(cursor.rowcount)
 
 
