@@ -104,16 +104,20 @@ class Schedule:
         now, scheduled, last_slots = self._ledger.fence.now(), self.agenda.scheduled, self.agenda.last_slots
         names: set[EntryName] = set()
         new: set[EntryName] = set()
+        added: set[EntryName] = set()
 
         def revised(before: Known) -> Known:
             names.update(self._to_settle(before, scheduled))
             new.update(names & (scheduled.keys() - before.keys()))
+            added.update(n for n in names & scheduled.keys() if n not in before or not before[n].is_active)
             renamed = self._renamed(before, scheduled, names)
             return reconcile(_of(names, before), _of(names, scheduled), last_slots, now, renamed)
 
         known = entries.revise(term, revised)
         if known is None or not self.retract_early(term):
             return False
+        if added:  # up to this commit a worker may have begun their cadence, by what an unmanaged beat has sent
+            self.agenda.settle(self._ledger.cursors.latest_of(added, self._ledger.fence.now() + AHEAD), {})
         begun = [name for name in new if scheduled[name].last_run is None]
         if begun and self._no_record:
             reason = f"{self._no_record}: nothing that fell due before is owed"

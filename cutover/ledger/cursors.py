@@ -10,7 +10,7 @@ from django.db.models.lookups import GreaterThan
 
 from cutover import models
 from cutover.ledger.database import outages
-from cutover.types import Cursor, EntryName
+from cutover.types import UNLIMITED, Cursor, EntryName, Limits
 
 OVERLAP: Final = 1_000
 """How many slots before the last known one are read again: transactions may commit out of the order of their keys."""
@@ -49,6 +49,18 @@ class Cursors:
         with outages(self._alias):
             rows = list(self._known(due).filter(active=True).values_list("name", "last", "eligible_since"))
         return {EntryName(name): Cursor(last, eligible_since) for name, last, eligible_since in rows}
+
+    def of(self, entry: EntryName) -> tuple[Cursor, Limits] | None:
+        """Where one entry stands, and within which limits; None where it has no slot and is not active either.
+
+        The latest slot of one that is not active is also what it would go on from.
+        """
+        last = self.latest_of([entry]).get(entry)
+        with outages(self._alias):
+            known = models.Entry.objects.using(self._alias).filter(name=entry, active=True).first()
+        if known is not None:
+            return Cursor(last, known.eligible_since), known.limits
+        return None if last is None else (Cursor(last, last), UNLIMITED)
 
     def latest_rows(self, until: dt.datetime, only: EntryName | None = None) -> dict[EntryName, tuple[Cursor, Any]]:
         """Where every active entry stands as of the slots due by ``until``, and its latest slot, None for none.

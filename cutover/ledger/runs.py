@@ -64,6 +64,19 @@ class Runs:
             bulk.insert_new(self._alias, fresh, models.SLOT_KEY)
             return Start.STARTED if self._begin(slot, worker, sender, attempt) else Start.ALREADY_STARTED
 
+    @tried_again
+    def begin_cadence(self, slot: Slot, sender: Sender) -> None:
+        """Record the first slot of an entry, as of a message of ``sender``, a beat without the lease.
+
+        Nothing where it has a slot by now, or a leader has settled it: then its cadence has begun. Under the fence, as
+        a leader settles entries, so that both count from the same instant.
+        """
+        with transaction(self._alias):
+            self._fence.held()
+            entries = models.Entry.objects.using(self._alias).filter(name=slot.entry, active=True)
+            if not (entries.exists() or self._slots.filter(entry=slot.entry).exists()):
+                bulk.insert_new(self._alias, [self._unclaimed(slot, Epoch(0), sender)], models.SLOT_KEY)
+
     def end(self, slot: Slot, worker: str, outcome: RunOutcome, error: str = "") -> None:
         """Record how the attempt marked ``worker`` has ended, and why; of no effect once a later one has started."""
         ended = {"run_ended_at": clock.now(), "outcome": outcome, "error": error or None}

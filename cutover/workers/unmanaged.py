@@ -22,6 +22,7 @@ from cutover.ledger import Ledger
 from cutover.ledger.database import outages
 from cutover.ledger.runs import Runs
 from cutover.schedules import project, timetable
+from cutover.schedules.due import within
 from cutover.types import NAME_LENGTH, EntryName, Sender, Slot, Start
 
 EARLY: Final = dt.timedelta(seconds=1)
@@ -57,23 +58,33 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
     if started := ledger.runs.started_by(message.sender, name):
         yield started
         return
-    table, last = timetable.timetable(schedule), ledger.cursors.latest_of([name]).get(name)
+    table = timetable.timetable(schedule)
     every = schedule.run_every if isinstance(schedule, schedules.schedule) else None
-    if every is not None and schedule.relative and last and (following := table.next_after(last)):
-        every = following - last  # shorter where it is no whole unit: 90 minutes, rounded, come every hour
     due_at: dt.datetime | None
     if every is None:
         due_at = latest(table, message.seen_at + EARLY)
-    elif last is None:  # its cadence begins here: the guarded beat goes on from the old one's last run
-        due_at = message.seen_at
     else:
+        origin = _origin(table, name, message, ledger)
+        if schedule.relative and (following := table.next_after(origin)):
+            every = following - origin  # shorter where it is no whole unit: 90 minutes, rounded, come every hour
         before = ledger.runs.latest_for(message.sender.origin, name, message.seen_at - 2 * every)
-        due_at = next_of(message.seen_at, last, every, before)
+        due_at = next_of(message.seen_at, origin, every, before)
     for _ in range(WAITING):
         if due_at is None:
             return
         yield Slot(due_at, name)
         due_at = latest(table, due_at - dt.timedelta(microseconds=1)) if every is None else due_at - every
+
+
+def _origin(table: timetable.Timetable, name: EntryName, message: Message, ledger: Ledger) -> dt.datetime:
+    """A slot of an interval, from which the leader counts, too, or will; where there is none, one begins here."""
+    while (found := ledger.cursors.of(name)) is None:
+        ledger.runs.begin_cadence(Slot(message.seen_at, name), message.sender)
+    cursor, limits = found
+    origin = within(limits, cursor, table).origin
+    if cursor.last is None and timetable.interval(table) is None:
+        return table.next_after(origin) or origin  # a relative one: only its slots are rounded
+    return origin
 
 
 def next_of(seen_at: dt.datetime, last: dt.datetime, every: dt.timedelta, before: dt.datetime | None) -> dt.datetime:

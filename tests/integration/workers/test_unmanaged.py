@@ -2,15 +2,21 @@
 
 import datetime as dt
 import itertools
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 from celery import Celery
-from celery.schedules import crontab, schedule
+from celery.beat import ScheduleEntry
+from celery.schedules import crontab, maybe_schedule, schedule
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from cutover import clock
-from cutover.conf import Config
-from cutover.types import Claim, EntryName, Epoch, Sender, Side, Slot, Start
+from cutover.beats.schedule import Schedule
+from cutover.beats.sources import NOT_POLLED, LastRun, Loaded, Polled, ScheduledEntry
+from cutover.conf import CatchUpRule, Config
+from cutover.types import CatchUp, Claim, EntryName, Epoch, Sender, Side, Slot, Start
 from cutover.workers import slotless, unmanaged
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
@@ -19,6 +25,24 @@ MINUTE = dt.timedelta(minutes=1)
 SECOND = dt.timedelta(seconds=1)
 NOON = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 ENTRY = EntryName("an-entry")
+ROUNDED = schedule(dt.timedelta(minutes=90), relative=True)
+RULE = CatchUpRule(CatchUp.LATEST, dt.timedelta(hours=12))
+
+
+class Recorded:
+    """A source: the schedule of an app, whose entry a stock beat ran at an instant."""
+
+    asks: Mapping[str, Any] = MappingProxyType({})
+
+    def __init__(self, app: Celery, ran_at: dt.datetime) -> None:
+        every = maybe_schedule(app.conf.beat_schedule[ENTRY]["schedule"], app=app)
+        entry = ScheduleEntry(name=ENTRY, task="a.task", schedule=every, app=app)
+        scheduled = ScheduledEntry.of(entry, RULE, last_run=LastRun(ran_at, has_run=True))
+        self._loaded: Loaded | None = Loaded("1", {ENTRY: scheduled})
+
+    def load(self, *, full: bool = True, polled: Polled = NOT_POLLED) -> Loaded | None:
+        loaded, self._loaded = self._loaded, None
+        return loaded
 
 
 @pytest.fixture(params=[crontab(), MINUTE], ids=["crontab", "interval"])
@@ -83,6 +107,47 @@ def test_a_cadence_halfway_between_two_slots_has_a_slot_for_each_message(see, le
     found = [see(f"message {n}", NOON + n * MINUTE + late * SECOND) for n, late in enumerate(late_s, 1)]
     assert None not in found
     assert len(set(found)) == len(found)
+
+
+@pytest.fixture
+def settle(app, ledger, identity):
+    """A leader settles the entry of ``app``, which a stock beat ran at an instant; returns its schedule."""
+
+    def settle(ran_at: dt.datetime, meanwhile: Callable[[], object] = lambda: None) -> Schedule:
+        known = Schedule(Side.CODE, Recorded(app, ran_at), ledger)
+        known.refresh()
+        meanwhile()
+        assert known.settle(ledger.fence.open_term(identity(), Side.CODE))
+        return known
+
+    return settle
+
+
+@pytest.mark.parametrize("app", [MINUTE, ROUNDED], indirect=True, ids=["interval", "relative"])
+def test_the_first_message_is_of_the_slot_that_the_leader_counts_from_the_old_beats_record(see, settle):
+    due_at = settle(NOON + 7 * SECOND).agenda.next_at()
+    assert see("first", due_at + 0.03 * SECOND) == Slot(due_at, ENTRY)
+
+
+@pytest.mark.parametrize("app", [MINUTE], indirect=True, ids=["interval"])
+def test_a_cadence_that_a_worker_begins_as_a_leader_settles_is_the_leaders_too(see, settle):
+    begun = NOON + 0.03 * SECOND
+    known = settle(NOON - MINUTE, meanwhile=lambda: see("first", begun))
+    assert known.agenda.next_at() == begun + MINUTE
+
+
+@pytest.mark.parametrize("app", [MINUTE], indirect=True, ids=["interval"])
+def test_a_worker_begins_no_cadence_that_a_leader_has_just_begun(see, settle, ledger, monkeypatch):
+    of = ledger.cursors.of
+
+    def not_known_yet(entry):
+        monkeypatch.setattr(ledger.cursors, "of", of)
+        assert of(entry) is None
+        settle(NOON - MINUTE)
+
+    monkeypatch.setattr(ledger.cursors, "of", not_known_yet)
+    assert see("first", NOON + 0.03 * SECOND) == Slot(NOON, ENTRY)
+    assert [*ledger.cursors.latest_of([ENTRY]).values()] == [NOON]
 
 
 def test_a_message_that_was_started_and_comes_again_takes_no_other_slot(see):
