@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from django.utils.timezone import get_default_timezone
@@ -12,10 +12,10 @@ from cutover.ledger.pauses import Pause
 from cutover.observe import course
 from cutover.observe.course import Course
 from cutover.observe.report import counting, document, environment, verdict
-from cutover.observe.report.delays import STEPS_MS
+from cutover.observe.report.delays import STEPS_MS, Delays
 from cutover.observe.report.environment import Environment
 from cutover.observe.report.expressions import RUNS, Fate
-from cutover.observe.report.figures import Figures
+from cutover.observe.report.figures import EntryFigures, Figures
 from cutover.observe.report.verdict import Basis, Verdict
 from cutover.observe.status import SLOT
 from cutover.phases import facts
@@ -30,6 +30,8 @@ WEEK: Final = dt.timedelta(days=7)
 GRACE: Final = dt.timedelta(seconds=5)
 """How old a slot must be to be in it: the message of a younger one may be under way."""
 _TERM: Final = "epoch side host pid release started_at ended_at end_reason"
+_ENTRY: Final = " ".join(["slots", *(field.name for field in fields(EntryFigures))])
+_DELAYS: Final = " ".join(field.name for field in fields(Delays))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +120,12 @@ def _data(made: Content) -> dict[str, Any]:
         **{name: getattr(counted, name) for name in ("slots", "late", "deduplicated")},
         "run": counted.of(*RUNS),
         "fates": {each.value: counted.of(each) for each in Fate},
-        "entries": [{"slots": one.slots, **asdict(one)} for one in counted.entries],
+        "entries": [{**plain(one, _ENTRY), "started": plain(one.started, _DELAYS)} for one in counted.entries],
         "over_time": [
             {
                 "at": dt.datetime.fromtimestamp(over.begin + one.bucket * over.bucket_s, dt.UTC).isoformat(),
-                "published": asdict(one.published),
-                "started": asdict(one.started),
+                "published": plain(one.published, _DELAYS),
+                "started": plain(one.started, _DELAYS),
             }
             for one in counted.moments
         ],
