@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 test: $(STAMP) ## Run the tests
-	$(BIN)/python -m pytest -n 6 --dist worksteal -m "not figures"
+	$(BIN)/python -m pytest -n 8 --dist worksteal -m "not figures"
 	$(BIN)/python -m pytest -m figures
 
 rehearse: $(STAMP) journeys ## Play the whole migration, release by release, on every test platform, host project and broker
@@ -44,7 +44,7 @@ schedules: $(STAMP) ## Hold parity to celery's own judgement on ten thousand gen
 	$(BIN)/python -m pytest -n 4 tests/unit/schedules/test_generated.py --long
 
 journeys: $(STAMP) ## Run what `make test` leaves out: every host project and part of production, every runbook, every death
-	$(BIN)/python -m pytest -n 6 --dist worksteal --rest -m "not figures"
+	$(BIN)/python -m pytest -n 8 --dist worksteal --rest -m "not figures"
 
 versions: $(STAMP) ## Run the quick tests on other versions: make versions SESSION="oldest newest"
 	$(BIN)/python -m nox --error-on-missing-interpreters -s $(SESSION)

@@ -34,6 +34,13 @@ SCHEDULE: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture
+def step(request: pytest.FixtureRequest, alias: str) -> int:
+    """Every how many statements a command is killed; in the rest, which has SQLite too, fewer on PostgreSQL."""
+    is_sampled = alias != "default" and request.config.getoption("--rest")
+    return request.param * (3 if is_sampled else 1)
+
+
 class ToOneDatabase:
     """Sends the rows of django-celery-beat to the database that the test is about."""
 

@@ -204,7 +204,7 @@ def test_ctrl_c_ends_the_watch_and_the_next_command_says_what_holds(site: Site) 
 
 # Who is killed while it reads closes no cursor; the server does that then.
 @pytest.mark.filterwarnings("ignore:Exception ignored in. .function ServerCursorMixin")
-@pytest.mark.parametrize("step", [24, pytest.param(2, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [24, pytest.param(2, marks=pytest.mark.long)], indirect=True)
 def test_a_guard_killed_at_any_statement_leaves_nothing_half_done(
     site: Site, beat: Beats, context: Surroundings, step: int
 ) -> None:

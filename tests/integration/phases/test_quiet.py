@@ -321,7 +321,7 @@ def test_a_schedule_that_has_changed_meanwhile_is_seen_at_the_instant(
     nothing_done(context())
 
 
-@pytest.mark.parametrize("step", [30, pytest.param(4, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [30, pytest.param(4, marks=pytest.mark.long)], indirect=True)
 def test_killed_at_any_statement_the_wait_and_its_switch_are_begun_again(
     context: Surroundings, beat: Callable[[Side], Beat], step: int
 ) -> None:

@@ -215,7 +215,7 @@ def run_until_killed(context: Context, run: Callable[[Context], Report], stateme
     return death.happened
 
 
-each_death = pytest.mark.parametrize("step", [10, pytest.param(1, marks=pytest.mark.long)])
+each_death = pytest.mark.parametrize("step", [10, pytest.param(1, marks=pytest.mark.long)], indirect=True)
 """After how many statements more to kill again."""
 
 
