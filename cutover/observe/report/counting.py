@@ -109,8 +109,9 @@ class _Sums:
         published_ms, started_ms, took_ms, ended, longest_ms = spans
         self.sides.add(Side(side))
         self.fates[of] += slots
-        self.fates[Fate.MISSED] += int(passed_over)
-        self.passed_over += int(passed_over)
+        if passed_over:
+            self.fates[Fate.MISSED] += int(passed_over)
+            self.passed_over += int(passed_over)
         self.late, self.deduplicated = self.late + int(late), self.deduplicated + int(more)
         self.took_ms, self.ended = self.took_ms + int(took_ms or 0), self.ended + ended
         if started_ms is not None:

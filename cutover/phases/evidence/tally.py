@@ -37,11 +37,13 @@ class Tally(NamedTuple):
 
     def plus(self, other: "Tally") -> "Tally":
         """That of both sets, which have no slot in common."""
-        return Tally(*(mine + its for mine, its in zip(self, other, strict=True)))
+        slots, seconds, microseconds = other
+        return Tally(self.slots + slots, self.seconds + seconds, self.microseconds + microseconds)
 
     def minus(self, other: "Tally") -> "Tally":
         """That of what is left without the others."""
-        return Tally(*(mine - its for mine, its in zip(self, other, strict=True)))
+        slots, seconds, microseconds = other
+        return Tally(self.slots - slots, self.seconds - seconds, self.microseconds - microseconds)
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
