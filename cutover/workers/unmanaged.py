@@ -59,13 +59,14 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
         return
     table, last = timetable.timetable(schedule), ledger.cursors.latest_of([name]).get(name)
     every = schedule.run_every if isinstance(schedule, schedules.schedule) else None
-    if every is not None and schedule.relative and last and (following := table.next_after(last)):
+    is_relative = every is not None and schedule.relative
+    if is_relative and last and (following := table.next_after(last)):
         every = following - last  # shorter where it is no whole unit: 90 minutes, rounded, come every hour
     due_at: dt.datetime | None
     if every is None:
         due_at = latest(table, message.seen_at + EARLY)
     elif last is None:  # its cadence begins here: the guarded beat goes on from the old one's last run
-        due_at = message.seen_at
+        due_at = rounded(table, message.seen_at, every) if is_relative else message.seen_at
     else:
         before = ledger.runs.latest_for(message.sender.origin, name, message.seen_at - 2 * every)
         due_at = next_of(message.seen_at, last, every, before)
@@ -85,6 +86,15 @@ def next_of(seen_at: dt.datetime, last: dt.datetime, every: dt.timedelta, before
     if before is not None and abs(seen_at - before - every) <= KEEPS * every:
         return before + every
     return last + round((seen_at - last) / every) * every
+
+
+def rounded(table: timetable.Timetable, seen_at: dt.datetime, every: dt.timedelta) -> dt.datetime:
+    """The slot of a relative interval's first message, seen then: that whole second, minute, hour or day. Pure.
+
+    Later slots are counted from there, and the leader's are whole: from another instant each would run twice.
+    """
+    near = seen_at + EARLY / 2
+    return table.next_after(near - every) or seen_at
 
 
 def start_one(
