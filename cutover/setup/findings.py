@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import shlex
+import sys
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +59,13 @@ class Project:
     def relative(self, file: Path) -> str:
         """The file as it is named where commands are typed."""
         return os.path.relpath(file.resolve(), self.root.resolve())
+
+    @property
+    def manage(self) -> str:
+        """The project's ``manage.py``, by which this command was typed, as it is named where commands are typed."""
+        typed = Path(sys.argv[0])
+        is_script = typed.suffix == ".py" and typed.name != "__main__.py" and typed.is_file()
+        return self.relative(typed) if is_script else releases.MANAGE
 
     # --- the Celery app
 

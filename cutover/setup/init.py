@@ -17,7 +17,7 @@ from cutover.errors import ConfigurationError
 from cutover.phases.report import Outcome, Report
 from cutover.setup import additions, commands, own, pins, releases, sources
 from cutover.setup.additions import CelerySettings, Lacks, Names
-from cutover.setup.commands import Kind
+from cutover.setup.commands import Kind, Process
 from cutover.setup.findings import Project
 
 NAME: Final = "init"
@@ -93,6 +93,7 @@ def _pieces(project: Project) -> Iterator[Piece]:
     if not any("prodserver" in process.command for process in project.processes):  # else it is past these releases
         of_code = _of_code(project)
         names = {"stock": of_code.path, "of_code": of_code.leased_path} if of_code else {}
+        names |= {"manage": project.manage}
         made = releases.procfiles(project.processes, kept, project.database(), project.rows_by, **names)
         for file, text in made.items():
             yield from _new(project, file, text)
@@ -111,6 +112,7 @@ def _settings(project: Project) -> Iterator[Piece]:
     )
     processes = [process for process in project.processes if process.kind is not Kind.OTHER]
     processes = [process for process in processes if process.kind is not Kind.WEB or project.can_be_served(process)]
+    processes = [_with_schedule_file(project, process) for process in processes]
     if (scheduler := project.own_scheduler) and scheduler.sends_rows:
         named = {"scheduler": scheduler.leased_path}
         processes = [replace(one, args={**one.args, **named}) if one.has_beat else one for one in processes]
@@ -128,6 +130,18 @@ def _settings(project: Project) -> Iterator[Piece]:
         place = f"add at the end of class {where.owner.__name__}" if where.owner else "add at its end"
         text = "".join(f"{indent}{line}\n" for line in lines)
         yield Piece(project.relative(where.file), How.APPEND, text, place)
+
+
+def _with_schedule_file(project: Project, process: Process) -> Process:
+    """A beat that runs in a folder of its own has its schedule file there; prodserver runs where commands are typed."""
+    if not process.has_beat or commands.SCHEDULES & process.args.keys():
+        return process
+    there = str(project.app.conf.beat_schedule_filename) if project.app else additions.SCHEDULE_FILE
+    here = commands.from_folder(process.folder, there)
+    if here == there:
+        return process
+    value = commands.FromEnvironment(additions.FILENAME, here)
+    return replace(process, args={**process.args, commands.SCHEDULE: value})
 
 
 def _cutover(project: Project) -> dict[str, str]:
@@ -226,7 +240,7 @@ def _requirements(project: Project) -> Iterator[Piece]:
 
 
 def _app_json(project: Project) -> Iterator[Piece]:
-    file, checks = project.root / "app.json", releases.health_checks(project.processes)
+    file, checks = project.root / "app.json", releases.health_checks(project.processes, project.manage)
     try:
         there = json.loads(file.read_text()).get("healthchecks", {}) if file.exists() else {}
     except (ValueError, AttributeError):

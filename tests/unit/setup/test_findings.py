@@ -173,3 +173,35 @@ def test_a_base_of_the_projects_own_without_the_guard_is_named(
     monkeypatch.setattr(Project, "app", Celery("shop", task_cls=base, set_as_current=False))
     said = [piece["text"] for piece in init.run(root=tmp_path).data["files"] if "run guard" in piece["place"]]
     assert said == ([text] if text else [])
+
+
+@pytest.mark.parametrize(
+    ("beat", "wanted"),
+    [
+        (
+            "cd back && celery -A shop beat",
+            'os.environ.get("CELERY_BEAT_SCHEDULE_FILENAME", "back/celerybeat-schedule")',
+        ),
+        ("cd back && celery -A shop beat -s here", '"back/here"'),
+        ("celery -A shop beat", None),
+    ],
+)
+def test_what_is_started_elsewhere_is_named_from_where_commands_are_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beat: str, wanted: str | None
+) -> None:
+    """Started by prodserver it would find no schedule file, and no manage.py."""
+    manage = tmp_path / "back" / "manage.py"
+    manage.parent.mkdir()
+    manage.touch()
+    (tmp_path / "Procfile").write_text(f"beat: {beat}\n")
+    monkeypatch.setattr("sys.argv", [str(manage), "cutover", "init"])
+    monkeypatch.setattr("cutover.setup.sources.apps", lambda near, module: [])
+    monkeypatch.setattr(settings, "CUTOVER", {"APP": "shop.celery.app"})
+    monkeypatch.setattr(settings, "PRODUCTION_PROCESSES", {})
+    monkeypatch.setattr(Project, "app", Celery("shop", set_as_current=False))
+    found = {piece["file"]: piece["text"] for piece in init.run(root=tmp_path).data["files"]}
+    assert "\nlegacy-beat: python back/manage.py prodserver legacy-beat\n" in found["Procfile.both-sides"]
+    assert '"back/manage.py"' in found["app.json"]
+    [block] = [text for text in found.values() if "PRODUCTION_PROCESSES" in text]
+    assert block.count(f'"schedule": {wanted}') == (2 if wanted else 0)
+    assert wanted or '"schedule":' not in block
