@@ -297,6 +297,25 @@ def test_a_row_that_the_database_side_alone_sends_is_named_once_the_code_side_do
     assert "tenants is an enabled row that no entry of the code has: nothing sends it" in data["problems"]
 
 
+@pytest.mark.mariadb(alone=True)
+@pytest.mark.parametrize("collation", ["utf8mb4_bin", "utf8mb4_unicode_ci", "latin1_bin"])
+def test_rows_in_another_collation_than_the_ledgers_are_compared(
+    context: Surroundings, alias: str, collation: str
+) -> None:
+    """The database's own, or the one that Django's documentation names for names that differ in case alone."""
+    rows = "django_celery_beat_periodictask MODIFY name varchar(200)"
+    charset = collation.partition("_")[0]
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {rows} CHARACTER SET {charset} COLLATE {collation} NOT NULL")
+    try:
+        test_a_row_that_the_database_side_alone_sends_is_named_once_the_code_side_does(context)
+    finally:
+        PeriodicTask.objects.using(alias).all().delete()
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT @@collation_database")
+            cursor.execute(f"ALTER TABLE {rows} CHARACTER SET utf8mb4 COLLATE {cursor.fetchone()[0]} NOT NULL")
+
+
 def test_a_check_of_a_database_without_tables_is_silent(context: Surroundings, alias: str) -> None:
     """``migrate`` runs the checks before it makes them."""
     Fence.objects.using(alias).all().delete()
