@@ -32,7 +32,8 @@ _SCHEDULER: Final = re.compile(r"\s(?:-S\s*|--scheduler[=\s]\s*)(\S+)")
 SCHEDULE: Final = "schedule"
 SCHEDULES: Final = {SCHEDULE, "schedule-filename"}
 """The options of celery that name the schedule file."""
-_FILES: Final = {*SCHEDULES, "logfile", "pidfile", "statedb"}
+PID_FILE: Final = "pidfile"
+_FILES: Final = {*SCHEDULES, PID_FILE, "logfile", "statedb"}
 _ANYWHERE: Final = ("/", "$", "~", "-")
 """How a file is named that is the same from everywhere, or none."""
 GUNICORNS_OWN: Final = {"0.0.0.0:$PORT", ":$PORT", "0.0.0.0:${PORT}", ":${PORT}", "0.0.0.0:${PORT:-8000}"}

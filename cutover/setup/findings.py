@@ -33,14 +33,15 @@ class Project:
         self.where = sources.settings_file()
         self.package = settings.SETTINGS_MODULE.split(".")[0]
         found = sources.apps(self.where.file, self.where.module.__name__)
-        self.source = self._chosen(found)
+        current = current_app._get_current_object()
+        self.source = self._chosen(found, current)
+        self.loaded_app = "" if self.named_app or self.source else sources.loaded(self.where.root, current)
         self.others = [one.path for one in found if one is not self.source] if not self.named_app else []
 
-    def _chosen(self, found: list[AppSource]) -> AppSource | None:
+    def _chosen(self, found: list[AppSource], current: Celery) -> AppSource | None:
         """The named app, else the one that this process has made its current one, else the first."""
         if self.named_app:
             return next((one for one in found if one.path == self.named_app), None)
-        current = current_app._get_current_object()
         is_current = (one for one in found if sources.imported(one.path) is current)
         return next(is_current, next(iter(found), None))
 
@@ -77,12 +78,13 @@ class Project:
     @property
     def app_path(self) -> str:
         """The dotted path of the app; of one that is to be made, where there is none."""
-        return self.named_app or (self.source.path if self.source else f"{self.package}.celery.app")
+        found = self.source.path if self.source else self.loaded_app
+        return self.named_app or found or f"{self.package}.celery.app"
 
     @property
     def has_app(self) -> bool:
         """Whether there is one."""
-        return bool(self.named_app or self.source)
+        return bool(self.named_app or self.source or self.loaded_app)
 
     @cached_property
     def app(self) -> Celery | None:

@@ -112,7 +112,7 @@ def _settings(project: Project) -> Iterator[Piece]:
     )
     processes = [process for process in project.processes if process.kind is not Kind.OTHER]
     processes = [process for process in processes if process.kind is not Kind.WEB or project.can_be_served(process)]
-    processes = [_with_schedule_file(project, process) for process in processes]
+    processes = [_with_schedule_file(project, _without_pid_file(process)) for process in processes]
     if (scheduler := project.own_scheduler) and scheduler.sends_rows:
         named = {"scheduler": scheduler.leased_path}
         processes = [replace(one, args={**one.args, **named}) if one.has_beat else one for one in processes]
@@ -130,6 +130,12 @@ def _settings(project: Project) -> Iterator[Piece]:
         place = f"add at the end of class {where.owner.__name__}" if where.owner else "add at its end"
         text = "".join(f"{indent}{line}\n" for line in lines)
         yield Piece(project.relative(where.file), How.APPEND, text, place)
+
+
+def _without_pid_file(process: Process) -> Process:
+    """Celery refuses to start while the file of another process is there: no standby would come up on the same host."""
+    own = {name: value for name, value in process.args.items() if name != commands.PID_FILE}
+    return replace(process, args=own) if process.has_beat else process
 
 
 def _with_schedule_file(project: Project, process: Process) -> Process:
@@ -193,14 +199,13 @@ def _celery(project: Project) -> Iterator[Piece]:
     if scheduler := project.own_scheduler:
         yield from _new(project, project.relative(scheduler.leased_file), scheduler.text)
     source = project.source
-    if source is None:
-        place = "where the Celery app is made"
-        yield Piece(f"the module of {project.app_path}", How.MERGE, f"app = Celery(..., {sources.GUARD})\n", place)
-        return
-    file = project.relative(source.file)
-    if source.guarded:
+    file = project.relative(source.file) if source else f"the module of {project.app_path}"
+    is_bare = project.app is None or not _is_guarded(project.app)
+    if source and source.guarded:
         yield Piece(file, How.REPLACE, f"{source.guarded}\n", f"line {source.line} becomes", source.statement)
-    elif project.app and not _is_guarded(project.app):
+    elif source is None and is_bare:
+        yield Piece(file, How.MERGE, f"app = Celery(..., {sources.GUARD})\n", "where the Celery app is made")
+    elif project.app and is_bare:
         base = getattr(project.app.task_cls, "__name__", str(project.app.task_cls))
         text = f"from cutover.guard import GuardedTask\nclass {base}(GuardedTask):\n"
         yield Piece(file, How.MERGE, text, f"{base}, the class of the app's tasks, derives from the run guard")
@@ -212,7 +217,7 @@ def _celery(project: Project) -> Iterator[Piece]:
     ):
         ours = _leased(project)
         notes = additions.OF_ROWS if project.rows_by else ()
-        line = f'{source.path.rpartition(".")[2]}.conf.beat_scheduler = "{ours}"'
+        line = f'{project.app_path.rpartition(".")[2]}.conf.beat_scheduler = "{ours}"'
         yield Piece(file, How.APPEND, "".join(f"{each}\n" for each in (*notes, line)), "add at its end")
 
 
