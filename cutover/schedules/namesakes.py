@@ -28,7 +28,7 @@ def refusals(alias: str, names: Collection[EntryName]) -> list[Refusal]:
             alike[_folded(name)].add(name)
     remedy = (
         f"rename one of them, or have the database tell them apart: ALTER TABLE {table} MODIFY name varchar(200) "
-        "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"
+        f"CHARACTER SET utf8mb4 COLLATE {_of_the_ledger(alias)} NOT NULL"
     )
     return [
         Refusal(name, "name", f"is that of {other!r} to the rows' table, which knows no case ({collation})", remedy)
@@ -49,6 +49,12 @@ def _collation(alias: str, table: str) -> str:
         )
         found = cursor.fetchone()
     return found[0] if found else ""
+
+
+def _of_the_ledger(alias: str) -> str:
+    """The collation of the ledger's tables, which compares byte by byte."""
+    is_mariadb = connections[alias].mysql_is_mariadb  # type: ignore[attr-defined]
+    return "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
 
 
 def _folded(name: str) -> str:

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cutover.setup.commands import Kind, Process
+from cutover.setup.commands import FromEnvironment, Kind, Process
 
 APPS: Final = ("django_celery_beat", "django_prodserver", "cutover")
 FILENAME: Final = "CELERY_BEAT_SCHEDULE_FILENAME"
+SCHEDULE_FILE: Final = "celerybeat-schedule"
 """The environment variable that says where celery's schedule file is; the runbooks set it."""
 BACKENDS: Final = {Kind.WEB: "Gunicorn", Kind.WORKER: "CeleryWorker", Kind.BEAT: "DatabaseBeat"}
 OF_ROWS: Final = (
@@ -86,7 +87,7 @@ def _celery(celery: CelerySettings) -> Iterator[str]:
         yield from OF_ROWS if celery.sends_rows else ()
         yield f"{celery.scheduler_name} = {_quoted(celery.scheduler)}"
     if celery.filename_name and not celery.has_filename:
-        yield f'{celery.filename_name} = os.environ.get("{FILENAME}", "celerybeat-schedule")'
+        yield f'{celery.filename_name} = os.environ.get("{FILENAME}", "{SCHEDULE_FILE}")'
 
 
 def _cutover(names: Names, lacks: Lacks) -> Iterator[str]:
@@ -104,7 +105,7 @@ def _processes(names: Names, lacks: Lacks, app: str) -> Iterator[str]:
         yield f"    **{names.processes},"
     for process in lacks.processes:
         if process.strange:
-            yield f"    # Of `{process.command}` {process.strange}: add its options as ARGS."
+            yield f"    # `{process.command}` could not be read ({process.strange}): add its options as ARGS."
         yield f"    {_quoted(process.name)}: {_process(BACKENDS[process.kind], process.args, app)},"
     if not lacks.has_legacy_beat:
         old = next((process for process in lacks.processes if process.kind is Kind.BEAT), None)
@@ -124,6 +125,8 @@ def _process(backend: str, args: Mapping[str, Any], app: str) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, FromEnvironment):
+        return f"os.environ.get({_quoted(value.variable)}, {_quoted(value.default)})"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_value, value))}]"
     if isinstance(value, str):  # a shell would have replaced what begins with a dollar

@@ -1,5 +1,7 @@
 """The lines of a Procfile, and each process as prodserver is to start it. Pure but for reading gunicorn's options."""
 
+import argparse
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -27,13 +29,31 @@ STOCK_SCHEDULER: Final = "celery.beat:PersistentScheduler"
 DATABASE_SCHEDULER: Final = "cutover.schedulers:DatabaseScheduler"
 STOCK_OF_ROWS: Final = "django_celery_beat.schedulers:DatabaseScheduler"
 _SCHEDULER: Final = re.compile(r"\s(?:-S\s*|--scheduler[=\s]\s*)(\S+)")
+SCHEDULE: Final = "schedule"
+SCHEDULES: Final = {SCHEDULE, "schedule-filename"}
+"""The options of celery that name the schedule file."""
+PID_FILE: Final = "pidfile"
+_FILES: Final = {*SCHEDULES, PID_FILE, "logfile", "statedb"}
+_ANYWHERE: Final = ("/", "$", "~", "-")
+"""How a file is named that is the same from everywhere, or none."""
 GUNICORNS_OWN: Final = {"0.0.0.0:$PORT", ":$PORT", "0.0.0.0:${PORT}", ":${PORT}", "0.0.0.0:${PORT:-8000}"}
 """What gunicorn binds to by itself where the environment has PORT."""
 
 
 @dataclass(frozen=True, slots=True)
+class FromEnvironment:
+    """An option's value: a variable of the environment, or what it is without one."""
+
+    variable: str
+    default: str
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
-    """One line: its name, its command, what that starts and with which options; ``strange``: why it cannot be read."""
+    """One line: its name, its command, what that starts and with which options; ``strange``: why it cannot be read.
+
+    ``folder``: where it runs, from where the line is typed; empty for there. Files in ``args`` are named from there.
+    """
 
     name: str
     command: str
@@ -41,6 +61,7 @@ class Process:
     args: Mapping[str, Any] = field(default_factory=dict)
     served: str = ""
     strange: str = ""
+    folder: str = ""
 
     @property
     def has_beat(self) -> bool:
@@ -65,7 +86,8 @@ def process(name: str, command: str) -> Process:
         if program == "gunicorn":
             return _gunicorn(name, command, rest)
         if program == "celery":
-            return _celery(name, command, rest)
+            entered = words[1] if words[0] == "cd" and words[2:3] == ["&&"] else ""
+            return _celery(name, command, rest, entered)
     return Process(name, command, Kind.OTHER)
 
 
@@ -83,19 +105,35 @@ def with_scheduler(process: Process, scheduler: str = "", stock: str = STOCK_SCH
     return f"{_SCHEDULER.sub('', process.command)} --scheduler {scheduler or scheduler_of(process) or stock}"
 
 
-def _celery(name: str, command: str, words: Sequence[str]) -> Process:
+def _celery(name: str, command: str, words: Sequence[str], entered: str) -> Process:
     for kind, known in ((Kind.WORKER, worker_command), (Kind.BEAT, beat_command)):
         if known.name in words:
             try:
                 args = _options(known, words[words.index(known.name) + 1 :])
             except click.ClickException as exc:
-                return Process(name, command, kind, strange=exc.format_message())
+                return Process(name, command, kind, strange=exc.format_message().rstrip("."))
             if kind is Kind.BEAT:
                 args.pop("scheduler", None)
             elif args.get("beat"):
                 args["scheduler"] = DATABASE_SCHEDULER
-            return Process(name, command, kind, args)
+            folder = _folder(words[: words.index(known.name)], entered)
+            args = {name: from_folder(folder, value) if name in _FILES else value for name, value in args.items()}
+            return Process(name, command, kind, args, folder=folder)
     return Process(name, command, Kind.OTHER)
+
+
+def _folder(before: Sequence[str], entered: str) -> str:
+    """Where celery runs: its own ``--workdir``, which stands before the command's name, from where the shell is."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--workdir", default="")
+    return from_folder(entered, parser.parse_known_args(before)[0].workdir) or entered
+
+
+def from_folder(folder: str, file: str) -> str:
+    """The file as it is named outside of the folder from which it is named so."""
+    if not folder or not file or file.startswith(_ANYWHERE):
+        return file
+    return os.path.normpath(PurePath(folder, file))
 
 
 def _options(command: click.Command, words: Sequence[str]) -> dict[str, Any]:

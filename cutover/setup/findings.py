@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import shlex
+import sys
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -32,14 +33,15 @@ class Project:
         self.where = sources.settings_file()
         self.package = settings.SETTINGS_MODULE.split(".")[0]
         found = sources.apps(self.where.file, self.where.module.__name__)
-        self.source = self._chosen(found)
+        current = current_app._get_current_object()
+        self.source = self._chosen(found, current)
+        self.loaded_app = "" if self.named_app or self.source else sources.loaded(self.where.root, current)
         self.others = [one.path for one in found if one is not self.source] if not self.named_app else []
 
-    def _chosen(self, found: list[AppSource]) -> AppSource | None:
+    def _chosen(self, found: list[AppSource], current: Celery) -> AppSource | None:
         """The named app, else the one that this process has made its current one, else the first."""
         if self.named_app:
             return next((one for one in found if one.path == self.named_app), None)
-        current = current_app._get_current_object()
         is_current = (one for one in found if sources.imported(one.path) is current)
         return next(is_current, next(iter(found), None))
 
@@ -59,6 +61,13 @@ class Project:
         """The file as it is named where commands are typed."""
         return os.path.relpath(file.resolve(), self.root.resolve())
 
+    @property
+    def manage(self) -> str:
+        """The project's ``manage.py``, by which this command was typed, as it is named where commands are typed."""
+        typed = Path(sys.argv[0])
+        is_script = typed.suffix == ".py" and typed.name != "__main__.py" and typed.is_file()
+        return self.relative(typed) if is_script else releases.MANAGE
+
     # --- the Celery app
 
     @property
@@ -69,12 +78,13 @@ class Project:
     @property
     def app_path(self) -> str:
         """The dotted path of the app; of one that is to be made, where there is none."""
-        return self.named_app or (self.source.path if self.source else f"{self.package}.celery.app")
+        found = self.source.path if self.source else self.loaded_app
+        return self.named_app or found or f"{self.package}.celery.app"
 
     @property
     def has_app(self) -> bool:
         """Whether there is one."""
-        return bool(self.named_app or self.source)
+        return bool(self.named_app or self.source or self.loaded_app)
 
     @cached_property
     def app(self) -> Celery | None:

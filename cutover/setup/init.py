@@ -17,7 +17,7 @@ from cutover.errors import ConfigurationError
 from cutover.phases.report import Outcome, Report
 from cutover.setup import additions, commands, own, pins, releases, sources
 from cutover.setup.additions import CelerySettings, Lacks, Names
-from cutover.setup.commands import Kind
+from cutover.setup.commands import Kind, Process
 from cutover.setup.findings import Project
 
 NAME: Final = "init"
@@ -93,6 +93,7 @@ def _pieces(project: Project) -> Iterator[Piece]:
     if not any("prodserver" in process.command for process in project.processes):  # else it is past these releases
         of_code = _of_code(project)
         names = {"stock": of_code.path, "of_code": of_code.leased_path} if of_code else {}
+        names |= {"manage": project.manage}
         made = releases.procfiles(project.processes, kept, project.database(), project.rows_by, **names)
         for file, text in made.items():
             yield from _new(project, file, text)
@@ -111,6 +112,7 @@ def _settings(project: Project) -> Iterator[Piece]:
     )
     processes = [process for process in project.processes if process.kind is not Kind.OTHER]
     processes = [process for process in processes if process.kind is not Kind.WEB or project.can_be_served(process)]
+    processes = [_with_schedule_file(project, _without_pid_file(process)) for process in processes]
     if (scheduler := project.own_scheduler) and scheduler.sends_rows:
         named = {"scheduler": scheduler.leased_path}
         processes = [replace(one, args={**one.args, **named}) if one.has_beat else one for one in processes]
@@ -128,6 +130,24 @@ def _settings(project: Project) -> Iterator[Piece]:
         place = f"add at the end of class {where.owner.__name__}" if where.owner else "add at its end"
         text = "".join(f"{indent}{line}\n" for line in lines)
         yield Piece(project.relative(where.file), How.APPEND, text, place)
+
+
+def _without_pid_file(process: Process) -> Process:
+    """Celery refuses to start while the file of another process is there: no standby would come up on the same host."""
+    own = {name: value for name, value in process.args.items() if name != commands.PID_FILE}
+    return replace(process, args=own) if process.has_beat else process
+
+
+def _with_schedule_file(project: Project, process: Process) -> Process:
+    """A beat that runs in a folder of its own has its schedule file there; prodserver runs where commands are typed."""
+    if not process.has_beat or commands.SCHEDULES & process.args.keys():
+        return process
+    there = str(project.app.conf.beat_schedule_filename) if project.app else additions.SCHEDULE_FILE
+    here = commands.from_folder(process.folder, there)
+    if here == there:
+        return process
+    value = commands.FromEnvironment(additions.FILENAME, here)
+    return replace(process, args={**process.args, commands.SCHEDULE: value})
 
 
 def _cutover(project: Project) -> dict[str, str]:
@@ -179,14 +199,13 @@ def _celery(project: Project) -> Iterator[Piece]:
     if scheduler := project.own_scheduler:
         yield from _new(project, project.relative(scheduler.leased_file), scheduler.text)
     source = project.source
-    if source is None:
-        place = "where the Celery app is made"
-        yield Piece(f"the module of {project.app_path}", How.MERGE, f"app = Celery(..., {sources.GUARD})\n", place)
-        return
-    file = project.relative(source.file)
-    if source.guarded:
+    file = project.relative(source.file) if source else f"the module of {project.app_path}"
+    is_bare = project.app is None or not _is_guarded(project.app)
+    if source and source.guarded:
         yield Piece(file, How.REPLACE, f"{source.guarded}\n", f"line {source.line} becomes", source.statement)
-    elif project.app and not _is_guarded(project.app):
+    elif source is None and is_bare:
+        yield Piece(file, How.MERGE, f"app = Celery(..., {sources.GUARD})\n", "where the Celery app is made")
+    elif project.app and is_bare:
         base = getattr(project.app.task_cls, "__name__", str(project.app.task_cls))
         text = f"from cutover.guard import GuardedTask\nclass {base}(GuardedTask):\n"
         yield Piece(file, How.MERGE, text, f"{base}, the class of the app's tasks, derives from the run guard")
@@ -198,7 +217,7 @@ def _celery(project: Project) -> Iterator[Piece]:
     ):
         ours = _leased(project)
         notes = additions.OF_ROWS if project.rows_by else ()
-        line = f'{source.path.rpartition(".")[2]}.conf.beat_scheduler = "{ours}"'
+        line = f'{project.app_path.rpartition(".")[2]}.conf.beat_scheduler = "{ours}"'
         yield Piece(file, How.APPEND, "".join(f"{each}\n" for each in (*notes, line)), "add at its end")
 
 
@@ -226,7 +245,7 @@ def _requirements(project: Project) -> Iterator[Piece]:
 
 
 def _app_json(project: Project) -> Iterator[Piece]:
-    file, checks = project.root / "app.json", releases.health_checks(project.processes)
+    file, checks = project.root / "app.json", releases.health_checks(project.processes, project.manage)
     try:
         there = json.loads(file.read_text()).get("healthchecks", {}) if file.exists() else {}
     except (ValueError, AttributeError):

@@ -1,5 +1,6 @@
 """Pure: the Procfile of each release, and the health checks without which a platform takes a beat for well."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from cutover.setup.commands import CODE_SCHEDULER, STOCK_SCHEDULER, Kind, Proces
 
 GUARDED_WORKERS, CODE_SIDE = "Procfile.guarded-workers", "Procfile.code-side"
 BOTH_SIDES, DATABASE_SIDE = "Procfile.both-sides", "Procfile.database-side"
-_PRODSERVER: Final = "python manage.py prodserver"
+MANAGE: Final = "manage.py"
 RELEASE: Final = "release"
 
 
@@ -22,22 +23,26 @@ def procfiles(
     rows_by: str = "",
     stock: str = STOCK_SCHEDULER,
     of_code: str = CODE_SCHEDULER,
+    manage: str = MANAGE,
 ) -> dict[str, str]:
     """By their names: what may go before release B, with the stock beat; then release B, release C, release D.
 
     ``kept``: processes that prodserver cannot start. ``database``: the alias of the ledger's. ``rows_by``: the
     scheduler that sends the rows already; such a site has no release whose beat sends the code's entries alone.
-    ``stock``, ``of_code``: what sends the code's entries without the lease, and under it.
+    ``stock``, ``of_code``: what sends the code's entries without the lease, and under it. ``manage``: the project's
+    ``manage.py``, as it is named where commands are typed.
     """
     if not any(process.name == RELEASE for process in processes):
         migrate = " && ".join(
-            f"{conf.migrate(alias)} --noinput" for alias in dict.fromkeys((DEFAULT_DB_ALIAS, database))
+            f"{conf.migrate(alias, shlex.quote(manage))} --noinput"
+            for alias in dict.fromkeys((DEFAULT_DB_ALIAS, database))
         )
         processes = [*processes, Process(RELEASE, migrate, Kind.OTHER)]
-    both = {process.name: _new(process, kept) for process in processes}
+    prodserver = f"python {shlex.quote(manage)} prodserver"
+    both = {process.name: _new(process, kept, prodserver) for process in processes}
     old = {process.name: _old(process, of_code) for process in processes}
     before = {process.name: _old(process, stock=rows_by or stock) for process in processes}
-    legacy = {LEGACY: f"{_PRODSERVER} {LEGACY}"}
+    legacy = {LEGACY: f"{prodserver} {LEGACY}"}
     return {
         GUARDED_WORKERS: _lines(before),
         **({} if rows_by else {CODE_SIDE: _lines({**old, **legacy})}),
@@ -46,35 +51,35 @@ def procfiles(
     }
 
 
-def health_checks(processes: Sequence[Process]) -> dict[str, Any]:
+def health_checks(processes: Sequence[Process], manage: str = MANAGE) -> dict[str, Any]:
     """For ``app.json``: a beat passes once it could lead, a worker once it answers, the web process once it is up."""
-    checks = {process.name: list(_checks(process)) for process in processes if process.kind is not Kind.OTHER}
-    return {**checks, LEGACY: [_asking("standby")]}
+    checks = {process.name: list(_checks(process, manage)) for process in processes if process.kind is not Kind.OTHER}
+    return {**checks, LEGACY: [_asking("standby", manage)]}
 
 
 def _old(process: Process, scheduler: str = "", stock: str = STOCK_SCHEDULER) -> str:
     return with_scheduler(process, scheduler, stock) if process.has_beat else process.command
 
 
-def _new(process: Process, kept: Sequence[str]) -> str:
+def _new(process: Process, kept: Sequence[str], prodserver: str) -> str:
     is_kept = process.kind is Kind.OTHER or process.name in kept
-    return process.command if is_kept else f"{_PRODSERVER} {process.name}"
+    return process.command if is_kept else f"{prodserver} {process.name}"
 
 
 def _lines(commands: dict[str, str]) -> str:
     return "".join(f"{name}: {command}\n" for name, command in commands.items())
 
 
-def _checks(process: Process) -> Iterator[dict[str, Any]]:
+def _checks(process: Process, manage: str) -> Iterator[dict[str, Any]]:
     if process.kind is Kind.WEB:
         yield {"type": "startup", "name": f"{process.name} stays up", "uptime": 10}
     if process.kind is Kind.WORKER:
-        yield _asking("worker")
+        yield _asking("worker", manage)
     if process.has_beat:
-        yield _asking("standby")
+        yield _asking("standby", manage)
 
 
-def _asking(role: str) -> dict[str, Any]:
-    command = ["python", "manage.py", "cutover", "status", "--check", "--role", role]
+def _asking(role: str, manage: str) -> dict[str, Any]:
+    command = ["python", manage, "cutover", "status", "--check", "--role", role]
     name = {"worker": "worker answers", "standby": "beat leads or stands by"}[role]
     return {"type": "startup", "name": name, "command": command, "attempts": 10, "wait": 3, "timeout": 20}

@@ -98,6 +98,32 @@ def imported(path: str) -> Celery | None:
     return app if isinstance(app, Celery) else None
 
 
+def loaded(root: Path, app: Celery) -> str:
+    """The dotted path of ``app`` in the module below ``root``, imported already, that assigns it; empty for none.
+
+    So one is found that a function of the project's makes: the sources alone show no ``name = Celery(...)``.
+    """
+    for name, module in sorted(sys.modules.items()):
+        file = Path(getattr(module, "__file__", None) or "").resolve()
+        if file.suffix != ".py" or root.resolve() not in file.parents or PASSED_BY & {*file.parts}:
+            continue
+        named = [attribute for attribute, value in [*vars(module).items()] if value is app]
+        if found := next((one for one in named if one in _assigned(file)), ""):
+            return f"{name}.{found}"
+    return ""
+
+
+def _assigned(file: Path) -> set[str]:
+    """The names that a module assigns at its top level."""
+    try:
+        tree = ast.parse(file.read_text())
+    except (OSError, ValueError, SyntaxError):
+        return set()
+    targets = [target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in tree.body if isinstance(node, ast.AnnAssign)]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
 def _modules(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.name.startswith(".") and path.name not in PASSED_BY:

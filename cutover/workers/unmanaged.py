@@ -64,7 +64,7 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
     if every is None:
         due_at = latest(table, message.seen_at + EARLY)
     else:
-        origin = _origin(table, name, message, ledger)
+        origin = _origin(table, every, name, message, ledger)
         if schedule.relative and (following := table.next_after(origin)):
             every = following - origin  # shorter where it is no whole unit: 90 minutes, rounded, come every hour
         before = ledger.runs.latest_for(message.sender.origin, name, message.seen_at - 2 * every)
@@ -76,14 +76,18 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
         due_at = latest(table, due_at - dt.timedelta(microseconds=1)) if every is None else due_at - every
 
 
-def _origin(table: timetable.Timetable, name: EntryName, message: Message, ledger: Ledger) -> dt.datetime:
+def _origin(
+    table: timetable.Timetable, every: dt.timedelta, name: EntryName, message: Message, ledger: Ledger
+) -> dt.datetime:
     """A slot of an interval, from which the leader counts, too, or will; where there is none, one begins here."""
+    is_relative = timetable.interval(table) is None
     while (found := ledger.cursors.of(name)) is None:
-        ledger.runs.begin_cadence(Slot(message.seen_at, name), message.sender)
+        begun = rounded(table, message.seen_at, every) if is_relative else message.seen_at
+        ledger.runs.begin_cadence(Slot(begun, name), message.sender)
     cursor, limits = found
     origin = within(limits, cursor, table).origin
-    if cursor.last is None and timetable.interval(table) is None:
-        return table.next_after(origin) or origin  # a relative one: only its slots are rounded
+    if cursor.last is None and is_relative:
+        return table.next_after(origin) or origin  # only its slots are rounded
     return origin
 
 
@@ -96,6 +100,15 @@ def next_of(seen_at: dt.datetime, last: dt.datetime, every: dt.timedelta, before
     if before is not None and abs(seen_at - before - every) <= KEEPS * every:
         return before + every
     return last + round((seen_at - last) / every) * every
+
+
+def rounded(table: timetable.Timetable, seen_at: dt.datetime, every: dt.timedelta) -> dt.datetime:
+    """The slot of a relative interval's first message, seen then: that whole second, minute, hour or day. Pure.
+
+    Later slots are counted from there, and the leader's are whole: from another instant each would run twice.
+    """
+    near = seen_at + EARLY / 2
+    return table.next_after(near - every) or seen_at
 
 
 def start_one(

@@ -3,8 +3,9 @@
 A schedule may hang on the process that reads it: its arguments, a ``beat_init`` handler, a variable of its container.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from django_celery_beat.models import PeriodicTask
 
@@ -16,6 +17,9 @@ from cutover.phases.context import Context
 from cutover.phases.evidence import edits, side
 from cutover.schedules.fingerprint import digest, fingerprints
 from cutover.types import EntryName, Fingerprints, HolderId, Side
+
+_NAMES: Final = 500
+"""How many names one statement asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +97,19 @@ def without_entry(context: Context, only: EntryName | None = None) -> list[Entry
     if only in context.entries:
         return []
     with outages(context.alias):
-        known = Entry.objects.using(context.alias).values("name")
-        rows = side.enabled_rows(context).filter(name__in=known, **({} if only is None else {"name": only}))
-        names = {EntryName(name) for name in rows.values_list("name", flat=True)}
-    names -= context.entries.keys()
+        rows = side.enabled_rows(context).filter(**({} if only is None else {"name": only}))
+        names = _known(context, sorted({*rows.values_list("name", flat=True)} - context.entries.keys()))
     if names:
         names -= {EntryName(row.name) for row in edits.read(context.alias).renamed.values()}
     return sorted(names)
+
+
+def _known(context: Context, names: Sequence[str]) -> set[EntryName]:
+    """Those of ``names`` that the ledger knows.
+
+    Not within the statement that reads the rows: MySQL and MariaDB compare no two columns of different binary
+    collations, and the rows' tables may have one that is not the ledger's.
+    """
+    entries = Entry.objects.using(context.alias).order_by()
+    parts = (names[start : start + _NAMES] for start in range(0, len(names), _NAMES))
+    return {EntryName(name) for part in parts for name in entries.filter(name__in=part).values_list("name", flat=True)}

@@ -21,6 +21,8 @@ from cutover.types import EntryName
 
 SNAPSHOT: Final = ("key_before", "enabled_before", "last_run_at_before", "row_before")
 """How a row was before the switch: the columns of ``ImportedEntry`` that are null as long as there was none."""
+_KEYS: Final = 500
+"""How many rows one statement enables."""
 
 
 def keep(context: Context) -> None:
@@ -44,11 +46,15 @@ def enable(context: Context) -> None:
     Nothing fires by this: the database side does not lead, and the ledger has the cursor of each entry.
     """
     with transaction(context.alias):
-        names = ImportedEntry.objects.using(context.alias).values_list("name", flat=True)
-        disabled = PeriodicTask.objects.using(context.alias).filter(name__in=names, enabled=False)
+        imported = {*ImportedEntry.objects.using(context.alias).values_list("name", flat=True)}
+        disabled = PeriodicTask.objects.using(context.alias).filter(enabled=False)
+        # Not in one statement: MySQL and MariaDB compare no two columns of different binary collations.
+        keys = [key for key, name in disabled.values_list("pk", "name") if name in imported]
         # Also when: what fell due while the row was disabled is not owed, though it was saved a moment before.
-        enabled = disabled.update(enabled=True, date_changed=stored(clock.now()))
-        if enabled or not PeriodicTasks.objects.using(context.alias).exists():
+        now = stored(clock.now())
+        for start in range(0, len(keys), _KEYS):
+            disabled.filter(pk__in=keys[start : start + _KEYS]).update(enabled=True, date_changed=now)
+        if keys or not PeriodicTasks.objects.using(context.alias).exists():
             PeriodicTasks.update_changed()
 
 

@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from cutover.errors import PhaseFailed
 from cutover.models import Cutover, ImportedEntry, Transition
+from cutover.observe import status
 from cutover.phases import phase2
 from cutover.phases.context import Context
 from cutover.phases.evidence import edits
@@ -232,6 +233,7 @@ def test_names_that_differ_in_case_alone_are_two_entries(context: Surroundings, 
         assert task(context(), "Hourly").interval.every == 60
         assert task(context(), "hourly").crontab is not None
         assert differences(context()) == []
+        assert status.run(context()).data["without_entry"] == [], "the rows are compared with the ledger's names"
     finally:
         if mysql:
             PeriodicTask.objects.using(alias).all().delete()

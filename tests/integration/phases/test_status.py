@@ -1,7 +1,7 @@
 """Status: who leads, what is late, and what was missed."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from cutover.observe import status
 from cutover.phases import phase2, phase3, plan, rollback
 from cutover.phases.context import Context
 from cutover.phases.evidence import lateness
+from cutover.phases.operations import snapshot
 from cutover.phases.report import Outcome, Report
 from cutover.phases.wording import instant
 from cutover.schedules.fingerprint import fingerprint
@@ -295,6 +296,40 @@ def test_a_row_that_the_database_side_alone_sends_is_named_once_the_code_side_do
     data = status.run(context()).data
     assert data["without_entry"] == ["tenants"]
     assert "tenants is an enabled row that no entry of the code has: nothing sends it" in data["problems"]
+
+
+@pytest.fixture(params=["utf8mb4_bin", "utf8mb4_unicode_ci", "latin1_bin"])
+def collation(request: pytest.FixtureRequest, alias: str, context: Surroundings) -> Iterator[str]:
+    """The rows' names have one that is not the ledger's: the database's own, or one that tells letters' case apart."""
+    rows = "django_celery_beat_periodictask MODIFY name varchar(200) CHARACTER SET"
+    charset = request.param.partition("_")[0]
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {rows} {charset} COLLATE {request.param} NOT NULL")
+    yield request.param
+    PeriodicTask.objects.using(alias).all().delete()
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT @@collation_database")
+        cursor.execute(f"ALTER TABLE {rows} utf8mb4 COLLATE {cursor.fetchone()[0]} NOT NULL")
+
+
+@pytest.mark.mariadb(alone=True)
+@pytest.mark.usefixtures("collation")
+def test_rows_in_another_collation_than_the_ledgers_are_known_to_it(context: Surroundings) -> None:
+    test_a_row_that_the_database_side_alone_sends_is_named_once_the_code_side_does(context)
+
+
+@pytest.mark.mariadb(alone=True)
+@pytest.mark.usefixtures("collation")
+def test_rows_in_another_collation_than_the_ledgers_are_enabled_and_put_back(context: Surroundings, alias: str) -> None:
+    Cutover.objects.using(alias).update(phase=1)
+    assert phase2.run(context()).outcome is Outcome.DONE
+    rows = PeriodicTask.objects.using(alias)
+    assert rows.exists()
+    snapshot.keep(context())
+    snapshot.enable(context())
+    assert not rows.filter(enabled=False).exists()
+    snapshot.restore(context(), drop_edits=True)
+    assert not rows.filter(enabled=True).exists()
 
 
 def test_a_check_of_a_database_without_tables_is_silent(context: Surroundings, alias: str) -> None:

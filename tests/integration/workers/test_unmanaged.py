@@ -16,6 +16,7 @@ from cutover import clock
 from cutover.beats.schedule import Schedule
 from cutover.beats.sources import NOT_POLLED, LastRun, Loaded, Polled, ScheduledEntry
 from cutover.conf import CatchUpRule, Config
+from cutover.schedules import timetable
 from cutover.types import CatchUp, Claim, EntryName, Epoch, Sender, Side, Slot, Start
 from cutover.workers import slotless, unmanaged
 
@@ -203,6 +204,22 @@ def test_a_relative_interval_keeps_its_steps_and_is_found_at_once(see, ledger, i
     began_s = clock.monotonic_s()
     assert see("first", NOON + 5 * MINUTE + SECOND) == Slot(NOON + 5 * MINUTE, ENTRY)
     assert clock.monotonic_s() - began_s < 1
+
+
+@pytest.mark.parametrize("late", [dt.timedelta(milliseconds=40), dt.timedelta(milliseconds=-40)], ids=["late", "early"])
+@pytest.mark.parametrize(
+    "app",
+    [schedule(every, relative=True) for every in (10 * SECOND, MINUTE, 60 * MINUTE)],
+    indirect=True,
+    ids=["seconds", "minute", "hour"],
+)
+def test_a_relative_interval_begins_at_the_whole_second_or_minute_from_which_the_leader_goes_on(see, ledger, app, late):
+    """A first slot some milliseconds off would have every later message run besides the leader's slot."""
+    table = timetable.timetable(app.conf.beat_schedule[ENTRY]["schedule"])
+    first = see("first", NOON + late)
+    assert first == Slot(NOON, ENTRY)
+    second = table.next_after(first.due_at)
+    assert see("second", second + late) == Slot(second, ENTRY)
 
 
 @pytest.mark.parametrize("app", [schedule(90 * MINUTE, relative=True)], indirect=True, ids=["ninety minutes"])

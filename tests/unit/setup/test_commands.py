@@ -33,6 +33,27 @@ def test_a_line_is_read(command: str, kind: Kind, args: dict[str, object]) -> No
 
 
 @pytest.mark.parametrize(
+    ("command", "folder", "args"),
+    [
+        ("celery --workdir backend -A shop beat -s ../var/beat", "backend", {"schedule": "var/beat"}),
+        ("celery -A shop --workdir=backend worker -S state", "backend", {"statedb": "backend/state"}),
+        ("cd backend && celery -A shop beat -s beat", "backend", {"schedule": "backend/beat"}),
+        ("cd src && celery --workdir app -A shop beat --pidfile=", "src/app", {"pidfile": ""}),
+        (
+            "cd backend && celery -A shop beat -s /storage/beat -f -",
+            "backend",
+            {"schedule": "/storage/beat", "logfile": "-"},
+        ),
+        ("celery -A shop --workdir /srv/shop beat -s $DATA/beat", "/srv/shop", {"schedule": "$DATA/beat"}),
+    ],
+)
+def test_files_are_named_from_where_the_line_is_typed(command: str, folder: str, args: dict[str, object]) -> None:
+    """prodserver runs there: another schedule file would have every entry begin anew."""
+    found = process("name", command)
+    assert (found.folder, dict(found.args)) == (folder, args)
+
+
+@pytest.mark.parametrize(
     ("command", "said"),
     [
         ("celery -A shop worker --concurency 4", "--concurency"),

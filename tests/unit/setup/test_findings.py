@@ -1,6 +1,8 @@
 """What is seen of a project: who sends its rows, and by which server its site is served."""
 
+import importlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from celery import Celery, Task
@@ -173,3 +175,85 @@ def test_a_base_of_the_projects_own_without_the_guard_is_named(
     monkeypatch.setattr(Project, "app", Celery("shop", task_cls=base, set_as_current=False))
     said = [piece["text"] for piece in init.run(root=tmp_path).data["files"] if "run guard" in piece["place"]]
     assert said == ([text] if text else [])
+
+
+@pytest.mark.parametrize(
+    ("beat", "wanted"),
+    [
+        (
+            "cd back && celery -A shop beat",
+            'os.environ.get("CELERY_BEAT_SCHEDULE_FILENAME", "back/celerybeat-schedule")',
+        ),
+        ("cd back && celery -A shop beat -s here", '"back/here"'),
+        ("celery -A shop beat", None),
+    ],
+)
+def test_what_is_started_elsewhere_is_named_from_where_commands_are_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beat: str, wanted: str | None
+) -> None:
+    """Started by prodserver it would find no schedule file, and no manage.py."""
+    manage = tmp_path / "back" / "manage.py"
+    manage.parent.mkdir()
+    manage.touch()
+    (tmp_path / "Procfile").write_text(f"beat: {beat}\n")
+    monkeypatch.setattr("sys.argv", [str(manage), "cutover", "init"])
+    monkeypatch.setattr("cutover.setup.sources.apps", lambda near, module: [])
+    monkeypatch.setattr(settings, "CUTOVER", {"APP": "shop.celery.app"})
+    monkeypatch.setattr(settings, "PRODUCTION_PROCESSES", {})
+    monkeypatch.setattr(Project, "app", Celery("shop", set_as_current=False))
+    found = {piece["file"]: piece["text"] for piece in init.run(root=tmp_path).data["files"]}
+    assert "\nlegacy-beat: python back/manage.py prodserver legacy-beat\n" in found["Procfile.both-sides"]
+    assert '"back/manage.py"' in found["app.json"]
+    [block] = [text for text in found.values() if "PRODUCTION_PROCESSES" in text]
+    assert block.count(f'"schedule": {wanted}') == (2 if wanted else 0)
+    assert wanted or '"schedule":' not in block
+
+
+FACTORY = """import celery
+
+def create(name, **given):
+    return celery.Celery(name, set_as_current=False, **given)
+
+queue = create("shop"{given})
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("", ['app = Celery(..., task_cls="cutover.guard.GuardedTask")\n']),
+        (', task_cls="cutover.guard.GuardedTask"', []),
+    ],
+)
+def test_an_app_that_a_function_makes_is_found_where_it_is_assigned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, said: list[str]
+) -> None:
+    """Taken for none, a second app would be added to the project."""
+    package = "shop_of_a_factory" + ("_guarded" if given else "")
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text("from .work import queue as app\n")
+    (tmp_path / package / "work.py").write_text(FACTORY.replace("{given}", given))
+    monkeypatch.syspath_prepend(tmp_path)
+    made = importlib.import_module(f"{package}.work").queue
+    monkeypatch.setattr("cutover.setup.sources.apps", lambda near, module: [])
+    monkeypatch.setattr("cutover.setup.findings.current_app", SimpleNamespace(_get_current_object=lambda: made))
+    monkeypatch.setattr(SettingsFile, "root", tmp_path)
+    monkeypatch.setattr(settings, "CUTOVER", {})
+    assert Project(tmp_path).app_path == f"{package}.work.queue"
+    assert Project(tmp_path).app is made
+    pieces = init.run(root=tmp_path).data["files"]
+    assert [piece["text"] for piece in pieces if piece["place"] == "where the Celery app is made"] == said
+    assert not [piece["file"] for piece in pieces if piece["file"].endswith("celery.py")]
+
+
+def test_no_two_beats_share_a_pid_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery ends the second one: on one host none would stand by."""
+    worker = "celery -A shop worker --pidfile=worker.pid"
+    (tmp_path / "Procfile").write_text(f"worker: {worker}\nboth: {worker} -B\nbeat: celery -A shop beat --pidfile=b\n")
+    monkeypatch.setattr("cutover.setup.sources.apps", lambda near, module: [])
+    monkeypatch.setattr(settings, "CUTOVER", {"APP": "shop.celery.app"})
+    monkeypatch.setattr(settings, "PRODUCTION_PROCESSES", {})
+    monkeypatch.setattr(Project, "app", Celery("shop", set_as_current=False))
+    texts = [piece["text"] for piece in init.run(root=tmp_path).data["files"]]
+    [block] = [text for text in texts if "PRODUCTION_PROCESSES" in text]
+    assert [line.split('"')[1] for line in block.splitlines() if "pidfile" in line] == ["worker"]

@@ -49,6 +49,18 @@ def test_a_ledger_in_a_database_of_its_own_is_migrated_too() -> None:
         )
 
 
+def test_each_line_names_the_projects_own_manage_py() -> None:
+    made = procfiles(read(PROJECT), (), manage="my site/manage.py")
+    for text in made.values():
+        assert "\nrelease: python 'my site/manage.py' migrate --noinput\n" in text
+        assert "python manage.py" not in text
+    assert "web: python 'my site/manage.py' prodserver web\n" in made["Procfile.both-sides"]
+    checks = health_checks(read(PROJECT), "my site/manage.py")
+    assert {tuple(check["command"][:3]) for found in checks.values() for check in found if "command" in check} == {
+        ("python", "my site/manage.py", "cutover")
+    }
+
+
 def test_a_site_whose_rows_send_has_no_release_that_sends_the_codes_entries_alone() -> None:
     stock = "django_celery_beat.schedulers:DatabaseScheduler"
     made = procfiles(read(PROJECT), (), rows_by=stock)
