@@ -182,14 +182,14 @@ class Candidate:
         term, agenda = leadership.term, self._schedule.agenda
         if self._dispatcher.sweep_in_s() == 0.0:
             swept = self._dispatcher.sweep(term, agenda)
-            self._schedule.published(swept.published, swept.behind)
+            self._schedule.published(swept.published, swept.past_slots)
             if swept.fenced:
                 return False
             self._schedule.recover()
         if not self._dispatcher.may_claim:
             return True
         sent = self._dispatcher.send(term, agenda, agenda.due(self._time.now(), MISFIRE_GRACE))
-        self._schedule.published(sent.published, sent.behind)
+        self._schedule.published(sent.published, sent.past_slots)
         return not sent.fenced
 
     def _step_down(self, leadership: Leadership, reason: str) -> float:
@@ -221,10 +221,10 @@ class Candidate:
     def _refresh(self, *, full: bool = True, polled: Polled = NOT_POLLED, revision: int | None = None) -> None:
         """Bring the schedule up to date, and say so; with the fence's ``revision``, have it settled ahead too."""
         self._schedule.refresh(full=full, polled=polled)
-        if self._schedule.is_behind:
+        if self._schedule.has_more_to_read:
             self._poll_at_s = 0.0
         elif revision is not None:
-            self._schedule.foresee(revision)
+            self._schedule.settle_ahead(revision)
         self._elector.describe(Description(True, self._schedule.version, len(self._schedule.agenda)))
 
     def _is_poll_due(self) -> bool:

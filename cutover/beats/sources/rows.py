@@ -20,9 +20,9 @@ from django_celery_beat.schedulers import ModelEntry
 from cutover import conf
 from cutover.beats.sources import (
     NOT_POLLED,
-    Behind,
     Change,
     Loaded,
+    PastSlots,
     Polled,
     ScheduledEntry,
     Shared,
@@ -139,9 +139,9 @@ class RowSource:
             keys = enabled_rows().filter(**{f"{column}__in": edited}).values_list("pk", flat=True)
             self._watch.doubt({Block.of(key) for key in keys})
 
-    def published(self, entries: Sequence[ScheduleEntry], behind: Behind = ()) -> Collection[EntryName]:
+    def published(self, entries: Sequence[ScheduleEntry], past_slots: PastSlots = ()) -> Collection[EntryName]:
         """See ``Source``."""
-        late = [(entry.model, at) for entry, at in behind]
+        late = [(entry.model, at) for entry, at in past_slots]
         return upkeep.published([entry.model for entry in entries], late, self._ledger.fence.now())
 
     def end(self, names: Collection[EntryName]) -> Collection[EntryName]:

@@ -68,7 +68,7 @@ def in_background(check_in: CheckIn, where: CheckIns, entry: ScheduleEntry | Non
     """Have it told in the background, each service by itself."""
     details = {"entry": str(check_in.slot.entry), "due_at": check_in.slot.due_at.isoformat()}
     given_at = clock.now()
-    if where.ping_url and not check_in.is_behind:  # whose state is that of the latest ping
+    if where.ping_url and not check_in.is_outdated:  # whose state is that of the latest ping
         _background.put(partial(_if_fresh, given_at, check_in, partial(ping, where.ping_url, check_in)), **details)
     if where.sentry is not None:
         told = partial(check_in_with_sentry, check_in, where.slug, where.sentry, entry)

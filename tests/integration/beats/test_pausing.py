@@ -151,8 +151,8 @@ def test_a_backlog_is_held_under_a_pause_and_worked_off_after_it_oldest_first(
     now = clock.now()
     began = now - 70.5 * SECOND
     agenda, sender = every_second(broker, began), dispatcher(ledger, broker)
-    assert len(sender.send(term, agenda, agenda.due(now, MISFIRE_GRACE)).behind) == AT_ONCE
-    assert len(sender.send(term, agenda, agenda.due(now + EVERY, MISFIRE_GRACE)).behind) == 19
+    assert len(sender.send(term, agenda, agenda.due(now, MISFIRE_GRACE)).past_slots) == AT_ONCE
+    assert len(sender.send(term, agenda, agenda.due(now + EVERY, MISFIRE_GRACE)).past_slots) == 19
     later = now + 60 * SECOND
     pause(paused)
     poll(agenda)
@@ -179,7 +179,7 @@ def test_a_backlog_that_waits_for_its_turn_is_held_back_too_and_worked_off_after
         poll(agenda)
         assert list(agenda.due(now + EVERY, MISFIRE_GRACE)) == []
     for _ in range(2):
-        assert sender.send(term, agenda, agenda.due(now + EVERY, MISFIRE_GRACE)).behind == []
+        assert sender.send(term, agenda, agenda.due(now + EVERY, MISFIRE_GRACE)).past_slots == []
     assert (rows(), agenda.next_at()) == ({"published": AT_ONCE}, None)
     ledger.pauses.resume(A, "alice@host")
     poll(agenda)
@@ -214,7 +214,7 @@ def test_what_was_asked_for_stays_so_under_a_pause_and_is_sent_after_it(ledger, 
     ledger.claims.claim(term, [], [Missed(slot, "why") for slot in old])
     keys = list(models.Slot.objects.using(alias).values_list("pk", flat=True))
     ledger.replays.ask(Side.CODE, [Piece(A, keys)], clock.now())
-    chore = Replay(ledger, dispatcher(ledger, broker), lambda entries, behind=(): None)
+    chore = Replay(ledger, dispatcher(ledger, broker), lambda entries, past_slots=(): None)
     pause()
     for knows in (False, True):  # the loop has not looked yet; it has
         if knows:

@@ -43,7 +43,7 @@ class Site:
         return term
 
     def _note(self, check_in: Any, where: Any, entry: Any) -> None:
-        behind = " behind" if check_in.is_behind else ""
+        behind = " behind" if check_in.is_outdated else ""
         self.told.append(f"{check_in.slot.entry} {check_in.word.value}{behind}")
 
     def poll(self) -> list[str]:

@@ -359,9 +359,9 @@ def test_what_will_never_fall_due_again_is_over_until_it_is_dealt_with(when, lim
     made = agenda({"a": when}, limits, now=NOON - 3 * HOUR)
     if last is not None:
         made.settle({EntryName("a"): last}, {})
-    assert made.over(NOON) == ({"a"} if is_over else set())
-    made.pass_by(["a"])
-    assert made.over(NOON) == set()
+    assert made.ended(NOON) == ({"a"} if is_over else set())
+    made.forget_ended(["a"])
+    assert made.ended(NOON) == set()
 
 
 def test_a_clocked_entry_is_due_at_its_start_where_that_is_later():
@@ -421,7 +421,7 @@ def test_a_backlog_is_sent_fifty_at_once_and_what_is_due_now_goes_before_it():
     assert made.next_at() == now + PAUSE
     second = _recorded(made, now + PAUSE)
     assert [due.owed.send for due in second] == [NOON + number * SECOND for number in range(51, 91)]
-    assert [due.owed.is_behind for due in second] == [True] * 39 + [False], "the latest one says where the entry stands"
+    assert [due.owed.is_past_slot for due in second] == [True] * 39 + [False], "the latest says where it stands"
 
 
 def test_backlogs_of_many_entries_share_what_may_be_sent_oldest_first():
