@@ -9,7 +9,6 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from types import MappingProxyType
 from typing import Final
 
 from celery.beat import ScheduleEntry
@@ -29,6 +28,7 @@ from cutover.beats.sources import ScheduledEntry
 from cutover.beats.timers import Timer, Timers
 from cutover.events import Event, log
 from cutover.ledger.pauses import NOTHING, Paused
+from cutover.renames import NO_RENAMES, Renames
 from cutover.schedules.due import Backlog, Owed, next_due, within
 from cutover.schedules.timetable import once
 from cutover.types import Cursor, EntryName
@@ -63,9 +63,8 @@ class Due:
 class Agenda:
     """The schedule of one side, with each entry's cursor."""
 
-    def __init__(self, renamed: Mapping[EntryName, EntryName] = MappingProxyType({})) -> None:
-        """``renamed``: old names of entries, each to the one that took its place; without a circle."""
-        self._renamed = renamed
+    def __init__(self, renames: Renames = NO_RENAMES) -> None:
+        self._renames = renames
         self._items: dict[EntryName, Item] = {}
         self._timers = Timers(self._is_current)
         self._taken: list[Timer] = []
@@ -98,10 +97,8 @@ class Agenda:
 
     def find(self, name: EntryName) -> ScheduledEntry | None:
         """The record of the entry of that name, or that was of that name; None when the schedule has none."""
-        while name not in self._items and name in self._renamed:
-            name = self._renamed[name]
-        item = self._items.get(name)
-        return item.scheduled if item else None
+        present = self._renames.present(name, self._items)
+        return None if present is None else self._items[present].scheduled
 
     def longest_window(self) -> dt.timedelta:
         """How old a slot of any entry may be to be still sent; nothing where the schedule is empty."""

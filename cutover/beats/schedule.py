@@ -32,7 +32,7 @@ class Schedule:
     def __init__(self, side: Side, source: Source, ledger: Ledger, config: Config | None = None) -> None:
         self._side, self._source, self._ledger = side, source, ledger
         self._config = config or Config()
-        self.agenda = Agenda(self._config.renamed)
+        self.agenda = Agenda(self._config.renames)
         self.loads = 0
         self.version = ""
         self.has_more_to_read = False
@@ -110,8 +110,8 @@ class Schedule:
             names.update(self._to_settle(before, scheduled))
             new.update(names & (scheduled.keys() - before.keys()))
             added.update(n for n in names & scheduled.keys() if n not in before or not before[n].is_active)
-            renamed = self._renamed(before, scheduled, names)
-            return reconcile(_of(names, before), _of(names, scheduled), last_slots, now, renamed)
+            predecessors = self._predecessors(before, scheduled, names)
+            return reconcile(_of(names, before), _of(names, scheduled), last_slots, now, predecessors)
 
         known = entries.revise(term, revised)
         if known is None or not self.retract_early(term):
@@ -126,14 +126,14 @@ class Schedule:
         self._settled, self._unsettled, self._changed = known, (), set()
         return True
 
-    def _renamed(
+    def _predecessors(
         self, known: Known, scheduled: Mapping[EntryName, ScheduledEntry], names: Set[EntryName]
     ) -> dict[EntryName, Predecessor]:
         """The predecessors of entries that are new, or back, under another name; asks only where there are any."""
         before: dict[EntryName, EntryName] = {}
         for name in names & scheduled.keys() & {*self._config.renamed.values()}:
             if name not in known or not known[name].is_active:
-                gone = [old for old in self._config.names_before(name) if old in known and old not in scheduled]
+                gone = [old for old in self._config.renames.before(name) if old in known and old not in scheduled]
                 before.update({name: gone[0]} if gone else {})
         if not before:
             return {}

@@ -6,9 +6,8 @@ database's clock.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Final
 
 from django.db.models import F, Q, QuerySet
@@ -16,6 +15,7 @@ from django.db.models import F, Q, QuerySet
 from cutover import models
 from cutover.ledger.database import outages, transaction, tried_again
 from cutover.ledger.fence import Fence, FenceView
+from cutover.renames import NO_RENAMES, Renames
 from cutover.types import EntryName, Missed
 
 SITE: Final = EntryName("")
@@ -88,12 +88,11 @@ NOTHING: Final = Paused()
 class Pauses:
     """The pauses in one database. Every method raises LedgerUnavailable.
 
-    ``renamed``: old names of entries, each to the one that took its place; without a circle.
+    ``renames``: a pause is of an entry, by whichever of its names it was typed.
     """
 
-    def __init__(self, alias: str, fence: Fence, renamed: Mapping[EntryName, EntryName] = MappingProxyType({})) -> None:
-        self._alias, self._fence = alias, fence
-        self._after, self._before = renamed, {new: old for old, new in renamed.items()}
+    def __init__(self, alias: str, fence: Fence, renames: Renames = NO_RENAMES) -> None:
+        self._alias, self._fence, self._renames = alias, fence, renames
         self._rows = models.Pause.objects.using(alias).order_by("paused_at", "pk")
 
     @tried_again
@@ -173,8 +172,8 @@ class Pauses:
     def _of(self, row: models.Pause) -> Pause:
         given = row.paused_at, row.until, row.paused_by, row.reason, row.ended_at, row.ended_by
         entry = EntryName(row.entry)
-        also = {*_chain(self._after, entry), *_chain(self._before, entry)}
-        return Pause(entry, *given, frozenset(also))
+        also = frozenset((*self._renames.since(entry), *self._renames.before(entry)))
+        return Pause(entry, *given, also)
 
 
 def names(pauses: Sequence[Pause]) -> Paused:
@@ -187,11 +186,6 @@ def but_paused(slots: QuerySet[models.Slot], paused: Paused) -> QuerySet[models.
     if paused.is_all:
         return slots.none()
     return slots.exclude(entry__in=paused.names | paused.also) if paused else slots
-
-
-def _chain(following: Mapping[EntryName, EntryName], name: EntryName) -> Iterable[EntryName]:
-    while (after := following.get(name)) is not None:
-        yield (name := after)
 
 
 def _names(found: Iterable[Pause], now: dt.datetime) -> Paused:

@@ -40,7 +40,7 @@ class Context:
         self.alias = config.database
         self.progress = progress
         self.live = live
-        self.ledger = Ledger(config.database, config.namespace, config.retention, config.renamed)
+        self.ledger = Ledger(config.database, config.namespace, config.retention, config.renames)
         self.celery_of_workers: set[str] = set()
         """Which versions of celery workers have answered, where this command has asked them."""
         self.is_dry = False

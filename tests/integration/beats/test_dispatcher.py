@@ -23,6 +23,7 @@ from cutover.conf import CatchUpRule
 from cutover.errors import LedgerUnavailable
 from cutover.ledger.replays import Piece
 from cutover.phases.evidence.lateness import MISSED
+from cutover.renames import Renames
 from cutover.types import CatchUp, EntryName, Missed, Side, Slot
 from demo.waiting import wait_until
 from tests.integration.beats.conftest import (
@@ -485,7 +486,7 @@ def test_what_was_claimed_under_an_old_name_is_swept_under_it_by_the_entry_that_
 ):
     one, new = Slot(clock.now() - HOUR / 2, EntryName("old")), EntryName("new")
     ledger.claims.claim(term, [one])
-    agenda = Agenda({EntryName("old"): EntryName("between"), EntryName("between"): new})
+    agenda = Agenda(Renames({EntryName("old"): EntryName("between"), EntryName("between"): new}))
     agenda.load({new: ScheduledEntry.of(entry(broker, "new"), RULE)}, clock.now())
     successor = ledger.fence.open_term(identity(), Side.CODE)
     sender = dispatcher(ledger, broker)

@@ -19,6 +19,7 @@ from cutover.beats.sources import ScheduledEntry
 from cutover.ledger import Ledger
 from cutover.ledger.pauses import SITE
 from cutover.ledger.replays import Piece
+from cutover.renames import Renames
 from cutover.types import EntryName, Missed, Side, Slot, Term
 from tests.integration.beats.conftest import HOUR, RULE, agenda_of, dispatcher, due, due_now, entry, sending
 from tests.integration.beats.test_dispatcher import SECOND, every_second
@@ -252,10 +253,10 @@ def test_a_claim_of_a_replay_that_a_pause_kept_back_is_swept_after_it_however_ol
 
 @pytest.mark.parametrize("paused", ["old", "new"])
 def test_a_pause_is_of_an_entry_by_whatever_name_its_slots_fell_due(alias, broker, term, rows, paused):
-    ledger = Ledger(alias, "tests", 30 * 24 * HOUR, {EntryName("old"): EntryName("new")})
+    ledger = Ledger(alias, "tests", 30 * 24 * HOUR, Renames({EntryName("old"): EntryName("new")}))
     one = Slot(clock.now() - HOUR / 2, EntryName("old"))
     ledger.claims.claim(term, [one])
-    agenda = Agenda({EntryName("old"): EntryName("new")})
+    agenda = Agenda(Renames({EntryName("old"): EntryName("new")}))
     agenda.load({EntryName("new"): ScheduledEntry.of(entry(broker, "new"), RULE)}, clock.now() - 1.5 * HOUR)
     ledger.pauses.pause(EntryName(paused), None, "alice@host", "")
     sender = dispatcher(ledger, broker)
@@ -273,7 +274,7 @@ def test_a_pause_is_of_an_entry_by_whatever_name_its_slots_fell_due(alias, broke
 
 def test_every_slot_of_an_entry_counts_under_the_name_that_it_had_too(ledger, broker, term, rows, identity):
     agenda = every_second(broker, clock.now() - 10 * SECOND, most=3)
-    renamed = Agenda({EntryName("old"): A})
+    renamed = Agenda(Renames({EntryName("old"): A}))
     renamed.load(agenda.scheduled, clock.now())
     claimed = [Slot(clock.now() - number * SECOND, EntryName("old")) for number in range(5, 0, -1)]
     ledger.claims.claim(term, claimed)

@@ -14,6 +14,7 @@ from cutover.beats.sources import ScheduledEntry
 from cutover.beats.sweep import decide
 from cutover.conf import CatchUpRule
 from cutover.ledger.claims import Unpublished
+from cutover.renames import Renames
 from cutover.types import CatchUp, EntryName, Epoch, HolderId, Side, Slot, Term
 
 HOUR = dt.timedelta(hours=1)
@@ -28,7 +29,7 @@ FEW = 2
 def agenda():
     """One entry whose latest slot counts, and one whose every slot does, the latest two."""
     rules = {LATEST: CatchUpRule(CatchUp.LATEST, 3 * HOUR), EVERY: CatchUpRule(CatchUp.ALL, 3 * HOUR, FEW)}
-    made = Agenda({EntryName("old"): LATEST})
+    made = Agenda(Renames({EntryName("old"): LATEST}))
     entries = {name: ScheduleEntry(name=name, task="t", schedule=schedule(HOUR), app=APP) for name in rules}
     made.load({name: ScheduledEntry.of(entries[name], rule) for name, rule in rules.items()}, NOW)
     return made
