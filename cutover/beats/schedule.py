@@ -130,10 +130,10 @@ class Schedule:
         self, known: Known, scheduled: Mapping[EntryName, ScheduledEntry], names: Set[EntryName]
     ) -> dict[EntryName, Predecessor]:
         """The predecessors of entries that are new, or back, under another name; asks only where there are any."""
-        before: dict[EntryName, EntryName] = {}
+        before, renames = dict[EntryName, EntryName](), self._config.renames
         for name in names & scheduled.keys() & {*self._config.renamed.values()}:
             if name not in known or not known[name].is_active:
-                gone = [old for old in self._config.renames.before(name) if old in known and old not in scheduled]
+                gone = [old for old in renames.before(name) if old in known and renames.present(old, scheduled) == name]
                 before.update({name: gone[0]} if gone else {})
         if not before:
             return {}

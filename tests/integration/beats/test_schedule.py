@@ -177,6 +177,21 @@ def test_an_entry_whose_last_run_is_known_goes_on_from_there_and_nothing_is_said
     assert "cutover.entries.begun" not in caplog.text
 
 
+def test_a_name_on_the_way_that_the_schedule_has_still_is_whom_an_older_name_leads_to(ledger, identity, hourly):
+    term = ledger.fence.open_term(identity(), Side.CODE)
+    older, old, new = EntryName("older"), EntryName("hourly"), EntryName("digest")
+    config, before = Config(renamed={older: old, old: new}), hourly.entries[old]
+    first = Schedule(Side.CODE, Changing([Loaded("1", {older: before, old: before})]), ledger, config)
+    first.refresh()
+    assert first.settle(term)
+    long_ago = clock.now() - 10 * HOUR
+    ledger.entries.revise(term, lambda known: {older: replace(known[older], eligible_since=long_ago)})
+    release = Schedule(Side.CODE, Changing([Loaded("2", {old: before, new: before})]), ledger, config)
+    release.refresh()
+    assert release.settle(term)
+    assert ledger.entries.known[new].eligible_since > long_ago, "it is another entry than the one of the older name"
+
+
 def test_a_renamed_entry_goes_on_where_it_stood_in_one_commit_and_once(ledger, identity, hourly):
     term = ledger.fence.open_term(identity(), Side.CODE)
     old, new = EntryName("hourly"), EntryName("digest")
