@@ -27,7 +27,7 @@ class Context:
     """The surroundings of one command. ``progress`` is called with a line on whatever takes its time.
 
     ``live`` is called again and again with what is waited for, and how long that takes still.
-    ``is_dry``: it only looks, and remembers nothing of what its operator says in ``words`` and of ``stopped`` beats.
+    ``is_dry_run``: it asks all and changes nothing: what the operator says, ``words`` and ``stopped``, is not kept.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Context:
         self.ledger = Ledger(config.database, config.namespace, config.retention, config.renames)
         self.celery_of_workers: set[str] = set()
         """Which versions of celery workers have answered, where this command has asked them."""
-        self.is_dry = False
+        self.is_dry_run = False
         self.words: dict[str, SentBy] = {}
         """Who sends which task without a slot, as was said to this command alone."""
         self.stopped: set[str] = set()
