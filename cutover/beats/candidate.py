@@ -141,7 +141,9 @@ class Candidate:
             log(Event.TERM_REFUSED, holder=self._who.holder, side=self._side, reason=reason)
             return self._withdraw()
         log(Event.TERM_STARTED, epoch=term.epoch, holder=self._who.holder, side=self._side)
-        signals.tell(signals.leader_changed, epoch=int(term.epoch), side=self._side.value, **asdict(self._who))
+        signals.send_in_background(
+            signals.leader_changed, epoch=int(term.epoch), side=self._side.value, **asdict(self._who)
+        )
         self._dispatcher.sweep_first()
         self._refresh(full=False)
         self._leadership, self._logged_for = Leadership(term), None

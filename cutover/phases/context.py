@@ -27,7 +27,7 @@ class Context:
     """The surroundings of one command. ``progress`` is called with a line on whatever takes its time.
 
     ``live`` is called again and again with what is waited for, and how long that takes still.
-    ``is_dry_run``: it asks all and changes nothing: what the operator says, ``words`` and ``stopped``, is not kept.
+    ``is_dry_run``: it asks all and changes nothing: what the operator says, ``sent_by`` and ``stopped``, is not kept.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Context:
         self.celery_of_workers: set[str] = set()
         """Which versions of celery workers have answered, where this command has asked them."""
         self.is_dry_run = False
-        self.words: dict[str, SentBy] = {}
+        self.sent_by: dict[str, SentBy] = {}
         """Who sends which task without a slot, as was said to this command alone."""
         self.stopped: set[str] = set()
         """The origins of unmanaged beats that have ended, as was said to this command."""

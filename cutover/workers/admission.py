@@ -138,13 +138,13 @@ class Admission:
                 ledger().runs.end(self._slot, self._mark, outcome, error)
         finally:  # that it has failed is true, recorded or not
             if outcome is RunOutcome.FAILED:
-                self._tell(signals.run_failed, attempt=self.attempt, error=error)
+                self._signal(signals.run_failed, attempt=self.attempt, error=error)
 
-    def _tell(self, signal: Signal, **values: Any) -> None:
+    def _signal(self, signal: Signal, **values: Any) -> None:
         """Have a signal sent that names the slot, if anybody is connected to it."""
         if self._slot is not None and signal.receivers:
             named = {"entry": str(self._slot.entry), "due_at": self._slot.due_at}
-            signals.tell(signal, **named, task=self._task.name, task_id=self._task_id, **values)
+            signals.send_in_background(signal, **named, task=self._task.name, task_id=self._task_id, **values)
 
     @property
     def _origin(self) -> str:
@@ -187,7 +187,7 @@ class Admission:
             runs.count_deduplicated(slot)
         metrics.worker.deduplicated()
         log(Event.RUN_DEDUPLICATED, **self.details, outcome=outcome.value)
-        self._tell(signals.run_deduplicated, outcome=outcome.value)
+        self._signal(signals.run_deduplicated, outcome=outcome.value)
         return False
 
     def _admit_unmanaged(self) -> bool:

@@ -69,8 +69,8 @@ class Watch:
         with suppress(LedgerUnavailable), outages(self._config.database):
             rows = PeriodicTask.objects.using(self._config.database).filter(enabled=True)
             self._scheduled = frozenset(self._in_code).union(rows.values_list("task", flat=True).distinct())
-            said = self._ledger.senders.words()
-            named = {task for task, sent_by in said.items() if sent_by is SentBy.BEATS_ALONE}
+            said = self._ledger.senders.sent_by().items()
+            named = {task for task, sent_by in said if sent_by is SentBy.BEATS_ALONE}
             self._beats_alone = self._config.sent_by_beat_alone | named
 
     def count(self, message: unmanaged.Message) -> None:

@@ -71,7 +71,7 @@ MUTANTS = (
         (
             (
                 "cutover/workers/admission.py",
-                "self._tell(signals.run_deduplicated, outcome=outcome.value)\n        return False",
+                "self._signal(signals.run_deduplicated, outcome=outcome.value)\n        return False",
                 "return True",
             ),
         ),

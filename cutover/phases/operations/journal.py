@@ -78,7 +78,7 @@ class Journal:
             self._record(phase, FINISH, outcome="done", begun_at=now, ended_at=now)
             Cutover.objects.using(self._alias).filter(id=1).update(phase=number)
         log(Event.PHASE_COMPLETED, phase=phase)
-        signals.tell(signals.phase_changed, phase=phase, number=number, operator=self.operator)
+        signals.send_in_background(signals.phase_changed, phase=phase, number=number, operator=self.operator)
 
     def refused(self, phase: str, checks: Sequence[Check], lines: Sequence[str] = (), next_command: str = "") -> Report:
         """Record that a phase's gates did not hold; returns the report of it."""

@@ -49,10 +49,10 @@ def senders_named(context: Context, only_beat_sends: Sequence[str], called_by_ha
     if both := set(beats) & set(hand):
         raise PhaseFailed(f"Named for both, so nothing was remembered: {', '.join(sorted(both))}.")
     if context.is_dry_run:
-        context.words |= dict.fromkeys(beats, SentBy.BEATS_ALONE) | dict.fromkeys(hand, SentBy.HAND)
+        context.sent_by |= dict.fromkeys(beats, SentBy.BEATS_ALONE) | dict.fromkeys(hand, SentBy.HAND)
         return "Nothing was changed."
-    context.ledger.senders.say(beats, SentBy.BEATS_ALONE)
-    context.ledger.senders.say(hand, SentBy.HAND)
+    context.ledger.senders.set_sent_by(beats, SentBy.BEATS_ALONE)
+    context.ledger.senders.set_sent_by(hand, SentBy.HAND)
     return "Who sends the tasks is remembered; nothing else was changed."
 
 

@@ -253,7 +253,7 @@ def read_and_write(ledger: Ledger, alias: str) -> None:
 
 READ_FIRST = {
     "a transaction": read_and_write,
-    "an operator's word": lambda ledger, alias: ledger.senders.say(["a.task"], SentBy.BEATS_ALONE),
+    "an operator's word": lambda ledger, alias: ledger.senders.set_sent_by(["a.task"], SentBy.BEATS_ALONE),
     "the rows after a flush": lambda ledger, alias: make_missing(using=alias),
 }
 
