@@ -27,7 +27,7 @@ from cutover.beats.item import (
 from cutover.beats.sources import ScheduledEntry
 from cutover.beats.timers import Timer, Timers
 from cutover.events import Event, log
-from cutover.ledger.pauses import NOTHING, Paused
+from cutover.ledger.pauses import NOTHING_PAUSED, Paused
 from cutover.renames import NO_RENAMES, Renames
 from cutover.schedules.due import Backlog, Owed, next_due, within
 from cutover.schedules.timetable import once
@@ -70,7 +70,7 @@ class Agenda:
         self._taken: list[Timer] = []
         self._held: list[Timer] = []
         self._backlogs = Backlogs(self._is_current, self._upcoming)
-        self.paused: Paused = NOTHING
+        self.paused: Paused = NOTHING_PAUSED
         """Of which entries nothing is due, as far as is known here."""
         self._versions = count(1)
         self._newest = _EVER

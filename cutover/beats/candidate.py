@@ -25,7 +25,7 @@ from cutover.election.elector import Description, Elector, News
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
 from cutover.ledger import Ledger
-from cutover.ledger.fence import Asked, FenceView
+from cutover.ledger.fence import FenceView, Questions
 from cutover.types import Epoch, Identity, Side
 
 POLL_EVERY_S: Final = POLL_EVERY.total_seconds()
@@ -67,7 +67,7 @@ class Candidate:
         # What changes:
         self._leadership: Leadership | None = None
         self._outage: Outage | None = None
-        self._asks: Asked | None = None
+        self._asks: Questions | None = None
         self._poll_at_s = 0.0
         self._news: frozenset[News] = frozenset()
         self._logged_for: Side | None = None
@@ -106,7 +106,7 @@ class Candidate:
         polled = None
         if self._is_poll_due():
             fence = self._poll()
-            polled = fence.also
+            polled = fence.answers
             is_first = not self._schedule.loads
             if is_first:
                 self._refresh(polled=polled, revision=fence.schedule_revision)  # it could not lead before
@@ -164,7 +164,7 @@ class Candidate:
                 if not self._schedule.declare(term, self._who):
                     return self._step_down(leadership, "fenced")
                 leadership = self._leadership = replace(leadership, has_declared=True)
-            self._refresh(polled=fence.also)
+            self._refresh(polled=fence.answers)
         if leadership.settled_load != self._schedule.loads:
             if not self._schedule.settle(term):
                 return self._step_down(leadership, "fenced")

@@ -102,7 +102,7 @@ class Dispatcher:
             self._ledger.claims.confirm_started()
             claims = self._ledger.claims.unpublished()
         if claims:
-            if (paused := self._ledger.claims.admitted(term)) is None:
+            if (paused := self._ledger.claims.read_paused(term)) is None:
                 return Sent(fenced=True)
             if any(paused.holds(claim.slot.entry) for claim in claims):
                 self._sweep = PlannedSweep(self._time.monotonic_s() + SWEEP_PAUSED_S, before_claims=False)

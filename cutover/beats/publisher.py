@@ -19,7 +19,7 @@ from cutover.beats.outlet import Send
 from cutover.beats.overrides import TooManyMessages
 from cutover.events import Event, is_heard, log
 from cutover.ledger import Ledger
-from cutover.ledger.pauses import NOTHING
+from cutover.ledger.pauses import NOTHING_PAUSED
 from cutover.types import Claim, Epoch, Slot, Term
 
 BROKERS_FAULTS: Final[tuple[type[BaseException], ...]] = (OperationalError, OSError)
@@ -89,15 +89,15 @@ class Publisher:
 
         When the broker takes nothing the rest is not tried; an own fault holds up no other.
         """
-        published, epoch, paused = Published(), term.epoch, NOTHING
+        published, epoch, paused = Published(), term.epoch, NOTHING_PAUSED
         for number, (entry, slot, is_first, is_past_slot) in enumerate(messages):
             if (now_s := self._monotonic_s()) - asked_s > FRESH_S:
-                if (admitted := self._ledger.claims.admitted(term)) is None:
+                if (found := self._ledger.claims.read_paused(term)) is None:
                     published.fenced = True
                     for message in messages[number:]:
                         log_slot(Event.SLOT_FENCED, message.slot, epoch, outcome=Claim.FENCED.value)
                     break
-                asked_s, paused = now_s, admitted
+                asked_s, paused = now_s, found
             if paused.holds(slot.entry):
                 published.paused = True
                 continue

@@ -46,7 +46,7 @@ class Replay:
 
         Nothing while the broker takes nothing.
         """
-        if not fence.also.get(_ASKED) or not self._dispatcher.may_claim or agenda.paused.is_all:
+        if not fence.answers.get(_ASKED) or not self._dispatcher.may_claim or agenda.paused.is_all:
             return True
         taken = self._ledger.replays.claim(term, lambda name: agenda.entry(name) is not None, AT_ONCE)
         if taken is None:

@@ -10,7 +10,7 @@ from cutover.conf import near
 from cutover.errors import ConfigurationError, LeaseUnavailable
 from cutover.events import Event, log
 from cutover.ledger.database import outages
-from cutover.ledger.pauses import names
+from cutover.ledger.pauses import paused_by
 from cutover.ledger.replays import Progress
 from cutover.models import Entry
 from cutover.phases.context import Context
@@ -115,7 +115,7 @@ def _wait(context: Context, asked_at: dt.datetime) -> Progress:
     """How far what was asked for has come, when none of it waits for the leader any more or time is up."""
 
     def now() -> Progress:
-        return context.ledger.replays.progress(asked_at, names(context.ledger.pauses.read()))
+        return context.ledger.replays.progress(asked_at, paused_by(context.ledger.pauses.read()))
 
     def done() -> Progress | None:
         found = now()

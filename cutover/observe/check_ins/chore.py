@@ -15,7 +15,7 @@ from cutover.conf import LEAST_LEASE, Config
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event
 from cutover.ledger import Ledger
-from cutover.ledger.fence import NOTHING, FenceView
+from cutover.ledger.fence import NO_QUESTIONS, FenceView
 from cutover.observe.check_ins.news import CheckIn, Word
 from cutover.observe.check_ins.outbox import Outbox
 from cutover.observe.check_ins.ping import ping
@@ -35,7 +35,7 @@ Tell = Callable[[CheckIn, CheckIns, ScheduleEntry | None], object]
 class Telling:
     """The chore. ``tell``: what becomes of each check-in; None: it is told, in the background."""
 
-    asks = NOTHING
+    asks = NO_QUESTIONS
 
     def __init__(self, ledger: Ledger, config: Config, tell: Tell | None = None) -> None:
         general = any(where is not None for where in config.check_ins.values())

@@ -18,7 +18,7 @@ from cutover.beats.backlog import EVERY as PAUSE
 from cutover.beats.item import MISFIRE_GRACE
 from cutover.beats.sources import ScheduledEntry
 from cutover.conf import CatchUpRule
-from cutover.ledger.pauses import NOTHING, Paused
+from cutover.ledger.pauses import NOTHING_PAUSED, Paused
 from cutover.schedules import timetable
 from cutover.types import CatchUp, EntryName, Limits
 
@@ -441,7 +441,7 @@ def test_a_backlog_that_waits_behind_an_older_one_is_held_back_by_a_pause_and_le
     made.pause(Paused(frozenset({EntryName("young")})))
     for turn in range(1, 5):
         assert {due.name for due in _recorded(made, now + turn * PAUSE)} <= {"old"}
-    made.pause(NOTHING)
+    made.pause(NOTHING_PAUSED)
     due = [each for turn in range(5, 8) for each in _recorded(made, now + turn * PAUSE) if each.name == "young"]
     assert [each.owed.send for each in due][:35] == [NOON + number * SECOND for number in range(61, 96)]
 

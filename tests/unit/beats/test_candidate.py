@@ -112,7 +112,7 @@ class Fencing:
 
     def read(self, asked: object) -> Any:
         self.world.note("poll")
-        return SimpleNamespace(epoch=Epoch(self.world.epoch), side=self.world.side, schedule_revision=0, also={})
+        return SimpleNamespace(epoch=Epoch(self.world.epoch), side=self.world.side, schedule_revision=0, answers={})
 
     def open_term(self, who: Identity, side: Side) -> Term | None:
         self.world.note("open term")
