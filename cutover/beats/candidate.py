@@ -159,7 +159,7 @@ class Candidate:
             agenda = self._schedule.agenda
             if fence.epoch != term.epoch or not all(chore.run(term, fence, agenda) for chore in self._chores):
                 return self._step_down(leadership, "fenced")
-            self._ledger.fence.seen(term)
+            self._ledger.fence.record_seen(term)
             if not leadership.has_declared:
                 if not self._schedule.declare(term, self._who):
                     return self._step_down(leadership, "fenced")
@@ -172,7 +172,7 @@ class Candidate:
         if not self._send(leadership):
             return self._step_down(leadership, "fenced")
         if not leadership.has_ticked and self._dispatcher.may_claim:  # a leader that cannot publish is none yet
-            self._ledger.fence.first_tick(term)
+            self._ledger.fence.record_first_tick(term)
             if not self._schedule.retract_early(term):
                 return self._step_down(leadership, "fenced")
             self._leadership = replace(leadership, has_ticked=True)

@@ -193,7 +193,7 @@ class Claims:
             "task_id": list(by_id),
         }
         alike = self._row(term, slots[0], SlotState.CLAIMED)
-        new = bulk.insert_alike(self._alias, alike, varying, models.SLOT_KEY, told="task_id")
+        new = bulk.insert_alike(self._alias, alike, varying, models.SLOT_KEY, returning="task_id")
         return [by_id[task_id] for task_id in new]
 
     def _missed(self, term: Term, missed: Missed) -> models.Slot:

@@ -87,7 +87,7 @@ class Fence:
         self.read()
         return self.now()
 
-    def read_for(self, at: dt.datetime) -> dt.datetime:
+    def read_and_correct(self, at: dt.datetime) -> dt.datetime:
         """An instant of this host's clock, put right by the database's, read for it."""
         self.read()
         return at - self._ahead
@@ -127,12 +127,12 @@ class Fence:
             self._terms.create(epoch=epoch, side=side, started_at=self.now(), **asdict(who))
         return Term(epoch, side, who.holder)
 
-    def first_tick(self, term: Term) -> None:
+    def record_first_tick(self, term: Term) -> None:
         """Record that the leader of ``term`` has completed its first tick."""
         with outages(self._alias):
             self._terms.filter(epoch=term.epoch, first_tick_at=None).update(first_tick_at=self.now())
 
-    def seen(self, term: Term) -> None:
+    def record_seen(self, term: Term) -> None:
         """Record that the leader of ``term`` is alive, every ten seconds; nothing where the term has ended."""
         now_s = clock.monotonic_s()
         if self._seen is not None and self._seen[0] == term and now_s < self._seen[1] + SEEN_EVERY_S:

@@ -24,7 +24,7 @@ from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
 from cutover.seldom import log_seldom
 from cutover.types import RunOutcome
-from cutover.workers.admission import Admission, Undecided, is_beats, watch
+from cutover.workers.admission import Admission, Undecided, is_beats, scheduled_tasks
 from cutover.workers.current import running
 from cutover.workers.request import START_UNSENT, send_started
 from cutover.workers.session import session
@@ -109,16 +109,16 @@ def _count_unless_beats(task: Task, task_id: str, args: Any, kwargs: Any, reques
     Not where by the operator's word it is a beat's: then True.
     """
     try:
-        seen = watch(task.app)
-        if seen is None:
+        scheduled = scheduled_tasks(task.app)
+        if scheduled is None:
             return False
-        if seen.is_sent_by_beats_alone(task.name):
+        if scheduled.is_sent_by_beats_alone(task.name):
             return True
         is_own = request.get("retries") or request.get("parent_id")
-        if is_own or not (request.get(headers.ROW) or seen.is_scheduled(task.name)):
+        if is_own or not (request.get(headers.ROW) or scheduled.is_scheduled(task.name)):
             return False
         with session():
-            seen.count(Admission(task, task_id, args, kwargs, request).message())
+            scheduled.count(Admission(task, task_id, args, kwargs, request).message())
     except Exception as exc:  # no task is to fail for the sake of a number
         _log_failed(exc, entry="", due_at="")
     return False

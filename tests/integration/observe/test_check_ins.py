@@ -37,7 +37,7 @@ class Site:
     def elect(self) -> Term:
         term = self.ledger.fence.open_term(self._identity(), Side.CODE)
         assert term is not None
-        self.ledger.fence.seen(term)
+        self.ledger.fence.record_seen(term)
         self.telling = Telling(self.ledger, Config(**self.settings), self._note)
         self.term = term
         return term

@@ -121,10 +121,10 @@ class Fencing:
         self.world.epoch += 1
         return Term(Epoch(self.world.epoch), side, who.holder)
 
-    def first_tick(self, term: Term) -> None:
+    def record_first_tick(self, term: Term) -> None:
         self.world.note("first tick")
 
-    def seen(self, term: Term) -> None:
+    def record_seen(self, term: Term) -> None:
         self.world.note("seen")
 
     def end_term(self, term: Term, reason: str) -> None:
