@@ -32,13 +32,12 @@ from cutover.beats.sources import (
 from cutover.beats.sources.past import Seen, with_past
 from cutover.beats.sources.watch import SCHEDULES, WATCHED, Block, Watch
 from cutover.events import Event, log
-from cutover.fields import instant
 from cutover.ledger import Ledger
 from cutover.ledger.database import outages
 from cutover.models import ImportedEntry
 from cutover.schedules import overlay
-from cutover.schedules.rows import enabled_rows, rows_database, with_schedules
-from cutover.types import CatchUp, EntryName, Limits
+from cutover.schedules.rows import enabled_rows, limits_of, rows_database, with_schedules
+from cutover.types import CatchUp, EntryName
 
 PIECE: Final = 16
 """How many blocks of rows are read at once: where everybody's rows have changed, what is due is sent in between."""
@@ -207,12 +206,11 @@ def entries(
     shared: Shared = {}
     for row in rows:
         name = EntryName(row.name)
-        limits = Limits(row.start_time and instant(row.start_time), row.expires and instant(row.expires))
         try:
             rule = catch_up_rule(config, name, deadline_s)
             if row.one_off and rule.sends_every:  # it is sent once, whatever has fallen due
                 rule = replace(rule, policy=CatchUp.LATEST)
-            found[name] = ScheduledEntry.of(reader.entry(row), rule, limits, shared=shared)
+            found[name] = ScheduledEntry.of(reader.entry(row), rule, limits_of(row), shared=shared)
         except Exception as exc:  # written past the model's own checks; the others must go on
             log(Event.ENTRY_FAILED, entry=name, reason=f"its row cannot be read: {exc}")
     return found
