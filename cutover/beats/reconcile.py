@@ -14,9 +14,8 @@ from cutover.schedules.timetable import interval, once
 from cutover.types import EntryName
 
 _INSTANT: Final = dt.timedelta.resolution
-
-
 NOTED_WITHIN: Final = dt.timedelta(minutes=1)
+"""How much later than its slot a run of ours is noted at most; a run that is later is of another slot."""
 
 
 @dataclass(frozen=True, slots=True)

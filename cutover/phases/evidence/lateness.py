@@ -81,7 +81,7 @@ def overdue(context: Context, side: Side) -> list[tuple[EntryName, dt.datetime]]
     sending, tables = sides.read(context, side), Timetables()
     unread = unsettled(context, sending.limits)
     now, paused = context.ledger.fence.read_now(), paused_by(context.ledger.pauses.read())
-    late, found, behind = now - OVERDUE, [], set[EntryName]()
+    late, found, with_backlog = now - OVERDUE, [], set[EntryName]()
     for name, stands in context.ledger.cursors.read(until=now + AHEAD).items():
         if paused.holds(name):
             continue
@@ -92,11 +92,11 @@ def overdue(context: Context, side: Side) -> list[tuple[EntryName, dt.datetime]]
                 if due_at is not None and due_at < late:
                     found.append((name, due_at))
                     if backlog(context, name, table, due_at, now):
-                        behind.add(name)
-    if behind:
+                        with_backlog.add(name)
+    if with_backlog:
         with outages(context.alias):
             latest = models.Slot.objects.using(context.alias).order_by("-pk").values_list("claimed_at", flat=True)[:1]
-            found = [one for one in found if one[0] not in behind or not is_catching_up(latest, now)]
+            found = [one for one in found if one[0] not in with_backlog or not is_catching_up(latest, now)]
     return found
 
 

@@ -63,7 +63,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
+class Replayable:
     """What was chosen of what was missed; ``asked``: what of it was asked for before and waits for a leader.
 
     ``has_more``: there is more than one command asks for.
@@ -100,7 +100,7 @@ def read(
     entry: EntryName | None = None,
     since: dt.datetime | None = None,
     until: dt.datetime | None = None,
-) -> Missed:
+) -> Replayable:
     """What was missed of the entries of ``side``, or of one ``entry``, due from ``since`` to ``until``, both included.
 
     What was missed under a name that an entry had before (``RENAMED``) is had back under that, by what it became.
@@ -135,7 +135,7 @@ def read(
                 break
     gaps.sort(key=lambda gap: gap.instants[0])
     named = [Refused(name, count, why) for (name, why), count in sorted(refused.items()) if count]
-    return Missed(gaps, named, asked, total >= MOST)
+    return Replayable(gaps, named, asked, total >= MOST)
 
 
 def _rows(
