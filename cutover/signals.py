@@ -57,7 +57,7 @@ NAMES: Final[dict[Signal, str]] = {
 _background: Final = BackgroundQueue("cutover-signals", Event.RECEIVER_FAILED)
 
 
-def tell(signal: Signal, **values: Any) -> None:
+def send_in_background(signal: Signal, **values: Any) -> None:
     """Have the signal sent, if anybody is connected to it. Not public. Never raises, never waits."""
     if signal.receivers:
         _background.put(partial(signal.send_robust, sender=None, **values), signal=NAMES[signal])

@@ -9,7 +9,6 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from types import MappingProxyType
 from typing import Final
 
 from celery.beat import ScheduleEntry
@@ -28,7 +27,8 @@ from cutover.beats.item import (
 from cutover.beats.sources import ScheduledEntry
 from cutover.beats.timers import Timer, Timers
 from cutover.events import Event, log
-from cutover.ledger.pauses import NOTHING, Paused
+from cutover.ledger.pauses import NOTHING_PAUSED, Paused
+from cutover.renames import NO_RENAMES, Renames
 from cutover.schedules.due import Backlog, Owed, next_due, within
 from cutover.schedules.timetable import once
 from cutover.types import Cursor, EntryName
@@ -63,19 +63,18 @@ class Due:
 class Agenda:
     """The schedule of one side, with each entry's cursor."""
 
-    def __init__(self, renamed: Mapping[EntryName, EntryName] = MappingProxyType({})) -> None:
-        """``renamed``: old names of entries, each to the one that took its place; without a circle."""
-        self._renamed = renamed
+    def __init__(self, renames: Renames = NO_RENAMES) -> None:
+        self._renames = renames
         self._items: dict[EntryName, Item] = {}
         self._timers = Timers(self._is_current)
         self._taken: list[Timer] = []
         self._held: list[Timer] = []
         self._backlogs = Backlogs(self._is_current, self._upcoming)
-        self.paused: Paused = NOTHING
+        self.paused: Paused = NOTHING_PAUSED
         """Of which entries nothing is due, as far as is known here."""
         self._versions = count(1)
         self._newest = _EVER
-        self._over: dict[EntryName, dt.datetime] = {}
+        self._ended: dict[EntryName, dt.datetime] = {}
         self._next: dict[Hashable, dt.datetime | None] = {}
 
     def __len__(self) -> int:
@@ -98,10 +97,8 @@ class Agenda:
 
     def find(self, name: EntryName) -> ScheduledEntry | None:
         """The record of the entry of that name, or that was of that name; None when the schedule has none."""
-        while name not in self._items and name in self._renamed:
-            name = self._renamed[name]
-        item = self._items.get(name)
-        return item.scheduled if item else None
+        present = self._renames.present(name, self._items)
+        return None if present is None else self._items[present].scheduled
 
     def longest_window(self) -> dt.timedelta:
         """How old a slot of any entry may be to be still sent; nothing where the schedule is empty."""
@@ -164,8 +161,8 @@ class Agenda:
         """The slot at ``due_at`` is in the ledger: go on from it."""
         self.settle({name: due_at}, {})
 
-    def behind(self, name: EntryName, now: dt.datetime) -> dt.datetime | None:
-        """Where an entry stands that is due again at ``now``; None for any other."""
+    def due_again_from(self, name: EntryName, now: dt.datetime) -> dt.datetime | None:
+        """Where an entry stands that is due (again) at ``now``; None for one that is not."""
         item = self._items.get(name)
         return None if item is None or item.next_at is None or item.next_at > now else item.cursor.origin
 
@@ -173,7 +170,7 @@ class Agenda:
         """Leave these entries out until a schedule is loaded that has them."""
         for name in names:
             self._items.pop(name, None)
-            self._over.pop(name, None)
+            self._ended.pop(name, None)
 
     def pause(self, paused: Paused) -> None:
         """Hold back from ``due`` what is paused, and let all else go that was held back; nothing is forgotten."""
@@ -187,17 +184,17 @@ class Agenda:
                 self._items[name].upcoming.clear()  # how many are caught up at most counts from now on
                 self._timers.add(timer)
 
-    def over(self, now: dt.datetime) -> Set[EntryName]:
-        """The entries that will never fall due again: their one slot is settled, or their end has come and no slot is.
+    def ended(self, now: dt.datetime) -> Set[EntryName]:
+        """The entries that will never fall due again: their one slot is settled, or no slot comes before their end.
 
-        What ``pass_by`` was told of is not named again, until something about it changes.
+        None is named again after ``forget_ended``, until something about it changes.
         """
-        return {name for name, since in self._over.items() if since <= now}
+        return {name for name, since in self._ended.items() if since <= now}
 
-    def pass_by(self, names: Iterable[EntryName]) -> None:
-        """Somebody has dealt with these entries, which are over."""
+    def forget_ended(self, names: Iterable[EntryName]) -> None:
+        """Leave these entries out of ``ended``: somebody has dealt with them."""
         for name in names:
-            self._over.pop(name, None)
+            self._ended.pop(name, None)
 
     def due(self, now: dt.datetime, misfire_grace: dt.timedelta) -> Iterator[Due]:
         """Every entry with slots due at ``now``, longest due first, but for what is paused.
@@ -239,9 +236,9 @@ class Agenda:
                 taken.append(timer)
                 yield Due(name, item.scheduled.entry, found, unsure_until(item, found))
             for name, at, is_last in self._backlogs.due(now, begun, taken):
-                is_behind = not is_last or now - at > MISFIRE_GRACE
+                is_past_slot = not is_last or now - at > MISFIRE_GRACE
                 if (entry := self.entry(name)) is not None:  # it may have left the schedule meanwhile
-                    yield Due(name, entry, Owed(at, is_behind=is_behind))
+                    yield Due(name, entry, Owed(at, is_past_slot=is_past_slot))
         finally:
             if taken is self._taken:
                 self._put_back()
@@ -282,12 +279,12 @@ class Agenda:
             due_at = answer(self._next, in_common(item), lambda: next_due(table, cursor))
         except Exception:  # logged by `due`, which then asks again
             due_at = cursor.origin
-        self._over.pop(name, None)
+        self._ended.pop(name, None)
         item.next_at = None
         if due_at is not None and once(table) is not None and limits.not_before is not None:
             due_at = max(due_at, limits.not_before)  # as the stock scheduler sends it
         if due_at is None or (limits.not_after is not None and due_at >= limits.not_after):
-            self._over[name] = _EVER if due_at is None or limits.not_after is None else limits.not_after
+            self._ended[name] = _EVER if due_at is None or limits.not_after is None else limits.not_after
             return
         item.next_at = due_at
         self._timers.add((due_at, item.version, name))

@@ -1,4 +1,4 @@
-"""Backlogs: entries that are several slots behind, and of which every slot counts, wait here for their turn to be sent.
+"""Backlogs: entries that are several slots behind, and of which every slot counts, wait here to be sent.
 
 A bounded number of slots is sent at once, the oldest first, whosever they are: so that a backlog floods no broker, and
 holds up nothing that falls due meanwhile. In memory; which slots these are the agenda knows.

@@ -25,7 +25,7 @@ from cutover.election.elector import Description, Elector, News
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
 from cutover.ledger import Ledger
-from cutover.ledger.fence import Asked, FenceView
+from cutover.ledger.fence import FenceView, Questions
 from cutover.types import Epoch, Identity, Side
 
 POLL_EVERY_S: Final = POLL_EVERY.total_seconds()
@@ -67,7 +67,7 @@ class Candidate:
         # What changes:
         self._leadership: Leadership | None = None
         self._outage: Outage | None = None
-        self._asks: Asked | None = None
+        self._asks: Questions | None = None
         self._poll_at_s = 0.0
         self._news: frozenset[News] = frozenset()
         self._logged_for: Side | None = None
@@ -106,7 +106,7 @@ class Candidate:
         polled = None
         if self._is_poll_due():
             fence = self._poll()
-            polled = fence.also
+            polled = fence.answers
             is_first = not self._schedule.loads
             if is_first:
                 self._refresh(polled=polled, revision=fence.schedule_revision)  # it could not lead before
@@ -141,7 +141,9 @@ class Candidate:
             log(Event.TERM_REFUSED, holder=self._who.holder, side=self._side, reason=reason)
             return self._withdraw()
         log(Event.TERM_STARTED, epoch=term.epoch, holder=self._who.holder, side=self._side)
-        signals.tell(signals.leader_changed, epoch=int(term.epoch), side=self._side.value, **asdict(self._who))
+        signals.send_in_background(
+            signals.leader_changed, epoch=int(term.epoch), side=self._side.value, **asdict(self._who)
+        )
         self._dispatcher.sweep_first()
         self._refresh(full=False)
         self._leadership, self._logged_for = Leadership(term), None
@@ -157,12 +159,12 @@ class Candidate:
             agenda = self._schedule.agenda
             if fence.epoch != term.epoch or not all(chore.run(term, fence, agenda) for chore in self._chores):
                 return self._step_down(leadership, "fenced")
-            self._ledger.fence.seen(term)
+            self._ledger.fence.record_seen(term)
             if not leadership.has_declared:
                 if not self._schedule.declare(term, self._who):
                     return self._step_down(leadership, "fenced")
                 leadership = self._leadership = replace(leadership, has_declared=True)
-            self._refresh(polled=fence.also)
+            self._refresh(polled=fence.answers)
         if leadership.settled_load != self._schedule.loads:
             if not self._schedule.settle(term):
                 return self._step_down(leadership, "fenced")
@@ -170,7 +172,7 @@ class Candidate:
         if not self._send(leadership):
             return self._step_down(leadership, "fenced")
         if not leadership.has_ticked and self._dispatcher.may_claim:  # a leader that cannot publish is none yet
-            self._ledger.fence.first_tick(term)
+            self._ledger.fence.record_first_tick(term)
             if not self._schedule.retract_early(term):
                 return self._step_down(leadership, "fenced")
             self._leadership = replace(leadership, has_ticked=True)
@@ -182,14 +184,14 @@ class Candidate:
         term, agenda = leadership.term, self._schedule.agenda
         if self._dispatcher.sweep_in_s() == 0.0:
             swept = self._dispatcher.sweep(term, agenda)
-            self._schedule.published(swept.published, swept.behind)
+            self._schedule.published(swept.published, swept.past_slots)
             if swept.fenced:
                 return False
             self._schedule.recover()
         if not self._dispatcher.may_claim:
             return True
         sent = self._dispatcher.send(term, agenda, agenda.due(self._time.now(), MISFIRE_GRACE))
-        self._schedule.published(sent.published, sent.behind)
+        self._schedule.published(sent.published, sent.past_slots)
         return not sent.fenced
 
     def _step_down(self, leadership: Leadership, reason: str) -> float:
@@ -221,10 +223,10 @@ class Candidate:
     def _refresh(self, *, full: bool = True, polled: Polled = NOT_POLLED, revision: int | None = None) -> None:
         """Bring the schedule up to date, and say so; with the fence's ``revision``, have it settled ahead too."""
         self._schedule.refresh(full=full, polled=polled)
-        if self._schedule.is_behind:
+        if self._schedule.has_more_to_read:
             self._poll_at_s = 0.0
         elif revision is not None:
-            self._schedule.foresee(revision)
+            self._schedule.settle_ahead(revision)
         self._elector.describe(Description(True, self._schedule.version, len(self._schedule.agenda)))
 
     def _is_poll_due(self) -> bool:

@@ -51,12 +51,12 @@ class PlannedSweep:
 class Sent:
     """What came of one round: entries published, and whether the fence refused it.
 
-    ``behind``: those of which a slot of the past was published, and which one; no sign of where they stand.
+    ``past_slots``: those of which a past slot was published, and which one; no sign of where they stand.
     """
 
     published: list[ScheduleEntry] = field(default_factory=list)
     fenced: bool = False
-    behind: list[tuple[ScheduleEntry, dt.datetime]] = field(default_factory=list)
+    past_slots: list[tuple[ScheduleEntry, dt.datetime]] = field(default_factory=list)
 
 
 class Dispatcher:
@@ -102,7 +102,7 @@ class Dispatcher:
             self._ledger.claims.confirm_started()
             claims = self._ledger.claims.unpublished()
         if claims:
-            if (paused := self._ledger.claims.admitted(term)) is None:
+            if (paused := self._ledger.claims.read_paused(term)) is None:
                 return Sent(fenced=True)
             if any(paused.holds(claim.slot.entry) for claim in claims):
                 self._sweep = PlannedSweep(self._time.monotonic_s() + SWEEP_PAUSED_S, before_claims=False)
@@ -132,10 +132,12 @@ class Dispatcher:
                     sent.fenced = True
                     break
                 claimed = [(d, slot) for slot, d in wanted.items() if outcomes[slot] is Claim.CLAIMED]
-                messages = [Message(d.entry, slot, is_first=True, is_behind=d.owed.is_behind) for d, slot in claimed]
+                messages = [
+                    Message(d.entry, slot, is_first=True, is_past_slot=d.owed.is_past_slot) for d, slot in claimed
+                ]
                 published = self._publish(messages, term, asked_s)
                 sent.published += published.entries
-                sent.behind += published.behind
+                sent.past_slots += published.past_slots
                 sent.fenced = published.fenced
                 for each in chunk:
                     settled = each.settled
@@ -153,7 +155,7 @@ class Dispatcher:
         """Publish and confirm claimed slots. A claim that is not taken is swept."""
         published = self._publish(messages, term)
         self._publisher.confirm()
-        return Sent(published.entries, published.fenced, published.behind)
+        return Sent(published.entries, published.fenced, published.past_slots)
 
     def _publish(self, messages: Sequence[Message], term: Term, asked_s: float = NEVER_S) -> Published:
         published = self._publisher.publish(messages, term, asked_s)
@@ -171,7 +173,7 @@ class Dispatcher:
             at_s = self._time.monotonic_s() + self._backoff.wait_s(1.0) * spread
             self._sweep = PlannedSweep(at_s, before_claims=True)
             return
-        if (published.entries or published.behind) and self.may_claim:
+        if (published.entries or published.past_slots) and self.may_claim:
             self._backoff = self._backoff.succeeded()
         if published.own_fault or published.paused:
             # An entry that fails more often than that must not put the sweep off for ever.

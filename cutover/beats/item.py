@@ -101,7 +101,7 @@ def next_of_backlog(item: Item, now: dt.datetime, known: dict[Hashable, Backlog]
         if item.missed_until is not None:
             return Owed(None, *whole.late, *whole.beyond)
     first = next(iter(item.upcoming), None)
-    return Owed(first, is_behind=first is not None and now - first > MISFIRE_GRACE)
+    return Owed(first, is_past_slot=first is not None and now - first > MISFIRE_GRACE)
 
 
 def owed_now(item: Item, now: dt.datetime, misfire_grace: dt.timedelta) -> Owed:

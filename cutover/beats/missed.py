@@ -37,13 +37,13 @@ def _why_missed(due: Due, at: dt.datetime) -> str:
 
 
 def announce_missed(found: Sequence[Missed], term: Term, later_is_sent: Callable[[Slot], bool]) -> None:
-    """Count and tell of each; log it, an outage in one line an entry, however short its interval."""
+    """Count each and send its signal; log it, an outage in one line an entry, however short its interval."""
     alike = defaultdict[tuple[EntryName, str], list[Missed]](list)
     for missed in found:
         slot, reason, passed_over = missed.slot, missed.reason, missed.passed_over
         alike[slot.entry, reason].append(missed)
         metrics.beat.slot(Event.SLOT_MISSED, slot, passed_over)
-        signals.tell(
+        signals.send_in_background(
             signals.slot_missed,
             entry=str(slot.entry),
             due_at=slot.due_at,

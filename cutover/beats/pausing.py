@@ -6,15 +6,15 @@ Nothing rests on it: each claim, and each look at the fence between two messages
 from cutover.beats.agenda import Agenda
 from cutover.events import Event, log
 from cutover.ledger import Ledger
-from cutover.ledger.fence import NOTHING, FenceView
-from cutover.ledger.pauses import SITE, names
+from cutover.ledger.fence import NO_QUESTIONS, FenceView
+from cutover.ledger.pauses import SITE, paused_by
 from cutover.types import Term
 
 
 class Pausing:
     """Has the agenda hold back what is paused, and let go what is no more."""
 
-    asks = NOTHING
+    asks = NO_QUESTIONS
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -28,7 +28,7 @@ class Pausing:
 def look(ledger: Ledger, term: Term, fence: FenceView, agenda: Agenda) -> None:
     """Tell ``agenda`` what is paused by ``fence``, and log what has changed. Raises LedgerUnavailable."""
     found, before = ledger.pauses.in_effect(fence), agenda.paused
-    agenda.pause(names(found))
+    agenda.pause(paused_by(found))
     for pause in found:
         if pause.entry not in before.names:
             until = pause.until.isoformat() if pause.until else ""

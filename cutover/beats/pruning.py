@@ -7,7 +7,7 @@ from cutover import clock
 from cutover.beats.agenda import Agenda
 from cutover.events import Event, log
 from cutover.ledger import Ledger
-from cutover.ledger.fence import NOTHING, FenceView
+from cutover.ledger.fence import NO_QUESTIONS, FenceView
 from cutover.types import Term
 
 EVERY: Final = dt.timedelta(hours=1)
@@ -20,7 +20,7 @@ GO_ON_AFTER: Final = dt.timedelta(seconds=2)
 class Pruning:
     """Keeps the time of the next piece."""
 
-    asks = NOTHING
+    asks = NO_QUESTIONS
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

@@ -19,7 +19,7 @@ from cutover.beats.outlet import Send
 from cutover.beats.overrides import TooManyMessages
 from cutover.events import Event, is_heard, log
 from cutover.ledger import Ledger
-from cutover.ledger.pauses import NOTHING
+from cutover.ledger.pauses import NOTHING_PAUSED
 from cutover.types import Claim, Epoch, Slot, Term
 
 BROKERS_FAULTS: Final[tuple[type[BaseException], ...]] = (OperationalError, OSError)
@@ -35,20 +35,20 @@ NEVER_S: Final = float("-inf")
 class Message(NamedTuple):
     """What is to be sent for a slot; ``is_first``: no other leader can have tried before.
 
-    ``is_behind``: the slot is one of the past, of a backlog or replayed, and no sign of where its entry stands.
+    ``is_past_slot``: it is of a backlog, or replayed; its being sent is no sign of where its entry stands now.
     """
 
     entry: ScheduleEntry
     slot: Slot
     is_first: bool
-    is_behind: bool = False
+    is_past_slot: bool = False
 
 
 @dataclass(slots=True)
 class Published:
     """What came of some messages: the entries that were published, and whose fault it was that others were not.
 
-    ``behind``: entries of which a slot of the past was published, with its instant; they are not among ``entries``.
+    ``past_slots``: entries of which a past slot was published, with its instant; they are not among ``entries``.
     ``withheld``: slots for which the project's own scheduler chose to send nothing. ``paused``: some are, and their
     claims wait. ``fenced``: the rest was not tried, since another leads by now; its claims are for that one's sweep.
     """
@@ -59,7 +59,7 @@ class Published:
     own_fault: bool = False
     paused: bool = False
     fenced: bool = False
-    behind: list[tuple[ScheduleEntry, dt.datetime]] = field(default_factory=list)
+    past_slots: list[tuple[ScheduleEntry, dt.datetime]] = field(default_factory=list)
 
 
 class Publisher:
@@ -89,15 +89,15 @@ class Publisher:
 
         When the broker takes nothing the rest is not tried; an own fault holds up no other.
         """
-        published, epoch, paused = Published(), term.epoch, NOTHING
-        for number, (entry, slot, is_first, is_behind) in enumerate(messages):
+        published, epoch, paused = Published(), term.epoch, NOTHING_PAUSED
+        for number, (entry, slot, is_first, is_past_slot) in enumerate(messages):
             if (now_s := self._monotonic_s()) - asked_s > FRESH_S:
-                if (admitted := self._ledger.claims.admitted(term)) is None:
+                if (found := self._ledger.claims.read_paused(term)) is None:
                     published.fenced = True
                     for message in messages[number:]:
                         log_slot(Event.SLOT_FENCED, message.slot, epoch, outcome=Claim.FENCED.value)
                     break
-                asked_s, paused = now_s, admitted
+                asked_s, paused = now_s, found
             if paused.holds(slot.entry):
                 published.paused = True
                 continue
@@ -119,8 +119,8 @@ class Publisher:
                 published.withheld.append(slot)
                 continue
             self.unconfirmed.append(slot)
-            if is_behind:
-                published.behind.append((entry, slot.due_at))
+            if is_past_slot:
+                published.past_slots.append((entry, slot.due_at))
             else:
                 published.entries.append(entry)
             log_slot(Event.SLOT_PUBLISHED, slot, epoch)

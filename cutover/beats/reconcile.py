@@ -14,9 +14,8 @@ from cutover.schedules.timetable import interval, once
 from cutover.types import EntryName
 
 _INSTANT: Final = dt.timedelta.resolution
-
-
 NOTED_WITHIN: Final = dt.timedelta(minutes=1)
+"""How much later than its slot a run of ours is noted at most; a run that is later is of another slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Predecessor:
     last: dt.datetime | None
 
 
-NO_RENAMES: Final[Mapping[EntryName, Predecessor]] = {}
+NO_PREDECESSORS: Final[Mapping[EntryName, Predecessor]] = {}
 
 
 def reconcile(
@@ -35,18 +34,18 @@ def reconcile(
     loaded: Mapping[EntryName, ScheduledEntry],
     last_slots: Mapping[EntryName, dt.datetime],
     now: dt.datetime,
-    renamed: Mapping[EntryName, Predecessor] = NO_RENAMES,
+    predecessors: Mapping[EntryName, Predecessor] = NO_PREDECESSORS,
 ) -> dict[EntryName, KnownEntry]:
     """The entries whose record in the ledger changes, each with its new record; all others stay as ``known``.
 
     ``loaded``: the whole schedule of the active side. ``last_slots``: each entry's latest slot in the ledger. Since
-    when an entry is eligible: it is owed nothing that fell due at or before that instant. ``renamed``: the
-    predecessors of those that are new under their present name; they go on from there.
+    when an entry is eligible: it is owed nothing that fell due at or before that instant. ``predecessors``:
+    those of entries that are new under their present name; these go on from there.
     """
     changes = {
         name: after
         for name, entry in loaded.items()
-        if (after := _remembered(known.get(name), entry, last_slots.get(name), renamed.get(name), now))
+        if (after := _remembered(known.get(name), entry, last_slots.get(name), predecessors.get(name), now))
         != known.get(name)
     }
     gone = {name: replace(k, is_active=False) for name, k in known.items() if k.is_active and name not in loaded}

@@ -11,7 +11,7 @@ from cutover.beats.agenda import Agenda
 from cutover.beats.dispatcher import Dispatcher
 from cutover.beats.missed import NO_ENTRY
 from cutover.beats.publisher import Message, log_slot
-from cutover.beats.sources import Behind
+from cutover.beats.sources import PastSlots
 from cutover.events import Event, log
 from cutover.ledger import Ledger
 from cutover.ledger.fence import FenceView
@@ -26,7 +26,7 @@ _ASKED: Final = "replay_is_asked_for"
 class Note(Protocol):
     """Takes note that entries were sent, as ``Schedule.published`` does."""
 
-    def __call__(self, entries: Sequence[ScheduleEntry], behind: Behind = ()) -> None: ...
+    def __call__(self, entries: Sequence[ScheduleEntry], past_slots: PastSlots = ()) -> None: ...
 
 
 class Replay:
@@ -46,7 +46,7 @@ class Replay:
 
         Nothing while the broker takes nothing.
         """
-        if not fence.also.get(_ASKED) or not self._dispatcher.may_claim or agenda.paused.is_all:
+        if not fence.answers.get(_ASKED) or not self._dispatcher.may_claim or agenda.paused.is_all:
             return True
         taken = self._ledger.replays.claim(term, lambda name: agenda.entry(name) is not None, AT_ONCE)
         if taken is None:
@@ -60,7 +60,7 @@ class Replay:
         for slot in taken.claimed:
             log_slot(Event.SLOT_REPLAYED, slot, term.epoch)
         entries = ((agenda.entry(slot.entry), slot) for slot in taken.claimed)
-        messages = [Message(entry, slot, True, is_behind=True) for entry, slot in entries if entry is not None]
+        messages = [Message(entry, slot, True, is_past_slot=True) for entry, slot in entries if entry is not None]
         sent = self._dispatcher.publish(messages, term)
-        self._published(sent.published, sent.behind)
+        self._published(sent.published, sent.past_slots)
         return not sent.fenced

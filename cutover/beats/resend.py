@@ -19,7 +19,7 @@ from cutover.events import Event
 from cutover.ledger import Ledger
 from cutover.ledger.claims import slot_of
 from cutover.ledger.database import outages, transaction
-from cutover.ledger.fence import NOTHING, FenceView
+from cutover.ledger.fence import NO_QUESTIONS, FenceView
 from cutover.schedules.messages import WAITS
 from cutover.types import Slot, SlotState, Term
 
@@ -40,7 +40,7 @@ class Unstarted:
 class Resend:
     """A leader's chore, four times in ``after``, which is how long a message may wait for a worker."""
 
-    asks = NOTHING
+    asks = NO_QUESTIONS
 
     def __init__(self, ledger: Ledger, dispatcher: Dispatcher, after: dt.timedelta) -> None:
         self._ledger, self._dispatcher, self._after = ledger, dispatcher, after
@@ -130,7 +130,7 @@ def _record(ledger: Ledger, term: Term, slots: Iterable[Slot]) -> set[Slot] | No
         fence = ledger.fence.held_for(term)
         if fence is None:
             return None
-        paused = ledger.pauses.held(fence)
+        paused = ledger.pauses.read_locked(fence)
         recorded = {slot for slot in slots if not paused.holds(slot.entry)}
         for slot in recorded:
             again = rows.filter(entry=slot.entry, due_at=slot.due_at)

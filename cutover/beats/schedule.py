@@ -8,7 +8,7 @@ from django.db.models.expressions import Combinable
 
 from cutover.beats.agenda import Agenda
 from cutover.beats.reconcile import NOTED_WITHIN, Predecessor, reconcile
-from cutover.beats.sources import NOT_POLLED, Behind, Loaded, Polled, ScheduledEntry, Source
+from cutover.beats.sources import NOT_POLLED, Loaded, PastSlots, Polled, ScheduledEntry, Source
 from cutover.conf import Config
 from cutover.events import Event, log
 from cutover.ledger import Ledger
@@ -26,16 +26,16 @@ class Schedule:
     """What a candidate sends by. Methods raise LedgerUnavailable; what was begun is then done by the next call.
 
     ``loads`` counts how often the schedule has changed, or was set back: leadership is settled for one of them.
-    ``is_behind``: more of it has changed than was read at once; the next call reads on.
+    ``has_more_to_read``: more of it has changed than was read at once; the next ``refresh`` reads on.
     """
 
     def __init__(self, side: Side, source: Source, ledger: Ledger, config: Config | None = None) -> None:
         self._side, self._source, self._ledger = side, source, ledger
         self._config = config or Config()
-        self.agenda = Agenda(self._config.renamed)
+        self.agenda = Agenda(self._config.renames)
         self.loads = 0
         self.version = ""
-        self.is_behind = False
+        self.has_more_to_read = False
         self._no_record = ""
         self._last_key = 0
         self._unread: set[EntryName] = set()
@@ -57,7 +57,7 @@ class Schedule:
         what has just been answered of ``asks``.
         """
         loaded = self._source.load(full=full, polled=polled)
-        self.is_behind = loaded is not None and loaded.change is not None and not loaded.change.is_last
+        self.has_more_to_read = loaded is not None and loaded.change is not None and not loaded.change.is_last
         if loaded is not None:
             self._take(loaded)
         now = self._ledger.fence.now() + AHEAD
@@ -77,7 +77,7 @@ class Schedule:
         # Once more after the last: transactions may commit out of the order of their keys.
         self._newest, self._follows = newest, is_new
 
-    def foresee(self, revision: int) -> None:
+    def settle_ahead(self, revision: int) -> None:
         """Settle all that a leader would leave as the ledger knows it: at election only the rest is to be settled.
 
         ``revision``: the fence's.
@@ -110,8 +110,8 @@ class Schedule:
             names.update(self._to_settle(before, scheduled))
             new.update(names & (scheduled.keys() - before.keys()))
             added.update(n for n in names & scheduled.keys() if n not in before or not before[n].is_active)
-            renamed = self._renamed(before, scheduled, names)
-            return reconcile(_of(names, before), _of(names, scheduled), last_slots, now, renamed)
+            predecessors = self._predecessors(before, scheduled, names)
+            return reconcile(_of(names, before), _of(names, scheduled), last_slots, now, predecessors)
 
         known = entries.revise(term, revised)
         if known is None or not self.retract_early(term):
@@ -126,14 +126,14 @@ class Schedule:
         self._settled, self._unsettled, self._changed = known, (), set()
         return True
 
-    def _renamed(
+    def _predecessors(
         self, known: Known, scheduled: Mapping[EntryName, ScheduledEntry], names: Set[EntryName]
     ) -> dict[EntryName, Predecessor]:
         """The predecessors of entries that are new, or back, under another name; asks only where there are any."""
-        before: dict[EntryName, EntryName] = {}
+        before, renames = dict[EntryName, EntryName](), self._config.renames
         for name in names & scheduled.keys() & {*self._config.renamed.values()}:
             if name not in known or not known[name].is_active:
-                gone = [old for old in self._config.names_before(name) if old in known and old not in scheduled]
+                gone = [old for old in renames.before(name) if old in known and renames.present(old, scheduled) == name]
                 before.update({name: gone[0]} if gone else {})
         if not before:
             return {}
@@ -166,22 +166,23 @@ class Schedule:
         said = {name: fingerprints(each.entry, each.fingerprint) for name, each in self.agenda.scheduled.items()}
         return self._ledger.declarations.declare(term, who, said)
 
-    def published(self, entries: Sequence[ScheduleEntry], behind: Behind = ()) -> None:
-        """Record with the source that these entries were sent; those that are sent once leave the schedule.
+    def published(self, entries: Sequence[ScheduleEntry], past_slots: PastSlots = ()) -> None:
+        """Record with the source that these entries were sent.
 
-        ``behind``: as in ``Source``, and so is each entry that has fallen due again while a slow broker took its
-        message, or one of many, for so long that a beat that starts could take its last run for another beat's. So
-        does, with every call, what will never fall due again.
+        Those that are sent once leave the schedule, and so does, with every call, what will never fall due again.
+        ``past_slots``: as in ``Source``. As one counts, too, the slot of an entry that has fallen due again while a
+        slow broker took its message, or one of many: after so long a beat that starts could take its last run for
+        another beat's.
         """
         now = self._ledger.fence.now()
-        stood = [(entry, self.agenda.behind(EntryName(entry.name), now)) for entry in entries]
+        stood = [(entry, self.agenda.due_again_from(EntryName(entry.name), now)) for entry in entries]
         late = [(entry, at) for entry, at in stood if at is not None and at < now - NOTED_WITHIN / 2]
         if late:
             slow = {entry.name for entry, _ in late}
-            entries, behind = [entry for entry in entries if entry.name not in slow], [*behind, *late]
-        self.agenda.drop(self._source.published(entries, behind))
-        if over := self.agenda.over(now):
-            self.agenda.pass_by(self._source.end(over))
+            entries, past_slots = [entry for entry in entries if entry.name not in slow], [*past_slots, *late]
+        self.agenda.drop(self._source.published(entries, past_slots))
+        if ended := self.agenda.ended(now):
+            self.agenda.forget_ended(self._source.end(ended))
 
     def recover(self) -> None:
         """Make up for a call of ``published`` that was lost."""

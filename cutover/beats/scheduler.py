@@ -170,7 +170,7 @@ class Leased(InStockTick, ABC):
             database = connections[config.database].settings_dict
             if not database.get("OPTIONS", {}).get("pool"):  # Django's own pool keeps connections, and takes no age
                 database["CONN_MAX_AGE"] = None  # a connection made for every turn would cost more than the turn
-            self._ledger = Ledger(config.database, config.namespace, config.retention, config.renamed)
+            self._ledger = Ledger(config.database, config.namespace, config.retention, config.renames)
         return self._ledger
 
     def _leave(self) -> None:

@@ -51,7 +51,7 @@ def decide(claims: Sequence[Unpublished], agenda: Agenda, term: Term, now: dt.da
                 slot,
                 # Of what another leader claimed nobody knows whether it was announced: it is not done again.
                 is_first=claim.epoch == term.epoch,
-                is_behind=claim.is_replayed or is_late_one_of_many,
+                is_past_slot=claim.is_replayed or is_late_one_of_many,
             )
             found.again.append((message, claim.epoch))
     return found

@@ -1,12 +1,14 @@
 """The settings as a value: each with its type, its default, and its row in ``docs/settings.md``."""
 
 import datetime as dt
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from cutover import check_ins
 from cutover.check_ins import CheckIns
+from cutover.renames import Renames
 from cutover.types import CatchUp, EntryName
 
 
@@ -140,20 +142,10 @@ class Config:
         own = (given.get("CHECK_INS", {}) for given in self.entries.values())
         return any(where is not None for each in (self.check_ins, *own) for where in each.values())
 
-    def names_before(self, entry: EntryName) -> list[EntryName]:
-        """The names that an entry has had before by ``RENAMED``, the latest first."""
-        before = {new: old for old, new in self.renamed.items()}
-        names = [entry]
-        while (old := before.get(names[-1])) is not None:
-            names.append(old)
-        return names[1:]
-
-    def name_since(self, entry: EntryName, there: Container[EntryName]) -> EntryName:
-        """The name by which ``there`` has an entry, which it may have been given since; as it is where it has none."""
-        name = entry
-        while name not in there and name in self.renamed:
-            name = self.renamed[name]
-        return name
+    @cached_property
+    def renames(self) -> Renames:
+        """What entries have been called, by ``RENAMED``."""
+        return Renames(self.renamed)
 
     @property
     def windows(self) -> list[dt.timedelta]:

@@ -1,8 +1,6 @@
 """What may be sent: the fence and the slots in the database, where every claim is decided by a commit."""
 
 import datetime as dt
-from collections.abc import Mapping
-from types import MappingProxyType
 
 from cutover.ledger.claims import Claims
 from cutover.ledger.cursors import Cursors
@@ -14,14 +12,14 @@ from cutover.ledger.replays import Replays
 from cutover.ledger.retention import Retention
 from cutover.ledger.runs import Runs
 from cutover.ledger.senders import Senders
-from cutover.types import EntryName
+from cutover.renames import NO_RENAMES, Renames
 
 
 class Ledger:
     """The ledger in one database, by its parts.
 
     Every method of every part raises LedgerUnavailable (or LedgerNotMigrated) when the database gives no answer.
-    ``renamed``: old names of entries, each to the one that took its place; of their pauses alone.
+    ``renames``: for the pauses alone, which are of an entry by whichever of its names.
     """
 
     def __init__(
@@ -29,11 +27,11 @@ class Ledger:
         alias: str,
         namespace: str,
         retention: dt.timedelta,
-        renamed: Mapping[EntryName, EntryName] = MappingProxyType({}),
+        renames: Renames = NO_RENAMES,
     ) -> None:
         self.alias = alias
         self.fence = Fence(alias)
-        self.pauses = Pauses(alias, self.fence, renamed)
+        self.pauses = Pauses(alias, self.fence, renames)
         self.claims = Claims(alias, self.fence, self.pauses, namespace, retention)
         self.runs = Runs(alias, self.fence, namespace, retention)
         self.entries = Entries(alias, self.fence)

@@ -45,11 +45,11 @@ def can_tell_new(alias: str) -> bool:
 
 
 def insert_alike(
-    alias: str, row: Model, varying: Mapping[str, Sequence[Any]], unique: Sequence[str], told: str
+    alias: str, row: Model, varying: Mapping[str, Sequence[Any]], unique: Sequence[str], returning: str
 ) -> set[Any]:
-    """As ``insert_new``, rows like ``row`` but for the ``varying`` fields; returns what ``told`` is of the new ones.
+    """As ``insert_new``, rows like ``row`` but for the ``varying`` fields; the new ones' values of ``returning``.
 
-    ``told`` is a varying field without duplicates. One statement with a parameter for each field, however many rows.
+    That is a varying field without duplicates. One statement with a parameter for each field, however many rows.
     """
     connection = connections[alias]
     meta: Any = row._meta
@@ -70,12 +70,12 @@ def insert_alike(
     keys = ", ".join(quote(meta.get_field(name).column) for name in unique)
     statement = (
         f"INSERT INTO {quote(meta.db_table)} ({columns}) SELECT {', '.join(chosen)} FROM {source} WHERE true "  # noqa: S608
-        f"ON CONFLICT ({keys}) DO NOTHING RETURNING {quote(meta.get_field(told).column)}"
+        f"ON CONFLICT ({keys}) DO NOTHING RETURNING {quote(meta.get_field(returning).column)}"
     )
     with connection.cursor() as cursor:
         cursor.execute(statement, [*(f.get_db_prep_save(f.pre_save(row, True), connection) for f in same), *given])
         new = {value for (value,) in cursor.fetchall()}
-    return {value for value, kept in zip(varying[told], stored[told], strict=True) if kept in new}
+    return {value for value, kept in zip(varying[returning], stored[returning], strict=True) if kept in new}
 
 
 def upsert(alias: str, row: Model, names: Sequence[str]) -> None:

@@ -72,7 +72,7 @@ class Claims:
             self._confirm(published)
             if fence is None:
                 return dict.fromkeys([*slots, *(m.slot for m in missed)], Claim.FENCED)
-            latest, paused = fence.now + AHEAD, self._pauses.held(fence)
+            latest, paused = fence.now + AHEAD, self._pauses.read_locked(fence)
             refused = {slot.entry: Claim.TOO_EARLY for slot in (*wanted, *late) if slot.due_at > latest}
             refused |= {slot.entry: Claim.PAUSED for slot in (*wanted, *late) if paused.holds(slot.entry)}
             if refused:
@@ -85,11 +85,11 @@ class Claims:
         return outcomes | dict.fromkeys(claimed, Claim.CLAIMED)
 
     @tried_again
-    def admitted(self, term: Term) -> Paused | None:
-        """What of all that was claimed may not be published now, for it is paused; None where ``term`` is fenced."""
+    def read_paused(self, term: Term) -> Paused | None:
+        """What is paused, so that nothing of it may be published now, though it was claimed; None when fenced."""
         with transaction(self._alias):
             fence = self._fence.held_for(term)
-            return None if fence is None else self._pauses.held(fence)
+            return None if fence is None else self._pauses.read_locked(fence)
 
     @tried_again
     def confirm(self, slots: Collection[Slot]) -> None:
@@ -193,7 +193,7 @@ class Claims:
             "task_id": list(by_id),
         }
         alike = self._row(term, slots[0], SlotState.CLAIMED)
-        new = bulk.insert_alike(self._alias, alike, varying, models.SLOT_KEY, told="task_id")
+        new = bulk.insert_alike(self._alias, alike, varying, models.SLOT_KEY, returning="task_id")
         return [by_id[task_id] for task_id in new]
 
     def _missed(self, term: Term, missed: Missed) -> models.Slot:

@@ -37,8 +37,9 @@ AHEAD: Final = dt.timedelta(seconds=1)
 A slot is claimed at the very moment at which it is due by the beat's clock, and clocks that NTP keeps are milliseconds
 apart: without this every other claim would be refused and tried again. What is so early keeps back no other for long.
 """
-Asked: TypeAlias = Mapping[str, Combinable]
-NOTHING: Final[Asked] = {}
+Questions: TypeAlias = Mapping[str, Combinable]
+"""What else the statement is to answer that reads the fence, by name: a poll costs one statement, whatever it asks."""
+NO_QUESTIONS: Final[Questions] = {}
 SEEN_EVERY_S: Final = 10.0
 """How often a leader's sign of life is written: it is a commit, and only says how long nobody has led at most."""
 SUCCEEDED: Final = "succeeded"
@@ -49,7 +50,9 @@ SUCCEEDED: Final = "succeeded"
 class FenceView:
     """The fence as it was read; the fields are those of ``models.Fence``.
 
-    ``now``: then, by the database's clock. ``also``: the answers to what was asked besides, by name.
+    ``now``: then, by the database's clock. ``pauses``: how many have no end yet, counted in the fence's own row so that
+    whoever has read it knows, with no query more, whether there are any to read: most often there are none.
+    ``answers``: those to the ``Questions`` that were asked with it, by name.
     """
 
     epoch: Epoch
@@ -59,7 +62,7 @@ class FenceView:
     schedule_revision: int
     now: dt.datetime = field(compare=False)
     pauses: int = 0
-    also: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    answers: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 class Fence:
@@ -71,7 +74,7 @@ class Fence:
         self._terms = models.Term.objects.using(alias)
         self._ahead = dt.timedelta(0)
         self._seen: tuple[Term, float] | None = None
-        self._asked = NOTHING, self._fences
+        self._asked = NO_QUESTIONS, self._fences
         self.schedule_revision: int | None = None
         """As it was read last, with or without a lock."""
 
@@ -84,22 +87,22 @@ class Fence:
         self.read()
         return self.now()
 
-    def read_for(self, at: dt.datetime) -> dt.datetime:
+    def read_and_correct(self, at: dt.datetime) -> dt.datetime:
         """An instant of this host's clock, put right by the database's, read for it."""
         self.read()
         return at - self._ahead
 
-    def read(self, also: Asked = NOTHING) -> FenceView:
+    def read(self, questions: Questions = NO_QUESTIONS) -> FenceView:
         """The fence, read without a lock: good for deciding whether to campaign, never for deciding what to send.
 
-        ``also``: what else the one statement is to ask, by name; for whoever asks the same again and again, the same
+        ``questions``: what else the one statement is to answer; whoever asks the same again and again gives the same
         object.
         """
-        if self._asked[0] is not also:
-            self._asked = also, self._fences.annotate(**also)
+        if self._asked[0] is not questions:
+            self._asked = questions, self._fences.annotate(**questions)
         with outages(self._alias):
             row = self._get(self._asked[1])
-            return replace(_view(row), also={name: getattr(row, name) for name in also})
+            return replace(_view(row), answers={name: getattr(row, name) for name in questions})
 
     def admits(self, term: Term) -> bool:
         """Whether ``term`` may claim; holds the fence until the surrounding transaction ends."""
@@ -124,12 +127,12 @@ class Fence:
             self._terms.create(epoch=epoch, side=side, started_at=self.now(), **asdict(who))
         return Term(epoch, side, who.holder)
 
-    def first_tick(self, term: Term) -> None:
+    def record_first_tick(self, term: Term) -> None:
         """Record that the leader of ``term`` has completed its first tick."""
         with outages(self._alias):
             self._terms.filter(epoch=term.epoch, first_tick_at=None).update(first_tick_at=self.now())
 
-    def seen(self, term: Term) -> None:
+    def record_seen(self, term: Term) -> None:
         """Record that the leader of ``term`` is alive, every ten seconds; nothing where the term has ended."""
         now_s = clock.monotonic_s()
         if self._seen is not None and self._seen[0] == term and now_s < self._seen[1] + SEEN_EVERY_S:

@@ -6,9 +6,8 @@ database's clock.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Final
 
 from django.db.models import F, Q, QuerySet
@@ -16,6 +15,7 @@ from django.db.models import F, Q, QuerySet
 from cutover import models
 from cutover.ledger.database import outages, transaction, tried_again
 from cutover.ledger.fence import Fence, FenceView
+from cutover.renames import NO_RENAMES, Renames
 from cutover.types import EntryName, Missed
 
 SITE: Final = EntryName("")
@@ -30,8 +30,8 @@ GRACE: Final = dt.timedelta(seconds=30)
 class Pause:
     """One pause of ``entry``, ``SITE`` for all: who, from when until when (None: until it is ended), why, who ended it.
 
-    ``until`` counts while ``ended_at`` is None. ``also``: the other names of the entry, which it had before or
-    has since: a slot keeps the name under which it fell due.
+    ``until`` counts while ``ended_at`` is None. ``other_names``: those that the entry had before, or was given
+    since; a slot keeps the name under which it fell due.
     """
 
     entry: EntryName
@@ -41,7 +41,7 @@ class Pause:
     reason: str
     ended_at: dt.datetime | None = None
     ended_by: str = ""
-    also: frozenset[EntryName] = frozenset()
+    other_names: frozenset[EntryName] = frozenset()
 
     @property
     def end(self) -> dt.datetime | None:
@@ -54,7 +54,7 @@ class Pause:
 
     def is_of(self, entry: EntryName) -> bool:
         """Whether it is one of that entry, by whatever name, or of all."""
-        return self.entry in (SITE, entry) or entry in self.also
+        return self.entry in (SITE, entry) or entry in self.other_names
 
     def keeps_back(self, entry: EntryName, due_at: dt.datetime) -> bool:
         """Whether it is for this pause that a slot was not sent."""
@@ -64,17 +64,17 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """The entries that are paused; ``SITE`` among them: all. ``also``: further names of theirs."""
+    """The entries that are paused; ``SITE`` among them: all. ``other_names``: by which they were or are called, too."""
 
     names: frozenset[EntryName] = frozenset()
-    also: frozenset[EntryName] = frozenset()
+    other_names: frozenset[EntryName] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.names)
 
     def holds(self, entry: EntryName) -> bool:
         """Whether nothing of that entry is claimed or sent."""
-        return bool(self.names) and (entry in self.names or SITE in self.names or entry in self.also)
+        return bool(self.names) and (entry in self.names or SITE in self.names or entry in self.other_names)
 
     @property
     def is_all(self) -> bool:
@@ -82,18 +82,17 @@ class Paused:
         return SITE in self.names
 
 
-NOTHING: Final = Paused()
+NOTHING_PAUSED: Final = Paused()
 
 
 class Pauses:
     """The pauses in one database. Every method raises LedgerUnavailable.
 
-    ``renamed``: old names of entries, each to the one that took its place; without a circle.
+    ``renames``: a pause is of an entry, by whichever of its names it was typed.
     """
 
-    def __init__(self, alias: str, fence: Fence, renamed: Mapping[EntryName, EntryName] = MappingProxyType({})) -> None:
-        self._alias, self._fence = alias, fence
-        self._after, self._before = renamed, {new: old for old, new in renamed.items()}
+    def __init__(self, alias: str, fence: Fence, renames: Renames = NO_RENAMES) -> None:
+        self._alias, self._fence, self._renames = alias, fence, renames
         self._rows = models.Pause.objects.using(alias).order_by("paused_at", "pk")
 
     @tried_again
@@ -122,16 +121,16 @@ class Pauses:
             self._count()
         return None if found is None else self._of(found)
 
-    def held(self, fence: FenceView) -> Paused:
-        """What is paused by ``fence``, which is held: nobody pauses or resumes before its transaction ends."""
+    def read_locked(self, fence: FenceView) -> Paused:
+        """What is paused as of ``fence``, whose lock is held: nobody pauses or resumes before its transaction ends."""
         if not fence.pauses:
-            return NOTHING
+            return NOTHING_PAUSED
         # Locked, so that it is read as it is now, whatever snapshot the transaction has.
         found = [self._of(row) for row in self._rows.filter(ended_at=None).select_for_update()]
         if not all(pause.is_in_effect(fence.now) for pause in found):
             self._close(fence.now)
             self._count()
-        return _names(found, fence.now)
+        return paused_by([pause for pause in found if pause.is_in_effect(fence.now)])
 
     def in_effect(self, fence: FenceView) -> list[Pause]:
         """Those in effect as of ``fence``, read without a lock: for people, and for a loop that spares itself claims.
@@ -173,29 +172,21 @@ class Pauses:
     def _of(self, row: models.Pause) -> Pause:
         given = row.paused_at, row.until, row.paused_by, row.reason, row.ended_at, row.ended_by
         entry = EntryName(row.entry)
-        also = {*_chain(self._after, entry), *_chain(self._before, entry)}
-        return Pause(entry, *given, frozenset(also))
+        other_names = frozenset((*self._renames.since(entry), *self._renames.before(entry)))
+        return Pause(entry, *given, other_names)
 
 
-def names(pauses: Sequence[Pause]) -> Paused:
+def paused_by(pauses: Sequence[Pause]) -> Paused:
     """What these pause."""
-    return Paused(frozenset(one.entry for one in pauses), frozenset[EntryName]().union(*(one.also for one in pauses)))
+    others = frozenset[EntryName]().union(*(one.other_names for one in pauses))
+    return Paused(frozenset(one.entry for one in pauses), others)
 
 
 def but_paused(slots: QuerySet[models.Slot], paused: Paused) -> QuerySet[models.Slot]:
     """``slots`` without those of what is paused."""
     if paused.is_all:
         return slots.none()
-    return slots.exclude(entry__in=paused.names | paused.also) if paused else slots
-
-
-def _chain(following: Mapping[EntryName, EntryName], name: EntryName) -> Iterable[EntryName]:
-    while (after := following.get(name)) is not None:
-        yield (name := after)
-
-
-def _names(found: Iterable[Pause], now: dt.datetime) -> Paused:
-    return names([pause for pause in found if pause.is_in_effect(now)])
+    return slots.exclude(entry__in=paused.names | paused.other_names) if paused else slots
 
 
 def _explained(missed: Missed, pauses: Iterable[Pause]) -> Missed:

@@ -19,7 +19,7 @@ from cutover.ledger import bulk
 from cutover.ledger.claims import slot_of
 from cutover.ledger.database import outages, transaction, tried_again
 from cutover.ledger.fence import Fence
-from cutover.ledger.pauses import NOTHING, Paused, Pauses, but_paused
+from cutover.ledger.pauses import NOTHING_PAUSED, Paused, Pauses, but_paused
 from cutover.types import EntryName, Side, Slot, SlotState, Term
 
 _KEYS: Final = 500
@@ -83,7 +83,7 @@ class Replays:
         with outages(self._alias):
             return self._waiting.count()
 
-    def progress(self, asked_at: dt.datetime, paused: Paused = NOTHING) -> Progress:
+    def progress(self, asked_at: dt.datetime, paused: Paused = NOTHING_PAUSED) -> Progress:
         """How far the slots have come that were asked for at that instant."""
         with outages(self._alias):
             asked = self._slots.filter(replay_asked_at=asked_at)
@@ -115,7 +115,7 @@ class Replays:
         with transaction(self._alias):
             if (fence := self._fence.held_for(term)) is None:
                 return None
-            waiting = but_paused(self._waiting, self._pauses.held(fence))
+            waiting = but_paused(self._waiting, self._pauses.read_locked(fence))
             found = {row.pk: row for row in waiting.only("pk", "entry", "due_at", "state")[:most]}
             unknown = [key for key, row in found.items() if not knows(EntryName(row.entry))]
             self._rows(unknown).update(replay_asked_at=None)

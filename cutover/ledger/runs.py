@@ -132,7 +132,7 @@ class Runs:
             self._rows(slot).update(deduplicated=F("deduplicated") + 1)
 
     @tried_again
-    def heard(self, origin: str) -> None:
+    def record_heard(self, origin: str) -> None:
         """Remember that a beat without the lease was heard; by the database's clock, as it is judged."""
         now = self._fence.read_now()
         with outages(self._alias):

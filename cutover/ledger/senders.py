@@ -50,13 +50,13 @@ class Senders:
         with outages(self._alias):
             return bool(self._rows.filter(origin=origin).delete()[0])
 
-    def words(self) -> dict[str, SentBy]:
-        """What the operator has said, by task."""
+    def sent_by(self) -> dict[str, SentBy]:
+        """Who sends which task without a slot, as the operator has said."""
         with outages(self._alias):
             return {task: SentBy(sent_by) for task, sent_by in self._words.values_list("task", "sent_by")}
 
-    def say(self, tasks: Collection[str], sent_by: SentBy) -> None:
-        """Remember what the operator says of these tasks; it takes the place of what was said before."""
+    def set_sent_by(self, tasks: Collection[str], sent_by: SentBy) -> None:
+        """Record who sends these tasks, as the operator says now; it takes the place of what was recorded before."""
         with transaction(self._alias):
             for task in tasks:
                 self._words.update_or_create({"sent_by": sent_by, "said_at": clock.now()}, task=task)

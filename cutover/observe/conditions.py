@@ -77,7 +77,7 @@ class Facts:
 
     ``unsent``: why it cannot be sent as it is. ``unknown_task``: the task that no worker of this project knows.
     ``future``: how many slots it has ahead of the database's clock. ``missed``, ``deduplicated``: in the last day.
-    ``behind``: of an entry whose every slot counts and whose backlog is being worked off, how many slots wait.
+    ``backlog``: of an entry whose every slot counts and whose backlog is being worked off, how many slots wait.
     ``runs_since``: from when on a slot that was published is known to be recorded by its run; None for never.
     ``paused``: what keeps it back, in words. ``is_seen``: whether a leader has taken it up, so that slots are owed.
     ``is_unsettled``: its start or end is one that no leader has read yet.
@@ -94,7 +94,7 @@ class Facts:
     deduplicated: int = 0
     is_delayed: bool = False
     is_unsettled: bool = False
-    behind: int = 0
+    backlog: int = 0
     runs_since: dt.datetime | None = None
     paused: str = ""
     is_seen: bool = True
@@ -129,8 +129,8 @@ def _found(facts: Facts) -> Iterator[Finding]:
         yield Finding(Condition.UNSEEN, "no leader has taken it up so far: when it is due is not known")
     if facts.paused:
         yield Finding(Condition.PAUSED, facts.paused)
-    elif facts.behind:
-        yield Finding(Condition.CATCHING_UP, f"{counted(facts.behind, 'slot')} to go, oldest first")
+    elif facts.backlog:
+        yield Finding(Condition.CATCHING_UP, f"{counted(facts.backlog, 'slot')} to go, oldest first")
     elif facts.next_due is not None and not facts.is_unsettled and facts.next_due < now - OVERDUE:
         yield Finding(Condition.OVERDUE)
     if last is not None:

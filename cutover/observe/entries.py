@@ -96,7 +96,7 @@ def read(context: Context, sending: Sending, known: Known, only: EntryName | Non
         cursor, _ = stands.get(entry, (None, None))
         schedule = sending.schedules.get(entry)
         due_at = _next(tables, schedule, cursor, limits.get(entry, UNLIMITED))
-        is_behind = is_progress and schedule is not None and entry not in unread
+        has_backlog = is_progress and schedule is not None and entry not in unread
         facts = Facts(
             now=fence.now,
             last=lives.get(entry),
@@ -109,7 +109,7 @@ def read(context: Context, sending: Sending, known: Known, only: EntryName | Non
             deduplicated=known.deduplicated.get(name, 0),
             is_delayed=name in sending.delayed,
             is_unsettled=entry in unread,
-            behind=backlog(context, entry, tables.of(schedule), due_at, fence.now) if is_behind else 0,
+            backlog=backlog(context, entry, tables.of(schedule), due_at, fence.now) if has_backlog else 0,
             runs_since=since,
             is_seen=cursor is not None,
             paused=next((in_words(one) for one in known.pauses if one.is_of(entry)), ""),

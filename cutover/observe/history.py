@@ -27,7 +27,7 @@ def page(context: Context, entry: EntryName, before: dt.datetime | None = None, 
     Those that it had under another name, by ``RENAMED``, are among them. Raises LedgerUnavailable. An entry that the
     ledger does not know has none.
     """
-    names = [entry, *context.config.names_before(entry)]
+    names = [entry, *context.config.renames.before(entry)]
     slots = models.Slot.objects.using(context.alias)
     slots = slots.filter(entry__in=names) if len(names) > 1 else slots.filter(entry=entry)
     if before is not None:

@@ -27,7 +27,7 @@ class Context:
     """The surroundings of one command. ``progress`` is called with a line on whatever takes its time.
 
     ``live`` is called again and again with what is waited for, and how long that takes still.
-    ``is_dry``: it only looks, and remembers nothing of what its operator says in ``words`` and of ``stopped`` beats.
+    ``is_dry_run``: it asks all and changes nothing: what the operator says, ``sent_by`` and ``stopped``, is not kept.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class Context:
         self.alias = config.database
         self.progress = progress
         self.live = live
-        self.ledger = Ledger(config.database, config.namespace, config.retention, config.renamed)
+        self.ledger = Ledger(config.database, config.namespace, config.retention, config.renames)
         self.celery_of_workers: set[str] = set()
         """Which versions of celery workers have answered, where this command has asked them."""
-        self.is_dry = False
-        self.words: dict[str, SentBy] = {}
+        self.is_dry_run = False
+        self.sent_by: dict[str, SentBy] = {}
         """Who sends which task without a slot, as was said to this command alone."""
         self.stopped: set[str] = set()
         """The origins of unmanaged beats that have ended, as was said to this command."""

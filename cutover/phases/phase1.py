@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from cutover.phases.context import Context
-from cutover.phases.facts import State, read
 from cutover.phases.gates import beats, broker, installation, servers
 from cutover.phases.operations import remembered
-from cutover.phases.operations.journal import Look, at_work, rolled_back_since
-from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, looked, refused
+from cutover.phases.operations.journal import DryRun, at_work, rolled_back_since
+from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, dry_run_report, refused
+from cutover.phases.state import State, read
 
 NAME = "phase1"
 
@@ -28,7 +28,7 @@ def run(
     which tasks the operator says so; that is remembered in every phase, also by one that is done already.
     ``dry_run``: check everything, and record nothing.
     """
-    context.is_dry = dry_run
+    context.is_dry_run = dry_run
     first = [servers.migrations(context)]
     if all_hold(first):
         first.append(servers.database(context))
@@ -51,8 +51,8 @@ def run(
         journal.finish(NAME, phase := max(1, state.phase))
         # Last, for phase 0 has no way back; where it is not reached phase 3 makes up for it.
         remembered.workers_guarded(context, checks)
-    if isinstance(journal, Look):
-        return looked(NAME, checks, journal.steps)
+    if isinstance(journal, DryRun):
+        return dry_run_report(NAME, checks, journal.steps)
     lines = ["Phase 1 is done: the code side sends under the lease."]
     if no_code_beat:
         lines = ["Phase 1 is done. No beat of the code side was asked for: so far nothing sends the code schedule."]
@@ -91,7 +91,7 @@ def _ask_workers_again(context: Context, phase: int) -> Report:
         return refused(NAME, [check])
     if check.assumed:
         return already(NAME, phase)
-    with at_work(context.alias, NAME, dry_run=context.is_dry):
+    with at_work(context.alias, NAME, dry_run=context.is_dry_run):
         remembered.workers_guarded(context, [check])
-    what = "nothing was changed" if context.is_dry else "nothing else was changed"
+    what = "nothing was changed" if context.is_dry_run else "nothing else was changed"
     return already(NAME, phase, [check], f"The workers were asked again; {what}.")

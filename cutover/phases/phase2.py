@@ -9,12 +9,12 @@ from typing import Any
 from cutover.ledger.database import outages
 from cutover.models import Cutover
 from cutover.phases.context import Context
-from cutover.phases.facts import read
 from cutover.phases.gates import beats, imported, installation, progress
 from cutover.phases.operations import remembered
-from cutover.phases.operations.journal import Journal, Look, at_work
+from cutover.phases.operations.journal import DryRun, Journal, at_work
 from cutover.phases.operations.shadow_run import rehearse
-from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, looked, refused
+from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, dry_run_report, refused
+from cutover.phases.state import read
 from cutover.phases.wording import span
 from cutover.plural import counted
 from cutover.schedules.importer import Import, import_entries, work_out
@@ -39,7 +39,7 @@ def run(
     compare that with what the code side claims. ``dry_run``: ask every gate, prove of rows in memory what would be
     proved of those that are written, and do nothing.
     """
-    context.is_dry = dry_run
+    context.is_dry_run = dry_run
     state = read(context)
     if state.is_switched:
         return already(NAME, state.phase)
@@ -60,7 +60,7 @@ def run(
         if not all_hold(checks):
             return journal.refused(NAME, checks)
         try:
-            if isinstance(journal, Look):
+            if isinstance(journal, DryRun):
                 return _look(context, journal, checks, shadow, adopt=adopt)
             return _import(context, journal, state.phase, shadow, sent, adopt=adopt)
         except EntriesRefused as exc:
@@ -69,7 +69,7 @@ def run(
 
 
 def _look(
-    context: Context, journal: Look, checks: Sequence[Check], shadow: dt.timedelta | None, *, adopt: bool
+    context: Context, journal: DryRun, checks: Sequence[Check], shadow: dt.timedelta | None, *, adopt: bool
 ) -> Report:
     work = work_out(context.app, context.config, context.entries, context.progress, adopt=adopt)
     context.progress("comparing fire times and messages")
@@ -81,7 +81,7 @@ def _look(
         watch = f"have a standby compute for {span(shadow)} what it would send, and compare"
         journal.take(NAME, "shadow", lambda: None, watch)
     journal.finish(NAME, 2)
-    would = looked(NAME, checks, journal.steps)
+    would = dry_run_report(NAME, checks, journal.steps)
     return replace(would, data={**would.data, **_data(work.done)})
 
 

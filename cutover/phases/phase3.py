@@ -13,11 +13,11 @@ from typing import Any, Final
 from cutover.errors import PhaseFailed
 from cutover.phases.context import Context
 from cutover.phases.evidence import detection
-from cutover.phases.facts import State, read
 from cutover.phases.gates import beats, broker, imported, installation, progress
 from cutover.phases.operations import attended, remembered, snapshot, switchover
-from cutover.phases.operations.journal import Journal, Look, at_work
-from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, looked, refused
+from cutover.phases.operations.journal import DryRun, Journal, at_work
+from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, dry_run_report, refused
+from cutover.phases.state import State, read
 from cutover.phases.wording import span
 from cutover.types import Side
 
@@ -49,7 +49,7 @@ def run(
     afterwards. Raises PhaseFailed, with everything put back, when no beat of the new side has loaded the rows or leads
     in time.
     """
-    context.is_dry = dry_run
+    context.is_dry_run = dry_run
     unchanged = remembered.senders_named(context, only_beat_sends, called_by_hand)
     state = read(context)
     if state.is_switched:
@@ -76,8 +76,8 @@ def run(
             journal.take(NAME, "guard", lambda: attended.post_guard(context, guarded), watch)
         journal.finish(NAME, 3)
     lines = ["An unfinished phase 3 went on where it had ended."] if state.is_begun else []
-    if isinstance(journal, Look):
-        return looked(NAME, checks, journal.steps, [state.in_words()] if state.is_begun else [])
+    if isinstance(journal, DryRun):
+        return dry_run_report(NAME, checks, journal.steps, [state.in_words()] if state.is_begun else [])
     data: dict[str, Any] = {"gap_ms": None}
     if lead is None:
         lines += ["Phase 3 is done, forced: the database side is active and nobody leads. Start `prodserver beat` now."]

@@ -14,11 +14,11 @@ from cutover.phases import phase3, switch_guard
 from cutover.phases.context import Context
 from cutover.phases.evidence import waits_and_guards
 from cutover.phases.evidence.quiet_windows import AHEAD
-from cutover.phases.facts import read
 from cutover.phases.gates import quiet as gate
 from cutover.phases.operations import alarm, attended, quiet_wait
 from cutover.phases.operations.quiet_wait import Order
 from cutover.phases.report import Check, Outcome, Report, command, plain, refused
+from cutover.phases.state import read
 from cutover.phases.typed import instant_by
 from cutover.phases.wording import instant, span
 from cutover.types import Side
@@ -69,7 +69,7 @@ def run(
     switching = partial(phase3.run, context, guarded=guard_for, **switch)
     until = _typed(context, by) if quiet else None
     if dry_run:
-        return _looked(context, switching(dry_run=True), until)
+        return _dry_run_report(context, switching(dry_run=True), until)
     state = read(context)
     if state.is_switched and guard_for is None:
         said = waits_and_guards.guard_in_words(waits_and_guards.read(context, state), state)
@@ -114,7 +114,7 @@ def _when_quiet(context: Context, switching: partial[Report], until: dt.datetime
     return replace(report, data={**report.data, "quiet": {"from": begin.isoformat(), "to": end.isoformat()}})
 
 
-def _looked(context: Context, report: Report, until: dt.datetime | None) -> Report:
+def _dry_run_report(context: Context, report: Report, until: dt.datetime | None) -> Report:
     """What a dry run has found, and which window would be waited for."""
     if until is None or report.outcome is not Outcome.DONE:
         return report

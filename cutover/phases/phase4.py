@@ -15,11 +15,11 @@ from cutover.phases.evidence import detection
 from cutover.phases.evidence.findings import Evidence, Why
 from cutover.phases.evidence.proof import gather
 from cutover.phases.evidence.tally import Counting
-from cutover.phases.facts import State, read
 from cutover.phases.gates import beats, progress
 from cutover.phases.operations import remembered
-from cutover.phases.operations.journal import Look, at_work, noted
-from cutover.phases.report import Check, Outcome, Report, all_hold, command, looked, plain
+from cutover.phases.operations.journal import DryRun, at_work, noted
+from cutover.phases.report import Check, Outcome, Report, all_hold, command, dry_run_report, plain
+from cutover.phases.state import State, read
 from cutover.phases.wording import inline, instant, listed, span
 from cutover.plural import counted
 from cutover.types import EntryName, Side
@@ -55,7 +55,7 @@ def run(
     for a proof. ``only_beat_sends``, ``called_by_hand``: of which tasks the operator says so.
     ``dry_run``: prove, and close nothing.
     """
-    context.is_dry = dry_run
+    context.is_dry_run = dry_run
     unchanged = remembered.senders_named(context, only_beat_sends, called_by_hand)
     if wait:
         until, counting = context.ledger.fence.read_now() + wait, Counting()
@@ -86,8 +86,8 @@ def run(
             journal.not_done(NAME, report.outcome.value)
     if report.outcome is not Outcome.DONE:
         return report
-    if isinstance(journal, Look):
-        would = looked(NAME, report.checks, journal.steps, report.lines)
+    if isinstance(journal, DryRun):
+        would = dry_run_report(NAME, report.checks, journal.steps, report.lines)
         return replace(would, data={**report.data, **would.data})
     return replace(report, lines=[*report.lines, *_CLOSED])
 

@@ -14,7 +14,7 @@ from cutover import models
 from cutover.election.lease import Presence
 from cutover.errors import CutoverError, LeaseUnavailable, LedgerUnavailable
 from cutover.ledger.database import outages
-from cutover.ledger.pauses import SITE, but_paused, names
+from cutover.ledger.pauses import SITE, but_paused, paused_by
 from cutover.phases.context import Context, in_time
 from cutover.phases.evidence.lateness import OVERDUE, early, overdue
 from cutover.phases.report import Outcome, Report
@@ -97,7 +97,7 @@ def _stuck(context: Context) -> int:
     """
     with outages(context.alias):
         claimed = models.Slot.objects.using(context.alias).filter(state=SlotState.CLAIMED, reason="")
-        claimed = but_paused(claimed, names(context.ledger.pauses.read()))
+        claimed = but_paused(claimed, paused_by(context.ledger.pauses.read()))
         return claimed.filter(claimed_at__lt=context.ledger.fence.read_now() - OVERDUE).count()
 
 

@@ -10,14 +10,14 @@ from cutover.conf import near
 from cutover.errors import ConfigurationError, LeaseUnavailable
 from cutover.events import Event, log
 from cutover.ledger.database import outages
-from cutover.ledger.pauses import names
+from cutover.ledger.pauses import paused_by
 from cutover.ledger.replays import Progress
 from cutover.models import Entry
 from cutover.phases.context import Context
 from cutover.phases.evidence import missed
 from cutover.phases.evidence import side as sides
-from cutover.phases.facts import read
 from cutover.phases.report import Check, Outcome, Report, command
+from cutover.phases.state import read
 from cutover.phases.wording import instant, listed
 from cutover.plural import counted
 from cutover.types import EntryName, Side
@@ -83,7 +83,7 @@ def run(
 
 def _read(
     context: Context, side: Side, entry: str | None, since: dt.datetime | None, until: dt.datetime | None
-) -> missed.Missed:
+) -> missed.Replayable:
     return missed.read(context, side, EntryName(entry) if entry is not None else None, since, until)
 
 
@@ -115,7 +115,7 @@ def _wait(context: Context, asked_at: dt.datetime) -> Progress:
     """How far what was asked for has come, when none of it waits for the leader any more or time is up."""
 
     def now() -> Progress:
-        return context.ledger.replays.progress(asked_at, names(context.ledger.pauses.read()))
+        return context.ledger.replays.progress(asked_at, paused_by(context.ledger.pauses.read()))
 
     def done() -> Progress | None:
         found = now()
@@ -124,7 +124,7 @@ def _wait(context: Context, asked_at: dt.datetime) -> Progress:
     return context.wait_for(done, WITHIN, "the leader", every_s=0.2) or now()
 
 
-def _data(found: missed.Missed) -> dict[str, Any]:
+def _data(found: missed.Replayable) -> dict[str, Any]:
     chosen = sorted(missed.by_entry(found.gaps).items(), key=lambda one: (-len(one[1]), one[0]))
     entries = [
         {"entry": name, "slots": len(ats), "oldest": ats[0].isoformat(), "newest": ats[-1].isoformat()}
@@ -134,7 +134,7 @@ def _data(found: missed.Missed) -> dict[str, Any]:
     return {"slots": found.slots, "entries": entries, "refused": refused}
 
 
-def _lines(found: missed.Missed) -> list[str]:
+def _lines(found: missed.Replayable) -> list[str]:
     """An entry a line, those with the most slots first; then what cannot be had back, and what waits already."""
     chosen = sorted(missed.by_entry(found.gaps).items(), key=lambda one: (-len(one[1]), one[0]))
     shown = [

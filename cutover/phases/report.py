@@ -102,7 +102,7 @@ def already(phase: str, now: int, checks: Sequence[Check] = (), what: str = "Not
     return Report(phase, Outcome.ALREADY, checks, lines, command(f"phase{min(now + 1, 4)}"), command("rollback"))
 
 
-def looked(phase: str, checks: Sequence[Check], steps: Sequence[Step], lines: Sequence[str] = ()) -> Report:
+def dry_run_report(phase: str, checks: Sequence[Check], steps: Sequence[Step], lines: Sequence[str] = ()) -> Report:
     """Every gate holds, and the command has gone through its steps and taken none."""
     numbered = [f"  {number}. {one.step}: {one.does}" for number, one in enumerate(steps, start=1)]
     said = [*lines, "Every gate holds. Nothing was changed (--dry-run); these steps would be taken:", *numbered]

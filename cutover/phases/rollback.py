@@ -5,11 +5,11 @@ from typing import Final
 from cutover.models import FINISH
 from cutover.phases.context import Context
 from cutover.phases.evidence import edits, sent
-from cutover.phases.facts import State, read
 from cutover.phases.gates import beats
 from cutover.phases.operations import remembered, snapshot, switchover
-from cutover.phases.operations.journal import Journal, Look, at_work, newest_step, noted
-from cutover.phases.report import Check, Outcome, Report, all_hold, command, looked
+from cutover.phases.operations.journal import DryRun, Journal, at_work, newest_step, noted
+from cutover.phases.report import Check, Outcome, Report, all_hold, command, dry_run_report
+from cutover.phases.state import State, read
 from cutover.phases.wording import inline, listed
 from cutover.types import Side
 
@@ -30,7 +30,7 @@ def run(
     gate, go through every step, and do nothing. ``because``: why a guard wants it, for the journal. Raises
     PhaseFailed, with the database side active again, when none leads in time.
     """
-    context.is_dry = dry_run
+    context.is_dry_run = dry_run
     state = read(context)
     if not state.is_begun and (state.phase == 0 or newest_step(context.alias) == (NAME, FINISH)):
         lines = ["Rolled back already: the code side is active, no row is enabled by the cutover. Nothing was changed."]
@@ -39,8 +39,8 @@ def run(
         return Report(NAME, Outcome.ALREADY, (), lines, command(f"phase{state.phase + 1}"))
     with at_work(context.alias, NAME, dry_run=dry_run) as journal:
         report = _back(context, journal, read(context), force=force, drop_edits=drop_edits, because=because)
-    if isinstance(journal, Look) and report.outcome is Outcome.DONE:
-        return looked(NAME, report.checks, journal.steps)
+    if isinstance(journal, DryRun) and report.outcome is Outcome.DONE:
+        return dry_run_report(NAME, report.checks, journal.steps)
     return report
 
 

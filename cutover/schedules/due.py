@@ -64,8 +64,8 @@ def _few_before(table: Timetable, until: dt.datetime, back: dt.timedelta, listed
 class Owed:
     """What a leader owes an entry now: the slot to send, if any, and the earlier ones that will not be sent.
 
-    Of an entry whose every slot counts: ``beyond`` are those that are more than are caught up; ``is_behind``: what is
-    sent is of a backlog, and no sign of where the entry stands by the clock.
+    Of an entry whose every slot counts: ``beyond`` are those that are more than are caught up; ``is_past_slot``: what
+    is sent is of a backlog, and no sign of where the entry stands by the clock.
     """
 
     send: dt.datetime | None
@@ -73,7 +73,7 @@ class Owed:
     passed_over: int = 0
     beyond: tuple[dt.datetime, ...] = ()
     beyond_passed_over: int = 0
-    is_behind: bool = False
+    is_past_slot: bool = False
 
 
 def owed(

@@ -22,7 +22,7 @@ from cutover.schedules import columns
 from cutover.schedules.columns import Values
 from cutover.schedules.convert import RowValues
 from cutover.schedules.fingerprint import fingerprint
-from cutover.types import EntryName
+from cutover.types import EntryName, Limits
 
 _JSON_KINDS: Final = {"args": (list, "list"), "kwargs": (dict, "object"), "headers": (dict, "object")}
 _EMPTY: Final = {"args": "[]", "kwargs": "{}", "headers": "{}"}
@@ -44,6 +44,11 @@ def enabled_rows() -> QuerySet[PeriodicTask]:
     """The rows that are sent, read where they are written."""
     found: QuerySet[PeriodicTask] = PeriodicTask.objects.using(rows_database()).filter(enabled=True)
     return found
+
+
+def limits_of(row: PeriodicTask) -> Limits:
+    """From when until when the row may be sent: its start and its end, where it has them."""
+    return Limits(row.start_time and instant(row.start_time), row.expires and instant(row.expires))
 
 
 def periodic_tasks(alias: str, values: Collection[Any], by: str = "name") -> dict[Any, PeriodicTask]:

@@ -89,8 +89,8 @@ class Admission:
                 raise
             runs = True
         with suppress(Exception):  # the database was asked already; what is scheduled there is read once a minute
-            if (seen := watch(self._task.app)) is not None:
-                seen.refresh()
+            if (scheduled := scheduled_tasks(self._task.app)) is not None:
+                scheduled.refresh()
         if runs:
             self._admitted_s = clock.monotonic_s()
             if self._slot is not None and not self.attempt:
@@ -138,13 +138,13 @@ class Admission:
                 ledger().runs.end(self._slot, self._mark, outcome, error)
         finally:  # that it has failed is true, recorded or not
             if outcome is RunOutcome.FAILED:
-                self._tell(signals.run_failed, attempt=self.attempt, error=error)
+                self._signal(signals.run_failed, attempt=self.attempt, error=error)
 
-    def _tell(self, signal: Signal, **values: Any) -> None:
+    def _signal(self, signal: Signal, **values: Any) -> None:
         """Have a signal sent that names the slot, if anybody is connected to it."""
         if self._slot is not None and signal.receivers:
             named = {"entry": str(self._slot.entry), "due_at": self._slot.due_at}
-            signals.tell(signal, **named, task=self._task.name, task_id=self._task_id, **values)
+            signals.send_in_background(signal, **named, task=self._task.name, task_id=self._task_id, **values)
 
     @property
     def _origin(self) -> str:
@@ -187,18 +187,18 @@ class Admission:
             runs.count_deduplicated(slot)
         metrics.worker.deduplicated()
         log(Event.RUN_DEDUPLICATED, **self.details, outcome=outcome.value)
-        self._tell(signals.run_deduplicated, outcome=outcome.value)
+        self._signal(signals.run_deduplicated, outcome=outcome.value)
         return False
 
     def _admit_unmanaged(self) -> bool:
         """Find the slot of an unmanaged beat's message, so that it runs once all the same; anything else may run."""
         if not self._request.get(headers.SEEN_AT):  # by the ledger's clock: by one that is ahead it is another slot's
-            self._seen_at = ledger().fence.read_for(self._received_at).isoformat()
+            self._seen_at = ledger().fence.read_and_correct(self._received_at).isoformat()
         message = self.message()
         slots = unmanaged.slots_of(message, self._task.app, config(), ledger())
         first = next(slots, None)
         if (now_s := clock.monotonic_s()) - _heard_at_s.get(self._origin, -HEARD_EVERY_S) >= HEARD_EVERY_S:
-            ledger().runs.heard(self._origin)
+            ledger().runs.record_heard(self._origin)
             _heard_at_s[self._origin] = now_s
         if first is None:
             return True
@@ -280,10 +280,10 @@ def _sent_by_beat_alone() -> frozenset[str]:
 
 
 @cache
-def watch(app: Celery) -> slotless.Watch | None:
+def scheduled_tasks(app: Celery) -> slotless.ScheduledTasks | None:
     """What this process knows of the app's scheduled tasks; None where the settings cannot be read, which is said."""
     try:
-        return slotless.Watch(app, config(), ledger())
+        return slotless.ScheduledTasks(app, config(), ledger())
     except ConfigurationError:
         return None
 

@@ -38,7 +38,7 @@ class CurrentSlot:
         from cutover.workers.session import session
 
         entry = EntryName(self.entry)
-        names = [entry, *config().names_before(entry)]
+        names = [entry, *config().renames.before(entry)]
         with session():
             found = ledger().cursors.latest_of(names, self.due_at - dt.timedelta.resolution)
         return max(found.values(), default=None)

@@ -7,7 +7,7 @@ from celery.worker.request import Request
 
 from cutover.workers.admission import is_beats
 
-START_UNSAID: Final = "cutover_start_unsaid"
+START_UNSENT: Final = "cutover_start_unsent"
 """From the main process to the one that runs the task, in no message: that event is the latter's to send."""
 
 
@@ -18,15 +18,15 @@ class GuardedRequest(Request):
         super().__init__(message, **options)
         is_wanted = self.eventer and self.eventer.enabled and self.task.send_events
         if is_wanted and is_beats(self.task.name, self.request_dict):
-            self.request_dict[START_UNSAID] = True
+            self.request_dict[START_UNSENT] = True
 
     def send_event(self, type: str, **fields: Any) -> None:
         """Send what is not left to the process that admits the run."""
-        if type != "task-started" or START_UNSAID not in self.request_dict:
+        if type != "task-started" or START_UNSENT not in self.request_dict:
             super().send_event(type, **fields)
 
 
-def say_started(task: Task, task_id: str, request: dict[str, Any]) -> None:
+def send_started(task: Task, task_id: str, request: dict[str, Any]) -> None:
     """Send the event that was left to this process."""
     retry = {"retry": True, "retry_policy": task.app.conf.task_publish_retry_policy}
     with task.app.events.default_dispatcher(hostname=request.get("hostname")) as dispatcher:

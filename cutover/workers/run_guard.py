@@ -24,9 +24,9 @@ from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
 from cutover.seldom import log_seldom
 from cutover.types import RunOutcome
-from cutover.workers.admission import Admission, Undecided, is_beats, watch
+from cutover.workers.admission import Admission, Undecided, is_beats, scheduled_tasks
 from cutover.workers.current import running
-from cutover.workers.request import START_UNSAID, say_started
+from cutover.workers.request import START_UNSENT, send_started
 from cutover.workers.session import session
 
 DEFER_S: Final = 5.0
@@ -52,14 +52,14 @@ def run_once(
     given = task, task_id, args, kwargs, request
     if id(request) in _in_hand or not (is_beats(task.name, request) or _count_unless_beats(*given)):
         return tracer(task_id, args, kwargs, request)
-    is_start_unsaid = request.pop(START_UNSAID, False)
+    is_start_unsent = request.pop(START_UNSENT, False)
     admission = Admission(*given)
     context = partial(Context, request, args=args, kwargs=kwargs)
     if not _admit(task, admission, context):
         return _ignored(task, context())
-    if is_start_unsaid:
+    if is_start_unsent:
         with suppress(Exception):  # an event more or less
-            say_started(task, task_id, request)
+            send_started(task, task_id, request)
     with admission.logged():
         return _run(admission, tracer, task_id, args, kwargs, request)
 
@@ -109,18 +109,18 @@ def _count_unless_beats(task: Task, task_id: str, args: Any, kwargs: Any, reques
     Not where by the operator's word it is a beat's: then True.
     """
     try:
-        seen = watch(task.app)
-        if seen is None:
+        scheduled = scheduled_tasks(task.app)
+        if scheduled is None:
             return False
-        if seen.is_sent_by_beats_alone(task.name):
+        if scheduled.is_sent_by_beats_alone(task.name):
             return True
         is_own = request.get("retries") or request.get("parent_id")
-        if is_own or not (request.get(headers.ROW) or seen.is_scheduled(task.name)):
+        if is_own or not (request.get(headers.ROW) or scheduled.is_scheduled(task.name)):
             return False
         with session():
-            seen.count(Admission(task, task_id, args, kwargs, request).message())
+            scheduled.count(Admission(task, task_id, args, kwargs, request).message())
     except Exception as exc:  # no task is to fail for the sake of a number
-        _say_failed(exc, entry="", due_at="")
+        _log_failed(exc, entry="", due_at="")
     return False
 
 
@@ -139,11 +139,11 @@ def _admit(task: Task, admission: Admission, context: Callable[[], Context]) -> 
         except (LedgerUnavailable, Undecided) as exc:
             kind, reason = "", str(exc)
         except Exception as exc:
-            kind, reason = type(exc).__name__, _say_failed(exc, **admission.details)
+            kind, reason = type(exc).__name__, _log_failed(exc, **admission.details)
         try:
             _defer(task, admission, context())
         except Exception as exc:
-            _say_failed(exc, **admission.details)
+            _log_failed(exc, **admission.details)
             is_held = True
         else:
             if kind:  # of every message, for as long as it lasts
@@ -172,7 +172,7 @@ def _end(admission: Admission, state: str, why: Any = None) -> None:
     except LedgerUnavailable as exc:
         log(Event.DATABASE_LOST, reason=f"the end of a run is not recorded: {exc}")
     except Exception as exc:
-        _say_failed(exc, **admission.details)
+        _log_failed(exc, **admission.details)
 
 
 def _ignored(task: Task, context: Context) -> Any:
@@ -185,7 +185,7 @@ def _ignored(task: Task, context: Context) -> Any:
         return trace_ok_t(ExceptionInfo(internal=True), info, None, None)
 
 
-def _say_failed(exc: Exception, **details: str) -> str:
+def _log_failed(exc: Exception, **details: str) -> str:
     kind = type(exc).__name__
     log_seldom(Event.GUARD_FAILED, kind, **details, reason=f"{kind}: {exc}")
     return f"{kind}: {exc}"

@@ -35,7 +35,7 @@ NEAR: Final = dt.timedelta(seconds=5)
 """How long after a slot's instant a beat's message may come to a worker that has nothing else to do."""
 
 
-class Watch:
+class ScheduledTasks:
     """What one worker process knows of scheduled tasks, and counts of their messages."""
 
     def __init__(self, app: Celery, config: Config, ledger: Ledger) -> None:
@@ -69,8 +69,8 @@ class Watch:
         with suppress(LedgerUnavailable), outages(self._config.database):
             rows = PeriodicTask.objects.using(self._config.database).filter(enabled=True)
             self._scheduled = frozenset(self._in_code).union(rows.values_list("task", flat=True).distinct())
-            said = self._ledger.senders.words()
-            named = {task for task, sent_by in said.items() if sent_by is SentBy.BEATS_ALONE}
+            said = self._ledger.senders.sent_by().items()
+            named = {task for task, sent_by in said if sent_by is SentBy.BEATS_ALONE}
             self._beats_alone = self._config.sent_by_beat_alone | named
 
     def count(self, message: unmanaged.Message) -> None:
@@ -91,7 +91,7 @@ class Watch:
 
     def _write(self, who: Slotless, message: unmanaged.Message) -> None:
         # What is judged by the ledger's clock goes by it here too.
-        message = replace(message, seen_at=self._ledger.fence.read_for(message.seen_at))
+        message = replace(message, seen_at=self._ledger.fence.read_and_correct(message.seen_at))
         before = self._ledger.senders.last_seen_at(who)
         entries = unmanaged.entries_of(message, self._app, self._config)
         slots = max((slots_at(schedule, message.seen_at, before) for _, schedule in entries), default=0)

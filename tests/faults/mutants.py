@@ -71,7 +71,7 @@ MUTANTS = (
         (
             (
                 "cutover/workers/admission.py",
-                "self._tell(signals.run_deduplicated, outcome=outcome.value)\n        return False",
+                "self._signal(signals.run_deduplicated, outcome=outcome.value)\n        return False",
                 "return True",
             ),
         ),
@@ -82,10 +82,10 @@ MUTANTS = (
         (
             (
                 "cutover/ledger/claims.py",
-                "self._pauses.held(fence)\n            refused = {",
-                "NOTHING\n            refused = {",
+                "self._pauses.read_locked(fence)\n            refused = {",
+                "NOTHING_PAUSED\n            refused = {",
             ),
-            ("cutover/ledger/claims.py", "import Paused, Pauses", "import NOTHING, Paused, Pauses"),
+            ("cutover/ledger/claims.py", "import Paused, Pauses", "import NOTHING_PAUSED, Paused, Pauses"),
         ),
         (
             LEDGER.format("pauses", "test_under_a_pause_nothing_is_claimed_and_nothing_recorded_as_missed"),
@@ -94,7 +94,7 @@ MUTANTS = (
     ),
     Mutant(
         "the pause in the replay's own transaction",
-        (("cutover/ledger/replays.py", "self._pauses.held(fence)", "NOTHING"),),
+        (("cutover/ledger/replays.py", "self._pauses.read_locked(fence)", "NOTHING_PAUSED"),),
         (PAUSING.format("test_what_was_asked_for_stays_so_under_a_pause_and_is_sent_after_it"),),
     ),
     Mutant(

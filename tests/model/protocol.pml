@@ -286,7 +286,7 @@ inline tidy() {
 #define admits(b)   (epoch == beat[b].term && side == side_of(b))
 #endif
 
-/* Pauses.held, read under the fence. What is refused writes nothing, and is claimed when the pause has ended. */
+/* Pauses.read_locked, under the fence. What is refused writes nothing, and is claimed when the pause has ended. */
 #ifdef NO_PAUSE
 #define is_refused  false
 #else

@@ -245,10 +245,8 @@ def test_metrics_without_their_package_are_said_in_one_line(loaded, monkeypatch)
         loaded(METRICS_PORT=9464)
 
 
-def test_an_entry_has_its_names_of_before_the_latest_first(loaded):
-    config = loaded(RENAMED={"a": "b", "b": "c", "x": "y"})
-    assert config.names_before(EntryName("c")) == ["b", "a"]
-    assert config.names_before(EntryName("a")) == []
+def test_an_entry_has_its_names_of_before_by_the_setting(loaded):
+    assert loaded(RENAMED={"a": "b", "b": "c", "x": "y"}).renames.before(EntryName("c")) == ["b", "a"]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def connect() -> Iterator[Callable[[Signal, Any], None]]:
 def test_nobody_connected_costs_no_thread_and_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signals._background, "put", lambda *_, **__: pytest.fail("nobody is connected"))
     for signal in signals.NAMES:
-        signals.tell(signal, entry="a")
+        signals.send_in_background(signal, entry="a")
 
 
 def test_every_signal_has_its_name() -> None:
@@ -44,7 +44,7 @@ def test_a_receiver_gets_the_values_and_no_sender(connect: Callable[[Signal, Any
         got.append({"sender": sender, **values})
 
     connect(signals.slot_missed, receiver)
-    signals.tell(signals.slot_missed, entry="a", epoch=3)
+    signals.send_in_background(signals.slot_missed, entry="a", epoch=3)
     assert signals._background.drain(10)
     assert got == [{"sender": None, "signal": signals.slot_missed, "entry": "a", "epoch": 3}]
 
@@ -72,7 +72,7 @@ def test_receivers_that_raise_are_said_once_a_minute_and_the_others_are_called(
         connect(signals.run_failed, each)
     with caplog.at_level(logging.ERROR):
         for entry in ("a", "b", "c"):
-            signals.tell(signals.run_failed, entry=entry)
+            signals.send_in_background(signals.run_failed, entry=entry)
         assert signals._background.drain(10)
     assert got == ["a", "b", "c"]
     assert [(line["event"], line["signal"], line["reason"], line["unsaid"]) for line in said] == [

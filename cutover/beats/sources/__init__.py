@@ -106,8 +106,8 @@ Polled: TypeAlias = Mapping[str, Any]
 NOT_POLLED: Final[Polled] = {}
 
 
-Behind: TypeAlias = Sequence[tuple[ScheduleEntry, dt.datetime]]
-"""Entries, each with an instant of the past: the slot of it that was sent."""
+PastSlots: TypeAlias = Sequence[tuple[ScheduleEntry, dt.datetime]]
+"""Entries of which a past slot (of a backlog, or replayed) was sent, each with that slot's instant."""
 
 
 class Source(Protocol):
@@ -123,10 +123,10 @@ class Source(Protocol):
         answered of ``asks``; asked by itself where it was not.
         """
 
-    def published(self, entries: Sequence[ScheduleEntry], behind: Behind = ()) -> Collection[EntryName]:
+    def published(self, entries: Sequence[ScheduleEntry], past_slots: PastSlots = ()) -> Collection[EntryName]:
         """These entries were sent just now: keep their last run and run count true.
 
-        ``behind``: entries of which a slot of the past was sent. Their last run is no later than that slot: taken for
+        ``past_slots``: entries of which a past slot was sent. Their last run is no later than that slot: taken for
         one of another beat it would end the backlog.
 
         Returns those that are not to be sent again. Raises LedgerUnavailable.

@@ -13,7 +13,7 @@ from django.db.models.expressions import Combinable
 
 from cutover import conf
 from cutover.beats import schedule_file
-from cutover.beats.sources import NOT_POLLED, Behind, Loaded, Polled, ScheduledEntry, catch_up_rule
+from cutover.beats.sources import NOT_POLLED, Loaded, PastSlots, Polled, ScheduledEntry, catch_up_rule
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
 from cutover.ledger import Ledger
@@ -56,10 +56,10 @@ class CodeSource:
         where = "has no run of them" if self._last_runs else "was not found, or holds nothing"
         return Loaded(version, found, f"celery's schedule file, {self._filename}, {where}")
 
-    def published(self, entries: Sequence[ScheduleEntry], behind: Behind = ()) -> Collection[EntryName]:
+    def published(self, entries: Sequence[ScheduleEntry], past_slots: PastSlots = ()) -> Collection[EntryName]:
         """See ``Source``. When the file is written the last runs are those of the ledger."""
-        self._has_sent = self._has_sent or bool(entries or behind)
-        for entry, _ in behind:
+        self._has_sent = self._has_sent or bool(entries or past_slots)
+        for entry, _ in past_slots:
             self._data[entry.name].total_run_count += 1
         for entry in entries:
             self._data[entry.name] = next(self._data[entry.name])

@@ -20,9 +20,9 @@ from django_celery_beat.schedulers import ModelEntry
 from cutover import conf
 from cutover.beats.sources import (
     NOT_POLLED,
-    Behind,
     Change,
     Loaded,
+    PastSlots,
     Polled,
     ScheduledEntry,
     Shared,
@@ -32,13 +32,12 @@ from cutover.beats.sources import (
 from cutover.beats.sources.past import Seen, with_past
 from cutover.beats.sources.watch import SCHEDULES, WATCHED, Block, Watch
 from cutover.events import Event, log
-from cutover.fields import instant
 from cutover.ledger import Ledger
 from cutover.ledger.database import outages
 from cutover.models import ImportedEntry
 from cutover.schedules import overlay
-from cutover.schedules.rows import enabled_rows, rows_database, with_schedules
-from cutover.types import CatchUp, EntryName, Limits
+from cutover.schedules.rows import enabled_rows, limits_of, rows_database, with_schedules
+from cutover.types import CatchUp, EntryName
 
 PIECE: Final = 16
 """How many blocks of rows are read at once: where everybody's rows have changed, what is due is sent in between."""
@@ -139,9 +138,9 @@ class RowSource:
             keys = enabled_rows().filter(**{f"{column}__in": edited}).values_list("pk", flat=True)
             self._watch.doubt({Block.of(key) for key in keys})
 
-    def published(self, entries: Sequence[ScheduleEntry], behind: Behind = ()) -> Collection[EntryName]:
+    def published(self, entries: Sequence[ScheduleEntry], past_slots: PastSlots = ()) -> Collection[EntryName]:
         """See ``Source``."""
-        late = [(entry.model, at) for entry, at in behind]
+        late = [(entry.model, at) for entry, at in past_slots]
         return upkeep.published([entry.model for entry in entries], late, self._ledger.fence.now())
 
     def end(self, names: Collection[EntryName]) -> Collection[EntryName]:
@@ -207,12 +206,11 @@ def entries(
     shared: Shared = {}
     for row in rows:
         name = EntryName(row.name)
-        limits = Limits(row.start_time and instant(row.start_time), row.expires and instant(row.expires))
         try:
             rule = catch_up_rule(config, name, deadline_s)
             if row.one_off and rule.sends_every:  # it is sent once, whatever has fallen due
                 rule = replace(rule, policy=CatchUp.LATEST)
-            found[name] = ScheduledEntry.of(reader.entry(row), rule, limits, shared=shared)
+            found[name] = ScheduledEntry.of(reader.entry(row), rule, limits_of(row), shared=shared)
         except Exception as exc:  # written past the model's own checks; the others must go on
             log(Event.ENTRY_FAILED, entry=name, reason=f"its row cannot be read: {exc}")
     return found

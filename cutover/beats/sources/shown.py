@@ -16,7 +16,7 @@ from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler
 
 from cutover import conf
-from cutover.beats.sources import NOT_POLLED, Behind, Loaded, Polled, ScheduledEntry, catch_up_rule
+from cutover.beats.sources import NOT_POLLED, Loaded, PastSlots, Polled, ScheduledEntry, catch_up_rule
 from cutover.beats.sources.rows import RowSource, entries, version_of
 from cutover.beats.sources.watch import WATCHED, Block
 from cutover.errors import LedgerUnavailable
@@ -67,10 +67,10 @@ class ShownRows(RowSource):
         self._show({name: each.entry for name, each in shown.items()})
         return Loaded(loaded.version, shown)
 
-    def published(self, entries: Sequence[ScheduleEntry], behind: Behind = ()) -> Collection[EntryName]:
+    def published(self, entries: Sequence[ScheduleEntry], past_slots: PastSlots = ()) -> Collection[EntryName]:
         """See ``Source``; an entry that is no row's has nothing to be kept true."""
         of_rows = [entry for entry in entries if getattr(entry, "model", None) is not None]
-        return super().published(of_rows, [(e, at) for e, at in behind if getattr(e, "model", None) is not None])
+        return super().published(of_rows, [(e, at) for e, at in past_slots if getattr(e, "model", None) is not None])
 
     def end(self, names: Collection[EntryName]) -> Collection[EntryName]:
         """See ``Source``; an entry that is no row's has nothing to be disabled."""

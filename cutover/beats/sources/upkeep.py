@@ -20,25 +20,25 @@ _AT_ONCE: Final = 100
 
 
 def published(
-    rows: Sequence[PeriodicTask], behind: Sequence[tuple[PeriodicTask, dt.datetime]], now: dt.datetime
+    rows: Sequence[PeriodicTask], past_slots: Sequence[tuple[PeriodicTask, dt.datetime]], now: dt.datetime
 ) -> Collection[EntryName]:
     """These rows were sent at ``now``; one that is sent once is disabled by that, as the stock scheduler does.
 
     ``now``: by the database's clock. By one that is ahead, what falls due next would count as another beat's.
-    ``behind``: rows of which a slot of the past was sent. A row that was disabled meanwhile is left alone: a person, or
+    ``past_slots``: rows of which a past slot was sent. A row that was disabled meanwhile is left alone: a person, or
     a rollback, has said what its last run is. Returns those that are not to be sent again. Raises LedgerUnavailable.
     """
-    if not rows and not behind:
+    if not rows and not past_slots:
         return ()
     with outages(rows_database()):
         late: dict[int, list[dt.datetime]] = {}
-        for row, at in behind:
+        for row, at in past_slots:
             late.setdefault(row.pk, []).append(at)
         for start in range(0, len(late), _AT_ONCE):
             _note_late(dict(islice(late.items(), start, start + _AT_ONCE)))
         sent = enabled_rows().filter(pk__in=[row.pk for row in rows])
         sent.update(last_run_at=stored(now), total_run_count=F("total_run_count") + 1)
-        return _end([row for row in (*rows, *(row for row, _ in behind)) if row.one_off], now)
+        return _end([row for row in (*rows, *(row for row, _ in past_slots)) if row.one_off], now)
 
 
 def _note_late(slots: Mapping[int, Sequence[dt.datetime]]) -> None:

@@ -15,7 +15,7 @@ from cutover.conf import LEAST_LEASE, Config
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event
 from cutover.ledger import Ledger
-from cutover.ledger.fence import NOTHING, FenceView
+from cutover.ledger.fence import NO_QUESTIONS, FenceView
 from cutover.observe.check_ins.news import CheckIn, Word
 from cutover.observe.check_ins.outbox import Outbox
 from cutover.observe.check_ins.ping import ping
@@ -35,7 +35,7 @@ Tell = Callable[[CheckIn, CheckIns, ScheduleEntry | None], object]
 class Telling:
     """The chore. ``tell``: what becomes of each check-in; None: it is told, in the background."""
 
-    asks = NOTHING
+    asks = NO_QUESTIONS
 
     def __init__(self, ledger: Ledger, config: Config, tell: Tell | None = None) -> None:
         general = any(where is not None for where in config.check_ins.values())
@@ -68,7 +68,7 @@ def in_background(check_in: CheckIn, where: CheckIns, entry: ScheduleEntry | Non
     """Have it told in the background, each service by itself."""
     details = {"entry": str(check_in.slot.entry), "due_at": check_in.slot.due_at.isoformat()}
     given_at = clock.now()
-    if where.ping_url and not check_in.is_behind:  # whose state is that of the latest ping
+    if where.ping_url and not check_in.is_outdated:  # whose state is that of the latest ping
         _background.put(partial(_if_fresh, given_at, check_in, partial(ping, where.ping_url, check_in)), **details)
     if where.sentry is not None:
         told = partial(check_in_with_sentry, check_in, where.slug, where.sentry, entry)

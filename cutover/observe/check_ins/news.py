@@ -24,8 +24,8 @@ class Word(StrEnum):
 class CheckIn:
     """One word about one slot; ``key``: the id of the slot's message, whoever tells it. ``at``: when it came true.
 
-    ``took``: of an end, since the first start. ``reason``: of a missed slot. ``is_behind``: the end of a later run of
-    the entry has been told already.
+    ``took``: of an end, since the first start. ``reason``: of a missed slot. ``is_outdated``: the end of a later run
+    of the entry has been told already.
     """
 
     word: Word
@@ -34,7 +34,7 @@ class CheckIn:
     at: dt.datetime
     took: dt.timedelta | None = None
     reason: str = ""
-    is_behind: bool = False
+    is_outdated: bool = False
 
 
 class Told(IntEnum):

@@ -97,7 +97,7 @@ class Outbox:
                 slot = check_in.slot
                 self._latest_end[slot.entry] = max(slot.due_at, self._latest_end.get(slot.entry, slot.due_at))
         marked = [
-            replace(one, is_behind=True)
+            replace(one, is_outdated=True)
             if one.key in old and one.slot.due_at < latest.get(one.slot.entry, one.slot.due_at)
             else one
             for one in found

@@ -62,7 +62,7 @@ REMEDY: Final = (
 
 def unheard(context: Context) -> Unheard:
     """For which tasks a beat without the lease cannot be heard; none where the workers' celery is not known."""
-    words, celery = said(context), oldest_celery(context)
+    words, celery = sent_by(context), oldest_celery(context)
     is_deaf = bool(celery) and not _marks(celery)
     tasks = sorted(scheduled(context) - words.keys()) if is_deaf else []
     by_hand = sorted(task for task, sent_by in words.items() if sent_by is SentBy.HAND) if is_deaf else []
@@ -81,10 +81,10 @@ def oldest_celery(context: Context) -> str:
     return min(found, key=_numbers, default="")
 
 
-def said(context: Context) -> dict[str, SentBy]:
+def sent_by(context: Context) -> dict[str, SentBy]:
     """Who sends a task without a slot, as the setting and the operator say."""
     words = dict.fromkeys(context.config.sent_by_beat_alone, SentBy.BEATS_ALONE)
-    return words | context.ledger.senders.words() | context.words
+    return words | context.ledger.senders.sent_by() | context.sent_by
 
 
 def scheduled(context: Context) -> set[str]:
@@ -105,7 +105,7 @@ def named(context: Context, given: Sequence[str], besides: Sequence[str]) -> lis
     for task in given:
         if task != OTHERS and task not in known:
             raise PhaseFailed(f"No entry sends a task {task!r}{near(task, known)}. Nothing was remembered of it.")
-    others = known - said(context).keys() - {*given, *besides} if OTHERS in given else set()
+    others = known - sent_by(context).keys() - {*given, *besides} if OTHERS in given else set()
     return sorted({*given, *others} - {OTHERS})
 
 
@@ -132,7 +132,7 @@ def probable(context: Context) -> Mapping[str, tuple[dt.datetime, str]]:
 
     Tasks that are called by hand, as the operator says, do not count.
     """
-    words, of_origin = said(context), defaultdict(list)
+    words, of_origin = sent_by(context), defaultdict(list)
     for row in slotless(context):
         if words.get(row.task) is not SentBy.HAND:
             of_origin[row.origin].append(row)

@@ -12,7 +12,7 @@ from cutover import models
 from cutover.beats.missed import UNSURE
 from cutover.ledger.database import outages
 from cutover.ledger.fence import AHEAD
-from cutover.ledger.pauses import but_paused, names
+from cutover.ledger.pauses import but_paused, paused_by
 from cutover.phases.context import Context
 from cutover.phases.evidence import side as sides
 from cutover.phases.report import plain
@@ -80,8 +80,8 @@ def overdue(context: Context, side: Side) -> list[tuple[EntryName, dt.datetime]]
     """
     sending, tables = sides.read(context, side), Timetables()
     unread = unsettled(context, sending.limits)
-    now, paused = context.ledger.fence.read_now(), names(context.ledger.pauses.read())
-    late, found, behind = now - OVERDUE, [], set[EntryName]()
+    now, paused = context.ledger.fence.read_now(), paused_by(context.ledger.pauses.read())
+    late, found, with_backlog = now - OVERDUE, [], set[EntryName]()
     for name, stands in context.ledger.cursors.read(until=now + AHEAD).items():
         if paused.holds(name):
             continue
@@ -92,11 +92,11 @@ def overdue(context: Context, side: Side) -> list[tuple[EntryName, dt.datetime]]
                 if due_at is not None and due_at < late:
                     found.append((name, due_at))
                     if backlog(context, name, table, due_at, now):
-                        behind.add(name)
-    if behind:
+                        with_backlog.add(name)
+    if with_backlog:
         with outages(context.alias):
             latest = models.Slot.objects.using(context.alias).order_by("-pk").values_list("claimed_at", flat=True)[:1]
-            found = [one for one in found if one[0] not in behind or not is_catching_up(latest, now)]
+            found = [one for one in found if one[0] not in with_backlog or not is_catching_up(latest, now)]
     return found
 
 
@@ -108,7 +108,7 @@ def stuck(context: Context, unsendable: Collection[str], delayed: Collection[str
     Without the claims of ``unsendable`` and paused entries, which do not wait for the broker, and the messages of
     ``delayed`` ones, which are to be started later.
     """
-    now, paused = context.ledger.fence.read_now(), names(context.ledger.pauses.read())
+    now, paused = context.ledger.fence.read_now(), paused_by(context.ledger.pauses.read())
     with outages(context.alias):
         slots = models.Slot.objects.using(context.alias).order_by("due_at")
         claimed = slots.filter(state=SlotState.CLAIMED, claimed_at__lt=now - OVERDUE).exclude(entry__in=unsendable)

@@ -63,7 +63,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
+class Replayable:
     """What was chosen of what was missed; ``asked``: what of it was asked for before and waits for a leader.
 
     ``has_more``: there is more than one command asks for.
@@ -100,7 +100,7 @@ def read(
     entry: EntryName | None = None,
     since: dt.datetime | None = None,
     until: dt.datetime | None = None,
-) -> Missed:
+) -> Replayable:
     """What was missed of the entries of ``side``, or of one ``entry``, due from ``since`` to ``until``, both included.
 
     What was missed under a name that an entry had before (``RENAMED``) is had back under that, by what it became.
@@ -118,8 +118,8 @@ def read(
             is_listed = is_missed and row.replay_asked_at is None and row.due_at <= span[1]
             asked += is_missed and row.replay_asked_at is not None
             gap = Gap(name, row.due_at, row.pk, count=row.passed_over, is_listed=is_listed)
-            present = context.config.name_since(name, schedules)
-            if present not in schedules:
+            present = context.config.renames.present(name, schedules)
+            if present is None:
                 refused[name, NO_ENTRY.format(side)] += row.passed_over + is_listed
                 continue
             if row.passed_over and (present not in eligible or row.due_at <= eligible[present]):
@@ -135,7 +135,7 @@ def read(
                 break
     gaps.sort(key=lambda gap: gap.instants[0])
     named = [Refused(name, count, why) for (name, why), count in sorted(refused.items()) if count]
-    return Missed(gaps, named, asked, total >= MOST)
+    return Replayable(gaps, named, asked, total >= MOST)
 
 
 def _rows(
@@ -147,7 +147,7 @@ def _rows(
 ) -> Iterable[models.Slot]:
     """Rows of what was missed, and those that were replayed and still count others; oldest first, each by an index."""
     slots = models.Slot.objects.using(context.alias).filter(due_at__lte=now).order_by("due_at", "entry")
-    slots = slots if entry is None else slots.filter(entry__in=[entry, *context.config.names_before(entry)])
+    slots = slots if entry is None else slots.filter(entry__in=[entry, *context.config.renames.before(entry)])
     slots = slots if since is None else slots.filter(due_at__gte=since)
     # What a row counts is older than itself.
     slots = slots if until is None else slots.filter(Q(due_at__lte=until) | Q(passed_over__gt=0))

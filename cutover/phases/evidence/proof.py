@@ -220,8 +220,8 @@ def _prove(evidence: Evidence, name: EntryName, owed: _Owed, section: Section, s
             said = f"is no slot of the entry's schedule; {slot.reason or f'claimed under epoch {slot.epoch}'}"
             evidence.failures.add(Finding(name, slot.due_at, said))
     is_last = section.until == evidence.until and name in evidence.every
-    is_behind = is_last and claimed_at is not None and evidence.judged_at - claimed_at < OVERDUE
-    absent(end + dt.timedelta.resolution, waits=is_behind)
+    has_backlog = is_last and claimed_at is not None and evidence.judged_at - claimed_at < OVERDUE
+    absent(end + dt.timedelta.resolution, waits=has_backlog)
 
 
 def _judge_together(evidence: Evidence, slots: Slots, read: Mapping[EntryName, Sequence[Section]]) -> None:

@@ -8,7 +8,6 @@ from celery.schedules import BaseSchedule
 from django.db.models import QuerySet
 from django_celery_beat.models import PeriodicTask
 
-from cutover.fields import instant
 from cutover.ledger.database import outages
 from cutover.phases.context import Context
 from cutover.schedules import columns, overlay, rows
@@ -37,7 +36,10 @@ class Sending:
 
 
 def enabled_rows(context: Context) -> QuerySet[PeriodicTask]:
-    """The rows that the database side sends."""
+    """The rows that the database side sends, in the ledger's database, where the phases find both in one transaction.
+
+    A beat reads them where they are written, by ``schedules.rows.enabled_rows``: without a phase they may be elsewhere.
+    """
     found: QuerySet[PeriodicTask] = PeriodicTask.objects.using(context.alias).filter(enabled=True)
     return found
 
@@ -81,7 +83,7 @@ def _of_rows(context: Context, only: EntryName | None) -> Sending:
     return Sending(
         side=Side.DATABASE,
         schedules=found,
-        limits={EntryName(row.name): _limits(row) for row in enabled if row.start_time or row.expires},
+        limits={EntryName(row.name): rows.limits_of(row) for row in enabled if row.start_time or row.expires},
         unsendable=unfit,
         tasks={EntryName(row.name): row.task for row in enabled},
         delayed={name for name, one in overlays.items() if one.options.keys() & DELAYS},
@@ -91,7 +93,3 @@ def _of_rows(context: Context, only: EntryName | None) -> Sending:
 def schedules(context: Context, side: Side) -> Mapping[EntryName, BaseSchedule]:
     """The schedules that ``side`` sends by. Raises as ``read``."""
     return read(context, side).schedules
-
-
-def _limits(row: PeriodicTask) -> Limits:
-    return Limits(row.start_time and instant(row.start_time), row.expires and instant(row.expires))

@@ -39,7 +39,7 @@ def alive(context: Context) -> list[Heard]:
     with outages(context.alias):
         for origin, at in UnmanagedBeat.objects.using(context.alias).values_list("origin", "last_heard_at"):
             heard[origin] = max(at, heard.get(origin, (at, ""))[0]), ""
-    heard = {origin: seen for origin, seen in heard.items() if not (context.is_dry and origin in context.stopped)}
+    heard = {origin: seen for origin, seen in heard.items() if not (context.is_dry_run and origin in context.stopped)}
     if not heard:
         return []
     known = [*side.schedules(context, Side.DATABASE).values()]

@@ -5,7 +5,7 @@ from typing import Final
 
 from cutover import models
 from cutover.ledger.database import outages
-from cutover.ledger.pauses import but_paused, names
+from cutover.ledger.pauses import but_paused, paused_by
 from cutover.phases.context import Context
 from cutover.phases.evidence.lateness import overdue
 from cutover.phases.report import Check, gate
@@ -40,7 +40,7 @@ def nothing_open(context: Context, side: Side, patience: dt.timedelta = PATIENCE
 
 
 def _open(context: Context, side: Side) -> list[str]:
-    paused = names(context.ledger.pauses.read())
+    paused = paused_by(context.ledger.pauses.read())
     with outages(context.alias):
         claimed = models.Slot.objects.using(context.alias).filter(state=SlotState.CLAIMED).order_by("due_at")
         found = [

@@ -14,8 +14,8 @@ from cutover.ledger.fence import Fence
 from cutover.models import Attended, SwitchGuard
 from cutover.phases.context import Context
 from cutover.phases.evidence.waits_and_guards import INTERRUPTED
-from cutover.phases.facts import read
 from cutover.phases.operations.lock import operator_name
+from cutover.phases.state import read
 from cutover.workers import processes
 
 RENEW_S: Final = 2.0

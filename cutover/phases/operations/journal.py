@@ -29,9 +29,10 @@ class Journal:
         self.begun = False
 
     def take(self, phase: str, name: str, act: Callable[[], _T], does: str, *, in_commit: bool = False) -> _T | None:
-        """Take a step and give what ``act`` does; a look takes none. ``does``: in words; ``in_commit``: in one commit.
+        """Take a step and return what ``act`` does; in a dry run it is noted, and None returned.
 
-        Raises what ``act`` raises, and OperatorBusy when another operator has taken over.
+        ``does``: the step in words; ``in_commit``: take it in one commit. Raises what ``act`` raises, and OperatorBusy
+        when another operator has taken over.
         """
         with self.step(phase, name):
             if not in_commit:
@@ -77,7 +78,7 @@ class Journal:
             self._record(phase, FINISH, outcome="done", begun_at=now, ended_at=now)
             Cutover.objects.using(self._alias).filter(id=1).update(phase=number)
         log(Event.PHASE_COMPLETED, phase=phase)
-        signals.tell(signals.phase_changed, phase=phase, number=number, operator=self.operator)
+        signals.send_in_background(signals.phase_changed, phase=phase, number=number, operator=self.operator)
 
     def refused(self, phase: str, checks: Sequence[Check], lines: Sequence[str] = (), next_command: str = "") -> Report:
         """Record that a phase's gates did not hold; returns the report of it."""
@@ -102,8 +103,8 @@ class Journal:
             step.update(outcome=outcome, detail=detail, ended_at=clock.now())
 
 
-class Look(Journal):
-    """What a command would record, step for step, when it only looks: nothing is taken, written or held."""
+class DryRun(Journal):
+    """What a command would record, step for step, in a dry run: nothing is taken, written or held."""
 
     def __init__(self, alias: str) -> None:
         super().__init__(alias, check=lambda: None)
@@ -128,14 +129,14 @@ class Look(Journal):
 
 @contextmanager
 def at_work(alias: str, command: str, *, dry_run: bool = False) -> Iterator[Journal]:
-    """Hold the cutover for one command; with ``dry_run`` hold nothing, and give a ``Look``.
+    """Hold the cutover for one command; with ``dry_run`` hold nothing, and give a ``DryRun``.
 
     Raises OperatorBusy, naming who else holds it. After the first step was begun an outage, a lock that was taken over
     and a row that the database refuses become PhaseFailed.
     """
     if dry_run:
         require_free(alias)
-        yield Look(alias)
+        yield DryRun(alias)
         return
     with held(alias, command) as check:
         journal = Journal(alias, check)

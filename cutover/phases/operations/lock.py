@@ -21,7 +21,7 @@ from cutover.errors import LedgerUnavailable, OperatorBusy
 from cutover.ledger.database import outages
 from cutover.ledger.fence import Fence
 from cutover.models import Cutover
-from cutover.phases.facts import operator_of
+from cutover.phases.state import operator_of
 from cutover.phases.wording import instant
 from cutover.workers import processes
 
@@ -68,7 +68,7 @@ def held(alias: str, command: str) -> Iterator[Callable[[], None]]:
     def renew() -> None:
         fence = Fence(alias)  # its own: the other one is read by the command
         while not stopped.wait(RENEW_S):
-            with suppress(LedgerUnavailable), outages(alias):  # the next turn may reach it again
+            with suppress(LedgerUnavailable), outages(alias):  # the next time it may be reached again
                 mine.update(operator_seen_at=fence.read_now())
         connections[alias].close()
 

@@ -12,7 +12,7 @@ from django.db.models import F
 from cutover import clock
 from cutover.errors import LedgerUnavailable, OperatorBusy, PhaseFailed
 from cutover.ledger.database import outages
-from cutover.ledger.pauses import names
+from cutover.ledger.pauses import paused_by
 from cutover.models import QuietWait
 from cutover.phases.context import Context
 from cutover.phases.evidence import upcoming, waits_and_guards
@@ -97,7 +97,7 @@ class Wait:
                 f"it is {to_the_second(now)}, too late for the window to {to_the_second(found.window[1])}",
                 again,
             )
-        paused = names(context.ledger.pauses.read())
+        paused = paused_by(context.ledger.pauses.read())
         slots = {
             name: at
             for name, at in upcoming.read(context, Side.CODE, now).next_slots().items()

@@ -1,6 +1,6 @@
 """What is remembered for the commands to come: an approved plan, stopped beats, tasks' senders, guarded workers.
 
-A command that only looks remembers nothing: what its operator says holds for that command alone.
+A dry run remembers nothing: what its operator says holds for that command alone.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from cutover.types import SentBy
 
 def plan_approved(context: Context, plan_hash: str) -> None:
     """The operator has approved this plan; empty for none."""
-    if context.is_dry:
+    if context.is_dry_run:
         return
     with outages(context.alias):
         Cutover.objects.using(context.alias).filter(id=1).exclude(plan_hash=plan_hash).update(plan_hash=plan_hash)
@@ -32,7 +32,7 @@ def beats_stopped(context: Context, origins: Iterable[str]) -> None:
                 known = ", ".join([*rows.values_list("origin", flat=True), *detection.probable(context)]) or "none"
                 raise PhaseFailed(f"No beat {origin!r} was heard without the lease; heard: {known}.")
             context.stopped.add(origin)
-            if not context.is_dry:
+            if not context.is_dry_run:
                 heard.delete()
                 senders.forget(origin)
 
@@ -48,17 +48,17 @@ def senders_named(context: Context, only_beat_sends: Sequence[str], called_by_ha
     hand = detection.named(context, called_by_hand, only_beat_sends)
     if both := set(beats) & set(hand):
         raise PhaseFailed(f"Named for both, so nothing was remembered: {', '.join(sorted(both))}.")
-    if context.is_dry:
-        context.words |= dict.fromkeys(beats, SentBy.BEATS_ALONE) | dict.fromkeys(hand, SentBy.HAND)
+    if context.is_dry_run:
+        context.sent_by |= dict.fromkeys(beats, SentBy.BEATS_ALONE) | dict.fromkeys(hand, SentBy.HAND)
         return "Nothing was changed."
-    context.ledger.senders.say(beats, SentBy.BEATS_ALONE)
-    context.ledger.senders.say(hand, SentBy.HAND)
+    context.ledger.senders.set_sent_by(beats, SentBy.BEATS_ALONE)
+    context.ledger.senders.set_sent_by(hand, SentBy.HAND)
     return "Who sends the tasks is remembered; nothing else was changed."
 
 
 def parity_proved(context: Context) -> None:
     """It is proved as of now that rows and code fire and send alike."""
-    if context.is_dry:
+    if context.is_dry_run:
         return
     now = context.ledger.fence.read_now()
     with outages(context.alias):
@@ -67,13 +67,13 @@ def parity_proved(context: Context) -> None:
 
 def workers_guarded(context: Context, checks: Sequence[Check]) -> None:
     """All workers are guarded, if some have answered so: from now on what seems lost may be sent to them again."""
-    if not context.is_dry and any(check.name == "workers" and check.ok and not check.assumed for check in checks):
+    if not context.is_dry_run and any(check.name == "workers" and check.ok and not check.assumed for check in checks):
         context.ledger.fence.set_guarded(context.ledger.fence.read_now())
 
 
 def forget(context: Context) -> None:
     """After a rollback no plan is approved, and nothing is sent again until a gate has asked the workers."""
-    if context.is_dry:
+    if context.is_dry_run:
         return
     context.ledger.fence.set_guarded(None)
     plan_approved(context, "")

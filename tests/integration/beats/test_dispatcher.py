@@ -23,6 +23,7 @@ from cutover.conf import CatchUpRule
 from cutover.errors import LedgerUnavailable
 from cutover.ledger.replays import Piece
 from cutover.phases.evidence.lateness import MISSED
+from cutover.renames import Renames
 from cutover.types import CatchUp, EntryName, Missed, Side, Slot
 from demo.waiting import wait_until
 from tests.integration.beats.conftest import (
@@ -339,10 +340,10 @@ def test_a_gap_of_an_entry_whose_every_slot_counts_is_sent_oldest_first_a_piece_
     began = now - 70.5 * SECOND
     agenda, sender = every_second(broker, began), dispatcher(ledger, broker)
     first = sender.send(term, agenda, agenda.due(now, MISFIRE_GRACE))
-    assert (len(first.published), len(first.behind)) == (0, AT_ONCE)
-    assert sender.send(term, agenda, agenda.due(now, MISFIRE_GRACE)).behind == [], "no more of it at once"
+    assert (len(first.published), len(first.past_slots)) == (0, AT_ONCE)
+    assert sender.send(term, agenda, agenda.due(now, MISFIRE_GRACE)).past_slots == [], "no more of it at once"
     rest = sender.send(term, agenda, agenda.due(now + PAUSE, MISFIRE_GRACE))
-    assert (len(rest.published), len(rest.behind)) == (1, 19), "the latest says where the entry stands"
+    assert (len(rest.published), len(rest.past_slots)) == (1, 19), "the latest says where the entry stands"
     sent = [dt.datetime.fromisoformat(message["headers"]["cutover_due_at"]) for message in broker.messages()]
     assert sent == [began + number * SECOND for number in range(1, 71)]
     assert rows() == {"published": 70}
@@ -382,7 +383,7 @@ def test_a_sweep_publishes_what_was_replayed_however_old_and_superseded_it_is(le
     assert ledger.replays.claim(term, lambda name: True, 10).claimed == [old]  # and then the process is killed
     successor = ledger.fence.open_term(identity(), Side.CODE)
     swept = dispatcher(ledger, broker).sweep(successor, agenda)
-    assert ([e.name for e, _ in swept.behind], swept.published) == (["a"], [])
+    assert ([e.name for e, _ in swept.past_slots], swept.published) == (["a"], [])
     assert broker.task_ids() == {old.task_id("tests"): 1}
     assert rows() == {"published": 1, "missed": 1}
 
@@ -393,7 +394,7 @@ def test_what_was_asked_for_is_replayed_at_a_poll_through_the_way_of_every_messa
     ledger.claims.claim(term, [], [Missed(slot, "why") for slot in old])
     keys = list(models.Slot.objects.using(ledger.alias).values_list("pk", flat=True))
     ledger.replays.ask(Side.CODE, [Piece(EntryName("a"), keys)], clock.now())
-    chore = Replay(ledger, dispatcher(ledger, broker), lambda entries, behind=(): noted.extend(behind))
+    chore = Replay(ledger, dispatcher(ledger, broker), lambda entries, past_slots=(): noted.extend(past_slots))
     for _ in range(2):
         assert chore.run(term, ledger.fence.read(chore.asks), agenda)
     wanted = [old[2], old[0]]
@@ -485,7 +486,7 @@ def test_what_was_claimed_under_an_old_name_is_swept_under_it_by_the_entry_that_
 ):
     one, new = Slot(clock.now() - HOUR / 2, EntryName("old")), EntryName("new")
     ledger.claims.claim(term, [one])
-    agenda = Agenda({EntryName("old"): EntryName("between"), EntryName("between"): new})
+    agenda = Agenda(Renames({EntryName("old"): EntryName("between"), EntryName("between"): new}))
     agenda.load({new: ScheduledEntry.of(entry(broker, "new"), RULE)}, clock.now())
     successor = ledger.fence.open_term(identity(), Side.CODE)
     sender = dispatcher(ledger, broker)

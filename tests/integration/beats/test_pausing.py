@@ -19,6 +19,7 @@ from cutover.beats.sources import ScheduledEntry
 from cutover.ledger import Ledger
 from cutover.ledger.pauses import SITE
 from cutover.ledger.replays import Piece
+from cutover.renames import Renames
 from cutover.types import EntryName, Missed, Side, Slot, Term
 from tests.integration.beats.conftest import HOUR, RULE, agenda_of, dispatcher, due, due_now, entry, sending
 from tests.integration.beats.test_dispatcher import SECOND, every_second
@@ -151,8 +152,8 @@ def test_a_backlog_is_held_under_a_pause_and_worked_off_after_it_oldest_first(
     now = clock.now()
     began = now - 70.5 * SECOND
     agenda, sender = every_second(broker, began), dispatcher(ledger, broker)
-    assert len(sender.send(term, agenda, agenda.due(now, MISFIRE_GRACE)).behind) == AT_ONCE
-    assert len(sender.send(term, agenda, agenda.due(now + EVERY, MISFIRE_GRACE)).behind) == 19
+    assert len(sender.send(term, agenda, agenda.due(now, MISFIRE_GRACE)).past_slots) == AT_ONCE
+    assert len(sender.send(term, agenda, agenda.due(now + EVERY, MISFIRE_GRACE)).past_slots) == 19
     later = now + 60 * SECOND
     pause(paused)
     poll(agenda)
@@ -179,7 +180,7 @@ def test_a_backlog_that_waits_for_its_turn_is_held_back_too_and_worked_off_after
         poll(agenda)
         assert list(agenda.due(now + EVERY, MISFIRE_GRACE)) == []
     for _ in range(2):
-        assert sender.send(term, agenda, agenda.due(now + EVERY, MISFIRE_GRACE)).behind == []
+        assert sender.send(term, agenda, agenda.due(now + EVERY, MISFIRE_GRACE)).past_slots == []
     assert (rows(), agenda.next_at()) == ({"published": AT_ONCE}, None)
     ledger.pauses.resume(A, "alice@host")
     poll(agenda)
@@ -214,7 +215,7 @@ def test_what_was_asked_for_stays_so_under_a_pause_and_is_sent_after_it(ledger, 
     ledger.claims.claim(term, [], [Missed(slot, "why") for slot in old])
     keys = list(models.Slot.objects.using(alias).values_list("pk", flat=True))
     ledger.replays.ask(Side.CODE, [Piece(A, keys)], clock.now())
-    chore = Replay(ledger, dispatcher(ledger, broker), lambda entries, behind=(): None)
+    chore = Replay(ledger, dispatcher(ledger, broker), lambda entries, past_slots=(): None)
     pause()
     for knows in (False, True):  # the loop has not looked yet; it has
         if knows:
@@ -252,10 +253,10 @@ def test_a_claim_of_a_replay_that_a_pause_kept_back_is_swept_after_it_however_ol
 
 @pytest.mark.parametrize("paused", ["old", "new"])
 def test_a_pause_is_of_an_entry_by_whatever_name_its_slots_fell_due(alias, broker, term, rows, paused):
-    ledger = Ledger(alias, "tests", 30 * 24 * HOUR, {EntryName("old"): EntryName("new")})
+    ledger = Ledger(alias, "tests", 30 * 24 * HOUR, Renames({EntryName("old"): EntryName("new")}))
     one = Slot(clock.now() - HOUR / 2, EntryName("old"))
     ledger.claims.claim(term, [one])
-    agenda = Agenda({EntryName("old"): EntryName("new")})
+    agenda = Agenda(Renames({EntryName("old"): EntryName("new")}))
     agenda.load({EntryName("new"): ScheduledEntry.of(entry(broker, "new"), RULE)}, clock.now() - 1.5 * HOUR)
     ledger.pauses.pause(EntryName(paused), None, "alice@host", "")
     sender = dispatcher(ledger, broker)
@@ -273,7 +274,7 @@ def test_a_pause_is_of_an_entry_by_whatever_name_its_slots_fell_due(alias, broke
 
 def test_every_slot_of_an_entry_counts_under_the_name_that_it_had_too(ledger, broker, term, rows, identity):
     agenda = every_second(broker, clock.now() - 10 * SECOND, most=3)
-    renamed = Agenda({EntryName("old"): A})
+    renamed = Agenda(Renames({EntryName("old"): A}))
     renamed.load(agenda.scheduled, clock.now())
     claimed = [Slot(clock.now() - number * SECOND, EntryName("old")) for number in range(5, 0, -1)]
     ledger.claims.claim(term, claimed)

@@ -97,13 +97,13 @@ def leave_in_the_future(alias: str, slot: Slot, state: str) -> None:
     Record.objects.using(alias).create(entry=slot.entry, due_at=slot.due_at, **common)
 
 
-def test_a_standby_foresees_since_when_entries_are_eligible_and_no_other(ledger, identity, hourly):
+def test_a_standby_settles_ahead_since_when_entries_are_eligible_and_no_other(ledger, identity, hourly):
     term = ledger.fence.open_term(identity(), Side.CODE)
     leader, standby = Schedule(Side.CODE, Changing([hourly]), ledger), Schedule(Side.CODE, Changing([hourly]), ledger)
     leader.refresh()
     assert leader.settle(term)
     standby.refresh()
-    standby.foresee(ledger.fence.read().schedule_revision)
+    standby.settle_ahead(ledger.fence.read().schedule_revision)
     assert standby.agenda.next_at() == leader.agenda.next_at()
 
 
@@ -113,7 +113,7 @@ def test_what_a_standby_has_settled_ahead_costs_nothing_at_election(ledger, iden
     first.refresh()
     assert first.settle(ledger.fence.open_term(identity(), Side.CODE))
     standby.refresh()
-    standby.foresee(ledger.fence.read().schedule_revision)
+    standby.settle_ahead(ledger.fence.read().schedule_revision)
     term = ledger.fence.open_term(identity(), Side.CODE)
     with CaptureQueriesContext(connections[alias]) as asked:
         assert standby.settle(term)
@@ -130,7 +130,7 @@ def test_at_election_only_what_is_not_settled_is_looked_at(ledger, identity, hou
     assert first.settle(ledger.fence.open_term(identity(), Side.CODE))
     standby = Schedule(Side.CODE, Changing([Loaded("2", {**many, **hourly.entries})]), Ledger(ledger.alias, "t", HOUR))
     standby.refresh()
-    standby.foresee(ledger.fence.read().schedule_revision)
+    standby.settle_ahead(ledger.fence.read().schedule_revision)
     changing = Schedule(Side.CODE, Changing([Loaded("3", {**many, EntryName("b"): late})]), ledger)
     changing.refresh()
     assert changing.settle(ledger.fence.open_term(identity(), Side.CODE))
@@ -177,6 +177,21 @@ def test_an_entry_whose_last_run_is_known_goes_on_from_there_and_nothing_is_said
     assert "cutover.entries.begun" not in caplog.text
 
 
+def test_a_name_on_the_way_that_the_schedule_has_still_is_whom_an_older_name_leads_to(ledger, identity, hourly):
+    term = ledger.fence.open_term(identity(), Side.CODE)
+    older, old, new = EntryName("older"), EntryName("hourly"), EntryName("digest")
+    config, before = Config(renamed={older: old, old: new}), hourly.entries[old]
+    first = Schedule(Side.CODE, Changing([Loaded("1", {older: before, old: before})]), ledger, config)
+    first.refresh()
+    assert first.settle(term)
+    long_ago = clock.now() - 10 * HOUR
+    ledger.entries.revise(term, lambda known: {older: replace(known[older], eligible_since=long_ago)})
+    release = Schedule(Side.CODE, Changing([Loaded("2", {old: before, new: before})]), ledger, config)
+    release.refresh()
+    assert release.settle(term)
+    assert ledger.entries.known[new].eligible_since > long_ago, "it is another entry than the one of the older name"
+
+
 def test_a_renamed_entry_goes_on_where_it_stood_in_one_commit_and_once(ledger, identity, hourly):
     term = ledger.fence.open_term(identity(), Side.CODE)
     old, new = EntryName("hourly"), EntryName("digest")
@@ -191,7 +206,7 @@ def test_a_renamed_entry_goes_on_where_it_stood_in_one_commit_and_once(ledger, i
     release = Schedule(Side.CODE, Changing([Loaded("2", {new: hourly.entries[old]})] * 2), ledger, config)
     for _ in range(2):
         release.refresh()
-        release.foresee(ledger.fence.read().schedule_revision)
+        release.settle_ahead(ledger.fence.read().schedule_revision)
         assert release.settle(term)
         assert release.agenda.next_at() == last.due_at + HOUR
     known = {name: (each.eligible_since, each.is_active) for name, each in ledger.entries.known.items()}

@@ -19,7 +19,7 @@ from cutover.beats.outlet import Outlet
 from cutover.beats.publisher import Message, Publisher, send_twice_where_refused
 from cutover.beats.scheduler import CodeScheduler
 from cutover.beats.shortcut import KEPT_S, Shortcut
-from cutover.ledger.pauses import NOTHING, Paused
+from cutover.ledger.pauses import NOTHING_PAUSED, Paused
 from cutover.types import Claim, EntryName, Epoch, Side, Slot, Term
 from tests.integration.beats.conftest import HOUR, Broker, due, due_now
 
@@ -56,8 +56,8 @@ class Asked:
 
     class claims:
         @staticmethod
-        def admitted(term: Term) -> Paused:
-            return NOTHING
+        def read_paused(term: Term) -> Paused:
+            return NOTHING_PAUSED
 
         @staticmethod
         def note_fault(slot: Slot, fault: str) -> None:

@@ -62,7 +62,7 @@ def test_what_is_beyond_the_bound_of_a_backlog_has_no_later_one_in_its_stead(
     agenda.load({EntryName("a"): ScheduledEntry.of(entry(broker, "a"), rule)}, clock.now() - 4.5 * HOUR)
     with heard(signals.slot_missed) as told:
         sent = dispatcher(ledger, broker).send(term, agenda, due(agenda))
-    assert len(sent.published) + len(sent.behind) == 2
+    assert len(sent.published) + len(sent.past_slots) == 2
     assert [(one["reason"], one["later_is_sent"]) for one in told] == [(BEYOND, False)] * 2
 
 

@@ -31,8 +31,8 @@ METHODS = {
     "switch": lambda ledger, term: ledger.fence.switch(Side.DATABASE),
     "term_since": lambda ledger, term: ledger.fence.term_since(Epoch(1)),
     "end_term": lambda ledger, term: ledger.fence.end_term(term, "r"),
-    "first_tick": lambda ledger, term: ledger.fence.first_tick(term),
-    "seen": lambda ledger, term: ledger.fence.seen(term),
+    "first_tick": lambda ledger, term: ledger.fence.record_first_tick(term),
+    "seen": lambda ledger, term: ledger.fence.record_seen(term),
     "declare": lambda ledger, term: ledger.declarations.declare(term, Identity("h", "h", 1, ""), {}),
     "declared": lambda ledger, term: ledger.declarations.read(Side.CODE),
     "claim": lambda ledger, term: ledger.claims.claim(term, [slot()]),
@@ -50,7 +50,7 @@ METHODS = {
     "resume_run": lambda ledger, term: ledger.runs.resume(slot(), "d", "w"),
     "end_run": lambda ledger, term: ledger.runs.end(slot(), "w", RunOutcome.FAILED),
     "deduplicated": lambda ledger, term: ledger.runs.count_deduplicated(slot()),
-    "heard": lambda ledger, term: ledger.runs.heard("o"),
+    "heard": lambda ledger, term: ledger.runs.record_heard("o"),
     "prune": lambda ledger, term: ledger.retention.prune(1),
 }
 TABLES = [
@@ -253,7 +253,7 @@ def read_and_write(ledger: Ledger, alias: str) -> None:
 
 READ_FIRST = {
     "a transaction": read_and_write,
-    "an operator's word": lambda ledger, alias: ledger.senders.say(["a.task"], SentBy.BEATS_ALONE),
+    "an operator's word": lambda ledger, alias: ledger.senders.set_sent_by(["a.task"], SentBy.BEATS_ALONE),
     "the rows after a flush": lambda ledger, alias: make_missing(using=alias),
 }
 

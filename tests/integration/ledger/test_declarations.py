@@ -30,9 +30,9 @@ def test_a_leader_that_was_replaced_says_nothing_more(ledger, lead, identity):
 def test_a_term_that_has_ended_gives_no_more_signs_of_life(ledger, lead, alias):
     term, terms = lead(), models.Term.objects.using(alias)
     assert terms.get().seen_at is None
-    ledger.fence.seen(term)
+    ledger.fence.record_seen(term)
     seen = terms.get().seen_at
     assert seen is not None
     lead()
-    ledger.fence.seen(term)
+    ledger.fence.record_seen(term)
     assert terms.get(epoch=term.epoch).seen_at == seen

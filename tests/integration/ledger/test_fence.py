@@ -67,9 +67,9 @@ def test_the_newest_term_since_an_epoch_is_found(ledger, lead):
 
 def test_the_first_tick_and_the_first_reason_of_an_end_stay(ledger, lead, alias):
     term = lead()
-    ledger.fence.first_tick(term)
+    ledger.fence.record_first_tick(term)
     seen = models.Term.objects.using(alias).get().first_tick_at
-    ledger.fence.first_tick(term)
+    ledger.fence.record_first_tick(term)
     for reason in ("fenced", "stopped"):
         ledger.fence.end_term(term, reason)
     row = models.Term.objects.using(alias).get()

@@ -32,7 +32,10 @@ def test_what_is_asked_for_is_claimed_once_oldest_first_under_the_leaders_epoch(
     keys = [row.pk for row in missed]
     assert ledger.replays.ask(Side.CODE, [Piece(name("a"), keys)], clock.now()) == 3
     assert ledger.replays.ask(Side.CODE, [Piece(name("a"), keys)], clock.now()) == 0
-    assert (ledger.replays.waiting(), ledger.fence.read({"asked": ledger.replays.asked}).also) == (3, {"asked": True})
+    assert (ledger.replays.waiting(), ledger.fence.read({"asked": ledger.replays.asked}).answers) == (
+        3,
+        {"asked": True},
+    )
     successor = ledger.fence.open_term(identity(), Side.CODE)
     assert ledger.replays.claim(successor, knows, 2).claimed == [slot(ago=4 * HOUR), slot(ago=3 * HOUR)]
     assert ledger.replays.claim(successor, knows, 2).claimed == [slot(ago=2 * HOUR)]
@@ -42,7 +45,7 @@ def test_what_is_asked_for_is_claimed_once_oldest_first_under_the_leaders_epoch(
         (slot(ago=hours * HOUR), successor.epoch, True) for hours in (4, 3, 2)
     ]
     ledger.claims.confirm([c.slot for c in claims])
-    assert not ledger.fence.read({"asked": ledger.replays.asked}).also["asked"]
+    assert not ledger.fence.read({"asked": ledger.replays.asked}).answers["asked"]
     assert ledger.replays.ask(Side.CODE, [Piece(name("a"), keys)], clock.now()) == 0
 
 

@@ -58,7 +58,7 @@ def test_the_life_of_a_slot_in_a_project_that_keeps_naive_times(settings, ledger
         ledger.runs.end(each, "w", RunOutcome.SUCCEEDED)
     assert ledger.runs.start(unclaimed, term.epoch, "w", Sender("stock", "m")) is Start.STARTED
     assert ledger.runs.resume(unclaimed, "w", "v")
-    ledger.runs.heard("stock")
+    ledger.runs.record_heard("stock")
     ledger.claims.confirm_started()
     assert {key: row.state for key, row in rows().items()} == dict.fromkeys(
         [("a", one.due_at), ("a", late.due_at), ("b", unclaimed.due_at)], "published"
@@ -209,9 +209,9 @@ def test_every_suppressed_message_is_counted(ledger, lead, rows):
 
 
 def test_an_unguarded_beat_is_remembered_once_with_first_and_last(ledger, alias):
-    in_threads(*[lambda: ledger.runs.heard("1@h")] * 5)
+    in_threads(*[lambda: ledger.runs.record_heard("1@h")] * 5)
     first = models.UnmanagedBeat.objects.using(alias).get()
-    ledger.runs.heard("1@h")
+    ledger.runs.record_heard("1@h")
     again = models.UnmanagedBeat.objects.using(alias).get()
     assert again.first_heard_at == first.first_heard_at
     assert again.last_heard_at > first.last_heard_at

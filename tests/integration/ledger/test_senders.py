@@ -43,6 +43,6 @@ def test_who_was_seen_before_the_retention_is_forgotten(ledger, alias):
 
 
 def test_the_operators_last_word_on_a_task_counts(ledger):
-    ledger.senders.say(["a", "b"], SentBy.HAND)
-    ledger.senders.say(["b"], SentBy.BEATS_ALONE)
-    assert ledger.senders.words() == {"a": SentBy.HAND, "b": SentBy.BEATS_ALONE}
+    ledger.senders.set_sent_by(["a", "b"], SentBy.HAND)
+    ledger.senders.set_sent_by(["b"], SentBy.BEATS_ALONE)
+    assert ledger.senders.sent_by() == {"a": SentBy.HAND, "b": SentBy.BEATS_ALONE}

@@ -37,14 +37,14 @@ class Site:
     def elect(self) -> Term:
         term = self.ledger.fence.open_term(self._identity(), Side.CODE)
         assert term is not None
-        self.ledger.fence.seen(term)
+        self.ledger.fence.record_seen(term)
         self.telling = Telling(self.ledger, Config(**self.settings), self._note)
         self.term = term
         return term
 
     def _note(self, check_in: Any, where: Any, entry: Any) -> None:
-        behind = " behind" if check_in.is_behind else ""
-        self.told.append(f"{check_in.slot.entry} {check_in.word.value}{behind}")
+        outdated = " outdated" if check_in.is_outdated else ""
+        self.told.append(f"{check_in.slot.entry} {check_in.word.value}{outdated}")
 
     def poll(self) -> list[str]:
         """What is told at one poll of the leader."""
@@ -155,7 +155,7 @@ def test_a_new_leader_looks_back_piece_by_piece_and_marks_what_a_later_end_stand
     models.Slot.objects.using(alias).update(run_started_at=clock.now() - HOUR)
     site.elect()
     told = [site.poll() for _ in range(5)]
-    assert told == [["a success"] * 3, ["a success behind"] * 3, ["a success behind"] * 3, [], []]
+    assert told == [["a success"] * 3, ["a success outdated"] * 3, ["a success outdated"] * 3, [], []]
 
 
 def test_a_look_back_ends_where_slots_were_recorded_long_ago(

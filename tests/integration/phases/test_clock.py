@@ -103,7 +103,7 @@ def test_a_beat_without_the_lease_that_was_heard_a_moment_ago_is_there_and_one_o
 
 
 def test_a_worker_notes_by_the_database_when_it_heard_a_beat_without_the_lease(off: Context) -> None:
-    off.ledger.runs.heard("elsewhere")
+    off.ledger.runs.record_heard("elsewhere")
     assert abs(models.UnmanagedBeat.objects.using(off.alias).get().last_heard_at - TRUE()) < MINUTE
 
 

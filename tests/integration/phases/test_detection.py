@@ -88,7 +88,7 @@ def test_phase_3_refuses_until_the_operator_has_said_who_sends_the_tasks(context
         assert context().ledger.fence.read().side is Side.CODE
         report = phase3.run(context(), only_beat_sends=[OTHER], called_by_hand=["all"])
         assert report.outcome is Outcome.DONE
-    assert context().ledger.senders.words() == {OTHER: SentBy.BEATS_ALONE, NOTE: SentBy.HAND}
+    assert context().ledger.senders.sent_by() == {OTHER: SentBy.BEATS_ALONE, NOTE: SentBy.HAND}
 
 
 def test_of_workers_of_two_releases_the_older_counts(context, ran):
@@ -115,7 +115,7 @@ def test_the_operators_word_on_every_task_is_remembered(context, ran):
     remembered.senders_named(context(), [NOTE], [])
     assert f"for tasks {OTHER}:" in beats.no_unmanaged_beat(context()).detail
     remembered.senders_named(context(), [], ["all"])
-    assert context().ledger.senders.words() == {NOTE: SentBy.BEATS_ALONE, OTHER: SentBy.HAND}
+    assert context().ledger.senders.sent_by() == {NOTE: SentBy.BEATS_ALONE, OTHER: SentBy.HAND}
     check = beats.no_unmanaged_beat(context())
     assert (check.ok, check.detail) == (True, f"none is heard; of {OTHER}, called by hand, none can be")
     assert unheard(context()) == []
@@ -132,7 +132,7 @@ def test_the_operators_word_on_every_task_is_remembered(context, ran):
 def test_what_contradicts_itself_or_is_no_scheduled_task_is_refused_whole(context, alone, by_hand, said):
     with pytest.raises(PhaseFailed, match=said):
         remembered.senders_named(context(), alone, by_hand)
-    assert context().ledger.senders.words() == {}
+    assert context().ledger.senders.sent_by() == {}
 
 
 def test_phase_1_takes_the_word_also_when_it_is_done(context):
@@ -140,7 +140,7 @@ def test_phase_1_takes_the_word_also_when_it_is_done(context):
     Cutover.objects.using(context().alias).update(phase=1)
     report = phase1.run(context(), called_by_hand=[NOTE])
     assert "Who sends the tasks is remembered; nothing else was changed." in report.lines[0]
-    assert context().ledger.senders.words() == {NOTE: SentBy.HAND}
+    assert context().ledger.senders.sent_by() == {NOTE: SentBy.HAND}
 
 
 @pytest.mark.parametrize(

@@ -177,12 +177,12 @@ def test_of_a_code_schedule_that_is_retired_messages_without_a_slot_are_counted_
     every = IntervalSchedule.objects.using(alias).create(every=1, period="minutes")
     for name, args in (("one", '["x"]'), ("two", '["y"]'), ("three", '["z"]'), ("like three", '["z"]')):
         PeriodicTask(name=name, task="a.task", args=args, interval=every).save(using=alias)
-    watch = slotless.Watch(app, Config(database=alias), ledger)
-    watch.refresh()
+    scheduled = slotless.ScheduledTasks(app, Config(database=alias), ledger)
+    scheduled.refresh()
     for minute, (args, after) in itertools.product(range(3), (("x", 0), ("y", 20), ("z", 40))):
         at = NOON + minute * MINUTE + after * SECOND
-        watch.count(unmanaged.Message(Sender("beat", f"{args}{minute}"), "a.task", (args,), {}, "", at))
-        watch._count_at_s.clear()
+        scheduled.count(unmanaged.Message(Sender("beat", f"{args}{minute}"), "a.task", (args,), {}, "", at))
+        scheduled._count_at_s.clear()
     counted = {row.entry: (row.messages, row.at_slots) for row in ledger.senders.read()}
     assert counted == {"one": (3, 2), "two": (3, 2), "": (3, 2)}
 
@@ -191,8 +191,8 @@ def test_of_a_code_schedule_that_is_retired_messages_without_a_slot_are_counted_
 def test_a_worker_whose_clock_is_ahead_counts_messages_without_a_slot_by_the_databases(app, ledger, monkeypatch):
     now = clock.now
     monkeypatch.setattr(clock, "now", lambda: now() + 120 * MINUTE)
-    watch = slotless.Watch(app, Config(database=ledger.alias), ledger)
-    watch.count(unmanaged.Message(Sender("beat", "one"), "a.task", (), {}, "", clock.now()))
+    scheduled = slotless.ScheduledTasks(app, Config(database=ledger.alias), ledger)
+    scheduled.count(unmanaged.Message(Sender("beat", "one"), "a.task", (), {}, "", clock.now()))
     (row,) = ledger.senders.read()
     assert abs(row.last_seen_at - now()) < MINUTE
 

@@ -18,7 +18,7 @@ from cutover.beats.backlog import EVERY as PAUSE
 from cutover.beats.item import MISFIRE_GRACE
 from cutover.beats.sources import ScheduledEntry
 from cutover.conf import CatchUpRule
-from cutover.ledger.pauses import NOTHING, Paused
+from cutover.ledger.pauses import NOTHING_PAUSED, Paused
 from cutover.schedules import timetable
 from cutover.types import CatchUp, EntryName, Limits
 
@@ -359,9 +359,9 @@ def test_what_will_never_fall_due_again_is_over_until_it_is_dealt_with(when, lim
     made = agenda({"a": when}, limits, now=NOON - 3 * HOUR)
     if last is not None:
         made.settle({EntryName("a"): last}, {})
-    assert made.over(NOON) == ({"a"} if is_over else set())
-    made.pass_by(["a"])
-    assert made.over(NOON) == set()
+    assert made.ended(NOON) == ({"a"} if is_over else set())
+    made.forget_ended(["a"])
+    assert made.ended(NOON) == set()
 
 
 def test_a_clocked_entry_is_due_at_its_start_where_that_is_later():
@@ -421,7 +421,7 @@ def test_a_backlog_is_sent_fifty_at_once_and_what_is_due_now_goes_before_it():
     assert made.next_at() == now + PAUSE
     second = _recorded(made, now + PAUSE)
     assert [due.owed.send for due in second] == [NOON + number * SECOND for number in range(51, 91)]
-    assert [due.owed.is_behind for due in second] == [True] * 39 + [False], "the latest one says where the entry stands"
+    assert [due.owed.is_past_slot for due in second] == [True] * 39 + [False], "the latest says where it stands"
 
 
 def test_backlogs_of_many_entries_share_what_may_be_sent_oldest_first():
@@ -441,7 +441,7 @@ def test_a_backlog_that_waits_behind_an_older_one_is_held_back_by_a_pause_and_le
     made.pause(Paused(frozenset({EntryName("young")})))
     for turn in range(1, 5):
         assert {due.name for due in _recorded(made, now + turn * PAUSE)} <= {"old"}
-    made.pause(NOTHING)
+    made.pause(NOTHING_PAUSED)
     due = [each for turn in range(5, 8) for each in _recorded(made, now + turn * PAUSE) if each.name == "young"]
     assert [each.owed.send for each in due][:35] == [NOON + number * SECOND for number in range(61, 96)]
 

@@ -112,7 +112,7 @@ class Fencing:
 
     def read(self, asked: object) -> Any:
         self.world.note("poll")
-        return SimpleNamespace(epoch=Epoch(self.world.epoch), side=self.world.side, schedule_revision=0, also={})
+        return SimpleNamespace(epoch=Epoch(self.world.epoch), side=self.world.side, schedule_revision=0, answers={})
 
     def open_term(self, who: Identity, side: Side) -> Term | None:
         self.world.note("open term")
@@ -121,10 +121,10 @@ class Fencing:
         self.world.epoch += 1
         return Term(Epoch(self.world.epoch), side, who.holder)
 
-    def first_tick(self, term: Term) -> None:
+    def record_first_tick(self, term: Term) -> None:
         self.world.note("first tick")
 
-    def seen(self, term: Term) -> None:
+    def record_seen(self, term: Term) -> None:
         self.world.note("seen")
 
     def end_term(self, term: Term, reason: str) -> None:
@@ -174,7 +174,7 @@ class Schedule:
     world: World
     agenda: Any
     version: str = "1"
-    is_behind: bool = False
+    has_more_to_read: bool = False
     asks: Any = field(default_factory=dict)
 
     @property
@@ -184,7 +184,7 @@ class Schedule:
     def refresh(self, *, full: bool = True, polled: object = None) -> None:
         self.world.note("refresh" if full else "refresh what was announced")
 
-    def foresee(self, *_: object) -> None: ...
+    def settle_ahead(self, *_: object) -> None: ...
 
     def settle(self, term: Term) -> bool:
         return self.world.note("settle")
@@ -196,7 +196,7 @@ class Schedule:
     def retract_early(self, term: Term) -> bool:
         return self.world.note("retract")
 
-    def published(self, entries: object, behind: object) -> None: ...
+    def published(self, entries: object, past_slots: object) -> None: ...
 
     def recover(self) -> None:
         self.world.note("recover")
@@ -283,9 +283,9 @@ def test_what_is_left_to_settle_is_known_before_it_is_said_that_the_schedule_is_
     """A switch follows at once upon that word, and would find the standby busy."""
     candidate = world.candidate()
     candidate._elector.describe = lambda description: world.note("describe")
-    candidate._schedule.foresee = lambda revision: world.note("foresee")
+    candidate._schedule.settle_ahead = lambda revision: world.note("settle_ahead")
     candidate.turn()
-    assert world.made() == ["poll", "campaign", "refresh", "foresee", "describe"]
+    assert world.made() == ["poll", "campaign", "refresh", "settle_ahead", "describe"]
 
 
 def test_a_shadow_run_wakes_a_standby_earlier(world):
@@ -476,7 +476,7 @@ def test_when_the_database_is_back_a_leader_sweeps_before_it_sends(world, leader
 
 
 def test_one_that_has_not_read_all_that_has_changed_polls_again_at_once(world, leader):
-    leader._schedule.is_behind = True
+    leader._schedule.has_more_to_read = True
     world.now_s += POLL_EVERY_S
     leader.turn()
     assert world.waited_s[-1] == 0.0

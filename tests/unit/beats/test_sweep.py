@@ -14,6 +14,7 @@ from cutover.beats.sources import ScheduledEntry
 from cutover.beats.sweep import decide
 from cutover.conf import CatchUpRule
 from cutover.ledger.claims import Unpublished
+from cutover.renames import Renames
 from cutover.types import CatchUp, EntryName, Epoch, HolderId, Side, Slot, Term
 
 HOUR = dt.timedelta(hours=1)
@@ -28,7 +29,7 @@ FEW = 2
 def agenda():
     """One entry whose latest slot counts, and one whose every slot does, the latest two."""
     rules = {LATEST: CatchUpRule(CatchUp.LATEST, 3 * HOUR), EVERY: CatchUpRule(CatchUp.ALL, 3 * HOUR, FEW)}
-    made = Agenda({EntryName("old"): LATEST})
+    made = Agenda(Renames({EntryName("old"): LATEST}))
     entries = {name: ScheduleEntry(name=name, task="t", schedule=schedule(HOUR), app=APP) for name in rules}
     made.load({name: ScheduledEntry.of(entries[name], rule) for name, rule in rules.items()}, NOW)
     return made
@@ -43,7 +44,7 @@ class Again:
     """Published again."""
 
     is_first: bool = False
-    is_behind: bool = False
+    is_past_slot: bool = False
 
 
 @pytest.mark.parametrize(
@@ -56,13 +57,13 @@ class Again:
         (claim(LATEST, 3), Again()),
         (claim(LATEST, 4), TOO_LATE),
         (claim(LATEST, 4, fault="no such queue"), f"{TOO_LATE}: no such queue"),
-        (claim(LATEST, 4, replayed=True), Again(is_behind=True)),
+        (claim(LATEST, 4, replayed=True), Again(is_past_slot=True)),
         (claim(LATEST, 1, superseded=True), SUPERSEDED),
         (claim(LATEST, 4, superseded=True, fault="no such queue"), f"{SUPERSEDED}: no such queue"),
-        (claim(LATEST, 1, superseded=True, replayed=True), Again(is_behind=True)),
+        (claim(LATEST, 1, superseded=True, replayed=True), Again(is_past_slot=True)),
         (claim(EVERY, 0), Again()),
-        (claim(EVERY, 1), Again(is_behind=True)),
-        (claim(EVERY, 1, superseded=True), Again(is_behind=True)),
+        (claim(EVERY, 1), Again(is_past_slot=True)),
+        (claim(EVERY, 1, superseded=True), Again(is_past_slot=True)),
         (claim(EVERY, 4, superseded=True), TOO_LATE),
         (claim(GONE, 1), NO_ENTRY.format(Side.CODE)),
         (claim(GONE, 1, replayed=True, superseded=True), NO_ENTRY.format(Side.CODE)),
@@ -76,7 +77,7 @@ def test_what_becomes_of_a_claim(agenda, of, becomes):
     else:
         [(message, epoch)] = found.again
         assert (found.given_up, message.slot, epoch) == ({}, of.slot, of.epoch)
-        assert Again(message.is_first, message.is_behind) == becomes
+        assert Again(message.is_first, message.is_past_slot) == becomes
     assert (of.slot in found.superseded) == str(becomes).startswith(SUPERSEDED)
 
 

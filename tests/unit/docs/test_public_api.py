@@ -39,7 +39,7 @@ def names(cells: list[str]) -> list[str]:
 HELPERS: dict[str, set[str]] = {"log": set(), "log_slot": {"entry", "due_at", "epoch"}, "log_seldom": {"unsaid"}}
 """What logs, and the keys that each gives by itself."""
 OF_A_SLOT = {"entry", "due_at"}
-SPREAD = {"admission.details": OF_A_SLOT, "self.details": OF_A_SLOT, "_say_failed": OF_A_SLOT}
+SPREAD = {"admission.details": OF_A_SLOT, "self.details": OF_A_SLOT, "_log_failed": OF_A_SLOT}
 """The keys of what a call spreads (``**``): an object's, or a function's own keywords."""
 
 

@@ -8,7 +8,7 @@ from celery.app.trace import trace_task
 from celery.schedules import crontab, schedule
 
 from cutover.guard import GuardedTask
-from cutover.workers.slotless import Watch, slots_at
+from cutover.workers.slotless import ScheduledTasks, slots_at
 
 NOON = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)
@@ -50,8 +50,8 @@ def test_a_crontab_counts_by_the_clock(after: dt.timedelta, slots: int) -> None:
 
 def test_a_task_that_no_entry_sends_costs_no_look_into_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(Watch, "refresh", lambda watch: asked.append("refresh"))
-    monkeypatch.setattr(Watch, "count", lambda watch, message: asked.append("count"))
+    monkeypatch.setattr(ScheduledTasks, "refresh", lambda scheduled: asked.append("refresh"))
+    monkeypatch.setattr(ScheduledTasks, "count", lambda scheduled, message: asked.append("count"))
 
     @APP.task(name="a.task", base=GuardedTask, shared=False)
     def task() -> None: ...
