@@ -32,6 +32,11 @@ _SCHEDULER: Final = re.compile(r"\s(?:-S\s*|--scheduler[=\s]\s*)(\S+)")
 SCHEDULE: Final = "schedule"
 SCHEDULES: Final = {SCHEDULE, "schedule-filename"}
 """The options of celery that name the schedule file."""
+_ENTERED: Final = re.compile(r"cd\s+([^\s;&]+)\s*(?:&&|;)\s")
+_OF_CELERY: Final = {
+    Kind.WORKER: re.compile(r"\bcelery\s(?:.*\s)?worker(?=[\s'\"]|$)"),
+    Kind.BEAT: re.compile(r"\bcelery\s(?:.*\s)?(?:beat|-B|--beat)(?=[\s'\"]|$)"),
+}
 PID_FILE: Final = "pidfile"
 _FILES: Final = {*SCHEDULES, PID_FILE, "logfile", "statedb"}
 _ANYWHERE: Final = ("/", "$", "~", "-")
@@ -86,9 +91,15 @@ def process(name: str, command: str) -> Process:
         if program == "gunicorn":
             return _gunicorn(name, command, rest)
         if program == "celery":
-            entered = words[1] if words[0] == "cd" and words[2:3] == ["&&"] else ""
-            return _celery(name, command, rest, entered)
+            entered = _ENTERED.match(command)
+            return _celery(name, command, rest, shlex.split(entered[1])[0] if entered else "")
     return Process(name, command, Kind.OTHER)
+
+
+def unseen(process: Process) -> list[Kind]:
+    """What a line seems to start besides what is understood of it: within quotes, or after a first command."""
+    seen = {process.kind, *([Kind.BEAT] if process.has_beat else [])}
+    return [kind for kind, spelt in _OF_CELERY.items() if kind not in seen and spelt.search(process.command)]
 
 
 def scheduler_of(process: Process) -> str:

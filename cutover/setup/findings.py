@@ -236,6 +236,10 @@ class Project:
         if self.is_asgi and not self.given("CUTOVER") and not (self.root / "Procfile").exists():
             yield "The web process serves ASGI_APPLICATION: it keeps its command in every release."
         for process in self.processes:
+            if unseen := commands.unseen(process):
+                kinds = " and a ".join(unseen)
+                yield f"`{process.name}` seems to start a {kinds} in a way that is not understood: have it start celery"
+                yield "alone, not in a shell's quotes or beside another command, and type this again."
             if process.kind is Kind.WEB and not self.can_be_served(process):
                 why = process.strange or "it does not serve WSGI_APPLICATION"
                 yield f"`{process.name}` keeps its command in every release ({why}); gunicorn.conf.py has its one line."

@@ -99,7 +99,7 @@ def tasks(context: Context) -> Check:
     unknown, elsewhere = sorted(absent & of_code), sorted(absent - of_code)
     bare = coverage.gaps(context.app, wanted)
     if unknown:
-        remedy = "import their module, or fix the entry"
+        remedy = "import their module in every process, not in the workers' alone, or fix the entry"
         return Check("tasks", False, f"not registered: {inline(unknown, ', ')}", remedy)
     if bare:
         remedy = f"give the app task_cls='cutover.guard.GuardedTask'; {coverage.REMEDY}"

@@ -38,6 +38,7 @@ def test_a_line_is_read(command: str, kind: Kind, args: dict[str, object]) -> No
         ("celery --workdir backend -A shop beat -s ../var/beat", "backend", {"schedule": "var/beat"}),
         ("celery -A shop --workdir=backend worker -S state", "backend", {"statedb": "backend/state"}),
         ("cd backend && celery -A shop beat -s beat", "backend", {"schedule": "backend/beat"}),
+        ("cd 'back'; celery -A shop beat -s beat", "back", {"schedule": "back/beat"}),
         ("cd src && celery --workdir app -A shop beat --pidfile=", "src/app", {"pidfile": ""}),
         (
             "cd backend && celery -A shop beat -s /storage/beat -f -",
@@ -79,6 +80,23 @@ def test_the_old_beat_keeps_its_command_but_for_the_scheduler(command: str, want
     assert with_scheduler(process("beat", command), code) == f"{wanted} --scheduler {code}"
     stock = "a.b:C" if "a.b:C" in command else "celery.beat:PersistentScheduler"
     assert with_scheduler(process("beat", command)) == f"{wanted} --scheduler {stock}"
+
+
+@pytest.mark.parametrize(
+    ("command", "unseen"),
+    [
+        ("celery -A shop worker -l INFO & celery -A shop beat", [Kind.BEAT]),
+        ("sh -c 'celery -A shop worker -B'", [Kind.WORKER, Kind.BEAT]),
+        ("celery -A shop worker -B 2>&1 | tee log", [Kind.BEAT]),
+        ("celery -A shop worker -B", []),
+        ("celery -A shop worker -Q beat,mail -n worker@%h", []),
+        ("celery -A beat.worker beat", []),
+        ("celery -A shop flower", []),
+    ],
+)
+def test_what_a_line_starts_besides_is_not_taken_for_nothing(command: str, unseen: list[Kind]) -> None:
+    """Of a beat that nobody sees a second one would be added beside it."""
+    assert commands.unseen(process("name", command)) == unseen
 
 
 def test_a_procfile_is_read_in_its_order() -> None:

@@ -257,3 +257,8 @@ def test_no_two_beats_share_a_pid_file(tmp_path: Path, monkeypatch: pytest.Monke
     texts = [piece["text"] for piece in init.run(root=tmp_path).data["files"]]
     [block] = [text for text in texts if "PRODUCTION_PROCESSES" in text]
     assert [line.split('"')[1] for line in block.splitlines() if "pidfile" in line] == ["worker"]
+
+
+def test_a_beat_in_a_line_that_is_not_understood_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "Procfile").write_text("worker: celery -A shop worker & celery -A shop beat\n")
+    assert [note for note in Project(tmp_path).notes() if note.startswith("`worker` seems to start a beat in a way")]
