@@ -26,7 +26,7 @@ class InstantField(models.DateTimeField):  # type: ignore[type-arg]  # no generi
     def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:
         """See Django."""
         if not settings.USE_TZ and isinstance(value, dt.datetime):
-            value = instant(value)
+            value = as_instant(value)
             if connection.vendor != "postgresql":
                 value = value.replace(tzinfo=None)
         return super().get_db_prep_value(value, connection, prepared)
@@ -35,7 +35,7 @@ class InstantField(models.DateTimeField):  # type: ignore[type-arg]  # no generi
         """See Django."""
         if settings.USE_TZ or not isinstance(value, dt.datetime) or timezone.is_aware(value):
             return value
-        return instant(value) if connection.vendor == "postgresql" else value.replace(tzinfo=dt.UTC)
+        return as_instant(value) if connection.vendor == "postgresql" else value.replace(tzinfo=dt.UTC)
 
 
 _NOWHERE: Final = re.compile("[\0\ud800-\udfff]")
@@ -75,7 +75,7 @@ class _Now(models.Field):  # type: ignore[type-arg]  # no generic at run time
     def from_db_value(self, value: Any, _expression: Any, connection: BaseDatabaseWrapper) -> dt.datetime:
         """See Django."""
         found = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
-        return instant(found) if connection.vendor == "postgresql" else found.replace(tzinfo=dt.UTC)
+        return as_instant(found) if connection.vendor == "postgresql" else found.replace(tzinfo=dt.UTC)
 
 
 class DatabaseNow(models.Func):
@@ -113,7 +113,7 @@ class PartialIndex(models.Index):
         return self.deconstruct() == other.deconstruct() if isinstance(other, models.Index) else NotImplemented
 
 
-def instant(value: dt.datetime) -> dt.datetime:
+def as_instant(value: dt.datetime) -> dt.datetime:
     """A value of another app's ``DateTimeField``, as an aware instant in UTC."""
     aware = value if timezone.is_aware(value) else value.replace(tzinfo=timezone.get_default_timezone())
     return aware.astimezone(dt.UTC)

@@ -17,7 +17,7 @@ from cutover.beats.backlog import Backlogs
 from cutover.beats.item import (
     MISFIRE_GRACE,
     Item,
-    answer,
+    cached,
     in_common,
     is_every_slot_due,
     next_of_backlog,
@@ -55,7 +55,7 @@ class Due:
     unsure_until: dt.datetime | None = None
 
     @property
-    def settled(self) -> dt.datetime | None:
+    def goes_on_from(self) -> dt.datetime | None:
         """The slot from which the entry goes on once this is recorded; None where there is none."""
         return self.owed.send or max((*self.owed.missed, *self.owed.beyond), default=None)
 
@@ -73,7 +73,7 @@ class Agenda:
         self.paused: Paused = NOTHING_PAUSED
         """Of which entries nothing is due, as far as is known here."""
         self._versions = count(1)
-        self._newest = _EVER
+        self._latest_cursor = _EVER
         self._ended: dict[EntryName, dt.datetime] = {}
         self._next: dict[Hashable, dt.datetime | None] = {}
 
@@ -124,7 +124,7 @@ class Agenda:
             old = self._items.get(name)
             self._items[name] = Item(scheduled, old.cursor if old else Cursor(None, now))
             self._enter(name)
-        self._newest = max(self._newest, now)
+        self._latest_cursor = max(self._latest_cursor, now)
         return new
 
     def settle(self, last: Mapping[EntryName, dt.datetime], eligible_since: Mapping[EntryName, dt.datetime]) -> None:
@@ -139,12 +139,12 @@ class Agenda:
                 if cursor.eligible_since != item.cursor.eligible_since:
                     item.upcoming.clear()
                 item.cursor = cursor
-                self._newest = max(self._newest, cursor.origin, cursor.eligible_since)
+                self._latest_cursor = max(self._latest_cursor, cursor.origin, cursor.eligible_since)
                 self._enter(name)
 
     def ahead(self, now: dt.datetime) -> Set[EntryName]:
         """The entries whose cursor is ahead of ``now``, none of which would be due before that has passed."""
-        if self._newest <= now:
+        if self._latest_cursor <= now:
             return frozenset()
         return {n for n, item in self._items.items() if max(item.cursor.origin, item.cursor.eligible_since) > now}
 
@@ -155,7 +155,7 @@ class Agenda:
             item.cursor = Cursor(None, min(item.cursor.eligible_since, now))
             item.upcoming.clear()
             self._enter(name)
-        self._newest = now
+        self._latest_cursor = now
 
     def record(self, name: EntryName, due_at: dt.datetime) -> None:
         """The slot at ``due_at`` is in the ledger: go on from it."""
@@ -219,7 +219,7 @@ class Agenda:
                     if is_every := is_every_slot_due(item, now):
                         found = next_of_backlog(item, now, alike_behind)
                     else:
-                        found = answer(alike, in_common(item), partial(owed_now, item, now, misfire_grace))
+                        found = cached(alike, in_common(item), partial(owed_now, item, now, misfire_grace))
                 except Exception as exc:  # as in `load`
                     log(Event.ENTRY_FAILED, entry=name, reason=f"its slots are not known: {exc}")
                     taken.append((now + _ASK_AGAIN, version, name))
@@ -276,7 +276,7 @@ class Agenda:
         table, limits = item.scheduled.timetable, item.scheduled.limits
         cursor = within(limits, item.cursor, table)
         try:
-            due_at = answer(self._next, in_common(item), lambda: next_due(table, cursor))
+            due_at = cached(self._next, in_common(item), lambda: next_due(table, cursor))
         except Exception:  # logged by `due`, which then asks again
             due_at = cursor.origin
         self._ended.pop(name, None)

@@ -140,9 +140,9 @@ class Dispatcher:
                 sent.past_slots += published.past_slots
                 sent.fenced = published.fenced
                 for each in chunk:
-                    settled = each.settled
-                    if settled is not None and outcomes.get(Slot(settled, each.name)) not in STILL_OWED:
-                        agenda.record(each.name, settled)
+                    recorded = each.goes_on_from
+                    if recorded is not None and outcomes.get(Slot(recorded, each.name)) not in STILL_OWED:
+                        agenda.record(each.name, recorded)
                 if Claim.PAUSED in outcomes.values():  # unknown here until now: the rest of what is paused is not asked
                     pausing.look(self._ledger, term, self._ledger.fence.read(), agenda)
                     break

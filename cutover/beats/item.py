@@ -65,7 +65,7 @@ def in_common(item: Item) -> Hashable:
     return scheduled.fingerprint, item.cursor.last, item.cursor.eligible_since, scheduled.limits, scheduled.rule
 
 
-def answer(known: dict[Hashable, _T], key: Hashable, work_out: Callable[[], _T]) -> _T:
+def cached(known: dict[Hashable, _T], key: Hashable, work_out: Callable[[], _T]) -> _T:
     """The answer to ``key``, worked out once."""
     if key is None:
         return work_out()
@@ -95,7 +95,7 @@ def next_of_backlog(item: Item, now: dt.datetime, known: dict[Hashable, Backlog]
         item.upcoming.clear()
     if not item.upcoming:
         cursor = within(item.scheduled.limits, item.cursor, table)
-        whole = answer(known, in_common(item), partial(backlog, table, cursor, now, window=rule.window, most=rule.most))
+        whole = cached(known, in_common(item), partial(backlog, table, cursor, now, window=rule.window, most=rule.most))
         item.upcoming.extend(whole.send)
         item.missed_until = max((*whole.late.listed, *whole.beyond.listed), default=None)
         if item.missed_until is not None:

@@ -42,7 +42,7 @@ class TooManyMessages(OverrideRefused):
 def require(kind: type[Scheduler]) -> None:
     """Raises OverrideRefused for a scheduler that overrides what cannot be honoured."""
     require_one_message(kind)
-    require_foretold(kind)
+    require_no_is_due(kind)
     require_rows(kind)
 
 
@@ -56,7 +56,7 @@ def require_one_message(kind: type[Scheduler]) -> None:
         raise TooManyMessages(kind)
 
 
-def require_foretold(kind: type[Scheduler]) -> None:
+def require_no_is_due(kind: type[Scheduler]) -> None:
     """Raises OverrideRefused where the scheduler, or its class of entries, decides by itself what is due."""
     for owner in (*_own(kind), *_own(kind.Entry)):
         if "is_due" in vars(owner):

@@ -42,8 +42,8 @@ class Schedule:
         self._settled: Known | None = None
         self._unsettled: Collection[EntryName] = ()
         self._changed: set[EntryName] = set()
-        self._newest: int | None = None
-        self._follows = False
+        self._newest_key: int | None = None
+        self._reads_once_more = False
 
     @property
     def asks(self) -> Mapping[str, Combinable]:
@@ -67,15 +67,15 @@ class Schedule:
             self.loads += 1
             self._settled = None
         newest = polled.get(_NEWEST)
-        is_new = _NEWEST not in polled or newest != self._newest
-        if not (is_new or self._follows or self._unread):
+        is_new = _NEWEST not in polled or newest != self._newest_key
+        if not (is_new or self._reads_once_more or self._unread):
             return
         overlap = OVERLAP if full else 0
         last, key = self._ledger.cursors.follow(self._last_key, wholly=self._unread, until=now, overlap=overlap)
         self.agenda.settle(last, {})
         self._last_key, self._unread = key, set()
         # Once more after the last: transactions may commit out of the order of their keys.
-        self._newest, self._follows = newest, is_new
+        self._newest_key, self._reads_once_more = newest, is_new
 
     def settle_ahead(self, revision: int) -> None:
         """Settle all that a leader would leave as the ledger knows it: at election only the rest is to be settled.

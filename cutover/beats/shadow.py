@@ -103,5 +103,5 @@ class Shadow:
         with transaction(self._alias):
             bulk.insert(self._alias, seen)
         for d in due:
-            if d.settled is not None:
-                self._agenda.record(d.name, d.settled)
+            if d.goes_on_from is not None:
+                self._agenda.record(d.name, d.goes_on_from)

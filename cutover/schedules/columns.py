@@ -16,7 +16,7 @@ from django_celery_beat.clockedschedule import clocked
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, SolarSchedule
 from django_celery_beat.tzcrontab import TzAwareCrontab
 
-from cutover.fields import instant, stored
+from cutover.fields import as_instant, stored
 from cutover.schedules.refusals import Unfit, require_foretold
 from cutover.schedules.timetable import zone_of
 
@@ -166,6 +166,6 @@ _SPELT: Final[Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] =
     "timezone": (str, zoneinfo.ZoneInfo),
     "latitude": (_six_places, decimal.Decimal),
     "longitude": (_six_places, decimal.Decimal),
-    "clocked_time": (lambda at: instant(at).isoformat(), lambda text: stored(dt.datetime.fromisoformat(text))),
+    "clocked_time": (lambda at: as_instant(at).isoformat(), lambda text: stored(dt.datetime.fromisoformat(text))),
 }
 """How a column's value is spelt, and how it is read again, where it is no text or number of itself."""

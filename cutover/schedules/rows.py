@@ -16,7 +16,7 @@ from django_celery_beat.models import PeriodicTask
 from kombu.utils.json import loads
 
 from cutover import clock
-from cutover.fields import instant, stored
+from cutover.fields import as_instant, stored
 from cutover.ledger import bulk
 from cutover.schedules import columns
 from cutover.schedules.columns import Values
@@ -48,7 +48,7 @@ def enabled_rows() -> QuerySet[PeriodicTask]:
 
 def limits_of(row: PeriodicTask) -> Limits:
     """From when until when the row may be sent: its start and its end, where it has them."""
-    return Limits(row.start_time and instant(row.start_time), row.expires and instant(row.expires))
+    return Limits(row.start_time and as_instant(row.start_time), row.expires and as_instant(row.expires))
 
 
 def periodic_tasks(alias: str, values: Collection[Any], by: str = "name") -> dict[Any, PeriodicTask]:
@@ -182,7 +182,7 @@ def _held(row: PeriodicTask, name: str) -> Any:
     """One column; an empty text is none, an instant is aware."""
     value = getattr(row, name)
     if isinstance(value, dt.datetime):
-        return instant(value)
+        return as_instant(value)
     return None if value == "" else value
 
 

@@ -171,7 +171,7 @@ class Admission:
         runs, epoch = ledger().runs, Epoch(self._request.get(headers.EPOCH) or 0)
         if self._mark:
             self._tried.append(self._mark)
-        self._mark = liveness.this().sign(self._request.get("hostname") or "")
+        self._mark = liveness.this_worker().sign(self._request.get("hostname") or "")
 
         def start(slot: Slot) -> Start:
             self._slot = slot  # also of an error: the log names it
@@ -217,7 +217,7 @@ class Admission:
         run = runs.read(slot)
         if run.has_ended or run.attempt != self.attempt or (sender is not None and run.sender != str(sender)):
             return False
-        if run.worker and not liveness.this().is_gone(run.worker):
+        if run.worker and not liveness.this_worker().is_gone(run.worker):
             raise Undecided("the worker that started it is still there")
         if not runs.resume(slot, run.worker, self._mark):
             raise Undecided("another worker has resumed it")

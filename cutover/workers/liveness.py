@@ -97,7 +97,7 @@ _of_process: dict[int, Worker] = {}
 _one_at_a_time = threading.Lock()
 
 
-def this() -> Worker:
+def this_worker() -> Worker:
     """This process. A forked child is another worker than its parent."""
     pid = os.getpid()
     with _one_at_a_time:  # of a pool of threads: they are one worker

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from cutover.beats.sources import LastRun, ScheduledEntry
 from cutover.beats.sources.watch import Block
-from cutover.fields import instant
+from cutover.fields import as_instant
 from cutover.schedules import overlay
 from cutover.schedules.timetable import interval
 from cutover.types import EntryName, Limits
@@ -43,7 +43,7 @@ def with_past(
 ) -> ScheduledEntry:
     """The entry with what its row, and what was seen before, tell of the time until now."""
     row = entry.entry.model
-    saved_at = instant(row.date_changed)
+    saved_at = as_instant(row.date_changed)
     known = seen.entries.get(entry.name) if seen else None
     if known is not None and _mark(known) == _mark(entry):
         return replace(
@@ -56,7 +56,7 @@ def with_past(
     if seen is None or (known is None and row.pk in seen.keys):
         step = interval(entry.timetable)
         if last_run_at is not None:
-            last_run = LastRun(instant(last_run_at), has_run=True)
+            last_run = LastRun(as_instant(last_run_at), has_run=True)
         elif step is not None and saved_at + step > now:
             last_run = LastRun(saved_at, has_run=False, lags=False)  # never sent, and nothing has fallen due yet
     return replace(

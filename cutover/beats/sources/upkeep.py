@@ -9,7 +9,7 @@ from django.db.models import Case, F, Q, Value, When
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover.events import Event, log
-from cutover.fields import instant, stored
+from cutover.fields import as_instant, stored
 from cutover.ledger import Ledger
 from cutover.ledger.database import outages, transaction
 from cutover.schedules.rows import enabled_rows, rows_database
@@ -63,7 +63,7 @@ def end(ledger: Ledger, rows: Mapping[EntryName, PeriodicTask | None]) -> Collec
         waiting = {claim.slot.entry for claim in ledger.claims.unpublished()}
         done = {name: row for name, row in rows.items() if name not in waiting}
         for row in filter(None, done.values()):
-            has_expired = row.expires is not None and instant(row.expires) <= now
+            has_expired = row.expires is not None and as_instant(row.expires) <= now
             if has_expired or (row.one_off and row.clocked_id):
                 _disable(row, now, has_expired=has_expired)
     return done.keys()
@@ -81,7 +81,7 @@ def _disable(row: PeriodicTask, now: dt.datetime, *, has_expired: bool) -> None:
         PeriodicTasks.update_changed()
     reason = "its end has come"
     if not has_expired:
-        at = instant(row.clocked.clocked_time).isoformat()
+        at = as_instant(row.clocked.clocked_time).isoformat()
         reason = f"its slot of {at}, or a later one, is in the ledger; to have it sent, give it another time"
     log(Event.ENTRY_ENDED, entry=row.name, reason=f"the row is disabled: {reason}")
 
@@ -95,7 +95,7 @@ def recover(ledger: Ledger) -> Collection[EntryName]:
         once = {EntryName(row.name): row for row in enabled_rows().filter(one_off=True)}
         if not once:
             return ()
-        sent = ledger.claims.sent_since({name: instant(row.date_changed) for name, row in once.items()})
+        sent = ledger.claims.sent_since({name: as_instant(row.date_changed) for name, row in once.items()})
         counted = {name for name, row in once.items() if row.total_run_count} - sent
         sent |= counted - ledger.cursors.latest_of(counted).keys()  # in the ledger, the count is of before
         return _end([once[name] for name in sent], ledger.fence.now())

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 from django.db.models import QuerySet, Sum
 
 from cutover import models
-from cutover.fields import instant
+from cutover.fields import as_instant
 from cutover.ledger.database import outages
 from cutover.ledger.pauses import PAUSED, Pause
 from cutover.phases.context import Context
@@ -280,4 +280,4 @@ def _ready_at(slot: Any, options: Mapping[str, Any]) -> dt.datetime:
         return claimed_at
     eta = options.get("eta")
     waited: dt.datetime = slot.published_at + dt.timedelta(seconds=options.get("countdown") or 0)
-    return max(waited, instant(eta)) if isinstance(eta, dt.datetime) else waited
+    return max(waited, as_instant(eta)) if isinstance(eta, dt.datetime) else waited

@@ -1,24 +1,20 @@
 """A command that stays keeps a row for it: renewed by a thread while it is there, ended with an outcome."""
 
 import datetime as dt
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final, TypeVar
-
-from django.db import connections
+from typing import Any, TypeVar
 
 from cutover.errors import LedgerUnavailable
 from cutover.ledger.database import outages
-from cutover.ledger.fence import Fence
 from cutover.models import Attended, SwitchGuard
 from cutover.phases.context import Context
 from cutover.phases.evidence.waits_and_guards import INTERRUPTED
 from cutover.phases.operations.lock import operator_name
+from cutover.phases.operations.renewal import renewed
 from cutover.phases.state import read
 from cutover.workers import processes
 
-RENEW_S: Final = 2.0
 _Row = TypeVar("_Row", bound=Attended)
 
 
@@ -56,22 +52,10 @@ def end(context: Context, row: Attended, outcome: str, detail: str | None = None
 @contextmanager
 def attended(context: Context, row: Attended) -> Iterator[None]:
     """Renew the row meanwhile. What ends the command in any other way than by ``end`` is an interruption."""
-    stopped, alias = threading.Event(), context.alias
-    mine = type(row)._default_manager.using(alias).filter(pk=row.pk, ended_at=None)
-
-    def renew() -> None:
-        fence = Fence(alias)  # its own: the command's is read by the command
-        while not stopped.wait(RENEW_S):
-            with suppress(LedgerUnavailable), outages(alias):
-                mine.update(seen_at=fence.read_now())
-        connections[alias].close()
-
-    thread = threading.Thread(target=renew, name="cutover-attendance", daemon=True)
-    thread.start()
+    mine = type(row)._default_manager.using(context.alias).filter(pk=row.pk, ended_at=None)
     try:
-        yield
+        with renewed(mine, "seen_at", "cutover-attendance"):
+            yield
     finally:
-        stopped.set()
-        thread.join()
         with suppress(LedgerUnavailable):
             end(context, row, INTERRUPTED)

@@ -9,23 +9,20 @@ import datetime as dt
 import getpass
 import os
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
-
-from django.db import connections
 
 from cutover import clock
 from cutover.errors import LedgerUnavailable, OperatorBusy
 from cutover.ledger.database import outages
 from cutover.ledger.fence import Fence
 from cutover.models import Cutover
+from cutover.phases.operations.renewal import renewed
 from cutover.phases.state import operator_of
 from cutover.phases.wording import instant
 from cutover.workers import processes
 
-RENEW_S: Final = 2.0
 STALE_AFTER: Final = dt.timedelta(seconds=15)
 
 
@@ -56,7 +53,7 @@ def held(alias: str, command: str) -> Iterator[Callable[[], None]]:
     # Unique, and what another operator reads.
     mark = f"{operator_name()[:180]} with {command} since {instant(clock.now())}"
     mine = rows.filter(operator=mark)
-    stopped, fence = threading.Event(), Fence(alias)
+    fence = Fence(alias)
 
     def check() -> None:
         with outages(alias):
@@ -65,26 +62,16 @@ def held(alias: str, command: str) -> Iterator[Callable[[], None]]:
             operator = rows.get().operator
         raise OperatorBusy(f"The lock was taken over by {operator or 'nobody'}: this command has stopped.")
 
-    def renew() -> None:
-        fence = Fence(alias)  # its own: the other one is read by the command
-        while not stopped.wait(RENEW_S):
-            with suppress(LedgerUnavailable), outages(alias):  # the next time it may be reached again
-                mine.update(operator_seen_at=fence.read_now())
-        connections[alias].close()
-
     with outages(alias):
         known, _ = Cutover.objects.using(alias).get_or_create(id=1)
         _refuse_a_second(known, now := fence.read_now())
         free = rows.filter(operator=known.operator, operator_seen_at=known.operator_seen_at)
         if not free.update(operator=mark, operator_process=processes.own_name(), operator_seen_at=now):
             raise OperatorBusy(f"{operator_of(rows.get())} was first; wait for it to end.")
-    thread = threading.Thread(target=renew, name="cutover-operator", daemon=True)
-    thread.start()
     try:
-        yield check
+        with renewed(mine, "operator_seen_at", "cutover-operator"):
+            yield check
     finally:
-        stopped.set()
-        thread.join()
         with suppress(LedgerUnavailable), outages(alias):
             mine.update(operator="", operator_process="", operator_seen_at=None)
 

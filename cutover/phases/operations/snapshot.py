@@ -10,7 +10,7 @@ from typing import Final
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover import clock
-from cutover.fields import instant, stored
+from cutover.fields import as_instant, stored
 from cutover.ledger import bulk
 from cutover.ledger.database import transaction
 from cutover.models import ImportedEntry
@@ -34,7 +34,7 @@ def keep(context: Context) -> None:
             row = present.get(EntryName(entry.name))
             entry.key_before = row.pk if row is not None else None
             entry.enabled_before = row.enabled if row is not None else False
-            entry.last_run_at_before = instant(row.last_run_at) if row is not None and row.last_run_at else None
+            entry.last_run_at_before = as_instant(row.last_run_at) if row is not None and row.last_run_at else None
             if row is not None and rows.differing(rows.recorded(entry.row), row):
                 entry.row_before = rows.record(rows.values_of(row))
         bulk.update(context.alias, bare, SNAPSHOT)

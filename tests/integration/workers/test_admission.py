@@ -110,7 +110,7 @@ def site(alias: str, ledger: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
     made = Site(alias)
     yield made
     made.app.close()
-    liveness.this().leave()
+    liveness.this_worker().leave()
     for each in cached:
         each.cache_clear()
 
@@ -331,7 +331,7 @@ def test_an_attempt_is_resumed_once_its_worker_is_gone_and_only_the_latest_one(s
     task = site.task(killed, acks_late=True)
     with pytest.raises(SystemExit):
         site.deliver(task, slot, retries=retries)
-    monkeypatch.setattr(liveness.this(), "is_gone", GONE)
+    monkeypatch.setattr(liveness.this_worker(), "is_gone", GONE)
     if retries:
         site.deliver(task, slot, redelivered=True)
         assert len(site.ran) == 1, "an earlier attempt is over"
@@ -342,7 +342,7 @@ def test_an_attempt_is_resumed_once_its_worker_is_gone_and_only_the_latest_one(s
 
 def test_a_message_that_a_hook_gives_back_to_the_broker_runs_again(site, slot, monkeypatch):
     task = site.task(acks_late=True)
-    monkeypatch.setattr(liveness.this(), "is_gone", THERE)
+    monkeypatch.setattr(liveness.this_worker(), "is_gone", THERE)
     task.__trace__ = instead(Reject("as celery's tracer passes it on", requeue=True))
     with pytest.raises(Reject):
         site.deliver(task, slot)
@@ -358,7 +358,7 @@ def test_a_message_that_a_task_gives_back_to_the_broker_runs_again(site, slot, m
             raise Reject("not now", requeue=True)
 
     task = site.task(refuse, acks_late=True)
-    monkeypatch.setattr(liveness.this(), "is_gone", THERE)
+    monkeypatch.setattr(liveness.this_worker(), "is_gone", THERE)
     site.deliver(task, slot)
     site.deliver(task, slot)
     assert len(site.ran) == 1, "another message of the slot is no redelivery"
@@ -374,7 +374,7 @@ def test_a_message_that_a_task_gives_back_to_the_broker_runs_again(site, slot, m
         (Runs, "start", after(RuntimeError("a fault of ours"))),
         (Runs, "start", after(LedgerUnavailable("no answer"))),
         (admission.Admission, "_own_slot", instead(RuntimeError("a fault of ours"))),
-        (liveness, "this", instead(TypeError("an argument of another connection"))),
+        (liveness, "this_worker", instead(TypeError("an argument of another connection"))),
         (Runs, "start", after(SoftTimeLimitExceeded())),
     ],
     ids=["start", "start-committed", "database-committed", "identity", "liveness", "time-limit"],

@@ -399,9 +399,9 @@ def _recorded(made: Agenda, now: dt.datetime, *, records: bool = True) -> list[D
         due.append(each)
         if len(due) % 10 == 0 and records:  # a chunk is recorded before the next one is asked for
             for one in due[-10:]:
-                made.record(one.name, one.settled)
+                made.record(one.name, one.goes_on_from)
     for one in due[len(due) // 10 * 10 :] if records else ():
-        made.record(one.name, one.settled)
+        made.record(one.name, one.goes_on_from)
     return due
 
 
@@ -461,7 +461,7 @@ def test_what_is_missed_of_a_backlog_is_recorded_before_anything_is_sent():
         assert missed.owed.missed == tuple(NOON + hours * HOUR for hours in range(1, 8 + (turn > 0)))
         assert missed.owed.beyond[-1] == NOON + 10 * HOUR
         assert [each.owed.send for each in due] == [NOON + hours * HOUR for hours in range(11, 21)]
-    made.record(missed.name, missed.settled)
+    made.record(missed.name, missed.goes_on_from)
     assert [each.owed.send for each in made.due(now + MINUTE, MISFIRE_GRACE)] == [each.owed.send for each in due]
 
 
@@ -535,7 +535,7 @@ def test_each_slot_of_a_gap_is_sent_once_or_named_whoever_leads_and_whenever_it_
             counted[due.name] += owed.passed_over + owed.beyond_passed_over
             ledger[due.name] += [(at, "missed") for at in (*owed.missed, *owed.beyond)]
             ledger[due.name] += [(owed.send, "sent")] if owed.send else []
-            made.record(due.name, due.settled)
+            made.record(due.name, due.goes_on_from)
     for number, (name, slots) in enumerate(ledger.items(), 1):
         instants = [at for at, _ in slots]
         assert instants == sorted(set(instants))

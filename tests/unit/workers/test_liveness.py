@@ -21,7 +21,7 @@ def test_all_threads_of_a_process_are_one_worker(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(liveness, "_of_process", {})
     monkeypatch.setattr(liveness, "Worker", Slow)
-    found = in_threads(*[liveness.this] * 8)
+    found = in_threads(*[liveness.this_worker] * 8)
     assert len(made) == len({id(each) for each in found}) == 1
 
 
