@@ -113,9 +113,9 @@ def test_it_says_when_it_could_not_refresh(played: dt.datetime, open_page: Opens
     page = open_page(SITE, watched=False)
     trouble, pause = page.get_by_role("status"), page.locator(".cutover-pause")
     for block, said in (
-        (lambda: page.route("**/overview/**", lambda route: route.abort()), "no answer"),
+        (lambda: page.route("**/overview/**", lambda route: route.abort()), "the site does not answer"),
         (lambda: page.route("**/overview/**", lambda route: route.fulfill(status=502)), "the site answered 502"),
-        (page.context.clear_cookies, "you may be signed out"),
+        (page.context.clear_cookies, "you are signed out"),
     ):
         block()
         pause.click()

@@ -77,7 +77,9 @@ def make(name: str, asked: Asked) -> dict[str, Any]:
         return _PAGES[name](context, asked)
     except CutoverError as exc:
         said = one_line(exc)
-        return {"title": TITLE, "failure": f"{said} -> {exc.remedy}" if exc.remedy else said}
+        now = clock.now().astimezone(get_current_timezone())
+        failure = f"{said} -> {exc.remedy}" if exc.remedy else said
+        return {"title": TITLE, "now": Moment.of(now, now), "failure": failure}
     finally:
         if context is not None and "redis" in vars(context):
             context.redis.connection_pool.disconnect()
@@ -94,7 +96,7 @@ def site(context: Context, asked: Asked) -> dict[str, Any]:
     ill = sum(1 for one in seen.entries or () if one.severity is not Severity.WELL)
     return {
         "title": TITLE,
-        "now": Moment.of(now, now),
+        "now": _moment(seen.data["now"], now),  # it took a while to read, and is no younger than its beginning
         "first": first,
         "word": WORDS[first.severity],
         "since": Moment.of(first.leads_since, now),
@@ -138,7 +140,7 @@ def entry(context: Context, asked: Asked) -> dict[str, Any]:
         raise Http404(f"There is no entry {name!r}, and no slot of it")
     return {
         "title": str(name),
-        "now": Moment.of(now, now),
+        "now": _moment(seen.data["now"], now),
         "name": name,
         "problems": seen.data["not_read"],
         "entry": EntryLine.of(record, now) if record else None,
