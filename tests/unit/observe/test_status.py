@@ -213,7 +213,8 @@ WELL = EntryRecord(EntryName("hourly"), Side.DATABASE)
     ("part", "entries", "verdict", "severity"),
     [
         ({}, [WELL], "Healthy: web:1 leads for the database side, and nothing is overdue.", Severity.WELL),
-        ({"beats": []}, [], "Healthy: web:1:x leads for the database side, and nothing is overdue.", Severity.WELL),
+        ({"beats": []}, [WELL], "Healthy: web:1:x leads for the database side, and nothing is overdue.", Severity.WELL),
+        ({}, [], "Nothing to send: web:1 leads for the database side, and that has no entry.", Severity.NOTICE),
         (
             {"guarded_since": None},
             [WELL],
