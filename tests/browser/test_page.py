@@ -105,7 +105,7 @@ def test_it_says_when_it_could_not_refresh(played: dt.datetime, open_page: Opens
 def test_pictures_for_a_person_to_look_at(
     context: Surroundings, played: dt.datetime, beat: Beats, open_page: Opens, scheme: str
 ) -> None:
-    """The light one's upper part is docs/pictures/page.png, which the README shows."""
+    """The light one's upper part is docs/pictures/page.png, which the README shows: `make pictures`."""
     with beat(Side.DATABASE), beat(Side.DATABASE):
         page = open_page(SITE, color_scheme=scheme)
         expect(page.locator("#cutover-verdict")).to_contain_text("Look at 2 of 7 entries")
