@@ -1,7 +1,6 @@
 """What the page's own refresh does to who reads it, types on it or listens to it; and that what is old says so."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -159,31 +158,38 @@ def test_of_an_entry_what_is_wrong_is_announced(context: Surroundings, open_page
     assert said == "What is wrong failing: the latest run failed on celery@vm: no route to the host"
 
 
-def refuse(page: Page, settings: Settings) -> None:
+def refuse(page: Page) -> None:
     page.route("**/overview/**", lambda route: route.fulfill(status=500, body="<h1>Server Error</h1>"))
 
 
-def cut_off(page: Page, settings: Settings) -> None:
+def cut_off(page: Page) -> None:
     page.route("**/overview/**", lambda route: route.abort())
 
 
-def sign_out(page: Page, settings: Settings) -> None:
+def sign_out(page: Page) -> None:
     Session.objects.all().delete()
 
 
-def maintain(page: Page, settings: Settings) -> None:
+def maintain(page: Page) -> None:
     page.route("**/overview/**", lambda route: route.fulfill(status=200, body="<h1>Back soon</h1>"))
 
 
-def keep_waiting(page: Page, settings: Settings) -> None:
-    held: list[Route] = []
-    page.route("**/overview/**", lambda route: held.append(route))  # as itself it is no function of Python's
+def keep_waiting(page: Page) -> None:
+    hold(page)
+    page.clock.run_for(29_500)
+
+
+def pause(page: Page) -> None:
+    page.click(".cutover-pause")
     page.clock.run_for(32_000)
 
 
-def pause(page: Page, settings: Settings) -> None:
-    page.click(".cutover-pause")
-    page.clock.run_for(36_000)
+def hold(page: Page) -> list[Route]:
+    """Have the site answer nothing until the test says so; what it was asked."""
+    held: list[Route] = []
+    page.route("**/overview/**", lambda route: held.append(route))  # as itself it is no function of Python's
+    page.evaluate(REFRESH)
+    return held
 
 
 @pytest.mark.parametrize(
@@ -199,7 +205,7 @@ def pause(page: Page, settings: Settings) -> None:
 )
 @pytest.mark.usefixtures("played")
 def test_what_is_old_says_so_and_since_when_and_looks_well_no_more(
-    open_page: Opens, settings: Settings, befall: Callable[[Page, Any], None], why: str
+    open_page: Opens, befall: Callable[[Page], None], why: str
 ) -> None:
     page = open_page(SITE, watched=False)
     page.clock.install()
@@ -208,23 +214,37 @@ def test_what_is_old_says_so_and_since_when_and_looks_well_no_more(
     well = page.locator(".cutover-state.is-well").first
     green = well.evaluate("(one) => getComputedStyle(one).color")
     as_of = page.locator("#cutover-as-of time").inner_text()
+    page.clock.run_for(2_000)
     expect(note).to_have_text("")
-    befall(page, settings)
+    befall(page)
     page.evaluate(REFRESH)
     expect(note).to_have_text(f"What is shown is old, as of {as_of}: {why}", timeout=SOON_MS)
     assert well.evaluate("(one) => getComputedStyle(one).color") != green
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     expect(note).to_be_in_viewport()
-    if befall is sign_out:
-        return
-    page.unroute_all(behavior="ignoreErrors")
-    if befall is pause:
-        page.click(".cutover-pause")
-    elif befall is keep_waiting:
-        return
-    page.evaluate(REFRESH)
-    expect(note).to_have_text("", timeout=SOON_MS)
-    expect(frame).not_to_have_class("is-old")
+    if befall in (refuse, cut_off, maintain):
+        page.unroute_all()
+        page.evaluate(REFRESH)
+        expect(note).to_have_text("", timeout=SOON_MS)
+        expect(frame).to_have_class("cutover")
+
+
+@pytest.mark.usefixtures("played")
+def test_what_a_slow_site_has_answered_is_as_old_as_the_question(context: Surroundings, open_page: Opens) -> None:
+    page = open_page(SITE)
+    page.clock.install()
+    page.reload()
+    asked = hold(page)
+    page.clock.run_for(20_000)
+    fail(context(), "heartbeat", "no route to the host")
+    asked[0].continue_()
+    expect(page.locator("#cutover-shown")).to_contain_text("no route to the host", timeout=SOON_MS)
+    expect(page.get_by_role("status")).to_have_text("")
+    page.clock.run_for(12_000)
+    as_of = page.locator("#cutover-as-of time").inner_text()
+    said = f"What is shown is old, as of {as_of}: the site takes 20 s to answer."
+    expect(page.get_by_role("status")).to_have_text(said)
+    assert len(asked) == 1, "and is not asked again so soon"
 
 
 @pytest.mark.usefixtures("played")

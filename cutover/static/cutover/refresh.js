@@ -8,7 +8,7 @@
     const usual = Number(bar.dataset.every) * 1000;
     const OLD = 6 * usual, PATIENCE = 30000;
     let timer = 0, isPaused = false, isAsking = false, trouble = "", took = 0;
-    let shownAt = performance.timeOrigin; // the answer is not younger than its question
+    let shownAt = Date.now() - performance.now(); // an answer is not younger than its question
 
     const keyOf = (node) => node.dataset?.key || node.id || "";
     const isAlike = (one, other) => one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
@@ -84,7 +84,8 @@
     const why = () => {
         if (isPaused) return "it is paused";
         if (trouble) return trouble;
-        return isAsking ? "waiting for the site's answer" : `the site takes ${Math.round(took / 1000)} s to answer`;
+        if (isAsking) return "waiting for the site's answer";
+        return 4 * took > OLD ? `the site takes ${Math.round(took / 1000)} s to answer` : "it was not refreshed since";
     };
 
     const judge = () => {
@@ -95,19 +96,19 @@
         if (note.textContent !== said) note.textContent = said;
     };
 
+    const again = () => {
+        clearTimeout(timer);
+        refresh();
+        judge();
+    };
+
     button.hidden = false;
     button.addEventListener("click", () => {
         isPaused = !isPaused;
         button.textContent = isPaused ? "Go on" : "Pause";
-        clearTimeout(timer);
-        judge();
-        refresh();
+        again();
     });
-    document.addEventListener("visibilitychange", () => {
-        clearTimeout(timer);
-        judge();
-        refresh();
-    });
+    document.addEventListener("visibilitychange", again);
     setInterval(judge, 1000);
     timer = setTimeout(refresh, usual);
 }
