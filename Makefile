@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 SESSION ?= oldest newest
-.PHONY: help venv test rehearse schedules journeys versions upstream soak freeze mutants bench bench-full bench-web model lint docs reference demo services clean
+.PHONY: help venv test rehearse schedules journeys versions upstream soak freeze mutants bench bench-full bench-web model lint docs reference pictures demo services clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -78,6 +78,12 @@ docs: $(STAMP) ## Build the documents as a site, in docs/_build; each warning is
 
 reference: $(STAMP) ## Write into the documents what the code says of settings, events, checks, metrics, options
 	$(BIN)/python -m docs.site.reference
+
+pictures: $(STAMP) ## Take the documents' pictures again: of the page in its test, of the report that a demo makes
+	$(BIN)/python -m pytest --rest tests/browser/test_page.py -k "pictures and light"
+	cp var/pictures/readme-light.png docs/pictures/page.png
+	$(BIN)/python -m demo
+	$(BIN)/python -m docs.site.pictures var/report.html docs/pictures/report.png
 
 demo: $(STAMP) ## Watch a whole cutover, with real processes; or a bad day: make demo DRILL=pause
 	$(BIN)/python -m demo $(DRILL)

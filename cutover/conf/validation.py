@@ -40,8 +40,8 @@ def checked(said: str, given: Any, known: Collection[str]) -> dict[str, Any]:
         raise ConfigurationError(f"{said} must be a dictionary of settings, not {given!r}.")
     for name in given:
         if name not in known:
-            hint = near(str(name).upper(), known) or near(str(name), known) or f"; it has {', '.join(sorted(known))}"
-            raise ConfigurationError(f"{said} has no setting {name!r}{hint}.")
+            hint = near(str(name).upper(), known) or near(str(name), known) or f"; it has {', '.join(sorted(known))}."
+            raise ConfigurationError(f"{said} has no setting {name!r}{hint}")
     return {name: _value(name, value) for name, value in given.items()}
 
 

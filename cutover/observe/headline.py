@@ -92,7 +92,9 @@ def headline(seen: Data, entries: Sequence[EntryRecord] | None) -> Headline:
     leader = next((beat for beat in beats if beat.role == "leader"), None)
     if is_led and held and leader is None:  # it has not reported yet
         leader = Beat(held["holder"], held["side"], "leader", "", "", True, 0, 0.0)
-    severity = max((one.severity for one in entries or ()), default=Severity.WELL)
+    # A site may be meant to have no entry; one that lost them all is not to look well.
+    without = Severity.WELL if entries is None else Severity.NOTICE
+    severity = max((one.severity for one in entries or ()), default=without)
     return Headline(
         verdict=_verdict(seen, found, leader, entries),
         severity=Severity.PROBLEM if found else severity,
@@ -116,6 +118,8 @@ def _verdict(seen: Data, found: Sequence[str], leader: Beat | None, entries: Seq
     if ill:
         count = f"{len(ill)} of {counted(len(entries or ()), 'entry')}"
         return f"Look at {count}, first at {ill[0].entry} ({ill[0].findings[0]}); {leads}."
+    if entries is not None and not entries:
+        return f"Nothing to send: {leads}, and that has no entry."
     if seen.get("guarded_since", "") is None:
         return f"Healthy as far as is known: {leads}, and nothing is overdue to be sent; {RUNS_UNKNOWN}."
     return f"Healthy: {leads}, and nothing is overdue."

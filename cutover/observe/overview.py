@@ -149,13 +149,13 @@ def _leader(context: Context, taken: _Taken) -> None:
         "connected": context.lease.is_connected(held.client_id),
         "epoch": _led(context, held.holder) if "side" in data else None,
     }
-    data["beats"] = []
+    found = []
     for beat in context.lease.beats():
         leads = held is not None and beat.holder == held.holder
         role = "gone" if context.is_gone(beat.client_id) else "leader" if leads else "standby"
         seen = {"role": role, "seen_ago_s": round(beat.seen_ago.total_seconds(), 1)}
-        data["beats"].append({**plain(beat, BEAT), **seen})
-    data["standbys"] = sum(1 for beat in data["beats"] if beat["role"] == "standby")
+        found.append({**plain(beat, BEAT), **seen})
+    data |= {"beats": found, "standbys": sum(1 for beat in found if beat["role"] == "standby")}
 
 
 def _led(context: Context, holder: HolderId) -> int | None:

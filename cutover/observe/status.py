@@ -89,13 +89,13 @@ def lines(seen: Data, first: Headline, now: dt.datetime) -> list[str]:
         shown += [f"Switched  {at(seen['switched_at'], now)}"] if seen["switched_at"] else []
         shown += [f"At work   {seen['operator']}"] if seen["operator"] else []
         shown += map(_line, of_cutover(seen))
-        if (term := seen["term"]) and term["ended_at"]:
+        if (term := seen.get("term")) and term["ended_at"]:
             shown += [f"Ended     the term of {term['holder']}, {at(term['ended_at'], now)} ({term['end_reason']})"]
-        if seen["last_gap_ms"] is not None:
+        if seen.get("last_gap_ms") is not None:
             most = "" if seen["last_gap_since"] == "end" else ", at most: since the last sign of life of the one before"
             gap = brief(dt.timedelta(milliseconds=seen["last_gap_ms"]))
             shown += [f"Last gap  {gap} without a leader before this term{most}"]
-    if "slots" in seen:
+    if "deduplicated" in seen:  # what of the slots is read last
         messages = f"{counted(seen['deduplicated'], 'further message')} deduplicated"
         shown += [
             f"Counts    {seen['unpublished']} claimed and not published; in the last day "

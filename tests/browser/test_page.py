@@ -1,4 +1,4 @@
-"""The page in the admin, as a person sees it: live during a switch, by keyboard, narrow, dark, and cut off."""
+"""The page in the admin, as a person sees it: live during a switch, by keyboard, narrow, and cut off."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -28,28 +28,6 @@ Beats = Callable[[Side], Beat]
 Opens = Callable[..., Page]
 SITE = "/admin/cutover/overview/"
 SOON_MS = 30_000
-CONTRASTS = """
-() => {
-    const light = (text) => {
-        const [red, green, blue] = text.match(/[\\d.]+/g).slice(0, 3).map((one) => {
-            const part = one / 255;
-            return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
-        });
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-    };
-    const behind = (one) => {
-        const colour = getComputedStyle(one).backgroundColor;
-        return colour === "rgba(0, 0, 0, 0)" && one.parentElement ? behind(one.parentElement) : colour;
-    };
-    return [...document.querySelectorAll(".cutover *")].filter((one) => one.checkVisibility()
-        && [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim())
-        && !one.closest("svg, noscript, option, button")).map((one) => {
-        const [low, high] = [light(getComputedStyle(one).color), light(behind(one))].sort((a, b) => a - b);
-        return [one.className || one.tagName, (high + 0.05) / (low + 0.05)];
-    });
-}
-"""
-"""The contrast of every text of ours with what is behind it."""
 
 
 @pytest.fixture
@@ -83,12 +61,8 @@ def test_a_switch_is_seen_without_loading_the_page_again(context: Surroundings, 
         assert page.evaluate("document.loadedOnce")
 
 
-def test_by_keyboard_to_a_slots_life_on_a_narrow_screen_in_both_schemes(played: dt.datetime, open_page: Opens) -> None:
+def test_by_keyboard_to_a_slots_life_on_a_narrow_screen(played: dt.datetime, open_page: Opens) -> None:
     page = open_page(SITE, viewport=NARROW)
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        page.reload()  # colours change by and by
-        assert [found for found in page.evaluate(CONTRASTS) if found[1] < 4.5] == [], scheme
     for key in ("entry import-requests", f"slot {played.isoformat()}"):
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
         tab_to(page, key)
@@ -113,9 +87,9 @@ def test_it_says_when_it_could_not_refresh(played: dt.datetime, open_page: Opens
     page = open_page(SITE, watched=False)
     trouble, pause = page.get_by_role("status"), page.locator(".cutover-pause")
     for block, said in (
-        (lambda: page.route("**/overview/**", lambda route: route.abort()), "no answer"),
+        (lambda: page.route("**/overview/**", lambda route: route.abort()), "the site does not answer"),
         (lambda: page.route("**/overview/**", lambda route: route.fulfill(status=502)), "the site answered 502"),
-        (page.context.clear_cookies, "you may be signed out"),
+        (page.context.clear_cookies, "you are signed out"),
     ):
         block()
         pause.click()
@@ -131,7 +105,7 @@ def test_it_says_when_it_could_not_refresh(played: dt.datetime, open_page: Opens
 def test_pictures_for_a_person_to_look_at(
     context: Surroundings, played: dt.datetime, beat: Beats, open_page: Opens, scheme: str
 ) -> None:
-    """The light one's upper part is docs/pictures/page.png, which the README shows."""
+    """The light one's upper part is docs/pictures/page.png, which the README shows: `make pictures`."""
     with beat(Side.DATABASE), beat(Side.DATABASE):
         page = open_page(SITE, color_scheme=scheme)
         expect(page.locator("#cutover-verdict")).to_contain_text("Look at 2 of 7 entries")

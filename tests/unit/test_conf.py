@@ -217,6 +217,7 @@ def test_a_wrong_setting_is_said_in_one_line(settings, values, said):
         conf.load()
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+    assert "?." not in str(raised.value)
     (error,) = check_settings()
     assert (error.id, error.msg) == ("cutover.E001", str(raised.value))
 

@@ -5,7 +5,7 @@ Per cent, so that a narrow screen gets the same drawing with letters of the same
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from unicodedata import combining, east_asian_width
@@ -16,11 +16,15 @@ from cutover.observe.page.words import query_of
 from cutover.observe.rows import run_of
 from cutover.observe.slot import Life
 from cutover.plural import counted
-from cutover.types import RunOutcome, SlotState
+from cutover.types import RunOutcome, Side, SlotState
 
 LANE: Final = 38
 TOP: Final = 20
 AXIS: Final = 26
+OF_SIDE: Final = {Side.CODE: -5, Side.DATABASE: 5}
+"""How far below the line of its lane a mark of that side stands: colour alone does not tell who does not see it."""
+EDGE: Final = 4
+"""How high the edge of a term is: at the top for the code side, at the foot for the database side."""
 SHAPES: Final = {
     RunOutcome.SUCCEEDED: "ok",
     RunOutcome.FAILED: "failed",
@@ -41,6 +45,7 @@ class Mark:
     """One slot: where, in which shape and colour, and what it says."""
 
     x: str
+    y: int
     shape: str
     side: str
     title: str
@@ -66,10 +71,11 @@ class DrawnLane:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """One term."""
+    """One term; ``edge_y``: where its edge is."""
 
     x: str
     width: str
+    edge_y: int
     side: str
     title: str
 
@@ -109,14 +115,14 @@ def draw(lanes: Sequence[Lane], course: Course, since: dt.datetime, now: dt.date
     for number, lane in enumerate(lanes):
         top = TOP + LANE * number
         cut = percent(across(lane.since)) if lane.since > since else ""
-        marks = [_mark(life, across(life.due_at), now) for life in lane.slots]
+        marks = [_mark(life, across(life.due_at), top + 26, now) for life in lane.slots]
         drawn.append(DrawnLane(lane.entry, _short(lane.entry), top + 12, top + 26, cut, marks, _told(lane, cut)))
     return Drawing(
         height=foot + AXIS,
         foot=foot,
         title=f"The slots of {counted(len(lanes), 'entry')} since {_clock(since, now, span)}",
         lanes=drawn,
-        bands=_bands(course, since, now, across),
+        bands=_bands(course, since, now, across, {Side.CODE: 0, Side.DATABASE: foot - EDGE}),
         phases=_phases(
             [(one.phase, across(one.begun_at)) for one in course.steps if one.is_end_of_phase and one.begun_at > since]
         ),
@@ -168,11 +174,12 @@ def _phases(ends: Iterable[tuple[str, float]]) -> list[Line]:
     return lines
 
 
-def _mark(life: Life, x: float, now: dt.datetime) -> Mark:
+def _mark(life: Life, x: float, line_y: int, now: dt.datetime) -> Mark:
     twice = f", {counted(life.deduplicated, 'further message')} dropped" if life.deduplicated else ""
     at = life.due_at.astimezone(now.tzinfo)
     title = f"{life.entry}, {at:%H:%M:%S}: {run_of(life, now)}, {life.side.value} side{twice}"
-    return Mark(percent(x), shape_of(life), life.side.value, title, query_of(life), bool(life.deduplicated))
+    y, shape = line_y + OF_SIDE[life.side], shape_of(life)
+    return Mark(percent(x), y, shape, life.side.value, title, query_of(life), bool(life.deduplicated))
 
 
 def _told(lane: Lane, cut: str) -> str:
@@ -183,7 +190,13 @@ def _told(lane: Lane, cut: str) -> str:
     return f"the latest {len(lane.slots)}: {told}" if cut else told
 
 
-def _bands(course: Course, since: dt.datetime, now: dt.datetime, across: Callable[[dt.datetime], float]) -> list[Band]:
+def _bands(
+    course: Course,
+    since: dt.datetime,
+    now: dt.datetime,
+    across: Callable[[dt.datetime], float],
+    edges: Mapping[Side, int],
+) -> list[Band]:
     bands, end, span = [], now, now - since
     for term in reversed(course.terms):  # one that did not say when it ended had by the start of the next
         ended_at = min(term.known_until(now), end)
@@ -194,7 +207,8 @@ def _bands(course: Course, since: dt.datetime, now: dt.datetime, across: Callabl
         if term.ended_at is None and ended_at < end:
             title += f"; its last sign of life is of {_clock(ended_at, now, span)}, and no end is recorded"
         if ended_at > since:
-            bands.append(Band(percent(left), f"{98 * (right - left):.2f}%", term.side.value, title))
+            width = f"{98 * (right - left):.2f}%"
+            bands.append(Band(percent(left), width, edges[term.side], term.side.value, title))
         end = term.started_at
     return bands
 

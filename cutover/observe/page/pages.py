@@ -77,7 +77,9 @@ def make(name: str, asked: Asked) -> dict[str, Any]:
         return _PAGES[name](context, asked)
     except CutoverError as exc:
         said = one_line(exc)
-        return {"title": TITLE, "failure": f"{said} -> {exc.remedy}" if exc.remedy else said}
+        now = clock.now().astimezone(get_current_timezone())
+        failure = f"{said} -> {exc.remedy}" if exc.remedy else said
+        return {"title": TITLE, "now": Moment.of(now, now), "failure": failure}
     finally:
         if context is not None and "redis" in vars(context):
             context.redis.connection_pool.disconnect()
@@ -90,11 +92,13 @@ def site(context: Context, asked: Asked) -> dict[str, Any]:
     first = headline(seen.data, seen.entries)
     chosen = _chosen(seen.entries or (), asked)
     page = Paginator(chosen, ROWS).get_page(asked.get("p"))
-    found, total = _course(context), len(seen.entries or ())
+    read_course, total = _course(context), len(seen.entries or ())
+    found = read_course or course.Course((), ())
+    is_led = first.leader is not None
     ill = sum(1 for one in seen.entries or () if one.severity is not Severity.WELL)
     return {
         "title": TITLE,
-        "now": Moment.of(now, now),
+        "now": _moment(seen.data["now"], now),  # it took a while to read, and is no younger than its beginning
         "first": first,
         "word": WORDS[first.severity],
         "since": Moment.of(first.leads_since, now),
@@ -109,6 +113,8 @@ def site(context: Context, asked: Asked) -> dict[str, Any]:
         "found": f"{len(chosen):,}",
         "total": f"{total:,}",
         "entries_noun": "entry" if total == 1 else "entries",
+        "is_read": seen.entries is not None,
+        "is_course_read": read_course is not None,
         "is_any": bool(total),
         "several": len(chosen) > 1,
         "ill": f"{ill:,}",
@@ -118,7 +124,7 @@ def site(context: Context, asked: Asked) -> dict[str, Any]:
         "earlier": _query(asked, p=page.previous_page_number()) if page.has_previous() else "",
         "later": _query(asked, p=page.next_page_number()) if page.has_next() else "",
         "terms": [
-            TermLine.of(one, now, leads=first.leader is not None and one.epoch == first.epoch)
+            TermLine.of(one, now, leads=one.epoch == first.epoch and (is_led if "lease" in seen.data else None))
             for one in reversed(found.terms[-LATEST:])
         ],
         "steps": [StepLine.of(one, now) for one in reversed(found.steps[-LATEST:])],
@@ -138,14 +144,14 @@ def entry(context: Context, asked: Asked) -> dict[str, Any]:
         raise Http404(f"There is no entry {name!r}, and no slot of it")
     return {
         "title": str(name),
-        "now": Moment.of(now, now),
+        "now": _moment(seen.data["now"], now),
         "name": name,
         "problems": seen.data["not_read"],
         "entry": EntryLine.of(record, now) if record else None,
         "slots": [SlotLine.of(life, now) for life in page.slots],
         "newest": urlencode({"name": name}) if before else "",
         "older": urlencode({"name": name, "before": page.before.isoformat()}) if page.before else "",
-        **_timeline(context, [name], asked, _course(context), now),
+        **_timeline(context, [name], asked, _course(context) or course.Course((), ()), now),
     }
 
 
@@ -178,10 +184,11 @@ _PAGES: Final[dict[str, Callable[[Context, Asked], dict[str, Any]]]] = {
 }
 
 
-def _course(context: Context) -> course.Course:
-    with suppress(CutoverError):  # of which the headline tells
+def _course(context: Context) -> course.Course | None:
+    """Terms and steps; None where the database gives no answer, of which the headline tells."""
+    with suppress(CutoverError):
         return course.latest(context)
-    return course.Course((), ())
+    return None
 
 
 def _timeline(

@@ -194,6 +194,13 @@ def _signed(delay: dt.timedelta | None) -> str:
     return f"{'+' if delay >= dt.timedelta(0) else ''}{brief(delay)}" if delay is not None else ""
 
 
+_WITHOUT_END: Final = {
+    True: "leads",
+    False: "did not say: killed or cut off",
+    None: "not known: Redis was not read",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class TermLine:
     """One term; ``ended``: when, or when it was seen last, with ``is_seen_last``; ``end``: how."""
@@ -208,9 +215,9 @@ class TermLine:
     end: str
 
     @classmethod
-    def of(cls, term: Claimant, now: dt.datetime, *, leads: bool) -> Self:
-        """What a term says; ``leads``: whether its leader is seen to."""
-        without_end = "leads" if leads else "did not say: killed or cut off"
+    def of(cls, term: Claimant, now: dt.datetime, *, leads: bool | None) -> Self:
+        """What a term says; ``leads``: whether its leader is seen to, None where that is not known."""
+        without_end = _WITHOUT_END[leads]
         return cls(
             term.epoch,
             term.side.value,

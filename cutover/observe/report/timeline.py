@@ -115,8 +115,9 @@ def _terms(terms: Sequence[Claimant], times: Times, bottom: float) -> list[Eleme
         made.append(titled(band, f"{told}, from {since} {until}{why}"))
         if odd % 2:
             made.append(element("rect", x=begin, y=y + 14, width=width, height=bottom - y - 14, class_="band"))
-        if width > 9 * len(str(term.epoch)) + 6:
-            made.append(element("text", x=begin + 4, y=y + 11, class_="on", text=str(term.epoch)))
+        labels = f"{term.epoch} {term.side}", str(term.epoch)  # the side is not to be told by its colour alone
+        if label := next((one for one in labels if width > 7 * len(one) + 8), ""):
+            made.append(element("text", x=begin + 4, y=y + 11, class_="on", text=label))
     return made
 
 

@@ -1,77 +1,114 @@
 "use strict";
-/* Fetches the page again and puts what has changed into its live parts. Stops while the page is hidden or paused. */
+/* Fetches the page again and changes, node by node, what has changed: who reads, types or listens stays where they are.
+   What is shown is said to be old once it is, whatever the reason. Asks nothing while the page is hidden or paused. */
 {
     const bar = document.getElementById("cutover-refresh");
-    const trouble = bar.querySelector(".cutover-trouble");
+    const note = bar.querySelector(".cutover-trouble");
     const button = bar.querySelector(".cutover-pause");
     const usual = Number(bar.dataset.every) * 1000;
-    let timer = 0, isPaused = false, isAsking = false, since = new Date();
+    const OLD = 6 * usual, PATIENCE = 30000;
+    let timer = 0, isPaused = false, isAsking = false, trouble = "", took = 0;
+    let shownAt = Date.now() - performance.now(); // an answer is not younger than its question
 
-    const keyOf = (element) => element && (element.dataset.key || element.id);
+    const keyOf = (node) => node.dataset?.key || node.id || "";
+    const isAlike = (one, other) => one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
 
-    const put = (part, fresh) => {
-        if (part.className !== fresh.className) part.className = fresh.className;
-        const open = [...part.querySelectorAll("details[open]")].map((one) => one.id);
-        for (const id of open) fresh.querySelector(`#${id}`)?.setAttribute("open", "");
-        if (part.innerHTML === fresh.innerHTML) return;
-        const selected = getSelection();
-        if (selected && !selected.isCollapsed && selected.containsNode(part, true)) return;
-        const focused = part.contains(document.activeElement) ? keyOf(document.activeElement) : "";
-        const scrolled = new Map([...part.querySelectorAll(".cutover-wide")].map((one) => [one.id, one.scrollLeft]));
-        part.replaceChildren(...fresh.childNodes);
-        for (const [id, left] of scrolled) {
-            const one = document.getElementById(id);
-            if (one) one.scrollLeft = left;
+    const patch = (old, fresh) => {
+        if (old.nodeType !== Node.ELEMENT_NODE) {
+            if (old.data !== fresh.data) old.data = fresh.data;
+            return;
         }
-        if (focused && document.activeElement !== part) {
-            const again = [...part.querySelectorAll("[data-key], [id]")].find((one) => keyOf(one) === focused);
-            again?.focus({ preventScroll: true });
-        }
+        for (const { name } of [...old.attributes])
+            if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name); // who unfolded it folds it
+        for (const { name, value } of fresh.attributes)
+            if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+        const rest = [...old.childNodes];
+        const wanted = [...fresh.childNodes].map((next) => {
+            const at = rest.findIndex((one) => isAlike(one, next));
+            if (at < 0) return document.importNode(next, true);
+            const [kept] = rest.splice(at, 1);
+            patch(kept, next);
+            return kept;
+        });
+        for (const one of rest) one.remove();
+        // What has the focus would lose it if it were moved: the others are put around it.
+        const still = Math.max(0, wanted.findIndex((one) => one.contains(document.activeElement)));
+        if (wanted.length && wanted[still].parentNode !== old) old.append(wanted[still]);
+        for (let n = still - 1; n >= 0; n--)
+            if (wanted[n].nextSibling !== wanted[n + 1]) old.insertBefore(wanted[n], wanted[n + 1]);
+        for (let n = still + 1; n < wanted.length; n++)
+            if (wanted[n].previousSibling !== wanted[n - 1]) wanted[n - 1].after(wanted[n]);
     };
 
-    const show = (text) => {
+    const show = (page) => {
+        const around = [];
+        for (let one = document.activeElement; one; one = one.parentElement) around.push(one);
+        for (const part of document.querySelectorAll("[data-live]")) patch(part, page.getElementById(part.id));
+        if (!around[0]?.isConnected) // it is there no more: go on from what was around it
+            around.find((one) => one.isConnected && one.hasAttribute("tabindex"))?.focus({ preventScroll: true });
+    };
+
+    const ask = async () => {
+        const signal = AbortSignal.timeout(PATIENCE);
+        let answer, text;
+        try {
+            answer = await fetch(location.href, { credentials: "same-origin", signal });
+            text = await answer.text();
+        } catch {
+            throw new Error("the site does not answer. Trying again");
+        }
+        if (!answer.ok) throw new Error(`the site answered ${answer.status}. Trying again`);
         const page = new DOMParser().parseFromString(text, "text/html");
-        const place = [scrollX, scrollY];
-        if (!page.getElementById(bar.id)) throw new Error("you may be signed out, reload the page");
-        const parts = [...document.querySelectorAll("[data-live]")];
-        const those = (root) => [...root.querySelectorAll("[data-live]")].map((one) => one.id).join(" ");
-        if (those(page) !== those(document)) return location.reload(); // as once the database is there again
-        for (const part of parts) put(part, page.getElementById(part.id));
-        scrollTo(...place);
+        if (page.getElementById(bar.id)) return page;
+        throw new Error(`${answer.redirected ? "you are" : "you may be"} signed out. Load the page again`);
     };
 
     const refresh = async () => {
         if (isAsking || isPaused || document.hidden) return;
         isAsking = true;
         clearTimeout(timer);
-        const began = performance.now();
+        const beganAt = Date.now();
         try {
-            const answer = await fetch(location.href, { credentials: "same-origin", signal: AbortSignal.timeout(30000) });
-            if (!answer.ok) throw new Error(`the site answered ${answer.status}`);
-            show(await answer.text());
-            since = new Date();
-            trouble.textContent = "";
+            show(await ask());
+            shownAt = beganAt;
+            trouble = "";
         } catch (error) {
-            const why = error instanceof TypeError || error.name === "TimeoutError" ? "no answer" : error.message;
-            const said = `Could not refresh since ${since.toLocaleTimeString()}: ${why}. Trying again.`;
-            if (trouble.textContent !== said) trouble.textContent = said;
+            trouble = error.message;
         }
+        took = Date.now() - beganAt;
         isAsking = false;
-        wait(Math.max(usual, 4 * (performance.now() - began)));
+        judge();
+        if (!isPaused && !document.hidden) timer = setTimeout(refresh, Math.max(usual, 4 * took));
     };
 
-    const wait = (ms) => {
+    const why = () => {
+        if (isPaused) return "it is paused";
+        if (trouble) return trouble;
+        if (isAsking) return "waiting for the site's answer";
+        return 4 * took > OLD ? `the site takes ${Math.round(took / 1000)} s to answer` : "it was not refreshed since";
+    };
+
+    const judge = () => {
+        const isOld = trouble !== "" || Date.now() - shownAt > OLD;
+        const asOf = document.querySelector("#cutover-as-of time").textContent;
+        const said = isOld ? `What is shown is old, as of ${asOf}: ${why()}.` : "";
+        bar.parentElement.classList.toggle("is-old", isOld);
+        if (note.textContent !== said) note.textContent = said;
+    };
+
+    const again = () => {
         clearTimeout(timer);
-        if (!isPaused && !document.hidden) timer = setTimeout(refresh, ms);
+        refresh();
+        judge();
     };
 
     button.hidden = false;
     button.addEventListener("click", () => {
         isPaused = !isPaused;
         button.textContent = isPaused ? "Go on" : "Pause";
-        clearTimeout(timer);
-        refresh();
+        again();
     });
-    document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : refresh()));
-    wait(usual);
+    document.addEventListener("visibilitychange", again);
+    setInterval(judge, 1000);
+    timer = setTimeout(refresh, usual);
 }

@@ -18,7 +18,8 @@ from django_celery_beat.models import PeriodicTask
 from pytest_django import Settings
 
 from cutover.admin import LinksToSlots, OverviewAdmin
-from cutover.models import Entry, Overview, Slot
+from cutover.errors import LedgerUnavailable
+from cutover.models import Entry, Overview, Slot, Term
 from cutover.observe import overview
 from cutover.observe.page.pages import ROWS
 from cutover.phases.context import Context
@@ -247,6 +248,29 @@ def test_servers_that_are_away_are_said(client: Client, reader: User, settings: 
     assert "Redis" in shown.context["first"].verdict
     settings.CUTOVER = {"LEESE": 1}
     assert "LEESE" in client.get(SITE).context["failure"]
+
+
+@on_sqlite
+def test_of_what_was_not_read_nothing_is_said_to_be_none(
+    client: Client, reader: User, played: dt.datetime, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: object) -> None:
+        raise LedgerUnavailable("the database gives no answer")
+
+    Term.objects.update(ended_at=None, end_reason="")
+    settings.CUTOVER = {**settings.CUTOVER, "REDIS_URL": "redis://127.0.0.1:1/0"}
+    terms = client.get(SITE).context["terms"]
+    assert [one.end for one in terms] == ["not known: Redis was not read", "did not say: killed or cut off"]
+    monkeypatch.setattr("cutover.phases.evidence.side.read", refuse)
+    monkeypatch.setattr("cutover.observe.course.latest", refuse)
+    page = client.get(SITE).content.decode()
+    assert page.count("ot known: the entries were not read") == 2
+    assert page.count("Not known: the database was not read.") == 2, "terms and steps"
+    for none in ("Nobody has led yet", "No phase has been run", "0 of 0", "has no entry", "Nobody."):
+        assert none not in page
+    entry = client.get(ENTRY, {"name": "heartbeat"}).content.decode()
+    assert "Nothing that is known" not in entry
+    assert "<p>Not known.</p>" in entry
 
 
 def test_ten_times_as_many_entries_take_no_more_statements(

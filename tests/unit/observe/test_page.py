@@ -1,6 +1,7 @@
 """Where a timeline has everything, and what a slot's life says: pure, with the time passed in."""
 
 import datetime as dt
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from cutover.observe.course import Course, Step
 from cutover.observe.entries import EntryRecord
 from cutover.observe.lanes import Lane
-from cutover.observe.page.drawing import draw
+from cutover.observe.page.drawing import EDGE, draw
 from cutover.observe.page.words import EntryLine, Moment, TermLine, events_of, word_of
 from cutover.observe.slot import Claimant, Life
 from cutover.types import EntryName, RunOutcome, Side, SlotState
@@ -53,6 +54,15 @@ def test_marks_bands_and_phases_stand_where_their_instants_are() -> None:
     assert [tick.label for tick in drawn.ticks] == ["11:00", "11:15", "11:30", "11:45", "12:00 UTC"]
     assert drawn.lanes[0].drawn_from == ""
     assert drawn.lanes[0].told == "2 ok (code), 1 missed (code); further messages dropped of 1"
+
+
+def test_a_side_is_told_by_its_place_too() -> None:
+    slots = [ran(20), replace(ran(10), side=Side.DATABASE)]
+    terms = [term(1, 50, 30), replace(term(2, 30, None), side=Side.DATABASE)]
+    drawn = draw([Lane(NAME, NOW - 60 * MINUTE, slots)], Course(terms, []), NOW - 60 * MINUTE, NOW)
+    [lane] = drawn.lanes
+    assert [(mark.side, mark.y < lane.y) for mark in lane.marks] == [("code", True), ("database", False)]
+    assert {band.side: band.edge_y for band in drawn.bands} == {"code": 0, "database": drawn.foot - EDGE}
 
 
 def test_phases_that_end_close_together_have_one_label_and_each_its_own_title() -> None:

@@ -150,6 +150,14 @@ def test_what_could_not_be_read_is_no_problem_of_its_own() -> None:
     assert lines({"not_read": ["The database gives no answer"]}) == []
 
 
+@pytest.mark.parametrize("unread", ["deduplicated unpublished", "term last_gap_ms last_gap_since"])
+def test_of_a_part_that_could_be_read_in_part_alone_the_rest_is_shown(unread: str) -> None:
+    """The database may be gone between two statements of one part."""
+    found = lines(seen(**dict.fromkeys(unread.split())))
+    assert any(line.startswith("Leader") for line in found)
+    assert any(line.startswith("Counts") for line in found) is ("term" in unread)
+
+
 @pytest.mark.parametrize(
     ("part", "rest"),
     [
@@ -213,7 +221,8 @@ WELL = EntryRecord(EntryName("hourly"), Side.DATABASE)
     ("part", "entries", "verdict", "severity"),
     [
         ({}, [WELL], "Healthy: web:1 leads for the database side, and nothing is overdue.", Severity.WELL),
-        ({"beats": []}, [], "Healthy: web:1:x leads for the database side, and nothing is overdue.", Severity.WELL),
+        ({"beats": []}, [WELL], "Healthy: web:1:x leads for the database side, and nothing is overdue.", Severity.WELL),
+        ({}, [], "Nothing to send: web:1 leads for the database side, and that has no entry.", Severity.NOTICE),
         (
             {"guarded_since": None},
             [WELL],
