@@ -25,8 +25,8 @@ from cutover.phases.evidence import detection, pauses, side, unmanaged_beats, wa
 from cutover.phases.evidence.lateness import MISSED, early, stuck
 from cutover.phases.evidence.sent import without_entry, without_row
 from cutover.phases.evidence.side import Sending
+from cutover.phases.facts import read
 from cutover.phases.report import plain
-from cutover.phases.state import read
 from cutover.phases.wording import one_line
 from cutover.types import EntryName, Epoch, HolderId, Side, SlotState
 

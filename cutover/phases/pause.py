@@ -12,9 +12,9 @@ from cutover.ledger.database import outages
 from cutover.ledger.pauses import SITE, Pause
 from cutover.phases.context import Context
 from cutover.phases.evidence import pauses, side
+from cutover.phases.facts import read
 from cutover.phases.operations.lock import operator_name
 from cutover.phases.report import Outcome, Report, command
-from cutover.phases.state import read
 from cutover.plural import counted
 from cutover.types import EntryName, SlotState
 

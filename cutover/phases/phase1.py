@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from cutover.phases.context import Context
+from cutover.phases.facts import State, read
 from cutover.phases.gates import beats, broker, installation, servers
 from cutover.phases.operations import remembered
 from cutover.phases.operations.journal import DryRun, at_work, rolled_back_since
 from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, dry_run_report, refused
-from cutover.phases.state import State, read
 
 NAME = "phase1"
 

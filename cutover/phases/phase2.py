@@ -9,12 +9,12 @@ from typing import Any
 from cutover.ledger.database import outages
 from cutover.models import Cutover
 from cutover.phases.context import Context
+from cutover.phases.facts import read
 from cutover.phases.gates import beats, imported, installation, progress
 from cutover.phases.operations import remembered
 from cutover.phases.operations.journal import DryRun, Journal, at_work
 from cutover.phases.operations.shadow_run import rehearse
 from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, dry_run_report, refused
-from cutover.phases.state import read
 from cutover.phases.wording import span
 from cutover.plural import counted
 from cutover.schedules.importer import Import, import_entries, work_out

@@ -13,11 +13,11 @@ from typing import Any, Final
 from cutover.errors import PhaseFailed
 from cutover.phases.context import Context
 from cutover.phases.evidence import detection
+from cutover.phases.facts import State, read
 from cutover.phases.gates import beats, broker, imported, installation, progress
 from cutover.phases.operations import attended, remembered, snapshot, switchover
 from cutover.phases.operations.journal import DryRun, Journal, at_work
 from cutover.phases.report import Check, Outcome, Report, all_hold, already, command, dry_run_report, refused
-from cutover.phases.state import State, read
 from cutover.phases.wording import span
 from cutover.types import Side
 

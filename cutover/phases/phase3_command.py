@@ -14,11 +14,11 @@ from cutover.phases import phase3, switch_guard
 from cutover.phases.context import Context
 from cutover.phases.evidence import waits_and_guards
 from cutover.phases.evidence.quiet_windows import AHEAD
+from cutover.phases.facts import read
 from cutover.phases.gates import quiet as gate
 from cutover.phases.operations import alarm, attended, quiet_wait
 from cutover.phases.operations.quiet_wait import Order
 from cutover.phases.report import Check, Outcome, Report, command, plain, refused
-from cutover.phases.state import read
 from cutover.phases.typed import instant_by
 from cutover.phases.wording import instant, span
 from cutover.types import Side

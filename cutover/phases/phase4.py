@@ -15,11 +15,11 @@ from cutover.phases.evidence import detection
 from cutover.phases.evidence.findings import Evidence, Why
 from cutover.phases.evidence.proof import gather
 from cutover.phases.evidence.tally import Counting
+from cutover.phases.facts import State, read
 from cutover.phases.gates import beats, progress
 from cutover.phases.operations import remembered
 from cutover.phases.operations.journal import DryRun, at_work, noted
 from cutover.phases.report import Check, Outcome, Report, all_hold, command, dry_run_report, plain
-from cutover.phases.state import State, read
 from cutover.phases.wording import inline, instant, listed, span
 from cutover.plural import counted
 from cutover.types import EntryName, Side

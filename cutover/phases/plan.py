@@ -12,10 +12,10 @@ from cutover.errors import LeaseUnavailable
 from cutover.phases.context import Context
 from cutover.phases.evidence import import_preview, quiet_windows, upcoming
 from cutover.phases.evidence.import_preview import ImportPreview
+from cutover.phases.facts import State, read
 from cutover.phases.gates import installation
 from cutover.phases.gates.imported import importable
 from cutover.phases.report import Outcome, Report, all_hold, command, plain
-from cutover.phases.state import State, read
 from cutover.phases.wording import inline, instant, span
 from cutover.plural import counted
 from cutover.schedules import columns, rows

@@ -16,8 +16,8 @@ from cutover.models import Entry
 from cutover.phases.context import Context
 from cutover.phases.evidence import missed
 from cutover.phases.evidence import side as sides
+from cutover.phases.facts import read
 from cutover.phases.report import Check, Outcome, Report, command
-from cutover.phases.state import read
 from cutover.phases.wording import instant, listed
 from cutover.plural import counted
 from cutover.types import EntryName, Side

@@ -5,11 +5,11 @@ from typing import Final
 from cutover.models import FINISH
 from cutover.phases.context import Context
 from cutover.phases.evidence import edits, sent
+from cutover.phases.facts import State, read
 from cutover.phases.gates import beats
 from cutover.phases.operations import remembered, snapshot, switchover
 from cutover.phases.operations.journal import DryRun, Journal, at_work, newest_step, noted
 from cutover.phases.report import Check, Outcome, Report, all_hold, command, dry_run_report
-from cutover.phases.state import State, read
 from cutover.phases.wording import inline, listed
 from cutover.types import Side
 

@@ -14,10 +14,10 @@ from cutover.phases.evidence import since_switch
 from cutover.phases.evidence.proof import PATIENCE
 from cutover.phases.evidence.since_switch import GRACE, LEAST_SLOTS, SinceSwitch
 from cutover.phases.evidence.tally import Counting
+from cutover.phases.facts import State, read
 from cutover.phases.gates import beats
 from cutover.phases.operations import alarm, attended
 from cutover.phases.report import Outcome, Report, command
-from cutover.phases.state import State, read
 from cutover.phases.wording import one_line, span, to_the_second
 from cutover.plural import counted
 from cutover.types import Side

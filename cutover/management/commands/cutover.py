@@ -19,7 +19,7 @@ from cutover.errors import ConfigurationError, CutoverError, PhaseFailed
 from cutover.management import phase3_options, usage
 from cutover.management.live import LiveLine
 from cutover.management.terminal import Terminal, stdout_kept_free
-from cutover.phases import state
+from cutover.phases import facts
 from cutover.phases.context import Context
 from cutover.phases.evidence.pauses import with_pauses
 from cutover.phases.report import Outcome, Report, command
@@ -257,7 +257,7 @@ def _is_checked_plan(argv: list[str]) -> bool:
 def _summary(context: Context | None) -> str:
     """One line on how far the cutover has come, for whoever pressed Ctrl-C."""
     try:
-        return state.read(context).in_words() if context is not None else "Nothing was changed."
+        return facts.read(context).in_words() if context is not None else "Nothing was changed."
     except CutoverError as exc:
         return str(exc)
 

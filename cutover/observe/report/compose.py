@@ -18,11 +18,11 @@ from cutover.observe.report.expressions import RUNS, Fate
 from cutover.observe.report.figures import EntryFigures, Figures
 from cutover.observe.report.verdict import Basis, Verdict
 from cutover.observe.status import SLOT
+from cutover.phases import facts
 from cutover.phases.context import Context
 from cutover.phases.evidence.pauses import as_json, in_words
 from cutover.phases.evidence.tally import Counting
 from cutover.phases.report import Outcome, Report, plain
-from cutover.phases.state import read
 from cutover.phases.wording import SHOWN, instant, listed, span, to_the_second
 
 NAME: Final = "report"
@@ -64,7 +64,7 @@ def run(context: Context, *, since: dt.timedelta = WEEK) -> PeriodReport:
 
     Raises LedgerUnavailable; for the code schedule of this process ConfigurationError or EntriesRefused.
     """
-    state = read(context)
+    state = facts.read(context)
     until = context.ledger.fence.now() - GRACE
     context.progress("counting slots")
     # A proof that begins later, with the switch, has less to count.

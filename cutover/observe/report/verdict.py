@@ -15,9 +15,9 @@ from cutover.phases.context import Context
 from cutover.phases.evidence import detection, proof
 from cutover.phases.evidence.findings import Finding, Why
 from cutover.phases.evidence.tally import Counting
+from cutover.phases.facts import State
 from cutover.phases.gates import beats
 from cutover.phases.report import Check
-from cutover.phases.state import State
 from cutover.phases.wording import one_line, span, to_the_second
 from cutover.types import EntryName
 

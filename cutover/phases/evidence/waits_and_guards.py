@@ -7,8 +7,8 @@ from typing import Any, Final
 from cutover.ledger.database import outages
 from cutover.models import Attended, QuietWait, SwitchGuard
 from cutover.phases.context import Context
+from cutover.phases.facts import State
 from cutover.phases.report import command, plain
-from cutover.phases.state import State
 from cutover.phases.wording import to_the_second
 from cutover.workers import processes
 

@@ -2,8 +2,8 @@
 
 from cutover.phases.context import Context
 from cutover.phases.evidence import import_preview
+from cutover.phases.facts import State
 from cutover.phases.report import Check, command
-from cutover.phases.state import State
 from cutover.schedules.refusals import EntriesRefused
 from cutover.types import Side
 

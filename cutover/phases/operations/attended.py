@@ -10,9 +10,9 @@ from cutover.ledger.database import outages
 from cutover.models import Attended, SwitchGuard
 from cutover.phases.context import Context
 from cutover.phases.evidence.waits_and_guards import INTERRUPTED
+from cutover.phases.facts import read
 from cutover.phases.operations.lock import operator_name
 from cutover.phases.operations.renewal import renewed
-from cutover.phases.state import read
 from cutover.workers import processes
 
 _Row = TypeVar("_Row", bound=Attended)

@@ -18,8 +18,8 @@ from cutover.errors import LedgerUnavailable, OperatorBusy
 from cutover.ledger.database import outages
 from cutover.ledger.fence import Fence
 from cutover.models import Cutover
+from cutover.phases.facts import operator_of
 from cutover.phases.operations.renewal import renewed
-from cutover.phases.state import operator_of
 from cutover.phases.wording import instant
 from cutover.workers import processes
 

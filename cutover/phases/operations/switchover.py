@@ -11,8 +11,8 @@ from cutover.events import Event, log
 from cutover.ledger.database import outages, silence_bounded
 from cutover.models import Cutover, Fence, Term
 from cutover.phases.context import Context
+from cutover.phases.facts import read
 from cutover.phases.operations.journal import Journal
-from cutover.phases.state import read
 from cutover.phases.wording import span
 from cutover.types import Epoch, Side
 

@@ -8,7 +8,7 @@ import pytest
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from cutover.models import Cutover, ImportedEntry
-from cutover.phases import phase2, phase3, rollback, state
+from cutover.phases import facts, phase2, phase3, rollback
 from cutover.phases.context import Context
 from cutover.phases.operations import snapshot
 from cutover.phases.report import Outcome, Report
@@ -85,7 +85,7 @@ def there_edited_and_back(context: Surroundings, beat: Beats, drop_edits: bool) 
         PeriodicTask.objects.using(context().alias).filter(name="yearly").delete()
         back = rollback.run(context(), drop_edits=drop_edits)
         assert back.outcome is Outcome.DONE
-    assert state.read(context()).snapshot == 0
+    assert facts.read(context()).snapshot == 0
     said = "\n".join(back.lines)
     assert "hourly: args was '[\"h\"]', is '[\"edited\"]'" in said
     assert "hourly: enabled was True, is False" in said

@@ -11,7 +11,7 @@ import pytest
 from cutover import clock
 from cutover.models import Fence, Pause, Slot, SwitchGuard, Term, Transition
 from cutover.observe import status
-from cutover.phases import phase3, phase3_command, rollback, state
+from cutover.phases import facts, phase3, phase3_command, rollback
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome, Report
 from cutover.types import EntryName, Missed, RunOutcome, Side, Slotless
@@ -62,7 +62,7 @@ def test_a_switch_that_is_well_is_left_as_it_is(site: Site) -> None:
     row = SwitchGuard.objects.using(site.alias).get()
     assert (row.outcome, row.detail, row.switch_epoch) == ("held", "", 6)
     seen = status.run(site.context())
-    assert (seen.data["guard"]["outcome"], state.read(site.context()).side) == ("held", Side.DATABASE)
+    assert (seen.data["guard"]["outcome"], facts.read(site.context()).side) == ("held", Side.DATABASE)
     assert any(line.startswith("Guard     the guard of") for line in seen.lines)
 
 
@@ -77,7 +77,7 @@ def test_too_little_evidence_is_inconclusive_and_the_switch_holds(site: Site, mo
     site.ledger.senders.count(Slotless("demo.tasks.note", "minutely", "gen7@web"), 9, 9, clock.now())
     deaf = watch(site.context())
     assert (deaf.outcome, "a beat without the lease" in deaf.lines[-1]) == (Outcome.INCONCLUSIVE, True)
-    assert state.read(site.context()).is_switched
+    assert facts.read(site.context()).is_switched
 
 
 def absent(site: Site) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def test_a_switch_that_is_not_well_is_rolled_back_with_its_reason_in_the_journal
     assert (report.outcome, report.outcome.exit_code) == (Outcome.FAILED, 1), report
     assert report.data["guard"]["outcome"] == "rolled back"
     assert said in report.data["guard"]["reason"]
-    now = state.read(site.context())
+    now = facts.read(site.context())
     assert (now.phase, now.side, now.snapshot) == (2, Side.CODE, 0)
     assert not any(enabled for enabled, _ in rows(site.context()).values())
     [noted] = Transition.objects.using(site.alias).filter(phase="rollback", step="guard")
@@ -158,7 +158,7 @@ def test_a_guard_that_cannot_roll_back_says_so_and_leaves_the_side_that_sends(si
     report = watch(site.context())
     assert (report.outcome, report.data["guard"]["outcome"]) == (Outcome.FAILED, "not rolled back")
     assert "code standby: no warm beat stands by" in report.data["guard"]["reason"]
-    assert state.read(site.context()).is_switched
+    assert facts.read(site.context()).is_switched
 
 
 def test_a_guard_that_is_overtaken_by_a_rollback_says_so(site: Site) -> None:
@@ -182,7 +182,7 @@ def test_a_guard_is_posted_before_the_switch_is_finished_and_wants_a_way_back(
     steps = list(Transition.objects.using(site.alias).order_by("-pk").values_list("step", flat=True)[:2])
     assert steps == ["finish", "guard"]
     guarded = SwitchGuard.objects.using(site.alias).get()
-    assert guarded.switch_epoch == state.read(context()).switch_epoch
+    assert guarded.switch_epoch == facts.read(context()).switch_epoch
 
 
 def test_ctrl_c_ends_the_watch_and_the_next_command_says_what_holds(site: Site) -> None:
@@ -215,7 +215,7 @@ def test_a_guard_killed_at_any_statement_leaves_nothing_half_done(
         for statements in itertools.count(1, step):
             assert phase3.run(context()).outcome is Outcome.DONE
             killed = run_until_killed(context(), alarmed, statements)
-            now = state.read(context())
+            now = facts.read(context())
             guard = status.run(context()).data["guard"]
             if killed and guard is not None and guard["outcome"] == "killed":
                 assert ("nothing watches it" in guard["said"]) == now.is_switched

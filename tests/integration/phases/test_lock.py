@@ -8,7 +8,7 @@ import pytest
 
 from cutover.errors import OperatorBusy, PhaseFailed
 from cutover.models import Cutover
-from cutover.phases import phase3, rollback, state
+from cutover.phases import facts, phase3, rollback
 from cutover.phases.context import Context
 from cutover.phases.operations import switchover
 from cutover.phases.operations.journal import at_work
@@ -62,7 +62,7 @@ def test_an_operator_that_is_frozen_after_its_check_commits_nothing_once_another
             with at_work(site.alias, "rollback"):
                 pass
             switchover.switch(site, frozen, Side.DATABASE)
-    assert state.read(site).side is Side.CODE
+    assert facts.read(site).side is Side.CODE
     assert Cutover.objects.using(site.alias).get().switch_epoch is None
 
 

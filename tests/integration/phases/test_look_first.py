@@ -15,7 +15,7 @@ from cutover import clock
 from cutover.errors import OperatorBusy, PhaseFailed
 from cutover.models import Cutover, OperatorWord, Slot, Transition, UnmanagedBeat
 from cutover.observe import status
-from cutover.phases import phase1, phase2, phase3, phase3_command, phase4, plan, rollback, state
+from cutover.phases import facts, phase1, phase2, phase3, phase3_command, phase4, plan, rollback
 from cutover.phases.context import Context
 from cutover.phases.operations.journal import at_work
 from cutover.phases.report import Outcome
@@ -214,5 +214,5 @@ def test_phase_3_proves_again_and_says_how_old_the_proof_before_is(
     assert row.get().parity_proved_at < clock.now() - dt.timedelta(minutes=5), "a dry run proves for nobody else"
     phase3.run(context(), force=True)
     assert row.get().parity_proved_at > clock.now() - dt.timedelta(minutes=5)
-    assert state.read(context()).parity_proved_at is not None
+    assert facts.read(context()).parity_proved_at is not None
     assert not Slot.objects.using(context().alias).exists()

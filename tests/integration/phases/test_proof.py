@@ -14,7 +14,7 @@ from cutover import clock
 from cutover.errors import PhaseFailed
 from cutover.models import Cutover, Declaration, Entry, Fence, ImportedEntry, Slot, Transition
 from cutover.observe import overview
-from cutover.phases import phase2, phase3, phase4, rollback, state
+from cutover.phases import facts, phase2, phase3, phase4, rollback
 from cutover.phases.context import Context
 from cutover.phases.evidence import proof
 from cutover.phases.operations import snapshot
@@ -107,7 +107,7 @@ def test_whole_evidence_proves_nothing_while_a_beat_may_send_besides_that_nobody
     report = site.prove()
     assert report.outcome is Outcome.INCONCLUSIVE
     assert "cannot be heard for tasks demo.tasks.note" in report.checks[0].detail
-    assert state.read(site.context()).phase == 3
+    assert facts.read(site.context()).phase == 3
     site.ledger.senders.count(Slotless("demo.tasks.note", "minutely", "gen7@web"), 4, 1, clock.now())
     report = site.prove(called_by_hand=["demo.tasks.note"])
     assert report.outcome is Outcome.DONE
@@ -127,7 +127,7 @@ def test_whole_evidence_closes_the_cutover(site: Site) -> None:
     assert report.outcome is Outcome.DONE
     assert (report.data["proven"], report.data["failures"], report.data["unproven"]) == (MINUTES, [], [])
     assert any("legacy-beat" in line for line in report.lines)
-    assert state.read(site.context()).phase == 4
+    assert facts.read(site.context()).phase == 4
     assert site.prove().outcome is Outcome.ALREADY
     assert phase3.run(site.context()).outcome is Outcome.ALREADY
 
@@ -136,7 +136,7 @@ def test_many_slots_of_one_entry_prove_no_other(site: Site) -> None:
     site.send(*ALL)
     report = site.prove(waive=[])
     assert (report.outcome, report.outcome.exit_code) == (Outcome.INCONCLUSIVE, 3)
-    assert state.read(site.context()).phase == 3
+    assert facts.read(site.context()).phase == 3
     assert (report.data["proven"], report.data["entries_moved"], report.data["entries_proven"]) == (MINUTES, 2, 1)
     assert report.data["unproven"] == ["yearly"]
     assert "Of the 2 entries that were moved 1 is proven, 1 is not." in report.lines
@@ -160,7 +160,7 @@ def test_a_name_that_is_no_entry_waives_nothing(site: Site) -> None:
     assert report.outcome is Outcome.REFUSED
     [check] = report.checks
     assert check.detail == "no entry is named 'yaerly'; did you mean 'yearly'?"
-    assert state.read(site.context()).phase == 3
+    assert facts.read(site.context()).phase == 3
 
 
 def test_no_waiver_helps_a_slot_that_was_missed(site: Site) -> None:
@@ -230,7 +230,7 @@ def test_one_slot_that_was_never_claimed_is_named(site: Site) -> None:
     assert report.outcome is Outcome.FAILED
     assert findings(report, "failures") == [(site.slot(7).due_at.isoformat(), "was never claimed")]
     assert any("minutely" in line and "never claimed" in line for line in report.lines)
-    assert state.read(site.context()).phase == 3
+    assert facts.read(site.context()).phase == 3
 
 
 def test_a_missed_slot_is_named_with_its_reason(site: Site) -> None:
@@ -262,7 +262,7 @@ def test_too_little_evidence_is_inconclusive_and_says_how_long_to_wait(site: Sit
     assert report.outcome.exit_code == 3
     due_at = site.slot(MINUTES + 2).due_at
     assert any(f"due at {due_at:%Y-%m-%d %H:%M:%S} UTC, in " in line for line in report.lines)
-    assert state.read(site.context()).phase == 3
+    assert facts.read(site.context()).phase == 3
     assert site.prove(slots=MINUTES).outcome is Outcome.DONE
 
 
@@ -278,7 +278,7 @@ def test_a_rollback_does_not_have_to_wait_for_a_proof(site: Site) -> None:
     report = phase4.run(proving, slots=MINUTES + 3, wait=dt.timedelta(minutes=1), waive=["yearly"])
     assert went_back == [Outcome.DONE]
     assert report.outcome is Outcome.REFUSED
-    assert state.read(site.context()).phase == 2
+    assert facts.read(site.context()).phase == 2
 
 
 def test_deduplicated_messages_are_counted_and_are_no_failure(site: Site) -> None:
@@ -406,8 +406,8 @@ def test_a_rollback_that_finds_no_leader_forgets_nothing_of_what_was_missed(
     context.config = replace(context.config, takeover_timeout=dt.timedelta(seconds=0.2))
     with pytest.raises(PhaseFailed, match="database side is active again"):
         rollback.run(context)
-    assert state.read(site.context()).side is Side.DATABASE
-    assert state.read(site.context()).switched_at == site.switched_at
+    assert facts.read(site.context()).side is Side.DATABASE
+    assert facts.read(site.context()).switched_at == site.switched_at
     Cutover.objects.using(site.alias).update(phase=3)
     report = site.prove()
     assert report.outcome is Outcome.FAILED

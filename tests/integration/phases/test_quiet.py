@@ -16,7 +16,7 @@ from cutover import clock
 from cutover.errors import ConfigurationError, OperatorBusy
 from cutover.models import Cutover, QuietWait, Slot, Transition
 from cutover.observe import status
-from cutover.phases import phase2, phase3_command, rollback, state
+from cutover.phases import facts, phase2, phase3_command, rollback
 from cutover.phases.context import Context
 from cutover.phases.evidence import waits_and_guards
 from cutover.phases.gates import quiet as gate
@@ -96,7 +96,7 @@ def far(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def nothing_done(context: Context) -> None:
-    now = state.read(context)
+    now = facts.read(context)
     assert (now.phase, now.side, now.snapshot) == (2, Side.CODE, 0)
     assert not Transition.objects.using(context.alias).filter(phase="phase3", outcome="done").exists()
 
@@ -104,7 +104,7 @@ def nothing_done(context: Context) -> None:
 def test_a_window_that_has_begun_is_taken_at_once(context: Surroundings) -> None:
     report = phase3_command.run(context(), quiet=True, force=True)
     assert report.outcome is Outcome.DONE, report
-    assert state.read(context()).side is Side.DATABASE
+    assert facts.read(context()).side is Side.DATABASE
     assert "nothing open" in [check.name for check in report.checks]
     row = QuietWait.objects.using(context().alias).get()
     assert (row.outcome, row.ended_at is not None) == ("leapt", True)
@@ -140,7 +140,7 @@ def test_it_is_hurried_by_another_command(context: Surroundings) -> None:
     with waiter.waiting():
         assert phase3_command.run(context(), now=True).outcome is Outcome.DONE
     assert waiter.report is not None and waiter.report.outcome is Outcome.DONE, waiter.error
-    assert state.read(context()).side is Side.DATABASE
+    assert facts.read(context()).side is Side.DATABASE
 
 
 @pytest.fixture
@@ -330,10 +330,10 @@ def test_killed_at_any_statement_the_wait_and_its_switch_are_begun_again(
     with beat(Side.CODE), beat(Side.DATABASE):
         for statements in itertools.count(1, step):
             killed = run_until_killed(context(), waits, statements)
-            if not state.read(context()).is_switched:
+            if not facts.read(context()).is_switched:
                 assert phase3_command.run(context(), quiet=True, dry_run=True).outcome is Outcome.DONE
                 assert waits(context()).outcome is Outcome.DONE
-            assert state.read(context()).is_switched
+            assert facts.read(context()).is_switched
             assert rollback.run(context()).outcome is Outcome.DONE
             assert rows(context()) == before
             if not killed:

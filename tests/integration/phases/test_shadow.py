@@ -18,7 +18,7 @@ from cutover.conf import CatchUpRule
 from cutover.ledger.cursors import Cursors
 from cutover.ledger.pauses import SITE
 from cutover.models import Cutover, Entry, ShadowRun, ShadowSlot, Slot
-from cutover.phases import phase2, state
+from cutover.phases import facts, phase2
 from cutover.phases.context import Context
 from cutover.phases.evidence.comparison import compare
 from cutover.phases.report import Outcome
@@ -77,7 +77,7 @@ def test_a_shadow_run_in_which_nothing_fell_due_proves_nothing(
         report = phase2.run(context(), shadow=dt.timedelta(seconds=1))
     assert (report.outcome, report.outcome.exit_code) == (Outcome.INCONCLUSIVE, 3)
     assert report.data["shadow"]["unproven"] == ["yearly"]
-    assert state.read(context()).phase == 1
+    assert facts.read(context()).phase == 1
 
 
 def test_what_a_pause_keeps_back_speaks_neither_for_a_shadow_run_nor_against_it(
@@ -92,7 +92,7 @@ def test_what_a_pause_keeps_back_speaks_neither_for_a_shadow_run_nor_against_it(
         assert found["paused"] >= 9
         assert found["unproven"] == ["hourly", "relative", "ticking", "yearly"]
         assert "all that fell due was paused. Type `python manage.py cutover resume` first" in report.lines[-1]
-        assert state.read(context()).phase == 1
+        assert facts.read(context()).phase == 1
         pauses.pause(EntryName("relative"), None, "alice@host", "")
         pauses.resume(SITE, "alice@host")
         report = phase2.run(context(), shadow=WATCHED)
@@ -117,7 +117,7 @@ def test_a_standby_that_would_send_something_else_fails_the_phase(
     assert report.outcome is Outcome.FAILED
     assert {slot["entry"] for slot in report.data["shadow"]["missing"]} == {"ticking"}
     assert report.data["shadow"]["extra"] == []
-    assert state.read(context()).phase == 1
+    assert facts.read(context()).phase == 1
     assert "the code side claimed, the standby would not have sent" in "\n".join(report.lines)
 
 

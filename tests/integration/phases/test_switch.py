@@ -13,7 +13,7 @@ from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from cutover import clock
 from cutover.errors import PhaseFailed
 from cutover.models import Cutover, ImportedEntry, QuietWait, SwitchGuard, Transition
-from cutover.phases import phase1, phase2, phase3, rollback, state
+from cutover.phases import facts, phase1, phase2, phase3, rollback
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome, Report
 from cutover.types import Side
@@ -46,7 +46,7 @@ def rows(context: Context) -> dict[str, tuple[bool, dt.datetime | None]]:
 
 def assert_switched(context: Context, report: Report) -> None:
     assert report.outcome is Outcome.DONE, report
-    now = state.read(context)
+    now = facts.read(context)
     assert (now.phase, now.side, now.snapshot) == (3, Side.DATABASE, 3)
     assert {name for name, (enabled, _) in rows(context).items() if enabled} == {"hourly", "ticking", "yearly"}
     kept = ImportedEntry.objects.using(context.alias)
@@ -59,7 +59,7 @@ def assert_switched(context: Context, report: Report) -> None:
 
 def assert_back(context: Context, report: Report, before: dict[str, Any]) -> None:
     assert report.outcome is Outcome.DONE, report
-    now = state.read(context)
+    now = facts.read(context)
     assert (now.phase, now.side, now.snapshot) == (2, Side.CODE, 0)
     assert rows(context) == before
 
@@ -80,7 +80,7 @@ def test_there_and_back(context: Surroundings, beat: Beats) -> None:
         assert context().ledger.fence.read().guarded_since is None, "workers without the guard may come back"
         assert PeriodicTasks.last_change() > touched
         assert rollback.run(context()).outcome is Outcome.ALREADY
-        assert state.read(context()).phase == 2
+        assert facts.read(context()).phase == 2
     steps = [(t.phase, t.step) for t in Transition.objects.using(context().alias).order_by("id")][2:]
     assert steps == [
         *(("phase3", step) for step in ("snapshot", "enable", "loaded", "switch", "lead", "finish")),
@@ -97,7 +97,7 @@ def test_nobody_stands_by_there_so_the_switch_is_refused(context: Surroundings, 
     assert report.outcome is Outcome.REFUSED
     assert [check.name for check in report.checks if not check.ok] == ["database standby"]
     assert rows(context()) == before
-    assert state.read(context()).side is Side.CODE
+    assert facts.read(context()).side is Side.CODE
 
 
 @pytest.mark.usefixtures("imported")
@@ -106,7 +106,7 @@ def test_nobody_stands_by_there_and_it_is_forced(context: Surroundings, beat: Be
     assert_switched(context(), phase3.run(context(), force=True))
     refused = rollback.run(context())
     assert refused.outcome is Outcome.REFUSED
-    assert state.read(context()).side is Side.DATABASE
+    assert facts.read(context()).side is Side.DATABASE
     assert_back(context(), rollback.run(context(), force=True), before)
 
 
@@ -128,7 +128,7 @@ def test_there_is_no_way_back_to_a_release_that_has_the_code_schedule_no_more(
             schedule.update(kept)
             with beat(Side.CODE):
                 assert rollback.run(context()).outcome is Outcome.REFUSED, "the one without them might lead"
-        assert state.read(context()).side is Side.DATABASE
+        assert facts.read(context()).side is Side.DATABASE
         with beat(Side.CODE):
             assert_back(context(), rollback.run(context()), before)
 
@@ -157,7 +157,7 @@ def test_a_side_that_does_not_take_over_in_time_is_left_again(context: Surroundi
             phase3.run(context())
         assert "\n" not in str(failed.value)
         assert "code side is active again" in str(failed.value)
-    now = state.read(context())
+    now = facts.read(context())
     assert (now.phase, now.side, now.snapshot) == (2, Side.CODE, 0)
     assert rows(context()) == before
 
@@ -249,7 +249,7 @@ def test_killed_at_any_statement_the_switch_and_the_way_back_are_completed_by_ru
                 break
             if report.outcome is not Outcome.ALREADY:
                 assert_back(context(), report, before)
-            assert state.read(context()).side is Side.CODE
+            assert facts.read(context()).side is Side.CODE
             assert rows(context()) == before
             assert_switched(context(), phase3.run(context()))
         assert statements > 20
@@ -267,7 +267,7 @@ def test_killed_at_any_statement_the_switch_can_be_rolled_back_at_once(
                 break
             rollback.run(context())
             assert rows(context()) == before
-            assert state.read(context()).side is Side.CODE
+            assert facts.read(context()).side is Side.CODE
             Cutover.objects.using(context().alias).update(phase=2)
             Transition.objects.using(context().alias).all().delete()
 
@@ -284,7 +284,7 @@ def test_a_forced_rollback_that_was_killed_at_its_last_step_is_finished_and_not_
             "cutover.phases.operations.journal.Journal.finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
         )
         rollback.run(context(), force=True)
-    assert state.read(context()).in_words().startswith("The rollback has switched back and is not finished")
+    assert facts.read(context()).in_words().startswith("The rollback has switched back and is not finished")
     assert_back(context(), rollback.run(context()), before)
     assert rollback.run(context()).outcome is Outcome.ALREADY
 
@@ -304,7 +304,7 @@ def test_preflight_with_and_without_a_beat_of_the_code_side(context: Surrounding
         assert phase1.run(context()).outcome is Outcome.DONE
     assert phase1.run(context()).outcome is Outcome.ALREADY
     assert rollback.run(context()).outcome is Outcome.DONE
-    assert state.read(context()).phase == 0
+    assert facts.read(context()).phase == 0
     assert rollback.run(context()).outcome is Outcome.ALREADY
     assert phase1.run(context(), no_code_beat=True).outcome is Outcome.DONE
 
@@ -322,5 +322,5 @@ def test_after_a_rollback_the_preflight_is_made_again(context: Surroundings, bea
         again = phase1.run(context())
         assert again.outcome is Outcome.DONE
         assert again.next_command.endswith("phase3")
-        assert state.read(context()).phase == 2
+        assert facts.read(context()).phase == 2
         assert phase1.run(context()).outcome is Outcome.ALREADY

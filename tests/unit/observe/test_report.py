@@ -20,8 +20,8 @@ from cutover.observe.report.svg import drawing, element
 from cutover.observe.report.verdict import Basis, judge
 from cutover.observe.slot import Claimant
 from cutover.phases.evidence.findings import Finding, Why
+from cutover.phases.facts import State
 from cutover.phases.report import Check
-from cutover.phases.state import State
 from cutover.types import EntryName, Epoch, Side
 
 NOON = dt.datetime(2026, 10, 24, 12, tzinfo=dt.UTC)
