@@ -19,6 +19,7 @@ from cutover.plural import counted
 from cutover.types import RunOutcome, Side, SlotState
 
 LANE: Final = 38
+"""How high a lane is."""
 TOP: Final = 20
 AXIS: Final = 26
 OF_SIDE: Final = {Side.CODE: -5, Side.DATABASE: 5}
@@ -55,13 +56,15 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class DrawnLane:
-    """One entry: where its label and its line are. ``drawn_from``: where its first slot can be; empty from the left.
+    """One entry: where its lane begins, its label and its line are.
 
-    ``short``: as much of its name as a narrow screen has room for.
+    ``drawn_from``: where its first slot can be; empty from the left. ``short``: as much of its name as a narrow screen
+    has room for.
     """
 
     name: str
     short: str
+    top: int
     label_y: int
     y: int
     drawn_from: str
@@ -96,6 +99,7 @@ class Drawing:
 
     height: int
     foot: int
+    lane_height: int
     title: str
     lanes: Sequence[DrawnLane]
     bands: Sequence[Band]
@@ -116,10 +120,11 @@ def draw(lanes: Sequence[Lane], course: Course, since: dt.datetime, now: dt.date
         top = TOP + LANE * number
         cut = percent(across(lane.since)) if lane.since > since else ""
         marks = [_mark(life, across(life.due_at), top + 26, now) for life in lane.slots]
-        drawn.append(DrawnLane(lane.entry, _short(lane.entry), top + 12, top + 26, cut, marks, _told(lane, cut)))
+        drawn.append(DrawnLane(lane.entry, _short(lane.entry), top, top + 12, top + 26, cut, marks, _told(lane, cut)))
     return Drawing(
         height=foot + AXIS,
         foot=foot,
+        lane_height=LANE,
         title=f"The slots of {counted(len(lanes), 'entry')} since {_clock(since, now, span)}",
         lanes=drawn,
         bands=_bands(course, since, now, across, {Side.CODE: 0, Side.DATABASE: foot - EDGE}),
