@@ -11,6 +11,7 @@ from cutover.ledger import pauses
 from cutover.models import Slot, Transition
 from cutover.phases.context import Context
 from cutover.types import RunOutcome
+from demo.waiting import wait_until
 from tests.browser import scene
 from tests.browser.conftest import NARROW
 from tests.browser.test_page import SITE, SOON_MS, Opens, Surroundings, played, tab_to  # noqa: F401 - a fixture
@@ -189,6 +190,7 @@ def hold(page: Page) -> list[Route]:
     held: list[Route] = []
     page.route("**/overview/**", lambda route: held.append(route))  # as itself it is no function of Python's
     page.evaluate(REFRESH)
+    wait_until(lambda: page.evaluate("true") and held, "the site is asked")  # what comes is heard in each call
     return held
 
 
