@@ -26,6 +26,8 @@ pytestmark = [
 ]
 
 PHONE = {"width": 400, "height": 800}
+STICKS_OUT = """[...document.querySelectorAll(".cutover-card")]
+    .filter((card) => card.scrollWidth > card.clientWidth).map((card) => card.innerText)"""
 LONG = "reports.tasks.accounting.rebuild_everything_for_every_tenant_and_currency_" * 2
 
 
@@ -47,6 +49,12 @@ def guarded(site: Site) -> AbstractContextManager[Any]:
     Fence.objects.update(switched_at=now - 20 * scene.MINUTE)
     stays = {"operator": "alice@vm", "process": processes.own_name(), "began_at": now - 20 * scene.MINUTE}
     SwitchGuard.objects.create(**stays, seen_at=now, switch_epoch=2, until=now + 40 * scene.MINUTE)
+    return site.beat(Side.DATABASE)
+
+
+def days_ago(site: Site) -> AbstractContextManager[Any]:
+    """Its instants have their dates, which makes them long."""
+    Fence.objects.update(switched_at=clock.now() - 2 * scene.DAY)
     return site.beat(Side.DATABASE)
 
 
@@ -115,6 +123,7 @@ def misconfigured(site: Site) -> AbstractContextManager[Any]:
 
 STATES: dict[str, tuple[Made, str]] = {
     "guarded": (guarded, "watches the switch until"),
+    "days-ago": (days_ago, "Phase 3 is done"),
     "killed": (killed, "is dead or cut off"),
     "unmanaged": (unmanaged, "a beat without the lease was heard"),
     "empty": (empty, "Nothing to send"),
@@ -141,6 +150,7 @@ def test_pictures_of_what_is_seldom(
         page: Page = open_page(SITE)
         expect(page.locator("#cutover-shown")).to_contain_text(said)
         picture(page, f"state-{state}-wide")
+        assert page.evaluate(STICKS_OUT) == []
         page.set_viewport_size(PHONE)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         picture(page, f"state-{state}-phone")
