@@ -7,10 +7,13 @@ row is made as it is sent: a database that ends the session of one who falls sil
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 from django.db import connections
 from django.db.models import Field, Model
+
+_BATCH: Final = 200
+"""How many rows Django puts into one statement: of very many it takes long to make, and nothing is sent meanwhile."""
 
 
 def insert(alias: str, rows: Iterable[Model]) -> None:
@@ -33,9 +36,9 @@ def insert_new(alias: str, rows: Sequence[Model], unique: Sequence[str]) -> None
     if connections[alias].vendor == "mysql":
         # INSERT IGNORE would also cut off what is too long; and the shared lock that it takes on a row that is there
         # has two callers wait for each other as soon as both want to change it.
-        objects.bulk_create(rows, update_conflicts=True, update_fields=unique[:1])
+        objects.bulk_create(rows, _BATCH, update_conflicts=True, update_fields=unique[:1])
     else:
-        objects.bulk_create(rows, ignore_conflicts=True)
+        objects.bulk_create(rows, _BATCH, ignore_conflicts=True)
 
 
 def can_tell_new(alias: str) -> bool:

@@ -65,7 +65,7 @@ class Claims:
         """
         oldest = self._fence.now() - self._retention
         outcomes = {slot: Claim.TOO_OLD if slot.due_at < oldest else Claim.ALREADY_CLAIMED for slot in slots}
-        late = {m.slot: m for m in missed}
+        late = {m.slot: self._missed(term, m) for m in missed}  # made before the fence is held
         wanted = [slot for slot in slots if outcomes[slot] is not Claim.TOO_OLD]
         with transaction(self._alias):
             fence = self._fence.held_for(term)
@@ -78,10 +78,10 @@ class Claims:
             if refused:
                 outcomes |= {slot: refused[slot.entry] for slot in (*wanted, *late) if slot.entry in refused}
                 wanted = [slot for slot in wanted if slot.entry not in refused]
-                late = {slot: m for slot, m in late.items() if slot.entry not in refused}
+                late = {slot: row for slot, row in late.items() if slot.entry not in refused}
             claimed = self._insert(term, wanted)
             if late:
-                bulk.insert_new(self._alias, [self._missed(term, m) for m in late.values()], models.SLOT_KEY)
+                bulk.insert_new(self._alias, [*late.values()], models.SLOT_KEY)
         return outcomes | dict.fromkeys(claimed, Claim.CLAIMED)
 
     @tried_again

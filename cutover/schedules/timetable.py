@@ -8,6 +8,7 @@ import copy
 import datetime as dt
 from collections import deque
 from collections.abc import Iterator
+from functools import cache
 from typing import Final, Protocol
 
 from celery import schedules
@@ -178,10 +179,21 @@ def each(table: Timetable, first: dt.datetime | None, until: dt.datetime) -> Ite
 
 def zone_of(schedule: schedules.crontab) -> dt.tzinfo:
     """The zone in which the fields are read: the schedule's, else the app's."""
-    zone: dt.tzinfo = schedule.tz
-    if schedule.nowfun is not None:  # up to some release of celery this decides
-        zone = schedule.remaining_delta(schedule.maybe_make_aware(schedule.now()))[0].tzinfo
-    return zone
+    zone: dt.tzinfo | None = None
+    if schedule.nowfun is not None and _its_now_decides():
+        zone = schedule.maybe_make_aware(schedule.now()).tzinfo
+    return schedule.tz if zone is None else zone
+
+
+@cache
+def _its_now_decides() -> bool:
+    """Whether this celery reads a crontab's fields in the zone of what its ``nowfun`` gives: up to some release."""
+    elsewhere = dt.timezone(dt.timedelta(hours=1))
+    now = dt.datetime(2000, 1, 1, tzinfo=elsewhere)
+    # Not asked of the schedule itself: of one that never fires, some release of celery raises RuntimeError.
+    every_minute = schedules.crontab(nowfun=lambda: now)
+    every_minute.tz = dt.UTC
+    return every_minute.remaining_delta(now)[0].tzinfo is elsewhere
 
 
 def _last(table: Timetable, first: dt.datetime, until: dt.datetime) -> dt.datetime:

@@ -8,7 +8,7 @@ from celery.beat import ScheduleEntry
 from celery.schedules import BaseSchedule, crontab, schedule, solar
 from django_celery_beat.clockedschedule import clocked
 from django_celery_beat.tzcrontab import TzAwareCrontab
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from cutover.schedules.fingerprint import fingerprint, fingerprints
@@ -19,6 +19,7 @@ NOON = utc("2026-05-05T12:00")
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(ZONES), st.fixed_dictionaries({**TIMES, **DAYS}))
+@example("UTC", {"minute": "*", "hour": "*", "day_of_week": "*", "day_of_month": "30", "month_of_year": "2"})
 def test_a_code_crontab_and_its_row_have_one_fingerprint(zone, fields):
     try:
         code = crontab(**fields, app=app(zone))
