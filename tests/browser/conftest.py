@@ -39,9 +39,9 @@ def strict(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[Htt
     return respond
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's browser, without a window."""
+    """Debian's browser, without a window; for one module's tests, as no other test may run a loop while it is there."""
     if not CHROMIUM.exists():
         pytest.fail(f"{CHROMIUM} is missing: apt install chromium", pytrace=False)
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
