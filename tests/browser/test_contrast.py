@@ -12,6 +12,7 @@ from tests.browser.test_page import SITE, Beats, Opens, Surroundings, played  # 
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.long,
     pytest.mark.parametrize("alias", ["default"], indirect=True),
     pytest.mark.django_db(transaction=True),
 ]

@@ -19,6 +19,7 @@ from tests.browser.test_page import SITE, SOON_MS, Opens, Surroundings, played, 
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.long,
     pytest.mark.parametrize("alias", ["default"], indirect=True),
     pytest.mark.django_db(transaction=True),
 ]
