@@ -49,7 +49,8 @@ class Message:
 def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> Iterator[Slot]:
     """The slot that an unmanaged beat's message is of; none where that is not certain.
 
-    Then the slots before it, the latest first: messages that waited are seen at one moment. Raises LedgerUnavailable.
+    Then the slots before it, the latest first: messages that waited are seen at one moment. Of an interval that has no
+    slot yet the cadence is begun, in the ledger. Raises LedgerUnavailable.
     """
     entries = list(entries_of(message, app, config))
     if len(entries) != 1:

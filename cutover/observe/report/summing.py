@@ -44,6 +44,7 @@ def summed(
     rows = f"SELECT slot.*, {packed} AS packed FROM ({query}{apart}) AS slot{packed_apart}"  # noqa: S608 - no input
     chosen, grouped = ", ".join((*keys, "packed", *sums)), ", ".join((*keys, "packed"))
     statement = f"SELECT {chosen} FROM ({rows}) AS slot GROUP BY {grouped}"  # noqa: S608 - as above
+    # Django's own transaction: the ledger's takes SQLite's write lock from its beginning, and here nothing is written.
     with atomic(using=columns.db), connections[columns.db].cursor() as cursor:
         if settings := _IN_MEMORY.get(connections[columns.db].vendor):
             cursor.execute(settings)
