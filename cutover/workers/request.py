@@ -3,10 +3,13 @@
 from typing import Any, Final
 
 from celery import Task
+from celery.events.dispatcher import EventDispatcher
 from celery.worker.request import Request
 
 from cutover.workers.admission import is_beats
 
+GROUP: Final = "task"
+"""Celery's name for the events of tasks."""
 START_UNSENT: Final = "cutover_start_unsent"
 """From the main process to the one that runs the task, in no message: that event is the latter's to send."""
 
@@ -16,14 +19,18 @@ class GuardedRequest(Request):
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
-        is_wanted = self.eventer and self.eventer.enabled and self.task.send_events
-        if is_wanted and is_beats(self.task.name, self.request_dict):
+        if self.task.send_events and _sends(self.eventer) and is_beats(self.task.name, self.request_dict):
             self.request_dict[START_UNSENT] = True
 
     def send_event(self, type: str, **fields: Any) -> None:
         """Send what is not left to the process that admits the run."""
         if type != "task-started" or START_UNSENT not in self.request_dict:
             super().send_event(type, **fields)
+
+
+def _sends(eventer: EventDispatcher | None) -> bool:
+    """Whether the worker sends events of tasks: without ``-E`` it has a dispatcher all the same, for its heartbeats."""
+    return eventer is not None and eventer.enabled and (not eventer.groups or GROUP in eventer.groups)
 
 
 def send_started(task: Task, task_id: str, request: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -233,6 +234,27 @@ def test_a_dropped_message_leaves_the_result_and_says_of_no_task_that_it_has_sta
         result = app.AsyncResult(failed)
         assert (result.state, str(result.result)) == ("FAILURE", "no such thing")
         result.forget()
+    assert stop(process) == 0, process.output
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_worker_without_task_events_sends_none_of_a_slots_run_either(room, books, worker, send, pool):
+    process = worker(f"-P {pool}")
+    with Celery("watching", broker=room.env["REDIS_URL"], set_as_current=False) as app, app.connection() as connection:
+        seen = []
+        receiver = app.events.Receiver(connection, handlers={"*": seen.append})
+        with receiver.consumer_context(wakeup=False) as (watched, *_):
+
+            def heard(after=0):
+                with suppress(TimeoutError):
+                    watched.drain_events(timeout=0.05)
+                return len(seen) > after
+
+            wait_until(heard, "the worker is heard: it sends heartbeats all the same")
+            send("demo.tasks.note", "run", slot=slot("a"))
+            wait_until(lambda: labels(room)["run"] == 1, "it has run")
+            wait_until(partial(heard, len(seen)), "the worker is heard again")
+    assert {event["type"] for event in seen} == {"worker-heartbeat"}
     assert stop(process) == 0, process.output
 
 
