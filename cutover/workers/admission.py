@@ -16,13 +16,13 @@ from typing import Any, Final
 from celery import Celery, Task
 from django.dispatch import Signal
 
-from cutover import clock, conf, headers, logs, metrics, signals
+from cutover import clock, headers, logs, metrics, signals
 from cutover.errors import ConfigurationError, LedgerUnavailable
 from cutover.events import Event, log
-from cutover.ledger import Ledger
 from cutover.seldom import log_seldom
 from cutover.types import EntryName, Epoch, RunOutcome, Sender, Slot, Start
 from cutover.workers import liveness, reason, slotless, unmanaged
+from cutover.workers.site import config, ledger
 
 _LATEST_ATTEMPTS: Final = 20
 """Besides the first one: only those at an outage's edges can have been committed without an answer."""
@@ -286,15 +286,3 @@ def scheduled_tasks(app: Celery) -> slotless.ScheduledTasks | None:
         return slotless.ScheduledTasks(app, config(), ledger())
     except ConfigurationError:
         return None
-
-
-@cache
-def config() -> conf.Config:
-    """The settings, read once a process."""
-    return conf.load()
-
-
-@cache
-def ledger() -> Ledger:
-    """The ledger, as the settings name it."""
-    return Ledger(config().database, config().namespace, config().retention)

@@ -34,8 +34,8 @@ class CurrentSlot:
         One look-up in the database when it is first read. Raises LedgerUnavailable.
         """
         # What needs the models is imported once a run asks: `import cutover` is for every module of a project.
-        from cutover.workers.admission import config, ledger
         from cutover.workers.session import session
+        from cutover.workers.site import config, ledger
 
         entry = EntryName(self.entry)
         names = [entry, *config().renames.before(entry)]

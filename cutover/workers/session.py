@@ -15,7 +15,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cutover import clock
-from cutover.workers.admission import config
+from cutover.workers.site import config
 
 FRESH_S: Final = 1.0
 """A connection that has been idle for longer is asked whether it lives, before it is used."""

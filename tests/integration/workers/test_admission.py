@@ -27,6 +27,8 @@ from cutover.ledger.cursors import Cursors
 from cutover.ledger.runs import Runs
 from cutover.types import EntryName, Slot
 from cutover.workers import admission, liveness, processes, run_guard
+from cutover.workers.site import config
+from cutover.workers.site import ledger as own_ledger
 from tests.integration.conftest import NAMESPACE
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left", "valkey")]
@@ -101,7 +103,7 @@ class Site:
 @pytest.fixture
 def site(alias: str, ledger: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     settings.CUTOVER = {"DATABASE": alias, "NAMESPACE": NAMESPACE}
-    cached = (admission.config, admission.ledger, admission._sent_by_beat_alone)
+    cached = (config, own_ledger, admission._sent_by_beat_alone)
     for each in cached:
         each.cache_clear()
     monkeypatch.setattr(liveness, "_of_process", {})
@@ -415,7 +417,7 @@ def test_what_cannot_be_recorded_of_a_run_undoes_nothing(site, slot, monkeypatch
 def test_settings_that_cannot_be_read_stop_no_task_that_is_no_slots(site, slot, settings, caplog):
     task = site.task()
     settings.CUTOVER = {"NAMESPAC": "typo"}
-    admission.config.cache_clear()
+    config.cache_clear()
     for number in range(2):
         trace_task(task, f"by-hand-{number}", (), {}, {"id": f"by-hand-{number}"}, app=site.app)
     assert site.ran == ["by-hand-0", "by-hand-1"]
@@ -568,7 +570,7 @@ def test_the_slot_before_is_the_ledgers_whatever_became_of_it(site, slot):
 
 def test_the_slot_before_may_have_been_one_of_the_entrys_old_name(site, slot, settings):
     settings.CUTOVER = {**settings.CUTOVER, "RENAMED": {"older": "old", "old": "a"}}
-    admission.config.cache_clear()
+    config.cache_clear()
     asked = Asked()
     for hours, entry in ((2, "older"), (1, "old")):
         site.deliver(site.task(), Slot(slot.due_at - dt.timedelta(hours=hours), EntryName(entry)))
