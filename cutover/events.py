@@ -43,8 +43,8 @@ class Event(Enum):
     REDIS_FOUND = ("cutover.redis.found", logging.INFO)
     """Redis answers again. Keys: `holder`."""
     DATABASE_LOST = ("cutover.database.lost", logging.WARNING)
-    """Nothing is sent until it is back; a leader releases its lease. From a worker: the end of a run is not recorded.
-    Keys: `holder` (not from a worker), `reason`.
+    """Nothing is sent until it is back; a leader releases its lease. From a worker: the ends of its runs wait to be
+    recorded, or that of a task with `acks_late` is not. Keys: `holder` (not from a worker), `reason`.
     """
     DATABASE_FOUND = ("cutover.database.found", logging.INFO)
     """What fell due is caught up. Keys: `holder`, `elapsed_ms`."""

@@ -6,7 +6,7 @@ attempt 0; a task's retry is another attempt, and each attempt runs once.
 
 import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.db import connections
@@ -34,6 +34,17 @@ class RunView:
     has_ended: bool
     sender: str
     attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How the attempt of a slot's run that is marked ``worker`` has ended, when, and why."""
+
+    slot: Slot
+    worker: str
+    outcome: RunOutcome
+    error: str = ""
+    ended_at: dt.datetime = field(default_factory=clock.now)
 
 
 class Runs:
@@ -77,11 +88,30 @@ class Runs:
             if not (entries.exists() or self._slots.filter(entry=slot.entry).exists()):
                 bulk.insert_new(self._alias, [self._unclaimed(slot, Epoch(0), sender)], models.SLOT_KEY)
 
-    def end(self, slot: Slot, worker: str, outcome: RunOutcome, error: str = "") -> None:
-        """Record how the attempt marked ``worker`` has ended, and why; of no effect once a later one has started."""
-        ended = {"run_ended_at": clock.now(), "outcome": outcome, "error": error or None}
+    @tried_again
+    def end(self, ends: Sequence[RunEnd]) -> None:
+        """Record how attempts have ended, in one statement; of no effect on a slot whose later attempt has started."""
+        if not ends:
+            return
         with outages(self._alias):
-            self._update(slot, *self._assigned(ended), "run_by = %s", [worker])
+            connection = connections[self._alias]
+            columns: dict[str, list[Any]] = {
+                "run_ended_at": [end.ended_at for end in ends],
+                "outcome": [end.outcome for end in ends],
+                "error": [end.error or None for end in ends],
+            }
+            given: list[Any] = []
+            for name, values in columns.items():
+                for end, value in zip(ends, values, strict=True):
+                    given += [end.worker, _FIELD[name].get_db_prep_save(value, connection)]
+            for end in ends:
+                given += [end.slot.entry, _FIELD["due_at"].get_db_prep_save(end.slot.due_at, connection), end.worker]
+            # A mark is never given twice: it tells which end is a row's.
+            cases = "WHEN %s THEN %s " * len(ends)
+            sets = ", ".join(f"{name} = CASE run_by {cases}END" for name in columns)
+            rows = " OR ".join(["(entry = %s AND due_at = %s AND run_by = %s)"] * len(ends))
+            with connection.cursor() as cursor:
+                cursor.execute(f"UPDATE {_TABLE} SET {sets} WHERE {rows}", given)  # noqa: S608 - names of ours
 
     def give_back(self, slot: Slot, worker: str, error: str = "") -> None:
         """Record that the attempt marked ``worker`` gave its message back to the broker, to be run once more."""

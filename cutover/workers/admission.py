@@ -19,9 +19,10 @@ from django.dispatch import Signal
 from cutover import clock, headers, logs, metrics, signals
 from cutover.errors import ConfigurationError, LedgerUnavailable
 from cutover.events import Event, log
+from cutover.ledger.runs import RunEnd
 from cutover.seldom import log_seldom
 from cutover.types import EntryName, Epoch, RunOutcome, Sender, Slot, Start
-from cutover.workers import liveness, reason, slotless, unmanaged
+from cutover.workers import ends, liveness, reason, slotless, unmanaged
 from cutover.workers.site import config, ledger
 
 _LATEST_ATTEMPTS: Final = 20
@@ -119,10 +120,12 @@ class Admission:
             dt.datetime.fromisoformat(self._seen_at),
         )
 
-    def end(self, outcome: RunOutcome | None, why: Any = None) -> None:
+    def end(self, outcome: RunOutcome | None, why: Any, *, is_eager: bool) -> None:
         """Record how the run has ended, and tell of a failure; ``why`` is celery's word for what the task raised.
 
-        ``outcome`` None: it gave its message back to the broker. Raises LedgerUnavailable.
+        ``outcome`` None: it gave its message back to the broker. Recorded when this returns where the run was
+        ``is_eager``, or its message is still to be acknowledged: the end decides then whether a redelivered one runs.
+        Else soon. Raises LedgerUnavailable.
         """
         if self._slot is None:
             return
@@ -134,8 +137,10 @@ class Admission:
         try:
             if is_given_back:
                 ledger().runs.give_back(self._slot, self._mark, error)
-            else:  # a message that was acknowledged before it ran does not come again
-                ledger().runs.end(self._slot, self._mark, outcome, error)
+            elif is_eager or self._task.acks_late:
+                ledger().runs.end([RunEnd(self._slot, self._mark, outcome, error)])
+            else:
+                ends.of_process.record_soon(RunEnd(self._slot, self._mark, outcome, error))
         finally:  # that it has failed is true, recorded or not
             if outcome is RunOutcome.FAILED:
                 self._signal(signals.run_failed, attempt=self.attempt, error=error)

@@ -97,9 +97,9 @@ def apply_once(
         with admission.logged(), running(task_id, admission.slot, admission.attempt):
             result = apply()
     except BaseException as exc:
-        _end(admission, FAILURE, exc)
+        _end(admission, FAILURE, exc, is_eager=True)
         raise
-    _end(admission, result.state, result.result)
+    _end(admission, result.state, result.result, is_eager=True)
     return result
 
 
@@ -163,12 +163,13 @@ def _defer(task: Task, admission: Admission, context: Context) -> None:
     again.apply_async(headers={**(context.headers or {}), **admission.marks()})
 
 
-def _end(admission: Admission, state: str, why: Any = None) -> None:
+def _end(admission: Admission, state: str, why: Any = None, *, is_eager: bool = False) -> None:
     """Record the end; what goes wrong here undoes nothing: the task has run, and its result is stored."""
     is_given_back = isinstance(why, Reject) and bool(why.requeue)
     try:
         with session():
-            admission.end(None if is_given_back else OUTCOMES.get(state, RunOutcome.FAILED), why)
+            outcome = None if is_given_back else OUTCOMES.get(state, RunOutcome.FAILED)
+            admission.end(outcome, why, is_eager=is_eager)
     except LedgerUnavailable as exc:
         log(Event.DATABASE_LOST, reason=f"the end of a run is not recorded: {exc}")
     except Exception as exc:

@@ -29,7 +29,7 @@ def nothing_left() -> Iterator[None]:
     """Fails a test that leaves a thread behind; closes what this thread, a worker's for a while, keeps."""
     before = set(threading.enumerate())
     yield
-    session.leave()
+    session._kept.close()
     wait_until(lambda: set(threading.enumerate()) <= before, "every thread of the test has ended", timeout_s=10)
 
 

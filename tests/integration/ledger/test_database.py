@@ -16,6 +16,7 @@ from cutover.beats.resend import unstarted
 from cutover.errors import ConfigurationError, LedgerBusy, LedgerNotMigrated, LedgerUnavailable
 from cutover.ledger import Ledger
 from cutover.ledger.database import outages, transaction
+from cutover.ledger.runs import RunEnd
 from cutover.ledger.single_rows import make_missing
 from cutover.types import Claim, Epoch, Identity, RunOutcome, SentBy, Side
 from tests.support.ledger import NOW, name, slot
@@ -48,7 +49,7 @@ METHODS = {
     "start_run": lambda ledger, term: ledger.runs.start(slot(), Epoch(1), "w"),
     "run": lambda ledger, term: ledger.runs.read(slot()),
     "resume_run": lambda ledger, term: ledger.runs.resume(slot(), "d", "w"),
-    "end_run": lambda ledger, term: ledger.runs.end(slot(), "w", RunOutcome.FAILED),
+    "end_run": lambda ledger, term: ledger.runs.end([RunEnd(slot(), "w", RunOutcome.FAILED)]),
     "deduplicated": lambda ledger, term: ledger.runs.count_deduplicated(slot()),
     "heard": lambda ledger, term: ledger.runs.record_heard("o"),
     "prune": lambda ledger, term: ledger.retention.prune(1),

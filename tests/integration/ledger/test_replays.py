@@ -4,6 +4,7 @@ import pytest
 
 from cutover import clock, models
 from cutover.ledger.replays import Piece
+from cutover.ledger.runs import RunEnd
 from cutover.types import Claim, Missed, RunOutcome, Side, Start
 from tests.support.ledger import HOUR, name, slot
 
@@ -83,7 +84,7 @@ def test_what_a_worker_has_started_meanwhile_is_not_claimed(ledger, missed, term
     """By the message of a leader that was frozen until now."""
     ledger.replays.ask(Side.CODE, [Piece(name("a"), [row.pk for row in missed])], clock.now())
     assert ledger.runs.start(slot(ago=3 * HOUR), term.epoch, "w") is Start.STARTED
-    ledger.runs.end(slot(ago=3 * HOUR), "w", RunOutcome.SUCCEEDED)
+    ledger.runs.end([RunEnd(slot(ago=3 * HOUR), "w", RunOutcome.SUCCEEDED)])
     assert ledger.replays.claim(term, knows, 10).claimed == [slot(ago=4 * HOUR), slot(ago=2 * HOUR)]
     assert ledger.replays.waiting() == 0
 

@@ -8,6 +8,7 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
 from cutover import models
+from cutover.ledger.runs import RunEnd
 from cutover.types import Claim, Epoch, RunOutcome, Sender, Start
 from tests.support.ledger import DAY, HOUR, name, slot
 from tests.support.rooms import in_threads
@@ -55,7 +56,7 @@ def test_the_life_of_a_slot_in_a_project_that_keeps_naive_times(settings, ledger
     ledger.claims.confirm([one])
     for each in (one, late):
         assert ledger.runs.start(each, term.epoch, "w") is Start.STARTED
-        ledger.runs.end(each, "w", RunOutcome.SUCCEEDED)
+        ledger.runs.end([RunEnd(each, "w", RunOutcome.SUCCEEDED)])
     assert ledger.runs.start(unclaimed, term.epoch, "w", Sender("stock", "m")) is Start.STARTED
     assert ledger.runs.resume(unclaimed, "w", "v")
     ledger.runs.record_heard("stock")
@@ -111,7 +112,7 @@ def test_a_run_that_has_ended_since_it_was_read_is_not_handed_over(ledger, lead)
     ledger.claims.claim(lead(), [one])
     ledger.runs.start(one, Epoch(1), "w")
     read = ledger.runs.read(one)
-    ledger.runs.end(one, "w", RunOutcome.SUCCEEDED)
+    ledger.runs.end([RunEnd(one, "w", RunOutcome.SUCCEEDED)])
     assert not read.has_ended
     assert ledger.runs.resume(one, read.worker, "other") is False
 
@@ -127,17 +128,17 @@ def test_how_a_run_ended_is_its_latest_attempts_word(ledger, lead, rows, alias):
     assert told() == (None, None, False)
     ledger.runs.start(one, Epoch(1), "first")
     assert told() == ("running", None, False)
-    ledger.runs.end(one, "first", RunOutcome.RETRIED, "OSError: away")
+    ledger.runs.end([RunEnd(one, "first", RunOutcome.RETRIED, "OSError: away")])
     assert told() == ("retried", "OSError: away", True)
     ledger.runs.start(one, Epoch(1), "second", attempt=1)
     assert told() == ("running", None, False)
-    ledger.runs.end(one, "first", RunOutcome.RETRIED, "OSError: away")
+    ledger.runs.end([RunEnd(one, "first", RunOutcome.RETRIED, "OSError: away")])
     assert told() == ("running", None, False)
     ledger.runs.give_back(one, "second", "busy")
     assert told() == ("retried", "busy", False)
     assert ledger.runs.resume(one, "", "third")
     assert told() == ("running", None, False)
-    ledger.runs.end(one, "third", RunOutcome.FAILED, "LookupError: \N{MUSICAL SYMBOL G CLEF}")
+    ledger.runs.end([RunEnd(one, "third", RunOutcome.FAILED, "LookupError: \N{MUSICAL SYMBOL G CLEF}")])
     clef = "\N{REPLACEMENT CHARACTER}" if alias == "mariadb" and VERSION < (5, 2) else "\N{MUSICAL SYMBOL G CLEF}"
     assert told() == ("failed", f"LookupError: {clef}", True)
 
@@ -148,7 +149,7 @@ def test_a_run_is_two_statements_its_start_and_its_end_with_how_and_why(ledger, 
     ledger.claims.claim(lead(), [one])
     with CaptureQueriesContext(connections[alias]) as asked:
         ledger.runs.start(one, Epoch(1), "w")
-        ledger.runs.end(one, "w", outcome, error)
+        ledger.runs.end([RunEnd(one, "w", outcome, error)])
     assert [query["sql"].split()[0] for query in asked] == ["UPDATE", "UPDATE"]
 
 
@@ -156,11 +157,35 @@ def test_the_end_of_a_run_is_recorded_by_its_own_worker_alone(ledger, lead):
     one = slot()
     ledger.claims.claim(lead(), [one])
     ledger.runs.start(one, Epoch(1), "w")
-    ledger.runs.end(one, "other", RunOutcome.SUCCEEDED)
+    ledger.runs.end([RunEnd(one, "other", RunOutcome.SUCCEEDED)])
     assert not ledger.runs.read(one).has_ended
-    ledger.runs.end(one, "w", RunOutcome.SUCCEEDED)
+    ledger.runs.end([RunEnd(one, "w", RunOutcome.SUCCEEDED)])
     assert ledger.runs.read(one).has_ended
     assert ledger.runs.read(slot("z")).worker == ""
+
+
+def test_ends_of_many_runs_are_one_statement_and_each_is_its_own_runs(ledger, lead, rows, alias):
+    slots = [slot("a"), slot("b"), slot("a", ago=HOUR), slot("c")]
+    ledger.claims.claim(lead(), slots)
+    outcomes = [RunOutcome.SUCCEEDED, RunOutcome.FAILED, RunOutcome.RETRIED, RunOutcome.SUCCEEDED]
+    ends = []
+    for number, (one, outcome) in enumerate(zip(slots, outcomes, strict=True)):
+        ledger.runs.start(one, Epoch(1), f"w{number}")
+        error = "" if outcome is RunOutcome.SUCCEEDED else f"LookupError: {number}"
+        ends.append(RunEnd(one, f"w{number}", outcome, error))
+    ledger.runs.start(slots[2], Epoch(1), "later", None, 1)
+    with CaptureQueriesContext(connections[alias]) as asked:
+        ledger.runs.end(ends)
+    assert [query["sql"].split()[0] for query in asked] == ["UPDATE"]
+    told = {at: (row.outcome, row.error, row.run_ended_at) for at, row in rows().items()}
+    at = [(one.entry, one.due_at) for one in slots]
+    assert told == {
+        at[0]: ("succeeded", None, ends[0].ended_at),
+        at[1]: ("failed", "LookupError: 1", ends[1].ended_at),
+        at[2]: ("running", None, None),
+        at[3]: ("succeeded", None, ends[3].ended_at),
+    }
+    ledger.runs.end([])
 
 
 def test_of_twenty_workers_one_starts_each_attempt_and_none_an_earlier_one(ledger, lead, rows):
@@ -168,7 +193,7 @@ def test_of_twenty_workers_one_starts_each_attempt_and_none_an_earlier_one(ledge
     ledger.claims.claim(term, [one])
     assert ledger.runs.start(one, term.epoch, "w") is Start.STARTED
     began_at = rows()["a", one.due_at].run_started_at
-    ledger.runs.end(one, "w", RunOutcome.SUCCEEDED)
+    ledger.runs.end([RunEnd(one, "w", RunOutcome.SUCCEEDED)])
     for attempt in (1, 3):
         calls = [lambda i=i, n=attempt: ledger.runs.start(one, term.epoch, f"{n}-{i}", None, n) for i in range(20)]
         outcomes = in_threads(*calls)
@@ -177,7 +202,7 @@ def test_of_twenty_workers_one_starts_each_attempt_and_none_an_earlier_one(ledge
         assert (read.attempt, read.worker, read.has_ended) == (attempt, f"{attempt}-{outcomes.index('started')}", False)
     for attempt in range(4):
         assert ledger.runs.start(one, term.epoch, "late", None, attempt) is Start.ALREADY_STARTED
-    ledger.runs.end(one, "w", RunOutcome.SUCCEEDED)
+    ledger.runs.end([RunEnd(one, "w", RunOutcome.SUCCEEDED)])
     assert not ledger.runs.read(one).has_ended, "that was an earlier attempt's"
     assert rows()["a", one.due_at].run_started_at == began_at
 

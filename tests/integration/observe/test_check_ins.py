@@ -14,6 +14,7 @@ from cutover.beats.missed import BEYOND, TOO_LATE
 from cutover.conf import Config
 from cutover.errors import LedgerUnavailable
 from cutover.ledger import Ledger
+from cutover.ledger.runs import RunEnd
 from cutover.observe.check_ins import outbox
 from cutover.observe.check_ins.chore import Telling
 from cutover.types import EntryName, Identity, Missed, RunOutcome, Side, Slot, Term
@@ -62,7 +63,7 @@ class Site:
         self.ledger.runs.start(slot, self.term.epoch, mark, attempt=attempt)
 
     def end(self, slot: Slot, outcome: RunOutcome = RunOutcome.SUCCEEDED, mark: str = "1@s#1 h:1:a") -> None:
-        self.ledger.runs.end(slot, mark, outcome)
+        self.ledger.runs.end([RunEnd(slot, mark, outcome)])
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from cutover import clock
+from cutover.ledger.runs import RunEnd
 from cutover.models import Entry, Slot
 from cutover.observe import entries, history, slot
 from cutover.observe.conditions import Condition, Severity
@@ -56,7 +57,7 @@ def run(context: Context, term: Term, due_at: dt.datetime, mark: str, outcome: R
     context.ledger.claims.confirm([one])
     context.ledger.runs.start(one, Epoch(1), mark)
     if outcome is not None:
-        context.ledger.runs.end(one, mark, outcome)
+        context.ledger.runs.end([RunEnd(one, mark, outcome)])
     return one
 
 

@@ -13,6 +13,7 @@ from pytest_django import Settings
 
 from cutover import clock, conf
 from cutover.conf import ANSWER_TIMEOUT
+from cutover.ledger.runs import RunEnd
 from cutover.models import Entry, Slot, UnmanagedBeat
 from cutover.observe import overview
 from cutover.observe.metrics import site, views
@@ -57,7 +58,7 @@ def ran(context: Surroundings) -> dt.datetime:
     own.ledger.claims.claim(term, [one], [missed])
     own.ledger.claims.confirm([one])
     own.ledger.runs.start(one, Epoch(1), "w")
-    own.ledger.runs.end(one, "w", RunOutcome.FAILED)
+    own.ledger.runs.end([RunEnd(one, "w", RunOutcome.FAILED)])
     return due_at
 
 

@@ -20,13 +20,13 @@ from celery.schedules import crontab
 from celery.signals import task_postrun, task_prerun
 from django.db import connections
 
-from cutover import clock, current_slot, headers, models, seldom
+from cutover import background, clock, current_slot, headers, models, seldom
 from cutover.errors import LedgerUnavailable
 from cutover.guard import GuardedTask
 from cutover.ledger.cursors import Cursors
 from cutover.ledger.runs import Runs
 from cutover.types import EntryName, Slot
-from cutover.workers import admission, liveness, processes, run_guard
+from cutover.workers import admission, ends, liveness, processes, run_guard
 from cutover.workers.site import config
 from cutover.workers.site import ledger as own_ledger
 from tests.integration.conftest import NAMESPACE
@@ -96,7 +96,8 @@ class Site:
 
     @property
     def row(self) -> models.Slot:
-        """The only slot of the ledger."""
+        """The only slot of the ledger, once the ends of runs are recorded."""
+        background.drain_all()
         return models.Slot.objects.using(self.alias).get()
 
 
@@ -109,8 +110,12 @@ def site(alias: str, ledger: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(liveness, "_of_process", {})
     monkeypatch.setattr(seldom, "_kept", {})
     monkeypatch.setattr(run_guard, "DEFER_S", 0.01)
+    monkeypatch.setattr(background, "IDLE_S", 0.01)
+    for wait in ("EVERY_S", "AGAIN_S"):
+        monkeypatch.setattr(ends, wait, 0.01)
     made = Site(alias)
     yield made
+    ends.of_process.reset()
     made.app.close()
     liveness.this_worker().leave()
     for each in cached:
@@ -300,6 +305,17 @@ def test_the_ledger_has_when_how_and_why_each_run_ended(site, slot, body, outcom
     if outcome == "retried":
         site.deliver_deferred(task)
         assert (site.row.outcome, site.row.run_attempt, site.row.error) == ("succeeded", 1, None)
+
+
+def test_the_end_that_decides_of_a_redelivered_message_is_recorded_before_the_first_is_acknowledged(
+    site, slot, monkeypatch
+):
+    monkeypatch.setattr(ends.Ends, "record_soon", instead(AssertionError("nobody waits for it")))
+    late = site.task(acks_late=True)
+    site.deliver(late, slot)
+    assert site.row.outcome == "succeeded"
+    site.deliver(late, slot, redelivered=True)
+    assert len(site.ran) == 1
 
 
 def test_a_failure_of_celerys_own_says_why_too(site, slot, monkeypatch):

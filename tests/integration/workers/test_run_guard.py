@@ -268,6 +268,16 @@ def test_the_end_of_a_run_is_recorded_whichever_process_its_last_try_ran_in(room
     assert stop(process) == 0, process.output
 
 
+@pytest.mark.parametrize("options", ["-P prefork --max-tasks-per-child 1", "-P prefork", "-P threads", "-P solo"])
+def test_the_end_of_a_run_is_recorded_though_its_process_ends_after_it(room, books, worker, send, options):
+    process = worker(options)
+    for number in range(4):
+        send("demo.tasks.note", "run", slot=slot(f"a{number}"))
+    wait_until(lambda: labels(room)["run"] == 4, "each has run")
+    assert stop(process) == 0, process.output
+    assert books.ask("SELECT outcome, count(*) FROM cutover_slot GROUP BY outcome") == [("succeeded", 4)]
+
+
 def test_a_redelivered_message_runs_once_the_worker_that_began_is_gone(room, books, worker, send, tmp_path):
     first = worker(DJANGO_SETTINGS_MODULE="tests.support.impatient")
     told = tmp_path / "told"

@@ -1,6 +1,7 @@
 """The run guard's own session: kept where the project keeps connections, and nobody else's is changed."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -20,12 +21,17 @@ def a_workers(alias: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(room, "_kept", room._Kept())
     monkeypatch.setitem(connections[alias].settings_dict, "CONN_MAX_AGE", 60)
     yield
-    room.leave()
+    room._kept.close()
 
 
-def ask(alias: str) -> object:
+def long_ago() -> None:
+    """Have what is kept be idle since long ago."""
+    room._kept._free = [(own, used_at_s - 2 * room.FRESH_S) for own, used_at_s in room._kept._free]
+
+
+def ask(alias: str, **options: bool) -> object:
     """Ask one thing of the database, as celery leaves it after a task; the driver's connection that was asked."""
-    with session(), connections[alias].cursor() as cursor:
+    with session(**options), connections[alias].cursor() as cursor:
         cursor.execute("SELECT 1")
         asked = connections[alias].connection
     connections[alias].close()
@@ -47,7 +53,7 @@ def test_one_that_was_just_used_is_not_asked_whether_it_lives(alias: str, monkey
     monkeypatch.setattr(type(connections[alias]), "is_usable", lambda self: looks.append(None) or is_usable(self))
     assert ask(alias) is first
     assert len(looks) == 0
-    room._kept.used_at_s -= 2 * room.FRESH_S
+    long_ago()
     assert ask(alias) is first
     assert len(looks) == 1
 
@@ -67,7 +73,7 @@ def test_one_that_has_died_while_idle_is_made_anew(alias: str) -> None:
         pytest.skip("a file does not hang up")
     first = ask(alias)
     first.close()
-    room._kept.used_at_s -= 2 * room.FRESH_S
+    long_ago()
     assert ask(alias) is not first
 
 
@@ -76,7 +82,7 @@ def test_nothing_is_kept_where_the_project_keeps_nothing_itself(alias: str, monk
     connections[alias].close()  # its age counts from when it was opened
     with session(), connections[alias].cursor() as cursor:
         cursor.execute("SELECT 1")
-    assert room._kept.connection is None
+    assert room._kept.number == 0
     assert connections[alias].connection is None
 
 
@@ -93,3 +99,40 @@ def test_what_the_project_says_of_its_connections_holds(
 def test_within_a_transaction_it_is_the_transactions(alias: str) -> None:
     with atomic(using=alias), session():
         assert connections[alias].in_atomic_block
+
+
+def in_another_thread(alias: str, **options: bool) -> object:
+    """Ask one thing of the database there; the driver's connection that was asked."""
+
+    def asked() -> object:
+        found = ask(alias, **options)
+        connections.close_all()
+        return found
+
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(asked).result(timeout=20)
+
+
+def test_one_is_kept_for_whichever_thread_is_next(alias: str) -> None:
+    kept = ask(alias)
+    assert in_another_thread(alias) is kept
+    assert ask(alias) is kept
+
+
+def test_two_threads_have_two_at_once_and_the_patient_waits_for_one(alias: str) -> None:
+    with ThreadPoolExecutor(1) as other:
+        with session():
+            connections[alias].ensure_connection()
+            kept = connections[alias].connection
+            waiting = other.submit(in_another_thread, alias, is_patient=True)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.2)
+        assert waiting.result(timeout=20) is kept
+    with session():
+        connections[alias].ensure_connection()
+        assert in_another_thread(alias) is not connections[alias].connection
+    assert room._kept.number == 2
+
+
+def test_the_patient_opens_one_where_there_is_none(alias: str) -> None:
+    assert in_another_thread(alias, is_patient=True) is ask(alias)
