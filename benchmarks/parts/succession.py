@@ -106,7 +106,7 @@ def _stand_by(rig: Rig, site: Site, who: Contender, name: str) -> Process:
             wait_until(lambda: standby.pid in warm(client), "the standby is warm", LIMIT_S)
     else:
         time.sleep(6.0)
-    # Not always at the same moment of the standby's own rhythm: it asks after its leader every 0.7 s.
+    # Not always at the same moment of the standby's own rhythm: it asks after its leader every 0.6 s.
     time.sleep(random.uniform(1.0, 3.0))  # noqa: S311 - no secret
     return standby
 

@@ -14,12 +14,12 @@ from typing import Final
 from cutover.election.lease import LeaseView
 from cutover.types import HolderId, Side
 
-REPORT_EVERY_S: Final = 2.0
+REPORT_EVERY_S: Final = 4.0
 """How often a standby reports. A leader reports whenever it renews."""
-PROBE_EVERY_S: Final = 0.7
+PROBE_EVERY_S: Final = 0.6
 """How often a campaigning candidate asks whether the leader's connection lives.
 
-With one report every two seconds a standby asks less than two commands a second.
+With its reports a standby asks less than two commands a second.
 """
 PROBE_AGAIN_S: Final = 0.1
 """A leader whose connection is gone is looked for once more after this time: it may only have reconnected.

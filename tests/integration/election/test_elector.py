@@ -129,7 +129,7 @@ def test_a_standby_leads_within_milliseconds_of_a_release(start):
         first.elector.withdraw()
         gaps.append(timed(lambda others=others: leader(others), "another one leads"))
         first.elector.campaign()
-    # Looking by itself a standby would take up to 0.7 s.
+    # Looking by itself a standby would take up to 0.6 s.
     assert sorted(gaps)[2] < 0.1, gaps
 
 
