@@ -52,7 +52,7 @@ def _two(rig: Rig, who: Contender) -> list[Row]:
 
 def _counted(rig: Rig, who: Contender, wires: Wires) -> list[Row]:
     entries = rig.scaled(ENTRIES)
-    site, seconds = rig.site_for(who, Wanted("seldom", entries)), 60.0 if rig.full else 12.0
+    site, seconds = rig.site_for(who, Wanted("seldom", entries)), 60.0 if rig.full else 30.0
     roles = ROLES if who.takes_over else ROLES[:1]
     beats, ways = [], []
     for role in roles:
