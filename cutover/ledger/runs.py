@@ -136,25 +136,29 @@ class Runs:
             started = {"run_started_at": clock.now(), "run_by": worker, "outcome": RunOutcome.RUNNING, "error": None}
             return bool(rows.update(**started))
 
-    def latest_for(self, origin: str, entry: EntryName, since: dt.datetime) -> dt.datetime | None:
-        """The latest slot from ``since`` on that a message of ``origin``, a beat without the lease, has started."""
+    def recorded(self, slots: Collection[Slot]) -> set[Slot]:
+        """Those of ``slots`` (not empty, all of one entry, by whichever of its names) that the ledger has."""
         with outages(self._alias):
-            rows = self._slots.filter(entry=entry, due_at__gte=since, sender__startswith=f"{origin} ")
+            return _slots(self._among(slots)).intersection(slots)
+
+    def latest_for(self, origin: str, names: Collection[EntryName], since: dt.datetime) -> dt.datetime | None:
+        """The latest slot from ``since`` on that a message of ``origin``, a beat without the lease, has started.
+
+        ``names``: those that the entry has and had.
+        """
+        with outages(self._alias):
+            rows = self._slots.filter(entry__in=names, due_at__gte=since, sender__startswith=f"{origin} ")
             return rows.order_by("-due_at").values_list("due_at", flat=True).first()
 
     def started_for(self, origin: str, slots: Collection[Slot]) -> set[Slot]:
-        """Those of ``slots``, all of one entry, whose run a message of ``origin``, as above, has started."""
-        entry, instants = next(iter(slots)).entry, [slot.due_at for slot in slots]
+        """Those of ``slots``, as for ``recorded``, whose run a message of ``origin``, as above, has started."""
         with outages(self._alias):
-            rows = self._slots.filter(entry=entry, due_at__range=(min(instants), max(instants)))
-            started = rows.filter(sender__startswith=f"{origin} ").values_list("due_at", flat=True)
-            return {Slot(due_at, entry) for due_at in started}.intersection(slots)
+            return _slots(self._among(slots).filter(sender__startswith=f"{origin} ")).intersection(slots)
 
-    def started_by(self, sender: Sender, entry: EntryName) -> Slot | None:
-        """The slot of ``entry`` whose run this very message has started; None for none."""
+    def started_by(self, sender: Sender, names: Collection[EntryName]) -> Slot | None:
+        """The slot of an entry, by whichever of its names, whose run this very message has started; None for none."""
         with outages(self._alias):
-            rows = self._slots.filter(sender=_named(sender), entry=entry)
-            return next((Slot(due_at, entry) for due_at in rows.values_list("due_at", flat=True)[:1]), None)
+            return next(iter(_slots(self._slots.filter(sender=_named(sender), entry__in=names)[:1])), None)
 
     def count_deduplicated(self, slot: Slot) -> None:
         """Count a further message of a slot that was not run."""
@@ -168,6 +172,11 @@ class Runs:
         with outages(self._alias):
             beat = models.UnmanagedBeat(origin=origin, first_heard_at=now, last_heard_at=now)
             bulk.upsert(self._alias, beat, ["last_heard_at"])
+
+    def _among(self, slots: Collection[Slot]) -> QuerySet[models.Slot]:
+        instants = [slot.due_at for slot in slots]
+        names = {slot.entry for slot in slots}
+        return self._slots.filter(entry__in=names, due_at__range=(min(instants), max(instants)))
 
     def _rows(self, slot: Slot) -> QuerySet[models.Slot]:
         return self._slots.filter(entry=slot.entry, due_at=slot.due_at)
@@ -224,3 +233,7 @@ class Runs:
 
 def _named(sender: Sender) -> str:
     return str(sender)[: models.SENDER_LENGTH]
+
+
+def _slots(rows: QuerySet[models.Slot]) -> set[Slot]:
+    return {Slot(due_at, EntryName(entry)) for due_at, entry in rows.values_list("due_at", "entry")}

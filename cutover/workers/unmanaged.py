@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from celery import Celery, schedules
@@ -56,7 +57,8 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
     if len(entries) != 1:
         return
     [(name, schedule)] = entries
-    if started := ledger.runs.started_by(message.sender, name):
+    names = [name, *config.renames.before(name)]
+    if started := ledger.runs.started_by(message.sender, names):
         yield started
         return
     table = timetable.timetable(schedule)
@@ -65,26 +67,39 @@ def slots_of(message: Message, app: Celery, config: Config, ledger: Ledger) -> I
     if every is None:
         due_at = latest(table, message.seen_at + EARLY)
     else:
-        origin = _origin(table, every, name, message, ledger)
+        origin = _origin(table, every, names, message, ledger)
         if schedule.relative and (following := table.next_after(origin)):
             every = following - origin  # shorter where it is no whole unit: 90 minutes, rounded, come every hour
-        before = ledger.runs.latest_for(message.sender.origin, name, message.seen_at - 2 * every)
+        before = ledger.runs.latest_for(message.sender.origin, names, message.seen_at - 2 * every)
         due_at = next_of(message.seen_at, origin, every, before)
     for _ in range(WAITING):
         if due_at is None:
             return
-        yield Slot(due_at, name)
+        yield _named(due_at, names, ledger)
         due_at = latest(table, due_at - dt.timedelta(microseconds=1)) if every is None else due_at - every
 
 
+def _named(due_at: dt.datetime, names: Sequence[EntryName], ledger: Ledger) -> Slot:
+    """The slot of that instant, by the one of the entry's names (the newest first) under which the ledger has it.
+
+    A leader may have sent it under a name before. Where it has none it is one of the name by which it knows the entry.
+    """
+    slots = [Slot(due_at, name) for name in names]
+    if len(slots) == 1:
+        return slots[0]
+    recorded = ledger.runs.recorded(slots)
+    known = (slot for slot in slots if ledger.cursors.of(slot.entry) is not None)
+    return next(chain((slot for slot in slots if slot in recorded), known, slots))
+
+
 def _origin(
-    table: timetable.Timetable, every: dt.timedelta, name: EntryName, message: Message, ledger: Ledger
+    table: timetable.Timetable, every: dt.timedelta, names: Sequence[EntryName], message: Message, ledger: Ledger
 ) -> dt.datetime:
     """A slot of an interval, from which the leader counts, too, or will; where there is none, one begins here."""
     is_relative = timetable.interval(table) is None
-    while (found := ledger.cursors.of(name)) is None:
+    while (found := next(filter(None, map(ledger.cursors.of, names)), None)) is None:
         begun = rounded(table, message.seen_at, every) if is_relative else message.seen_at
-        ledger.runs.begin_cadence(Slot(begun, name), message.sender)
+        ledger.runs.begin_cadence(Slot(begun, names[0]), message.sender)
     cursor, limits = found
     origin = within(limits, cursor, table).origin
     if cursor.last is None and is_relative:

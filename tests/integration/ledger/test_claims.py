@@ -297,7 +297,7 @@ def test_what_is_rare_is_found_by_an_index_of_its_own(ledger, lead, alias):
     long_ago, sender = NOW - DAY, Sender("7@host", "m35")
     reads = {
         "unpublished": lambda: len(ledger.claims.unpublished()) == 10,
-        "started by": lambda: ledger.runs.started_by(sender, name("e35")) == slot("e35"),
+        "started by": lambda: ledger.runs.started_by(sender, [name("e35")]) == slot("e35"),
         "read": lambda: ledger.runs.read(slot("e35")).sender == str(sender),
         "claim": lambda: ledger.claims.claim(term, [slot("e35")]) == {slot("e35"): Claim.ALREADY_CLAIMED},
         "term": lambda: ledger.fence.term_since(term.epoch).epoch == term.epoch,

@@ -3,6 +3,7 @@
 import datetime as dt
 import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -16,8 +17,9 @@ from cutover import clock
 from cutover.beats.schedule import Schedule
 from cutover.beats.sources import NOT_POLLED, LastRun, Loaded, Polled, ScheduledEntry
 from cutover.conf import CatchUpRule, Config
+from cutover.ledger.entries import KnownEntry
 from cutover.schedules import timetable
-from cutover.types import CatchUp, Claim, EntryName, Epoch, Sender, Side, Slot, Start
+from cutover.types import CatchUp, Claim, EntryName, Epoch, Limits, Sender, Side, Slot, Start
 from cutover.workers import slotless, unmanaged
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
@@ -27,6 +29,8 @@ SECOND = dt.timedelta(seconds=1)
 NOON = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 ENTRY = EntryName("an-entry")
 ROUNDED = schedule(dt.timedelta(minutes=90), relative=True)
+OLD = EntryName("its-old-name")
+RENAMED = {EntryName("its-older-name"): OLD, OLD: ENTRY}
 RULE = CatchUpRule(CatchUp.LATEST, dt.timedelta(hours=12))
 
 
@@ -63,7 +67,7 @@ def see(app, ledger, monkeypatch):
         monkeypatch.setattr(clock, "now", lambda: at)
         sender = Sender(origin, message)
         sent = unmanaged.Message(sender, "a.task", (), {}, "", at)
-        slots = unmanaged.slots_of(sent, app, Config(database=ledger.alias), ledger)
+        slots = unmanaged.slots_of(sent, app, Config(database=ledger.alias, renamed=RENAMED), ledger)
         slot, outcome = unmanaged.start_one(
             slots,
             sender,
@@ -232,3 +236,57 @@ def test_a_relative_interval_of_no_whole_unit_goes_on_in_the_steps_that_it_is_ro
     assert ledger.claims.claim(term, [Slot(NOON + 120 * MINUTE, ENTRY)]) == {
         Slot(NOON + 120 * MINUTE, ENTRY): Claim.ALREADY_CLAIMED
     }
+
+
+@pytest.mark.parametrize("app", [MINUTE], indirect=True, ids=["interval"])
+def test_an_interval_with_a_start_is_counted_from_there_as_the_leader_counts(see, ledger, identity):
+    begins = NOON + 20 * SECOND
+    term = ledger.fence.open_term(identity(), Side.CODE)
+    ledger.entries.revise(term, lambda known: {ENTRY: KnownEntry("", NOON, Limits(not_before=begins))})
+    assert see("first", begins + 0.03 * SECOND) == Slot(begins, ENTRY)
+    assert see("second", begins + MINUTE) == Slot(begins + MINUTE, ENTRY)
+
+
+@pytest.fixture
+def renamed(ledger, identity):
+    """A leader of the release before has sent the slot of an instant under the entry's old name."""
+
+    def renamed(due_at: dt.datetime) -> None:
+        term = ledger.fence.open_term(identity(), Side.CODE)
+        old = KnownEntry("", due_at - MINUTE)
+        ledger.entries.revise(term, lambda known: {OLD: old})
+        ledger.claims.claim(term, [Slot(due_at, OLD)])
+        assert ledger.runs.start(Slot(due_at, OLD), term.epoch, "a run of the leader's") is Start.STARTED
+
+    return renamed
+
+
+@pytest.mark.parametrize("is_settled", [False, True], ids=["not settled yet", "settled"])
+def test_what_a_leader_has_sent_under_the_old_name_runs_once(see, renamed, ledger, identity, is_settled):
+    renamed(NOON)
+    if is_settled:
+        term = ledger.fence.open_term(identity(), Side.CODE)
+        ledger.entries.revise(
+            term, lambda known: {ENTRY: KnownEntry("", NOON), OLD: replace(known[OLD], is_active=False)}
+        )
+    assert see("first", NOON + SECOND) is None
+    name = ENTRY if is_settled else OLD
+    assert see("second", NOON + MINUTE + SECOND) == Slot(NOON + MINUTE, name)
+    assert see("third", NOON + 2 * MINUTE + SECOND) == Slot(NOON + 2 * MINUTE, name)
+    assert see("second", NOON + 2 * MINUTE + SECOND) is None, "it comes again"
+
+
+def test_a_message_without_the_lease_keeps_the_slot_that_it_has_started_under_the_old_name(
+    see, renamed, ledger, identity
+):
+    renamed(NOON)
+    assert see("first", NOON + MINUTE + SECOND) == Slot(NOON + MINUTE, OLD)
+    term = ledger.fence.open_term(identity(), Side.CODE)
+    ledger.entries.revise(term, lambda known: {ENTRY: KnownEntry("", NOON + MINUTE)})
+    assert see("first", NOON + 2 * MINUTE) is None
+    assert see("second", NOON + 2 * MINUTE + SECOND) == Slot(NOON + 2 * MINUTE, ENTRY)
+
+
+def test_where_the_ledger_knows_no_name_of_it_the_newest_counts(see):
+    assert see("first", NOON) == Slot(NOON, ENTRY)
+    assert see("second", NOON + MINUTE) == Slot(NOON + MINUTE, ENTRY)
