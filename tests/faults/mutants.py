@@ -78,6 +78,19 @@ MUTANTS = (
         (GUARD.format("test_the_second_message_of_a_slot_is_dropped_and_counted_and_what_belongs_to_no_slot_runs"),),
     ),
     Mutant(
+        "the end that is recorded before the message is acknowledged",
+        (("cutover/workers/admission.py", "elif is_eager or self._task.acks_late:", "elif is_eager:"),),
+        (
+            "tests/integration/workers/test_admission.py"
+            "::test_the_end_that_decides_of_a_redelivered_message_is_recorded_before_the_first_is_acknowledged",
+        ),
+    ),
+    Mutant(
+        "the slot that was sent under an entry's old name",
+        (("cutover/workers/unmanaged.py", "[name, *config.renames.before(name)]", "[name]"),),
+        ("tests/integration/workers/test_unmanaged.py::test_what_a_leader_has_sent_under_the_old_name_runs_once",),
+    ),
+    Mutant(
         "the pause in the claim's own transaction",
         (
             (
