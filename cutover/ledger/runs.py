@@ -5,7 +5,7 @@ attempt 0; a task's retry is another attempt, and each attempt runs once.
 """
 
 import datetime as dt
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,6 +20,20 @@ from cutover.types import EntryName, Epoch, RunOutcome, Sender, Slot, SlotState,
 
 _TABLE: Final = models.Slot._meta.db_table
 _FIELD: Final = {field.name: field for field in models.Slot._meta.concrete_fields}
+
+
+_START: Final = (
+    f"UPDATE {_TABLE} SET {{also}}run_attempt = %s, run_by = %s, run_started_at = COALESCE(run_started_at, %s),"  # noqa: S608
+    f" outcome = '{RunOutcome.RUNNING}', run_ended_at = NULL, error = NULL,"
+    f" published_at = CASE WHEN state = '{SlotState.MISSED}' THEN %s ELSE published_at END,"
+    f" state = CASE WHEN state = '{SlotState.MISSED}' THEN '{SlotState.PUBLISHED}' ELSE state END"
+    " WHERE entry = %s AND due_at = %s AND {is_open}"
+)
+"""Written out: Django takes ten times as long to work it out as the database to run it.
+
+What runs was not missed, as of a message that a frozen leader publishes after its claim was given up. The state last:
+MySQL assigns one after the other, and compares with what was assigned.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,37 +211,13 @@ class Runs:
         )
 
     def _begin(self, slot: Slot, worker: str, sender: Sender | None, attempt: int) -> bool:
-        begun = {"run_attempt": attempt, "run_by": worker, "outcome": RunOutcome.RUNNING, "run_ended_at": None}
-        begun |= {"error": None} | ({"sender": _named(sender)} if sender else {})
-        sets, values = self._assigned(begun)
-        is_open, given = ("run_attempt < %s", [attempt]) if attempt else ("run_started_at IS NULL", [])
-        # A message that a frozen leader publishes after its claim was given up: what runs was not missed. The state
-        # after that: MySQL assigns one after the other, and compares with what was assigned.
-        sets = (
-            "published_at = CASE WHEN state = %s THEN %s ELSE published_at END,"
-            " state = CASE WHEN state = %s THEN %s ELSE state END,"
-            f" run_started_at = COALESCE(run_started_at, %s), {sets}"
-        )
-        now = _FIELD["run_started_at"].get_db_prep_save(clock.now(), connections[self._alias])
-        missed, published = SlotState.MISSED.value, SlotState.PUBLISHED.value
-        return self._update(slot, sets, [missed, now, missed, published, now, *values], is_open, given)
-
-    def _assigned(self, changes: Mapping[str, Any]) -> tuple[str, list[Any]]:
-        """What sets these fields in SQL, and its parameters."""
-        connection = connections[self._alias]
-        values = [_FIELD[name].get_db_prep_save(value, connection) for name, value in changes.items()]
-        return ", ".join(f"{name} = %s" for name in changes), values
-
-    def _update(self, slot: Slot, sets: str, values: Sequence[Any], condition: str, given: Sequence[Any]) -> bool:
-        """Change a slot's row where it fulfils a condition; whether it did.
-
-        The statement is written out: Django takes ten times as long to work it out as the database to run it.
-        """
-        connection = connections[self._alias]
-        due_at = _FIELD["due_at"].get_db_prep_save(slot.due_at, connection)
-        statement = f"UPDATE {_TABLE} SET {sets} WHERE entry = %s AND due_at = %s AND {condition}"  # noqa: S608 - ours
+        connection, stamp = connections[self._alias], _FIELD["due_at"].get_db_prep_save
+        now, due_at = stamp(clock.now(), connection), stamp(slot.due_at, connection)
+        also, given = ("sender = %s, ", [_named(sender)]) if sender else ("", [])
+        is_open, tried = ("run_attempt < %s", [attempt]) if attempt else ("run_started_at IS NULL", [])
+        values = [*given, attempt, worker, now, now, slot.entry, due_at, *tried]
         with connection.cursor() as cursor:
-            cursor.execute(statement, [*values, slot.entry, due_at, *given])
+            cursor.execute(_START.format(also=also, is_open=is_open), values)
             return bool(cursor.rowcount)
 
 
