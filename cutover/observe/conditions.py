@@ -7,7 +7,7 @@ from enum import IntEnum, StrEnum
 from typing import Final
 
 from cutover.observe.slot import Life
-from cutover.phases.evidence.lateness import OVERDUE, UNSTARTED
+from cutover.phases.evidence.lateness import OVERDUE
 from cutover.plural import counted
 from cutover.types import RunOutcome, SlotState
 
@@ -37,6 +37,7 @@ class Condition(StrEnum):
     PAUSED = "paused"
     CATCHING_UP = "catching_up"
     UNSEEN = "unseen"
+    UNRECORDED = "unrecorded"
     RETRYING = "retrying"
     MISSED_EARLIER = "missed_earlier"
     DEDUPLICATED = "deduplicated"
@@ -51,6 +52,7 @@ _NOTICES: Final = {
     Condition.PAUSED,
     Condition.CATCHING_UP,
     Condition.UNSEEN,
+    Condition.UNRECORDED,
     Condition.RETRYING,
     Condition.MISSED_EARLIER,
     Condition.DEDUPLICATED,
@@ -78,7 +80,8 @@ class Facts:
     ``unsent``: why it cannot be sent as it is. ``unknown_task``: the task that no worker of this project knows.
     ``future``: how many slots it has ahead of the database's clock. ``missed``, ``deduplicated``: in the last day.
     ``backlog``: of an entry whose every slot counts and whose backlog is being worked off, how many slots wait.
-    ``runs_since``: from when on a slot that was published is known to be recorded by its run; None for never.
+    ``is_not_run``: its latest slot that workers had the time to start is started by none. ``guarded_since``: from when
+    on every worker is known to record its runs; None where none was asked.
     ``paused``: what keeps it back, in words. ``is_seen``: whether a leader has taken it up, so that slots are owed.
     ``is_unsettled``: its start or end is one that no leader has read yet.
     """
@@ -92,10 +95,10 @@ class Facts:
     future: int = 0
     missed: int = 0
     deduplicated: int = 0
-    is_delayed: bool = False
     is_unsettled: bool = False
     backlog: int = 0
-    runs_since: dt.datetime | None = None
+    is_not_run: bool = False
+    guarded_since: dt.datetime | None = None
     paused: str = ""
     is_seen: bool = True
 
@@ -110,6 +113,8 @@ _OF_OUTCOME: Final = {
     RunOutcome.FAILED: Condition.FAILING,
     RunOutcome.RETRIED: Condition.RETRYING,
 }
+NOT_RUN: Final = "published and started by no worker: look at the workers"
+NOT_RECORDED: Final = "published and no run is recorded: look at the workers, one without the run guard records none"
 _OF_A_RUN: Final = {
     Condition.LOST: "the worker {} was gone before its run ended",
     Condition.FAILING: "the latest run failed on {}",
@@ -153,10 +158,10 @@ def _of_last(facts: Facts, last: Life) -> Iterator[Finding]:
         yield Finding(Condition.UNSENT, "claimed and not published: look at the broker")
     if last.sender:
         yield Finding(Condition.UNMANAGED, f"sent without the lease by {last.sender.partition(' ')[0]}")
-    sent_at, since = last.published_at, facts.runs_since
-    is_waiting = last.state is SlotState.PUBLISHED and last.started_at is None and not facts.is_delayed
-    if is_waiting and sent_at and since and since < sent_at < facts.now - UNSTARTED:
-        yield Finding(Condition.NOT_RUN, "published and started by no worker: look at the workers")
+    if facts.is_not_run:
+        yield Finding(Condition.NOT_RUN, NOT_RUN if facts.guarded_since else NOT_RECORDED)
+    elif last.is_waiting and last.published_at and facts.guarded_since and last.published_at <= facts.guarded_since:
+        yield Finding(Condition.UNRECORDED, "published before the workers were asked, and no run is recorded")
     condition = _OF_OUTCOME.get(last.outcome) if last.outcome else None
     if condition is not None:
         said = _OF_A_RUN[condition].format(last.worker or "a worker")

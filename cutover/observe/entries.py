@@ -21,9 +21,11 @@ from cutover.ledger.pauses import Pause
 from cutover.observe.conditions import RANK, Condition, Facts, Finding, Severity, judge
 from cutover.observe.slot import Life, with_losses
 from cutover.phases.context import Context
+from cutover.phases.evidence import unstarted
 from cutover.phases.evidence.lateness import MISSED, backlog, is_catching_up, next_slot, unsettled
 from cutover.phases.evidence.pauses import in_words
 from cutover.phases.evidence.side import Sending
+from cutover.phases.evidence.unstarted import Patience
 from cutover.schedules.timetable import Timetables
 from cutover.types import UNLIMITED, Cursor, EntryName, Limits, Side
 
@@ -81,9 +83,8 @@ def read(context: Context, sending: Sending, known: Known, only: EntryName | Non
         # Not grouped by the database: SQLite would go through the index of all slots to do that. There are few.
         future = Counter(slots.filter(due_at__gt=by_now).values_list("entry", flat=True))
         missed = _missed(slots.filter(MISSED, due_at__gt=fence.now - DAY, due_at__lte=by_now))
-    # One that lapsed, or was purged, would be a problem for as long as it is remembered: phase 4 names it then.
-    since = fence.guarded_since and max(fence.guarded_since, fence.now - context.config.catch_up_window)
     lives = {life.entry: life for life in with_losses(context, (Life.of(row) for _, row in stands.values() if row))}
+    not_run = _not_run(context, lives, Patience.of(context, fence, sending.delays))
     claimed_at = [life.claimed_at for life in lives.values() if _is_every(context, life)]
     if only is not None and claimed_at:  # others may be worked off before it
         with outages(context.alias):
@@ -107,10 +108,10 @@ def read(context: Context, sending: Sending, known: Known, only: EntryName | Non
             future=future.get(name, 0),
             missed=missed.get(name, 0),
             deduplicated=known.deduplicated.get(name, 0),
-            is_delayed=name in sending.delayed,
             is_unsettled=entry in unread,
             backlog=backlog(context, entry, tables.of(schedule), due_at, fence.now) if has_backlog else 0,
-            runs_since=since,
+            is_not_run=name in not_run,
+            guarded_since=fence.guarded_since,
             is_seen=cursor is not None,
             paused=next((in_words(one) for one in known.pauses if one.is_of(entry)), ""),
         )
@@ -137,6 +138,13 @@ def _next(
 
 def _missed(slots: QuerySet[models.Slot]) -> dict[str, int]:
     return dict(slots.values_list("entry").annotate(of=WITH_PASSED_OVER))
+
+
+def _not_run(context: Context, lives: Mapping[EntryName, Life], patience: Patience) -> set[EntryName]:
+    waiting = {entry: life.published_at for entry, life in lives.items() if life.is_waiting and life.published_at}
+    found = {entry for entry, published_at in waiting.items() if patience.is_over(entry, published_at)}
+    young = [entry for entry, published_at in waiting.items() if published_at >= patience.until(entry)]
+    return found | unstarted.behind(context, patience, young)
 
 
 def _is_every(context: Context, life: Life) -> bool:

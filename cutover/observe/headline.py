@@ -19,6 +19,7 @@ STUCK: Final = {
     SlotState.CLAIMED: ("claimed slot is not published", "claimed slots are not published"),
     SlotState.PUBLISHED: ("published slot is started by no worker", "published slots are started by no worker"),
 }
+UNRECORDED: Final = ("published slot has no recorded run", "published slots have no recorded run")
 LOOK_AT: Final = {
     SlotState.CLAIMED: "look at the broker",
     SlotState.PUBLISHED: "look at the workers, and in their log for cutover.guard.failed and cutover.run.deferred",
@@ -28,6 +29,7 @@ EARLY: Final = (
     "entries go on meanwhile, and what was sent early is not sent again at its time; let NTP set the clocks of beats "
     "and database"
 )
+UNASKED: Final = "look at the workers; one without the run guard records no run: {} asks them"
 NOT_LED: Final = (
     "nobody leads for the {} side: {} holds the lease and has no term in this database; it cannot reach that, or is of "
     "another site with the same CUTOVER['NAMESPACE'] on this Redis"
@@ -164,9 +166,10 @@ def problems(seen: Data) -> list[str]:
     ]
     found += listed(alone, indent="", of="have no entry in the code")
     for one in seen.get("stuck", []):
-        found.append(
-            f"{counted(one['count'], *STUCK[one['state']])}, the oldest of {_named(one)}: {LOOK_AT[one['state']]}"
-        )
+        is_unasked = one["state"] == SlotState.PUBLISHED and seen.get("guarded_since", "") is None
+        said, remedy = (UNRECORDED, UNASKED) if is_unasked else (STUCK[one["state"]], LOOK_AT[one["state"]])
+        remedy = remedy.format(command("phase1"))
+        found.append(f"{counted(one['count'], *said)}, the oldest of {_named(one)}: {remedy}")
     if ahead := seen.get("early"):
         found.append(EARLY.format(counted(ahead["count"], "slot was", "slots were"), _named(ahead), ahead["epoch"]))
     for one in seen.get("unmanaged_beats", []):

@@ -25,6 +25,7 @@ from cutover.phases.evidence import detection, pauses, side, unmanaged_beats, wa
 from cutover.phases.evidence.lateness import MISSED, early, stuck
 from cutover.phases.evidence.sent import without_entry, without_row
 from cutover.phases.evidence.side import Sending
+from cutover.phases.evidence.unstarted import Patience
 from cutover.phases.facts import read
 from cutover.phases.report import plain
 from cutover.phases.wording import one_line
@@ -241,7 +242,8 @@ def _late(context: Context, taken: _Taken) -> None:
     if "side" in data:
         data["early"] = early(context)
     if taken.sending is not None:
-        data["stuck"] = stuck(context, data["unsendable"], taken.sending.delayed)
+        patience = Patience.of(context, context.ledger.fence.read(), taken.sending.delays)
+        data["stuck"] = stuck(context, data["unsendable"], patience)
 
 
 def _entries(context: Context, taken: _Taken) -> None:

@@ -80,6 +80,11 @@ class Life:
         )
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether it was published, and no run of it is recorded."""
+        return self.state is SlotState.PUBLISHED and self.started_at is None
+
+    @property
     def worker(self) -> str:
         """The worker of its latest attempt by celery's name; empty where none has it."""
         return processes.shown(self.run_by)

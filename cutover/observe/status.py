@@ -72,7 +72,7 @@ def run(context: Context, *, check: bool = False, entry: str | None = None) -> R
     shown += [f"Problem: {problem}" for problem in first.problems]
     outcome = Outcome.FAILED if check and first.problems else Outcome.DONE
     if check and not first.problems:
-        shown.append("Healthy: the active side is led and nothing is overdue.")
+        shown.append("Passed: the active side is led and nothing is overdue.")
     following = command(f"phase{phase + 1}") if (phase := data.get("phase", 4)) < 4 else ""
     given = "status", outcome, (), shown, following, "", data
     return Status(*given, at=seen.at, headline=first, around=around, entries=records)

@@ -105,7 +105,7 @@ METRICS: Final = {
         _WEB,
         ("state",),
         "Slots that are claimed, or published, for too long",
-        "`claimed` and not published for 5 s, or `published` and not started for two minutes.",
+        "`claimed` and not published for 5 s, or `published` and not started for two minutes and its `countdown`.",
     ),
     "cutover_entries": Described(_GAUGE, _WEB, (), "Entries of the active side"),
     "cutover_entry_info": Described(_GAUGE, _WEB, ("entry", "side", "task"), "1 for an entry; its side and its task"),
@@ -126,7 +126,8 @@ METRICS: Final = {
         "1 while this is wrong with the entry",
         "As `status` shows it: `unsendable`, `without_row`, `overdue`, `unsent`, `missed` (the latest slot), "
         "`not_run`, `lost`, `failing`, `unknown_task`, `future`, `unmanaged`, and what is no problem: "
-        "`paused`, `catching_up` (its backlog is being worked off), `retrying`, `missed_earlier` (in the last day), "
+        "`paused`, `catching_up` (its backlog is being worked off), `unseen` (no leader has taken it up), `unrecorded` "
+        "(sent before the workers were asked for the run guard), `retrying`, `missed_earlier` (in the last day), "
         "`deduplicated`.",
     ),
 }

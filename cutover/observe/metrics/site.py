@@ -6,10 +6,11 @@ the time, and a scrape that would have to wait for it gets what was read before.
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from django.db import connections
 
@@ -169,9 +170,17 @@ def _take(context: Context, reading: Reading) -> None:
         side=side,
         entries=seen.entries,
         tasks=_tasks(context, side),
-        stuck={one["state"]: one["count"] for one in seen.data["stuck"]},
+        stuck=_by_state(seen.data["stuck"]),
         unmanaged=None if beats is None else len(beats),
     )
+
+
+def _by_state(stuck: Iterable[Mapping[str, Any]]) -> Mapping[str, int]:
+    """How many are stuck in each state, those that were replayed among them."""
+    found = Counter[str]()
+    for one in stuck:
+        found[one["state"]] += one["count"]
+    return found
 
 
 def _tasks(context: Context, side: Side) -> Mapping[str, str]:

@@ -15,6 +15,8 @@ from cutover.ledger.fence import AHEAD
 from cutover.ledger.pauses import but_paused, paused_by
 from cutover.phases.context import Context
 from cutover.phases.evidence import side as sides
+from cutover.phases.evidence import unstarted
+from cutover.phases.evidence.unstarted import Patience
 from cutover.phases.report import plain
 from cutover.schedules.due import next_due, within
 from cutover.schedules.timetable import Timetable, Timetables, each, once
@@ -25,8 +27,6 @@ OVERDUE: Final = dt.timedelta(seconds=5)
 MISSED: Final = Q(state=SlotState.MISSED) & ~Q(reason=UNSURE)
 """Slots of which it is known that they were missed: a stock beat of before has not sent them either."""
 _EVER: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
-UNSTARTED: Final = dt.timedelta(minutes=2)
-"""How long a message may wait for a worker before that is a problem."""
 
 
 def early(context: Context) -> dict[str, Any] | None:
@@ -100,31 +100,19 @@ def overdue(context: Context, side: Side) -> list[tuple[EntryName, dt.datetime]]
     return found
 
 
-def stuck(context: Context, unsendable: Collection[str], delayed: Collection[str]) -> list[dict[str, Any]]:
+def stuck(context: Context, unsendable: Collection[str], patience: Patience) -> list[dict[str, Any]]:
     """The oldest slot that is claimed and not published for too long, and the oldest not started. As JSON.
 
     Of slots that were replayed the oldest that is not started comes apart.
 
-    Without the claims of ``unsendable`` and paused entries, which do not wait for the broker, and the messages of
-    ``delayed`` ones, which are to be started later.
+    Without the claims of ``unsendable`` and paused entries, which do not wait for the broker.
     """
-    now, paused = context.ledger.fence.read_now(), paused_by(context.ledger.pauses.read())
+    paused = paused_by(context.ledger.pauses.read())
     with outages(context.alias):
         slots = models.Slot.objects.using(context.alias).order_by("due_at")
-        claimed = slots.filter(state=SlotState.CLAIMED, claimed_at__lt=now - OVERDUE).exclude(entry__in=unsendable)
-        claimed = but_paused(claimed, paused)
-        guarded_since = context.ledger.fence.read().guarded_since  # before that nobody records runs for certain
-        # One that lapsed, or was purged, would be a problem for as long as it is remembered: phase 4 names it then.
-        recent = max(guarded_since or now, now - context.config.catch_up_window)
-        published = slots.filter(state=SlotState.PUBLISHED, run_started_at=None, published_at__gt=recent)
-        unstarted = published.filter(published_at__lt=now - UNSTARTED).exclude(entry__in=delayed)
-        # No slot is published that is older than its window, unless it is replayed: those that were due before that are
-        # not looked through.
-        since = recent - max(context.config.windows)
-        waiting = unstarted.filter(due_at__gt=since)
-        replayed = unstarted.filter(due_at__lte=since, replay_asked_at__gt=since)
-        return [
-            {"state": oldest.state, "count": query.count(), **plain(oldest, "entry due_at")}
-            for query in ((claimed, waiting, replayed) if guarded_since else (claimed,))
-            if (oldest := query.first())
+        claimed = slots.filter(state=SlotState.CLAIMED, claimed_at__lt=patience.now - OVERDUE)
+        claimed = but_paused(claimed.exclude(entry__in=unsendable), paused)
+        found = [
+            {"state": oldest.state, "count": claimed.count(), **plain(oldest, "entry due_at")} for oldest in claimed[:1]
         ]
+    return [*found, *unstarted.oldest(context, patience)]

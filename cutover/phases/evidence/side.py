@@ -1,8 +1,10 @@
 """What each side sends, by its own schedule."""
 
+import datetime as dt
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from celery.schedules import BaseSchedule
 from django.db.models import QuerySet
@@ -10,6 +12,7 @@ from django_celery_beat.models import PeriodicTask
 
 from cutover.ledger.database import outages
 from cutover.phases.context import Context
+from cutover.phases.evidence.unstarted import Delays
 from cutover.schedules import columns, overlay, rows
 from cutover.schedules.messages import DELAYS
 from cutover.schedules.refusals import unsendable
@@ -24,7 +27,7 @@ class Sending:
     """What one side sends, read once: the schedule of each entry; its start and end, where its row has them.
 
     ``unsendable``: the entries that cannot be sent as they are, and why; those of rows have a schedule all the same,
-    where it can be read. ``tasks``: of all of them. ``delayed``: the entries whose messages are to be started later.
+    where it can be read. ``tasks``: of all of them. ``delays``: of the entries whose messages are to be started later.
     """
 
     side: Side
@@ -32,7 +35,12 @@ class Sending:
     limits: Mapping[EntryName, Limits]
     unsendable: Mapping[EntryName, str]
     tasks: Mapping[EntryName, str]
-    delayed: Collection[EntryName]
+    delays: Delays
+
+    @property
+    def delayed(self) -> Collection[EntryName]:
+        """The entries whose messages are to be started later."""
+        return self.delays.keys()
 
 
 def enabled_rows(context: Context) -> QuerySet[PeriodicTask]:
@@ -60,7 +68,7 @@ def _of_code(context: Context) -> Sending:
         limits={},
         unsendable={name: f"it is left out: {' | '.join(map(str, why))}" for name, why in refused.items()},
         tasks={name: entry.task for name, entry in context.entries.items()},
-        delayed={name for name, entry in context.entries.items() if entry.options.keys() & DELAYS},
+        delays=_delays({name: entry.options for name, entry in context.entries.items()}),
     )
 
 
@@ -86,8 +94,20 @@ def _of_rows(context: Context, only: EntryName | None) -> Sending:
         limits={EntryName(row.name): rows.limits_of(row) for row in enabled if row.start_time or row.expires},
         unsendable=unfit,
         tasks={EntryName(row.name): row.task for row in enabled},
-        delayed={name for name, one in overlays.items() if one.options.keys() & DELAYS},
+        delays=_delays({name: one.options for name, one in overlays.items()}),
     )
+
+
+def _delays(options: Mapping[EntryName, Mapping[str, Any]]) -> Delays:
+    """How long the messages of entries wait that are to; celery takes an ``eta`` before a ``countdown``."""
+    return {name: _delay(its) for name, its in options.items() if its.keys() & DELAYS}
+
+
+def _delay(options: Mapping[str, Any]) -> dt.timedelta | None:
+    with suppress(TypeError, ValueError, OverflowError):  # what celery makes of it the leader says
+        if options.get("eta") is None:
+            return dt.timedelta(seconds=float(options.get("countdown") or 0))
+    return None
 
 
 def schedules(context: Context, side: Side) -> Mapping[EntryName, BaseSchedule]:

@@ -144,8 +144,9 @@ def test_what_is_stuck_on_the_way_is_shown(context: Surroundings) -> None:
     Slot.objects.using(site.alias).filter(state="published").update(published_at=now - stuck_since)
     of_the_broker = f"1 claimed slot is not published, the oldest of yearly, due {shown(claimed)}: look at the"
     of_the_workers = f"1 published slot is started by no worker, the oldest of yearly, due {shown(published)}"
-    [problem] = [problem for problem in status.run(context()).data["problems"] if problem.startswith("1 ")]
+    problem, also = [problem for problem in status.run(context()).data["problems"] if problem.startswith("1 ")]
     assert problem.startswith(of_the_broker)
+    assert also.startswith("1 published slot has no recorded run, the oldest of yearly"), "nobody has asked the workers"
     site.ledger.fence.set_guarded(now - 2 * stuck_since)
     problem, also = [problem for problem in status.run(context()).data["problems"] if problem.startswith("1 ")]
     assert also.startswith(of_the_workers)

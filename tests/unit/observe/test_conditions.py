@@ -37,11 +37,12 @@ CASES: list[tuple[dict[str, Any], list[Condition]]] = [
     ({"last": life(state=SlotState.CLAIMED)}, [Condition.UNSENT]),
     ({"last": life(state=SlotState.CLAIMED, claimed_at=NOW - SECOND)}, []),
     ({"last": life(state=SlotState.CLAIMED), "unsent": "why"}, [Condition.UNSENDABLE]),
-    ({"last": life(**WAITING)}, [Condition.NOT_RUN]),
-    ({"last": life(**WAITING), "runs_since": None}, []),
-    ({"last": life(**WAITING), "runs_since": NOW - MINUTE}, []),
-    ({"last": life(**WAITING), "is_delayed": True}, []),
-    ({"last": life(**{**WAITING, "published_at": NOW - MINUTE})}, []),
+    ({"last": life(**WAITING)}, []),
+    ({"last": life(**WAITING), "is_not_run": True}, [Condition.NOT_RUN]),
+    ({"last": life(**WAITING), "is_not_run": True, "guarded_since": None}, [Condition.NOT_RUN]),
+    ({"last": life(**WAITING), "guarded_since": None}, []),
+    ({"last": life(**WAITING), "guarded_since": NOW - MINUTE}, [Condition.UNRECORDED]),
+    ({"last": life(), "guarded_since": NOW}, []),
     ({"last": life(outcome=RunOutcome.FAILED)}, [Condition.FAILING]),
     ({"last": life(outcome=RunOutcome.LOST)}, [Condition.LOST]),
     ({"last": life(outcome=RunOutcome.RETRIED)}, [Condition.RETRYING]),
@@ -56,7 +57,7 @@ CASES: list[tuple[dict[str, Any], list[Condition]]] = [
 
 @pytest.mark.parametrize(("told", "expected"), CASES)
 def test_each_condition_is_found_where_it_holds_and_nowhere_else(told: dict[str, Any], expected: list[Condition]):
-    found = judge(Facts(**{"now": NOW, "last": life(), "runs_since": NOW - 60 * MINUTE, **told}))
+    found = judge(Facts(**{"now": NOW, "last": life(), "guarded_since": NOW - 60 * MINUTE, **told}))
     assert [one.condition for one in found] == expected
 
 
@@ -70,6 +71,15 @@ def test_a_finding_says_what_it_is_and_of_whom():
     (lost,) = judge(Facts(NOW, life(outcome=RunOutcome.LOST, error="process 7 of celery@web-1 has ended")))
     assert lost.detail == ("the worker celery@web-1 was gone before its run ended: process 7 of celery@web-1 has ended")
     assert str(Finding(Condition.MISSED_EARLIER)) == "missed earlier"
+
+
+def test_what_was_not_run_is_not_said_for_certain_where_no_worker_was_asked():
+    (asked,) = judge(Facts(NOW, life(**WAITING), is_not_run=True, guarded_since=NOW - 60 * MINUTE))
+    assert str(asked) == "not run: published and started by no worker: look at the workers"
+    (unasked,) = judge(Facts(NOW, life(**WAITING), is_not_run=True))
+    assert str(unasked) == (
+        "not run: published and no run is recorded: look at the workers, one without the run guard records none"
+    )
 
 
 def test_the_worst_is_first_then_what_is_due_next_then_by_name():

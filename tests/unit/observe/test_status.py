@@ -119,6 +119,11 @@ STUCK = {"count": 2, "entry": "daily", "due_at": AT}
             "and in their log for cutover.guard.failed and cutover.run.deferred",
         ),
         (
+            {"stuck": [{**STUCK, "state": "published"}], "guarded_since": None},
+            f"2 published slots have no recorded run, the oldest of daily, due {SHOWN_AT}: look at the workers; one "
+            "without the run guard records no run: python manage.py cutover phase1 asks them",
+        ),
+        (
             {"stuck": [{**STUCK, "count": 1, "state": "claimed"}]},
             f"1 claimed slot is not published, the oldest of daily, due {SHOWN_AT}: look at the broker",
         ),
