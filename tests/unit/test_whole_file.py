@@ -1,5 +1,6 @@
 """A file is written whole or not at all, whatever ends the process that writes it."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,26 @@ def test_what_there_was_stays_whole_and_nothing_is_left_beside_it(tmp_path: Path
 def test_what_is_no_name_of_a_file_is_an_error_of_the_system(tmp_path: Path, name: str) -> None:
     with pytest.raises(OSError, match=r"."):
         whole_file.write(tmp_path / name if name.startswith("no") else Path(name), "text")
+
+
+def test_a_link_goes_on_leading_to_what_is_written(tmp_path: Path) -> None:
+    there = tmp_path / "there.html"
+    link = tmp_path / "link.html"
+    link.symlink_to(there)
+    for text in ("first", "second"):
+        whole_file.write(link, text)
+        assert (link.is_symlink(), there.read_text()) == (True, text)
+
+
+def test_what_is_no_file_is_written_into_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        whole_file.write(pipe, "a page")
+        assert (pipe.is_fifo(), os.read(reader, 100)) == (True, b"a page")
+    finally:
+        os.close(reader)
 
 
 def test_an_init_that_is_killed_as_it_makes_a_file_and_typed_again_makes_it_whole(
