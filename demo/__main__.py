@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .alone import TAKEN, TakenError, alone_in
 from .drills import DRILLS
 from .processes import ROOT, Processes, interrupt_on_termination
 from .story import Story
@@ -67,6 +68,15 @@ def main(arguments: Sequence[str]) -> int:
         print(f"python -m demo [{' | '.join(DRILLS)}]", file=sys.stderr)
         return USAGE
     interrupt_on_termination()
+    try:
+        with alone_in(DIRECTORY):
+            return _play(arguments)
+    except TakenError as taken:
+        print(f"python -m demo: {taken}", file=sys.stderr)
+        return TAKEN
+
+
+def _play(arguments: Sequence[str]) -> int:
     started = time.monotonic()
     shutil.rmtree(DIRECTORY, ignore_errors=True)
     processes = Processes(logs=DIRECTORY / "logs")

@@ -5,11 +5,13 @@ import os
 import shlex
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import psutil
 import redis
 
+from .alone import TAKEN, TakenError, alone_in
 from .processes import ROOT, Process, Processes, interrupt_on_termination, python
 from .site import BIN, Site
 from .waiting import wait_until
@@ -92,7 +94,16 @@ def main() -> None:
     """Run Valkey on its usual port, or on another one where that is taken, and say how to use it."""
     interrupt_on_termination()
     directory = ROOT / "var" / "services"
-    with contextlib.suppress(KeyboardInterrupt), Processes(logs=directory / "logs") as processes:
+    try:
+        with alone_in(directory), contextlib.suppress(KeyboardInterrupt):
+            _serve(directory)
+    except TakenError as taken:
+        print(f"python -m demo.services: {taken}", file=sys.stderr)
+        sys.exit(TAKEN)
+
+
+def _serve(directory: Path) -> None:
+    with Processes(logs=directory / "logs") as processes:
         valkey = Valkey(processes, directory / "valkey", USUAL_PORT if is_free(USUAL_PORT) else None)
         valkey.start()
         print(f"Valkey listens on port {valkey.port}. Paste this into every terminal of the prayer room:\n")
