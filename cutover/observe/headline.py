@@ -8,7 +8,7 @@ from typing import Any, Final
 from cutover.ledger.pauses import SITE, Pause
 from cutover.observe.conditions import Severity
 from cutover.observe.entries import EntryRecord
-from cutover.phases.evidence import detection
+from cutover.phases.evidence import detection, leading
 from cutover.phases.evidence.pauses import PAUSE, in_words
 from cutover.phases.report import command
 from cutover.phases.wording import listed, to_the_second
@@ -30,10 +30,6 @@ EARLY: Final = (
     "and database"
 )
 UNASKED: Final = "look at the workers; one without the run guard records no run: {} asks them"
-NOT_LED: Final = (
-    "nobody leads for the {} side: {} holds the lease and has no term in this database; it cannot reach that, or is of "
-    "another site with the same CUTOVER['NAMESPACE'] on this Redis"
-)
 RUNS_UNKNOWN: Final = "whether workers run it is not known until a phase has asked them"
 _INSTANTS: Final = {"paused_at", "until", "ended_at"}
 
@@ -153,7 +149,7 @@ def problems(seen: Data) -> list[str]:
         elif held["connected"] is False:
             found.append(f"the leader {held['holder']} is dead or cut off: its connection to Redis is gone")
         elif held["epoch"] is None:
-            found.append(NOT_LED.format(seen["side"], held["holder"]))
+            found.append(f"nobody leads for the {seen['side']} side: {leading.NOT_HERE.format(held['holder'])}")
     overdue = [f"{late['entry']} is overdue since {_instant(late['due_at'])}" for late in seen.get("overdue", [])]
     found += listed(overdue, indent="", of="are overdue")
     unsent = seen.get("unsendable", {}).items()

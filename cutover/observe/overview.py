@@ -21,7 +21,7 @@ from cutover.observe import entries
 from cutover.observe.conditions import Condition
 from cutover.observe.entries import WITH_PASSED_OVER, EntryRecord
 from cutover.phases.context import Context
-from cutover.phases.evidence import detection, pauses, side, unmanaged_beats, waits_and_guards
+from cutover.phases.evidence import detection, leading, pauses, side, unmanaged_beats, waits_and_guards
 from cutover.phases.evidence.lateness import MISSED, early, stuck
 from cutover.phases.evidence.sent import without_entry, without_row
 from cutover.phases.evidence.side import Sending
@@ -29,10 +29,8 @@ from cutover.phases.evidence.unstarted import Patience
 from cutover.phases.facts import read
 from cutover.phases.report import plain
 from cutover.phases.wording import one_line
-from cutover.types import EntryName, Epoch, HolderId, Side, SlotState
+from cutover.types import EntryName, Side, SlotState
 
-ELECTED_WITHIN: Final = dt.timedelta(seconds=1)
-"""How long a beat that holds the lease may take to open its term."""
 RECENT: Final = 10
 """How many of the latest slots are read; and ten times as many of the missed."""
 TERM: Final = "epoch side holder started_at first_tick_at seen_at ended_at end_reason"
@@ -148,7 +146,7 @@ def _leader(context: Context, taken: _Taken) -> None:
         **plain(held, "holder side"),
         "remaining_s": round(held.remaining.total_seconds(), 1),
         "connected": context.lease.is_connected(held.client_id),
-        "epoch": _led(context, held.holder) if "side" in data else None,
+        "epoch": leading.epoch_of(context, held.holder) if "side" in data else None,
     }
     found = []
     for beat in context.lease.beats():
@@ -157,19 +155,6 @@ def _leader(context: Context, taken: _Taken) -> None:
         seen = {"role": role, "seen_ago_s": round(beat.seen_ago.total_seconds(), 1)}
         found.append({**plain(beat, BEAT), **seen})
     data |= {"beats": found, "standbys": sum(1 for beat in found if beat["role"] == "standby")}
-
-
-def _led(context: Context, holder: HolderId) -> int | None:
-    """The epoch under which the lease's holder leads by this ledger; None where it does not.
-
-    Between its election and its commit lie milliseconds, which are waited for.
-    """
-
-    def led() -> int | None:
-        term = context.ledger.fence.term_since(Epoch(0))
-        return int(term.epoch) if term is not None and term.holder == holder and term.ended_at is None else None
-
-    return context.wait_for(led, ELECTED_WITHIN, "the commit of an election", every_s=0.1)
 
 
 def _slots(context: Context, taken: _Taken) -> None:

@@ -16,6 +16,7 @@ from cutover.errors import CutoverError, LeaseUnavailable, LedgerUnavailable
 from cutover.ledger.database import outages
 from cutover.ledger.pauses import SITE, but_paused, paused_by
 from cutover.phases.context import Context, in_time
+from cutover.phases.evidence import leading
 from cutover.phases.evidence.lateness import OVERDUE, early, overdue
 from cutover.phases.report import Outcome, Report
 from cutover.phases.wording import instant, named, one_line
@@ -68,6 +69,8 @@ def _beats(context: Context, role: ProbeRole) -> tuple[bool, str]:
     fence = context.ledger.fence.read()
     if fence.side is not leader.side:
         return may_be_no_leader, f"{_named(leader)} steps down: the active side is {fence.side}"
+    if role is ProbeRole.LEADER and leading.epoch_of(context, leader.holder) is None:
+        return False, leading.NOT_HERE.format(_named(leader))
     late = overdue(context, fence.side)
     # Another process would do no better: a pause is no fault of this one's, and is no reason to replace it.
     if any(pause.entry == SITE for pause in context.ledger.pauses.in_effect(fence)):

@@ -84,7 +84,13 @@ METRICS: Final = {
         "1 where the server has answered this scrape, 0 where not",
         "The servers are `database` and `redis`.",
     ),
-    "cutover_led": Described(_GAUGE, _WEB, ("side",), "1 where a living leader holds the lease for the active side"),
+    "cutover_led": Described(
+        _GAUGE,
+        _WEB,
+        ("side",),
+        "1 where a living leader holds the lease for the active side",
+        "And has a term in this database: a beat of another site may hold it, too.",
+    ),
     "cutover_standbys": Described(_GAUGE, _WEB, ("side",), "Living beats that stand by, warm"),
     "cutover_paused": Described(
         _GAUGE,

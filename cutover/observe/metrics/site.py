@@ -8,6 +8,7 @@ the time, and a scrape that would have to wait for it gets what was read before.
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -21,6 +22,7 @@ from cutover.ledger.database import outages
 from cutover.observe import overview
 from cutover.observe.entries import EntryRecord
 from cutover.phases.context import Context
+from cutover.phases.evidence import leading
 from cutover.phases.evidence.side import enabled_rows
 from cutover.types import Side
 
@@ -150,8 +152,11 @@ def _lease(context: Context, reading: Reading) -> None:
     warm = [beat for beat in context.beats() if beat.warm and (held is None or beat.holder != held.holder)]
     reading.standbys = {side: sum(beat.side is side for beat in warm) for side in Side}
     if reading.side is not None:
-        is_living = held is not None and context.lease.is_connected(held.client_id) is not False
-        reading.is_led = held is not None and held.side is reading.side and is_living
+        if held is None or held.side is not reading.side or context.lease.is_connected(held.client_id) is False:
+            reading.is_led = False
+            return
+        with suppress(LedgerUnavailable):  # it is Redis that is asked here
+            reading.is_led = leading.epoch_of(context, held.holder) is not None
 
 
 PARTS: Final = ((Server.DATABASE, _fence), (Server.REDIS, _lease))

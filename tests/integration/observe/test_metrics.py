@@ -3,6 +3,7 @@
 import datetime as dt
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from cutover.observe.metrics import site, views
 from cutover.observe.metrics.samples import Site
 from cutover.observe.metrics.site import Reading, Readings, Server
 from cutover.phases.context import Context
-from cutover.types import EntryName, Epoch, HolderId, Missed, RunOutcome, Side, SlotState, Term
+from cutover.types import EntryName, Epoch, HolderId, Identity, Missed, RunOutcome, Side, SlotState, Term
 from cutover.types import Slot as SlotName
 from demo.waiting import wait_until
 from tests.integration.phases.conftest import Beat, led
@@ -87,6 +88,19 @@ def test_a_site_that_nobody_leads_and_an_unmanaged_beat_are_told(
     UnmanagedBeat.objects.using(context().alias).create(origin="7@old", first_heard_at=now, last_heard_at=now)
     told = scrape()
     assert (told["cutover_led", "code"], told["cutover_unmanaged_beats",]) == (0, 1)
+
+
+def test_a_lease_of_a_beat_that_leads_nothing_here_is_no_leader(
+    context: Surroundings, scrape: Callable[[], Samples]
+) -> None:
+    own = context()
+    theirs = Identity(HolderId("theirs:1:x"), "theirs", 1, "")
+    with closing(own.redis) as connected:
+        assert own.lease.acquire(theirs, Side.CODE, int(connected.client_id())) is None
+        assert scrape()["cutover_led", "code"] == 0
+        led(own.alias, Term(own.ledger.fence.read().epoch, Side.CODE, theirs.holder))
+        assert own.lease.acquire(theirs, Side.CODE, int(connected.client_id())) is None
+        assert scrape()["cutover_led", "code"] == 1
 
 
 def test_an_entry_that_cannot_be_sent_is_told_as_status_tells_it(

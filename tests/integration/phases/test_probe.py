@@ -70,6 +70,20 @@ def test_a_leader_passes_in_every_role(context: Surroundings, beat: Beats) -> No
         assert asked(context(), ProbeRole.STANDBY)[0]
 
 
+def test_a_leader_of_another_ledger_is_no_leader_of_this_one(
+    context: Surroundings, beat: Beats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another site's beat, with the same namespace on the same Redis: of a daily entry nothing is overdue here yet."""
+    with beat(Side.CODE):
+        site = context()
+        wait_until(lambda: asked(site, ProbeRole.LEADER)[0], "the beat leads")
+        monkeypatch.setattr(site.ledger.fence, "term_since", lambda epoch: None)
+        ok, line = asked(site, ProbeRole.LEADER)
+        assert asked(site, ProbeRole.ANY)[0], "it does its work"
+    assert not ok
+    assert "holds the lease and has no term in this database" in line
+
+
 @pytest.mark.parametrize("role", [ProbeRole.STANDBY, ProbeRole.ANY, ProbeRole.LEADER])
 def test_a_beat_of_another_host_is_no_beat_of_this_one(
     context: Surroundings, beat: Beats, monkeypatch: pytest.MonkeyPatch, role: ProbeRole
