@@ -47,7 +47,10 @@ class Filter:
 
 
 def draw(report: Report, width: int, height: int, wanted: Filter | None = None, foot: str = "") -> str:
-    """The report in at most ``height`` lines, where that is enough for its head and ``LEAST_ROWS`` entries."""
+    """The report in at most ``height`` lines, where that is enough for its head and ``LEAST_ROWS`` entries.
+
+    With a ``foot``, as on a screen of its own that nobody can scroll back, in no more than that: the verdict stays.
+    """
     wanted = wanted or Filter()
     console = Console(file=io.StringIO(), force_terminal=True, width=width, highlight=False, legacy_windows=False)
     if isinstance(report, History):
@@ -61,7 +64,10 @@ def draw(report: Report, width: int, height: int, wanted: Filter | None = None, 
         whole = [Text(line) for line in report.lines]
     console.print(Group(*whole, *([Text(foot, "dim")] if foot else [])))
     drawn: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return drawn.rstrip("\n")
+    lines = drawn.rstrip("\n").split("\n")
+    if foot and len(lines) > height:
+        lines = [*lines[: max(1, height - 1)], lines[-1]][:height]
+    return "\n".join(lines)
 
 
 def _status(report: Status, options: ConsoleOptions, height: int, wanted: Filter) -> list[RenderableType]:

@@ -45,6 +45,13 @@ def test_of_ten_thousand_entries_as_many_are_shown_as_fit_the_worst_first(width:
     assert re.search(r"^✓ entry-0 +60 s ago +ok 2.0 s +in 2 min +celery@web-1, started \+1.0 s *$", rows[0])
 
 
+@pytest.mark.parametrize(("width", "height"), [(10, 24), (20, 3), (80, 8), (1, 1)])
+def test_on_a_screen_too_small_the_verdict_is_what_stays(width: int, height: int) -> None:
+    lines = CODES.sub("", draw(STATUS, width, height, foot="q quit   / filter")).split("\n")
+    assert len(lines) == height
+    assert lines[0].startswith("Look at 1"[:width])
+
+
 def test_a_filter_keeps_what_it_names_or_what_is_wrong() -> None:
     assert drawn(80, 24, Filter("entry-77"))[-1] == "only entries named *entry-77*: 111 of 10001"
     assert drawn(80, 24, Filter(is_wrong_only=True))[-1] == "only entries with something wrong: 1 of 10001"
