@@ -32,7 +32,7 @@ MARKS: Final = {
     "failed": ("run failed", "M{x} {t}L{r} {y}L{x} {b}L{l} {y}z"),
     "late": ("published late", "M{x} {t}L{r} {b}H{l}z"),
     "again": ("further message deduplicated", "M{l} {y}a4 4 0 1 0 8 0a4 4 0 1 0 -8 0"),
-    "unknown": ("run not known", "M{l} {y}H{r}M{x} {t}V{b}"),
+    "unknown": ("without a recorded run", "M{l} {y}H{r}M{x} {t}V{b}"),
 }
 """What stands out: how the legend calls it, and its shape, which tells it apart where colours do not."""
 _OF_FATE: Final = {

@@ -132,7 +132,7 @@ _BESIDES: Final[_Counts] = (
     ("slot", "published late", lambda f: f.late),
     ("further message", "deduplicated", lambda f: f.deduplicated),
     ("slot", "under way", lambda f: f.of(Fate.UNDER_WAY)),
-    ("slot", "of which the run is not known", lambda f: f.of(Fate.NOT_RECORDED)),
+    ("slot", "without a recorded run", lambda f: f.of(Fate.NOT_RECORDED)),
 )
 
 

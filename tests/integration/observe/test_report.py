@@ -231,7 +231,7 @@ def test_without_the_guard_nothing_is_said_of_runs(context: Surroundings, ledger
     Fence.objects.using(ledger).update(guarded_since=None)
     Slot.objects.using(ledger).bulk_create([slot("hourly", hours), slot("hourly", hours - HOUR, **WAITING)])
     said = compose.run(context()).content.verdict
-    assert said.sentence.startswith("Inconclusive: 1 of 2 slots were sent and run once; 1 slot of which the run is not")
+    assert said.sentence.startswith("Inconclusive: 1 of 2 slots were sent and run once; 1 slot without a recorded run")
     assert any("had the run guard at any time" in line for line in said.reservations)
 
 
