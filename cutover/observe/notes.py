@@ -48,6 +48,10 @@ def of_sending(seen: Mapping[str, Any], now: dt.datetime) -> list[Note]:
     found += (
         [("Unknown", f"the tasks of {counted(len(unknown) - SHOWN, 'more entry')}")] if len(unknown) > SHOWN else []
     )
+    if before := seen.get("unrecorded"):
+        slots = counted(before["count"], "slot has no recorded run", "slots have no recorded run")
+        named = f"{before['entry']}, due {to_the_second(dt.datetime.fromisoformat(before['due_at']))}"
+        found += [("No record", f"{slots}, the latest of {named}: sent before the workers were asked, see report")]
     found += [("No slot", _without_slot(one, now)) for one in seen.get("slotless", [])]
     return found
 

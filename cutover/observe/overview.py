@@ -21,7 +21,7 @@ from cutover.observe import entries
 from cutover.observe.conditions import Condition
 from cutover.observe.entries import WITH_PASSED_OVER, EntryRecord
 from cutover.phases.context import Context
-from cutover.phases.evidence import detection, leading, pauses, side, unmanaged_beats, waits_and_guards
+from cutover.phases.evidence import detection, leading, pauses, side, unmanaged_beats, unstarted, waits_and_guards
 from cutover.phases.evidence.lateness import MISSED, early, stuck
 from cutover.phases.evidence.sent import without_entry, without_row
 from cutover.phases.evidence.side import Sending
@@ -223,12 +223,13 @@ def _without_row(context: Context, taken: _Taken) -> None:
 
 def _late(context: Context, taken: _Taken) -> None:
     data = taken.data
-    data |= {"stuck": [], "early": None}
+    data |= {"stuck": [], "unrecorded": None, "early": None}
     if "side" in data:
         data["early"] = early(context)
     if taken.sending is not None:
         patience = Patience.of(context, context.ledger.fence.read(), taken.sending.delays)
         data["stuck"] = stuck(context, data["unsendable"], patience)
+        data["unrecorded"] = unstarted.before_asked(context, patience)
 
 
 def _entries(context: Context, taken: _Taken) -> None:

@@ -32,18 +32,19 @@ class Patience:
 
     Since the workers were asked and each had the run guard; where that is not known, a slot without a run counts all
     the same: either no worker has started it, or one without the guard, and neither is well. One that lapsed, or was
-    purged, would be a problem for as long as it is remembered: after the catch-up window phase 4 names it.
+    purged, would be a problem for as long as it is remembered: what was published before ``known_since`` phase 4 names.
     """
 
     now: dt.datetime
     since: dt.datetime
+    known_since: dt.datetime
     delays: Delays
 
     @classmethod
     def of(cls, context: Context, fence: FenceView, delays: Delays) -> Self:
         """As it is by the database's clock at ``fence``."""
         known_since = fence.now - max(context.config.catch_up_window, LEAST_KNOWN)
-        return cls(fence.now, max(fence.guarded_since or known_since, known_since), delays)
+        return cls(fence.now, max(fence.guarded_since or known_since, known_since), known_since, delays)
 
     def until(self, entry: EntryName) -> dt.datetime:
         """Before when a slot of the entry must have been published to have had the time."""
@@ -83,6 +84,17 @@ def oldest(context: Context, patience: Patience) -> list[dict[str, Any]]:
             for query in (unstarted.filter(due_at__gt=since), replayed)
             if (first := query.first())
         ]
+
+
+def before_asked(context: Context, patience: Patience) -> dict[str, Any] | None:
+    """How many slots were published before the workers were asked and have no recorded run, and the latest. As JSON."""
+    due_since = patience.known_since - max(context.config.windows)
+    with outages(context.alias):
+        slots = models.Slot.objects.using(context.alias).filter(state=SlotState.PUBLISHED, run_started_at=None)
+        slots = slots.filter(due_at__gt=due_since, published_at__gt=patience.known_since)
+        slots = slots.filter(published_at__lte=patience.since).order_by("due_at")
+        latest = slots.last()
+        return {"count": slots.count(), **plain(latest, "entry due_at")} if latest is not None else None
 
 
 def behind(context: Context, patience: Patience, entries: Collection[EntryName]) -> set[EntryName]:

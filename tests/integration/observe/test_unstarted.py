@@ -76,6 +76,10 @@ def test_once_they_were_asked_what_was_sent_before_is_a_notice(context: Surround
     (finding,) = seen(context, "yearly").findings
     assert str(finding) == "unrecorded: published before the workers were asked, and no run is recorded"
     assert seen(context, "yearly").severity is Severity.NOTICE
+    (line,) = [line for line in status.run(context()).lines if line.startswith("No record ")]
+    assert line.startswith("No record 1 slot has no recorded run, the latest of yearly, due ")
+    context().ledger.fence.set_guarded(None)
+    assert not [line for line in status.run(context()).lines if line.startswith("No record ")], "it is a problem then"
 
 
 @pytest.mark.parametrize("is_asked", [False, True])
