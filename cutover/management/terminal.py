@@ -51,6 +51,16 @@ class Terminal:
             return False
         return True
 
+    def last_word(self, report: Report) -> int:
+        """Write the report, and return the exit code: 1 where it cannot be written, as to a full disk."""
+        try:
+            self.report(report)
+        except OSError as exc:
+            _redirect_to_nowhere(self.stdout)
+            self.say(f"Standard output cannot be written: {exc.strerror or exc}.")
+            return report.outcome.exit_code or 1
+        return report.outcome.exit_code
+
     def write(self, codes: str) -> None:
         """Write what a terminal does not show."""
         self.stdout.write(codes, ending="")

@@ -128,6 +128,12 @@ def test_a_reader_that_has_seen_enough_is_no_error(sqlite_site: Site, command: s
     assert [line for line in err.splitlines() if not line.startswith("... ")] == []
 
 
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_full_disk_is_one_line(sqlite_site: Site, buffered: str) -> None:
+    code, read, err = typed_into("> /dev/full", sqlite_site, "status", PYTHONUNBUFFERED=buffered)
+    assert (code, read, err) == (1, "", "cutover: Standard output cannot be written: No space left on device.\n")
+
+
 @pytest.mark.parametrize(
     ("command", "code", "reader"),
     [

@@ -229,10 +229,9 @@ class Command(BaseCommand):
             sys.exit(outcome.exit_code)
         live.end()
         self._is_answered = True
-        if not options.get("watch"):  # that was shown already, and nobody reads any more
-            terminal.report(report)
-            if report.outcome.exit_code:
-                sys.exit(report.outcome.exit_code)
+        # What is watched was shown already, and nobody reads any more.
+        if not options.get("watch") and (code := terminal.last_word(report)):
+            sys.exit(code)
 
     def _watch(self, terminal: Terminal, report: Report, run: Callable[[], Report]) -> None:
         """Show it again every second, until nobody reads it or somebody presses Ctrl-C; with keys on a terminal."""
