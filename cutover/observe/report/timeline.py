@@ -100,8 +100,8 @@ def _mark(kind: str, at: Iterable[float], y: float) -> Element:
 def _terms(terms: Sequence[Claimant], times: Times, bottom: float) -> list[Element]:
     made = [element("text", x=0, y=LEGEND + LEADERS + 7, class_="label", text="leader (epoch)")]
     until_ = times.period.until
-    starts = [*(term.started_at for term in terms[1:]), until_]
-    for odd, (term, following) in enumerate(zip(terms, starts, strict=True)):
+    starts = [*(term.started_at for term in terms), until_]
+    for odd, (term, following) in enumerate(zip(terms, starts[1:], strict=True)):
         known_until = min(term.known_until(until_), max(following, term.started_at))
         begin, end = times.x(term.started_at), times.x(known_until)
         width, y = max(end - begin, 1.0), LEGEND + LEADERS - 4

@@ -116,6 +116,11 @@ def test_the_band_of_a_leader_that_was_killed_ends_with_its_last_sign_of_life() 
     assert ends["epoch 8"] <= WIDTH
 
 
+def test_slots_of_a_time_in_which_nobody_led_are_drawn_too() -> None:
+    drawn = ElementTree.fromstring(timeline.draw(counted(), Course([], []), dt.UTC).replace("xmlns", "x"))
+    assert not [one for one in drawn.iter("rect") if "term" in one.get("class", "")]
+
+
 def test_a_drawing_escapes_and_names_itself() -> None:
     drawn = drawing(10, 10, "d", "A & B", "<desc>", [element("text", text="<script>", class_='"x"', x=1.25)])
     whole = ElementTree.fromstring(drawn)
