@@ -11,6 +11,7 @@ from django.db.models import BigIntegerField, Case, Func, Q, SmallIntegerField, 
 from django.db.models.sql.compiler import SQLCompiler
 
 from cutover.phases.evidence.lateness import MISSED
+from cutover.phases.evidence.tally import POSTGRES_SECONDS
 from cutover.types import RunOutcome, SlotState
 
 BOUNDS_MS: Final = tuple(digit * 10**power for power in range(8) for digit in range(1, 10))
@@ -91,11 +92,11 @@ class Milliseconds(_Computed):
     arity = 2
     on = {
         # No whole number, which it would sum as a decimal one.
-        "postgresql": "ROUND(DATE_PART('epoch', %(expressions)s) * 1000)",
+        "postgresql": "ROUND(TSTZRANGE_SUBDIFF(%(expressions)s) * 1000)",
         "mysql": "ROUND(-TIMESTAMPDIFF(MICROSECOND, %(expressions)s) / 1000)",
         "sqlite": "CAST(ROUND((JULIANDAY(%(expressions)s)) * 86400000) AS INTEGER)",
     }
-    joined_by = {"postgresql": " - ", "sqlite": ") - JULIANDAY("}
+    joined_by = {"sqlite": ") - JULIANDAY("}
 
 
 class Magnitude(_Computed):
@@ -115,7 +116,7 @@ class Bucket(_Computed):
 
     arity = 1
     on = {
-        "postgresql": "(FLOOR(DATE_PART('epoch', %(expressions)s))::bigint - %(begin)s) / %(width)s",
+        "postgresql": f"(FLOOR({POSTGRES_SECONDS})::bigint - %(begin)s) / %(width)s",
         "mysql": "(TIMESTAMPDIFF(SECOND, '1970-01-01', %(expressions)s) - %(begin)s) DIV %(width)s",
         "sqlite": "(CAST(STRFTIME('%%%%s', %(expressions)s) AS INTEGER) - %(begin)s) / %(width)s",
     }
