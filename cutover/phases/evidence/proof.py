@@ -134,14 +134,11 @@ def _expect(context: Context, evidence: Evidence, sent_now: set[EntryName]) -> N
 
     One whose row was ended or disabled after it had been proved has nothing left to prove.
     """
-    present = edits.read(context.alias)
-    for entry in present.entries:
-        name = EntryName(entry.name)
-        row = present.rows.get(name, present.renamed.get(name))
-        name = EntryName(row.name) if row is not None else name
+    for imported, present in edits.present_names(context.alias).items():
+        name = present or imported
         evidence.moved.add(name)
         if name not in sent_now and not evidence.proven[name]:
-            evidence.unproven[name] = Why.DISABLED if row is not None else Why.NO_ROW
+            evidence.unproven[name] = Why.DISABLED if present is not None else Why.NO_ROW
     for name in sent.without_row(context, declared=True):
         evidence.moved.add(name)
         evidence.unproven[name] = Why.NO_ROW

@@ -12,7 +12,7 @@ from django_celery_beat.models import PeriodicTask
 from cutover.election.lease import Presence
 from cutover.ledger.database import outages
 from cutover.ledger.declarations import Declaration
-from cutover.models import Entry, ImportedEntry
+from cutover.models import Entry
 from cutover.phases.context import Context
 from cutover.phases.evidence import edits, side
 from cutover.schedules.fingerprint import digest, fingerprints
@@ -80,11 +80,8 @@ def without_row(context: Context, *, declared: bool) -> list[EntryName]:
         names |= last.entries.keys()
     with outages(context.alias):
         names -= {*PeriodicTask.objects.using(context.alias).values_list("name", flat=True)}
-        if names:
-            kept = ImportedEntry.objects.using(context.alias).only("name", "key_before")
-            imported = {EntryName(each.name): each for each in kept}
-            renamed = edits.read(context.alias, [imported[name] for name in names & imported.keys()]).renamed
-            names -= {name for name, row in renamed.items() if row.name not in imported}
+    if names:
+        names -= {name for name, now in edits.present_names(context.alias).items() if now is not None}
     return sorted(names)
 
 
@@ -100,7 +97,8 @@ def without_entry(context: Context, only: EntryName | None = None) -> list[Entry
         rows = side.enabled_rows(context).filter(**({} if only is None else {"name": only}))
         names = _known(context, sorted({*rows.values_list("name", flat=True)} - context.entries.keys()))
     if names:
-        names -= {EntryName(row.name) for row in edits.read(context.alias).renamed.values()}
+        present = edits.present_names(context.alias)
+        names -= {now for name, now in present.items() if now is not None and now != name}
     return sorted(names)
 
 

@@ -5,11 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from cutover.models import Cutover, ImportedEntry
 from cutover.phases import facts, phase2, phase3, rollback
 from cutover.phases.context import Context
+from cutover.phases.evidence import edits
 from cutover.phases.operations import snapshot
 from cutover.phases.report import Outcome, Report
 from cutover.types import Side
@@ -129,6 +132,24 @@ def rename(context: Context, taken: bool = False) -> PeriodicTask:
 def enabled(context: Context) -> list[str]:
     tasks = PeriodicTask.objects.using(context.alias).filter(enabled=True)
     return sorted(tasks.values_list("name", flat=True))
+
+
+def test_the_names_of_rows_are_found_as_the_rows_are_with_no_more_of_them_read(context: Surroundings) -> None:
+    alias = context().alias
+    for entry in ImportedEntry.objects.using(alias):
+        ImportedEntry.objects.using(alias).filter(name=entry.name).update(key_before=row(context(), entry.name).pk)
+    rename(context())
+    PeriodicTask.objects.using(alias).filter(name="yearly").delete()
+    PeriodicTask.objects.using(alias).filter(name="ticking").update(name="yearly")  # a name that is imported, too
+    whole = edits.read(alias)
+    with CaptureQueriesContext(connections[alias]) as asked:
+        found = edits.present_names(alias)
+    assert found == {
+        entry.name: one.name if (one := whole.rows.get(entry.name, whole.renamed.get(entry.name))) else None
+        for entry in whole.entries
+    }
+    assert (found["hourly"], found["yearly"], found["ticking"]) == ("each hour", "yearly", None)
+    assert not [query for query in asked if "args" in query["sql"] or "row_before" in query["sql"]]
 
 
 @pytest.mark.parametrize("drop_edits", [False, True])
