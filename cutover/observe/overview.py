@@ -13,7 +13,7 @@ from typing import Any, Final
 from django.db.models import QuerySet
 
 from cutover import clock, models
-from cutover.errors import CutoverError
+from cutover.errors import ConfigurationError, CutoverError
 from cutover.ledger.database import outages
 from cutover.ledger.fence import AHEAD, SUCCEEDED
 from cutover.ledger.pauses import Pause
@@ -29,6 +29,7 @@ from cutover.phases.evidence.unstarted import Patience
 from cutover.phases.facts import read
 from cutover.phases.report import plain
 from cutover.phases.wording import one_line
+from cutover.schedules.project import load_tasks
 from cutover.types import EntryName, Side, SlotState
 
 RECENT: Final = 10
@@ -202,8 +203,8 @@ def _sending(context: Context, taken: _Taken) -> None:
     taken.sending = side.read(context, Side(data["side"]), taken.only)
     found |= {str(name): why for name, why in taken.sending.unsendable.items()}
     if taken.sending.side is Side.DATABASE:
-        with suppress(ImportError):
-            context.app.loader.import_default_modules()
+        with suppress(ConfigurationError):
+            load_tasks(context.app)
         unknown |= {name: task for name, task in taken.sending.tasks.items() if task not in context.app.tasks}
 
 

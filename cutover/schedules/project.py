@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from celery import Celery, current_app
 from celery.beat import ScheduleEntry
@@ -48,16 +49,21 @@ CLEANUP: Final = "celery.backend_cleanup"
 """The entry that celery's beat adds by itself where results expire and the backend does not see to it."""
 
 _is_loading: Final[ContextVar[bool]] = ContextVar("cutover_is_loading", default=False)
+_loaded: Final[WeakKeyDictionary[Celery, tuple[str, ...]]] = WeakKeyDictionary()
+"""The modules of each app that were imported."""
 
 
 def load_tasks(app: Celery) -> bool:
     """Import every module with tasks, as a worker does at its start; False while that is under way already.
 
-    Celery lets Django run its system checks before it imports, and one of ours asks for the tasks. Raises
-    ConfigurationError when a module cannot be imported.
+    Celery lets Django run its system checks before it imports, each time, and one of ours asks for the tasks: so it is
+    done once a process. Raises ConfigurationError when a module cannot be imported.
     """
     if _is_loading.get():
         return False
+    modules = (*app.loader.default_modules,)
+    if _loaded.get(app) == modules:
+        return True
     token = _is_loading.set(True)
     try:
         app.loader.import_default_modules()
@@ -66,6 +72,7 @@ def load_tasks(app: Celery) -> bool:
     finally:
         _is_loading.reset(token)
     app.finalize()
+    _loaded[app] = modules
     return True
 
 
