@@ -7,7 +7,7 @@ import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from django.db.models import Min, Q, QuerySet
 from django.db.models.lookups import GreaterThan
@@ -15,6 +15,7 @@ from django.db.models.lookups import GreaterThan
 from cutover import models
 from cutover.ledger.database import outages
 from cutover.observe.report import delays
+from cutover.observe.report.delays import Delays
 from cutover.observe.report.expressions import DURATION_MS, FATES, NUMBERS, PUBLISHED_MS, STARTED_MS, Bucket, Fate, fate
 from cutover.observe.report.figures import SHOWN, Cell, EntryFigures, Figures, Listed, Moment, Period, period
 from cutover.observe.report.summing import magnitudes, summed
@@ -29,7 +30,10 @@ from cutover.schedules.messages import DELAYS
 from cutover.types import EntryName, RunOutcome, Side, SlotState
 
 _LATE_MS: Final = OVERDUE // dt.timedelta(milliseconds=1)
-_SUM_OF_LATE: Final = f"SUM(CASE WHEN published_ms > {_LATE_MS} THEN 1 ELSE 0 END)"
+_IS_LATE: Final = f"CASE WHEN published_ms > {_LATE_MS} THEN 1 ELSE 0 END"
+_SIDES: Final = (*Side,)
+_SIDE: Final = f"CASE side WHEN '{_SIDES[0]}' THEN 0 ELSE 1 END"
+"""A number as well: what is text in a group is compared for each slot."""
 
 Slots = QuerySet[models.Slot]
 
@@ -70,73 +74,111 @@ def _known_since(context: Context, since: dt.datetime, until: dt.datetime) -> dt
 def _entries(
     slots: Slots, known: Iterable[EntryName], *, is_to_prove: bool
 ) -> tuple[list[EntryFigures], dict[EntryName, Tally]]:
-    """One statement: a row for each entry, side, fate and magnitude. ``is_to_prove``: of each entry a tally, too."""
+    """One statement: a row for each entry, fate, side and magnitude. ``is_to_prove``: of each entry a tally, too."""
     of_entry: dict[EntryName, _Sums] = defaultdict(_Sums, {name: _Sums() for name in known})
     columns = slots.annotate(published_ms=PUBLISHED_MS, started_ms=STARTED_MS, took_ms=DURATION_MS).values(
         *("entry", "side", "fate", "passed_over", "deduplicated", "published_ms", "started_ms", "took_ms")
     )
     columns = columns.annotate(**CHECKED) if is_to_prove else columns
-    numbers = ("fate", magnitudes(columns, "started_ms"))
-    sums = ("COUNT(*)", "SUM(passed_over)", _SUM_OF_LATE, "SUM(deduplicated)", "MAX(published_ms)", "MAX(started_ms)")
+    numbers = ("fate", _SIDE, _IS_LATE, magnitudes(columns, "started_ms"))
+    sums = ("COUNT(*)", "SUM(passed_over)", "SUM(deduplicated)", "MAX(published_ms)", "MAX(started_ms)")
     spans = ("SUM(took_ms)", "COUNT(took_ms)", "MAX(took_ms)")
     checked = tuple(f"SUM({name})" for name in CHECKED) if is_to_prove else ()
-    tallies = dict[EntryName, Tally]()
-    for (entry, side), (number, size), row in summed(columns, ("entry", "side"), numbers, (*sums, *spans, *checked)):
-        name, count, more = EntryName(entry), len(sums) + len(spans), map(int, row[len(sums) + len(spans) :])
-        of_entry[name].add(side, FATES[number], size, *row[:count])
-        if is_to_prove:
-            tallies[name] = tallies.get(name, Tally()).plus(Tally(row[0], *more))
-    return sorted((sums.figures(name) for name, sums in of_entry.items()), key=_worst_first), tallies
+    for (entry,), group, row in summed(columns, ("entry",), numbers, (*sums, *spans, *checked)):
+        of_entry[entry].add(*group, *row)
+    found = {name: one for name, one in of_entry.items() if is_to_prove and one.slots}
+    tallies = {name: Tally(one.slots, int(one.seconds), int(one.microseconds)) for name, one in found.items()}
+    return sorted((one.figures(name) for name, one in of_entry.items()), key=_worst_first), tallies
+
+
+@dataclass(slots=True)
+class _Lateness:
+    """How late slots are, as it is summed up."""
+
+    sizes: dict[int, int] = field(default_factory=dict)
+    longest_ms: float | None = None
+
+    def add(self, size: int, slots: int, longest_ms: float | None) -> None:
+        if longest_ms is not None:
+            self.sizes[size] = self.sizes.get(size, 0) + slots
+            if self.longest_ms is None or longest_ms > self.longest_ms:
+                self.longest_ms = longest_ms
+
+    def delays(self) -> Delays:
+        return delays.delays(self.sizes, _whole(self.longest_ms))
 
 
 @dataclass(slots=True)
 class _Sums:
-    sides: set[Side] = field(default_factory=set)
-    fates: Counter[Fate] = field(default_factory=Counter)
-    sizes: Counter[int] = field(default_factory=Counter)
+    """What the rows of one entry come to. A sum may be a decimal, as MariaDB has it, until it is told."""
+
+    fates: dict[int, int] = field(default_factory=dict)
+    sides: set[int] = field(default_factory=set)
+    started: _Lateness = field(default_factory=_Lateness)
+    slots: int = 0
     late: int = 0
-    deduplicated: int = 0
     passed_over: int = 0
-    took_ms: int = 0
+    deduplicated: int = 0
+    published_ms: float | None = None
+    took_ms: float = 0
     ended: int = 0
-    published_ms: int | None = None
-    started_ms: int | None = None
-    longest_ms: int | None = None
+    longest_ms: float | None = None
+    seconds: int = 0
+    microseconds: int = 0
 
     def add(
-        self, side: str, of: Fate, size: int, slots: int, passed_over: int, late: int, more: int, *spans: Any
+        self,
+        of: int,
+        side: int,
+        is_late: int,
+        size: int,
+        slots: int,
+        passed_over: int,
+        deduplicated: int,
+        published_ms: float | None,
+        started_ms: float | None,
+        took_ms: float | None,
+        ended: int,
+        longest_ms: float | None,
+        seconds: int = 0,
+        microseconds: int = 0,
     ) -> None:
-        published_ms, started_ms, took_ms, ended, longest_ms = spans
-        self.sides.add(Side(side))
-        self.fates[of] += slots
-        if passed_over:
-            self.fates[Fate.MISSED] += int(passed_over)
-            self.passed_over += int(passed_over)
-        self.late, self.deduplicated = self.late + int(late), self.deduplicated + int(more)
-        self.took_ms, self.ended = self.took_ms + int(took_ms or 0), self.ended + ended
-        if started_ms is not None:
-            self.sizes[size] += slots
-        self.published_ms = _longer(self.published_ms, published_ms)
-        self.started_ms = _longer(self.started_ms, started_ms)
-        self.longest_ms = _longer(self.longest_ms, longest_ms)
+        self.slots += slots
+        self.fates[of] = self.fates.get(of, 0) + slots
+        self.sides.add(side)
+        self.started.add(size, slots, started_ms)
+        self.seconds += seconds
+        self.microseconds += microseconds
+        self.passed_over += passed_over
+        self.deduplicated += deduplicated
+        if is_late:
+            self.late += slots
+        if published_ms is not None and (self.published_ms is None or published_ms > self.published_ms):
+            self.published_ms = published_ms
+        if took_ms is not None and longest_ms is not None:
+            self.took_ms, self.ended = self.took_ms + took_ms, self.ended + ended
+            if self.longest_ms is None or longest_ms > self.longest_ms:
+                self.longest_ms = longest_ms
 
     def figures(self, name: EntryName) -> EntryFigures:
+        fates = {of: self.fates.get(number, 0) for of, number in reversed(NUMBERS.items())}
+        fates[Fate.MISSED] += int(self.passed_over)
         return EntryFigures(
             entry=name,
-            sides=sorted(self.sides),
-            fates={each: self.fates[each] for each in Fate},
+            sides=sorted(_SIDES[number] for number in self.sides),
+            fates=fates,
             late=self.late,
-            deduplicated=self.deduplicated,
-            passed_over=self.passed_over,
-            published_longest_ms=self.published_ms,
-            started=delays.delays(self.sizes, self.started_ms),
-            duration_mean_ms=round(self.took_ms / self.ended) if self.ended else None,
-            duration_longest_ms=self.longest_ms,
+            deduplicated=int(self.deduplicated),
+            passed_over=int(self.passed_over),
+            published_longest_ms=_whole(self.published_ms),
+            started=self.started.delays(),
+            duration_mean_ms=round(int(self.took_ms) / self.ended) if self.ended else None,
+            duration_longest_ms=_whole(self.longest_ms),
         )
 
 
-def _longer(one: int | None, other: Any) -> int | None:
-    return one if other is None else int(other) if one is None else max(one, int(other))
+def _whole(length_ms: float | None) -> int | None:
+    return None if length_ms is None else int(length_ms)
 
 
 def _worst_first(one: EntryFigures) -> tuple[int | str, ...]:
@@ -156,22 +198,17 @@ def _moments(slots: Slots, over: Period) -> tuple[list[Moment], Sequence[int], S
     """One statement: a row for each bucket and pair of magnitudes."""
     computed = slots.annotate(bucket=_bucket(over), published_ms=PUBLISHED_MS, started_ms=STARTED_MS)
     columns = computed.values("bucket", "published_ms", "started_ms")
-    by_bucket: dict[int, list[_Sums]] = defaultdict(lambda: [_Sums(), _Sums()])
+    by_bucket = defaultdict[int, tuple[_Lateness, _Lateness]](lambda: (_Lateness(), _Lateness()))
     whole: tuple[Counter[int], Counter[int]] = Counter(), Counter()
     numbers = ("bucket", magnitudes(columns, "published_ms"), magnitudes(columns, "started_ms"))
     spans = ("COUNT(*)", "MAX(published_ms)", "MAX(started_ms)")
-    for _, (number, of_sent, of_run), (slots_, sent_ms, run_ms) in summed(columns, (), numbers, spans):
-        for sums, all_, size, longest in zip(
-            by_bucket[number], whole, (of_sent, of_run), (sent_ms, run_ms), strict=True
-        ):
-            if longest is not None:
-                sums.sizes[size] += slots_
-                all_[size] += slots_
-                sums.started_ms = _longer(sums.started_ms, longest)
-    moments = [
-        Moment(number, *(delays.delays(sums.sizes, sums.started_ms) for sums in both))
-        for number, both in sorted(by_bucket.items())
-    ]
+    for _, (number, *sizes), (count, *longest) in summed(columns, (), numbers, spans):
+        for one, size, length_ms in zip(by_bucket[number], sizes, longest, strict=True):
+            one.add(size, count, length_ms)
+    for both in by_bucket.values():
+        for all_, one in zip(whole, both, strict=True):
+            all_.update(one.sizes)
+    moments = [Moment(number, sent.delays(), run.delays()) for number, (sent, run) in sorted(by_bucket.items())]
     return moments, delays.histogram(whole[0]), delays.histogram(whole[1])
 
 
@@ -180,12 +217,12 @@ def _cells(slots: Slots, over: Period, shown: Sequence[EntryName]) -> list[Cell]
         return []
     computed = slots.filter(entry__in=shown).annotate(bucket=_bucket(over), published_ms=PUBLISHED_MS)
     columns = computed.values("entry", "bucket", "side", "fate", "passed_over", "deduplicated", "published_ms")
-    sums = ("COUNT(*)", "SUM(passed_over)", _SUM_OF_LATE, "SUM(deduplicated)")
+    numbers, sums = ("bucket", "fate", _SIDE), ("COUNT(*)", "SUM(passed_over)", f"SUM({_IS_LATE})", "SUM(deduplicated)")
     found = []
-    for (entry, side), (number, of), row in summed(columns, ("entry", "side"), ("bucket", "fate"), sums):
+    for (entry,), (number, of, side), row in summed(columns, ("entry",), numbers, sums):
         count, passed_over, late, more = map(int, row)
         count += passed_over if FATES[of] is Fate.MISSED else 0
-        found.append(Cell(EntryName(entry), number, Side(side), FATES[of], count, late, more))
+        found.append(Cell(EntryName(entry), number, _SIDES[side], FATES[of], count, late, more))
     return found
 
 

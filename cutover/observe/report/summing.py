@@ -6,6 +6,7 @@ expression would be computed again for each sum of it.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from django.db import connections
@@ -28,7 +29,7 @@ _EACH: Final = 100
 
 def summed(
     columns: QuerySet[Any, Any], keys: Sequence[str], numbers: Sequence[str], sums: Sequence[str]
-) -> Iterator[tuple[tuple[Any, ...], list[int], tuple[Any, ...]]]:
+) -> Iterator[tuple[tuple[Any, ...], Sequence[int], tuple[Any, ...]]]:
     """Each group's ``keys``, ``numbers`` and ``sums``, all of which are SQL over the ``columns`` by their names.
 
     ``columns``: a query of ``values``, without an order. ``numbers``: none is below -1, and but for the first each is
@@ -49,16 +50,18 @@ def summed(
         if settings := _IN_MEMORY.get(connections[columns.db].vendor):
             cursor.execute(settings)
         cursor.execute(statement, params)
+        at = len(keys)
         for row in cursor:
-            yield row[: len(keys)], _unpacked(int(row[len(keys)]), len(numbers)), row[len(keys) + 1 :]
+            yield row[:at], _unpacked(int(row[at]), len(numbers)), row[at + 1 :]
 
 
-def _unpacked(packed: int, count: int) -> list[int]:
+@lru_cache
+def _unpacked(packed: int, count: int) -> Sequence[int]:
     found = []
     for _ in range(count - 1):
         packed, number = divmod(packed, _EACH)
         found.append(number - 1)
-    return [packed - 1, *reversed(found)]
+    return packed - 1, *reversed(found)
 
 
 def magnitudes(columns: QuerySet[Any, Any], name: str) -> str:
