@@ -50,9 +50,9 @@ def measure(rig: Rig, who: Contender, enough: int) -> Burst:
     site, instant = at_an_instant(rig, who, entries, who.ready_s * entries / ENTRIES)
     beat = rig.beat(site, who)
     with stopped_after(beat):
-        first, last = _curve(rig, beat, min(enough, entries))
+        first, last = curve(rig, beat, min(enough, entries))
     late = (dt.datetime.fromtimestamp(first[0], dt.UTC) - instant + MINUTE / 2) % MINUTE - MINUTE / 2
-    return Burst(_rate(first, last), late / dt.timedelta(milliseconds=1))
+    return Burst(rate_of(first, last), late / dt.timedelta(milliseconds=1))
 
 
 def ceiling(rig: Rig, kind: str) -> Burst:
@@ -97,15 +97,16 @@ def _slow(rig: Rig) -> Iterator[Contender]:
 
 def sent_between(rig: Rig, sender: Process, number: int) -> float:
     """Messages a second, from the first one in the queue from now on until there are so many."""
-    return _rate(*_curve(rig, sender, number))
+    return rate_of(*curve(rig, sender, number))
 
 
-def _rate(first: tuple[float, int], last: tuple[float, int]) -> float:
+def rate_of(first: tuple[float, int], last: tuple[float, int]) -> float:
+    """Messages a second in between."""
     return (last[1] - first[1]) / (last[0] - first[0])
 
 
-def _curve(rig: Rig, sender: Process, enough: int) -> tuple[tuple[float, int], tuple[float, int]]:
-    """When how many messages were seen in the queue: at first, and when there were enough."""
+def curve(rig: Rig, sender: Process, enough: int) -> tuple[tuple[float, int], tuple[float, int]]:
+    """When how many messages were seen in the queue, in seconds since 1970: at first, and when there were enough."""
     with rig.valkey.client() as client:
         first = _seen(client, sender, 1)
         return first, _seen(client, sender, enough)
