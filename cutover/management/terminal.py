@@ -135,7 +135,7 @@ def as_document(report: Report) -> str:
         "undo": report.undo,
         "error": None,
     }
-    return json.dumps(whole | report.data)
+    return json.dumps(whole | report.document())
 
 
 @contextlib.contextmanager

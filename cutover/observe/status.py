@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from django.utils.timezone import get_default_timezone
 
@@ -43,6 +43,10 @@ class Status(Report):
     around: Sequence[str]
     entries: Sequence[EntryRecord]
 
+    def document(self) -> dict[str, Any]:
+        """``data``, and the entries, of which there may be very many."""
+        return {**self.data, "entries": [overview.as_json(one) for one in self.entries]}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History(Report):
@@ -63,7 +67,6 @@ def run(context: Context, *, check: bool = False, entry: str | None = None) -> R
     data, records = seen.data, seen.entries or ()
     first = headline(data, seen.entries)
     data |= {"verdict": first.verdict, "problems": [*first.problems], "healthy": not first.problems}
-    data["entries"] = [overview.as_json(one) for one in records]
     around = lines(data, first, seen.at)
     shown = [first.verdict, *around]
     if records:

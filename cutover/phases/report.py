@@ -67,6 +67,10 @@ class Report:
     undo: str = ""
     data: dict[str, Any] = field(default_factory=dict)
 
+    def document(self) -> dict[str, Any]:
+        """``data`` as ``--json`` has it: with what is worked out for that alone."""
+        return self.data
+
 
 def command(name: str) -> str:
     """A subcommand as it is typed."""

@@ -48,7 +48,7 @@ def test_after_pause_returns_nothing_is_claimed_until_resume_and_what_it_kept_ba
         [problem] = seen.data["problems"]
         assert problem.startswith("everything is paused since")
         assert problem.endswith("(the database moves): nothing is sent")
-        assert {one["findings"][0]["condition"] for one in seen.data["entries"]} == {"paused"}
+        assert {one["findings"][0]["condition"] for one in seen.document()["entries"]} == {"paused"}
         assert any(line.startswith("Paused    everything is paused since") for line in seen.lines)
         leader = probe.run(context(), ProbeRole.LEADER)
         assert (leader.data["healthy"], leader.data["reason"].rpartition("; ")[2]) == (True, "everything is paused")
