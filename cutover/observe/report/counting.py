@@ -23,10 +23,10 @@ from cutover.observe.slot import Life, with_losses
 from cutover.phases.context import Context
 from cutover.phases.evidence.lateness import OVERDUE
 from cutover.phases.evidence.proof import PATIENCE
+from cutover.phases.evidence.side import delays_of
 from cutover.phases.evidence.side import read as sending
 from cutover.phases.evidence.tally import CHECKED, Counting, Tally
 from cutover.schedules import overlay
-from cutover.schedules.messages import DELAYS
 from cutover.types import EntryName, RunOutcome, Side, SlotState
 
 _LATE_MS: Final = OVERDUE // dt.timedelta(milliseconds=1)
@@ -46,13 +46,13 @@ def read(context: Context, since: dt.datetime, until: dt.datetime, proof: Counti
     fence = context.ledger.fence.read()
     with outages(context.alias):
         slots = models.Slot.objects.using(context.alias).order_by()
-        delayed = {name for name, one in overlay.load(context.alias).items() if one.options.keys() & DELAYS}
+        waits = delays_of({name: one.options for name, one in overlay.load(context.alias).items()})
         if fence.side is Side.CODE:  # before phase 2 there are no overlays
-            delayed.update(sending(context, Side.CODE).delayed)
+            waits = {**waits, **sending(context, Side.CODE).delays}
         over = period(since, _known_since(context, since, until), until)
         slots = slots.filter(due_at__gt=since, due_at__lte=until)
         slots = slots.annotate(
-            fate=fate(fence.now - PATIENCE, fence.guarded_since, delayed), is_late=GreaterThan(PUBLISHED_MS, _LATE_MS)
+            fate=fate(fence.now - PATIENCE, fence.guarded_since, waits), is_late=GreaterThan(PUBLISHED_MS, _LATE_MS)
         )
         known = models.Entry.objects.using(context.alias).filter(active=True).values_list("name", flat=True)
         entries, tallies = _entries(slots, map(EntryName, known), is_to_prove=proof is not None)

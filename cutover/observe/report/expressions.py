@@ -2,7 +2,6 @@
 
 import datetime as dt
 from bisect import bisect_right
-from collections.abc import Collection
 from enum import StrEnum
 from typing import Any, Final
 
@@ -12,7 +11,8 @@ from django.db.models.sql.compiler import SQLCompiler
 
 from cutover.phases.evidence.lateness import MISSED
 from cutover.phases.evidence.tally import POSTGRES_SECONDS
-from cutover.types import RunOutcome, SlotState
+from cutover.phases.evidence.unstarted import Delays
+from cutover.types import EntryName, RunOutcome, SlotState
 
 BOUNDS_MS: Final = tuple(digit * 10**power for power in range(8) for digit in range(1, 10))
 """Where one magnitude ends and the next begins: a digit and noughts, from a millisecond to a day and more."""
@@ -46,14 +46,22 @@ FATES: Final = (*reversed(Fate),)
 NUMBERS: Final = {of: number for number, of in enumerate(FATES)}
 
 
-def fate(patient_until: dt.datetime, guarded_since: dt.datetime | None, delayed: Collection[str]) -> Case:
+def fate(patient_until: dt.datetime, guarded_since: dt.datetime | None, delays: Delays) -> Case:
     """The number of each slot's fate.
 
-    What was sent after ``patient_until``, or is of a ``delayed`` entry, is under way, not stuck.
-    ``guarded_since``: from when on what is published is known to be recorded by its run; None for never.
+    What was sent after ``patient_until``, or so much longer ago as its entry's messages wait by ``delays``, is under
+    way, not stuck. ``guarded_since``: from when on what is published is known to be recorded by its run; None for
+    never.
     """
     is_waiting = Q(state=SlotState.PUBLISHED)
     is_recorded = Q(published_at__gt=guarded_since) if guarded_since else Q(pk__in=[])
+    alike: dict[dt.timedelta | None, list[EntryName]] = {}
+    for name, delay in delays.items():
+        alike.setdefault(delay, []).append(name)
+    is_to_wait = Q()
+    for delay, names in alike.items():
+        since = {} if delay is None else {"published_at__gt": patient_until - delay}
+        is_to_wait |= Q(entry__in=names, **since)
     recorded = (RunOutcome.SUCCEEDED, RunOutcome.FAILED, RunOutcome.RETRIED, RunOutcome.RUNNING)
     whens = [
         (MISSED, Fate.MISSED),
@@ -61,7 +69,7 @@ def fate(patient_until: dt.datetime, guarded_since: dt.datetime | None, delayed:
         (Q(run_started_at__isnull=False), Fate.RUN),
         (Q(state=SlotState.CLAIMED, claimed_at__lte=patient_until), Fate.UNSENT),
         (Q(state=SlotState.MISSED) | is_waiting & ~is_recorded, Fate.NOT_RECORDED),
-        (is_waiting & Q(published_at__lte=patient_until) & ~Q(entry__in=[*delayed]), Fate.NOT_STARTED),
+        (is_waiting & Q(published_at__lte=patient_until) & ~is_to_wait, Fate.NOT_STARTED),
     ]
     cases = [When(condition, then=Value(NUMBERS[of])) for condition, of in whens]
     return Case(*cases, default=Value(NUMBERS[Fate.UNDER_WAY]), output_field=SmallIntegerField())

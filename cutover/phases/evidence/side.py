@@ -1,7 +1,7 @@
 """What each side sends, by its own schedule."""
 
 import datetime as dt
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -37,11 +37,6 @@ class Sending:
     tasks: Mapping[EntryName, str]
     delays: Delays
 
-    @property
-    def delayed(self) -> Collection[EntryName]:
-        """The entries whose messages are to be started later."""
-        return self.delays.keys()
-
 
 def enabled_rows(context: Context) -> QuerySet[PeriodicTask]:
     """The rows that the database side sends, in the ledger's database, where the phases find both in one transaction.
@@ -68,7 +63,7 @@ def _of_code(context: Context) -> Sending:
         limits={},
         unsendable={name: f"it is left out: {' | '.join(map(str, why))}" for name, why in refused.items()},
         tasks={name: entry.task for name, entry in context.entries.items()},
-        delays=_delays({name: entry.options for name, entry in context.entries.items()}),
+        delays=delays_of({name: entry.options for name, entry in context.entries.items()}),
     )
 
 
@@ -94,11 +89,11 @@ def _of_rows(context: Context, only: EntryName | None) -> Sending:
         limits={EntryName(row.name): rows.limits_of(row) for row in enabled if row.start_time or row.expires},
         unsendable=unfit,
         tasks={EntryName(row.name): row.task for row in enabled},
-        delays=_delays({name: one.options for name, one in overlays.items()}),
+        delays=delays_of({name: one.options for name, one in overlays.items()}),
     )
 
 
-def _delays(options: Mapping[EntryName, Mapping[str, Any]]) -> Delays:
+def delays_of(options: Mapping[EntryName, Mapping[str, Any]]) -> Delays:
     """How long the messages of entries wait that are to; celery takes an ``eta`` before a ``countdown``."""
     return {name: _delay(its) for name, its in options.items() if its.keys() & DELAYS}
 

@@ -235,15 +235,30 @@ def test_without_the_guard_nothing_is_said_of_runs(context: Surroundings, ledger
     assert any("had the run guard at any time" in line for line in said.reservations)
 
 
-def test_what_a_code_entry_is_to_start_later_is_under_way(
-    context: Surroundings, ledger: str, hours: dt.datetime, schedule: dict[str, dict[str, Any]]
+@pytest.mark.parametrize(
+    ("options", "fate"),
+    [
+        ({"countdown": 86_400}, Fate.UNDER_WAY),
+        ({"countdown": 60}, Fate.NOT_STARTED),
+        ({"eta": dt.datetime(2100, 1, 1, tzinfo=dt.UTC), "countdown": 60}, Fate.UNDER_WAY),
+    ],
+)
+def test_what_a_code_entry_is_to_start_later_is_under_way_for_so_long(
+    context: Surroundings,
+    ledger: str,
+    hours: dt.datetime,
+    schedule: dict[str, dict[str, Any]],
+    options: dict[str, Any],
+    fate: Fate,
 ) -> None:
     """Before phase 2 no overlay says so: the schedule of the code does."""
-    schedule["hourly"]["options"] = {"countdown": 86_400}
+    schedule["hourly"]["options"] = options
     Slot.objects.using(ledger).bulk_create([slot("hourly", hours), slot("hourly", hours - HOUR, **WAITING)])
     [one] = [one for one in compose.run(context()).content.figures.entries if one.entry == "hourly"]
-    assert one.fates[Fate.NOT_STARTED] == 0
-    assert one.fates[Fate.UNDER_WAY] == 1
+    assert {each: one.fates[each] for each in (Fate.NOT_STARTED, Fate.UNDER_WAY)} == {
+        Fate.NOT_STARTED: int(fate is Fate.NOT_STARTED),
+        Fate.UNDER_WAY: int(fate is Fate.UNDER_WAY),
+    }
 
 
 def test_an_empty_period_proves_nothing(context: Surroundings, ledger: str) -> None:
