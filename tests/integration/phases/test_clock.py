@@ -13,6 +13,7 @@ from cutover.models import Cutover, Entry, Fence
 from cutover.phases import phase4, plan, probe
 from cutover.phases.context import Context
 from cutover.phases.evidence import lateness, proof, unmanaged_beats
+from cutover.phases.evidence.unstarted import Patience
 from cutover.phases.operations import remembered
 from cutover.phases.operations.journal import at_work
 from cutover.phases.report import Check
@@ -55,7 +56,8 @@ def test_an_old_claim_is_a_failure(off: Context) -> None:
 def test_what_the_broker_has_not_taken_for_seconds_is_stuck(off: Context, old: dt.timedelta, stuck: int) -> None:
     models.Slot.objects.using(off.alias).update(claimed_at=TRUE() - old)
     assert probe._stuck(off) == stuck
-    assert len(lateness.stuck(off, (), ())) == stuck
+    patience = Patience.of(off, off.ledger.fence.read(), {})
+    assert len(lateness.stuck(off, (), patience)) == stuck
 
 
 @pytest.mark.parametrize(("ago", "late"), [(SECOND, []), (MINUTE, [EntryName("ticking")])])
