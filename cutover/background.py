@@ -50,10 +50,19 @@ class BackgroundQueue:
 
         ``details``: what to log of it if it is not done.
         """
+        return self._put(job, details)
+
+    def put_once(self, job: Job) -> bool:
+        """As ``put``, but not where it waits already: one that is under way may have begun too early."""
+        return self._put(job, {}, once=True)
+
+    def _put(self, job: Job, details: dict[str, str], *, once: bool = False) -> bool:
         try:
             with self._turn:
-                if len(self._jobs) < self._most:
-                    self._jobs.append((job, details))
+                is_waiting = once and any(one == job for one, _ in self._jobs)
+                if is_waiting or len(self._jobs) < self._most:
+                    if not is_waiting:
+                        self._jobs.append((job, details))
                     if not self._is_there:
                         threading.Thread(target=self._work, name=self._name, daemon=True).start()
                         self._is_there = True

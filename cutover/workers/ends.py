@@ -42,27 +42,27 @@ class Ends:
         """Forget all: in a process that was forked they are its parent's."""
         self._waiting: deque[RunEnd] = deque()
         self._turn = threading.Lock()
-        self._is_under_way, self._is_answered = False, True
+        self._is_answered = True
 
     def record_soon(self, end: RunEnd) -> None:
         """Have it recorded after ``EVERY_S``; at once where the process is ending. Never raises."""
         with self._turn:
             self._waiting.append(end)
-            is_first, self._is_under_way = not self._is_under_way, True
-        if is_first and not self._background.put(self._work):
+        # One that has begun may have looked already; whatever interrupts the worker here, the next end has it recorded.
+        if not self._background.put_once(self._work):
             self._record()
-            self._is_under_way = False
 
     def _work(self) -> None:
-        while self._is_under_way:
-            SYSTEM.sleep(EVERY_S if self._is_answered else AGAIN_S)
-            self._record()
-            with self._turn:
-                self._is_under_way = bool(self._waiting)
+        SYSTEM.sleep(EVERY_S if self._is_answered else AGAIN_S)
+        self._record()
+        if self._waiting:
+            self._background.put_once(self._work)
 
     def _record(self) -> None:
         with self._turn:
             ends = list(islice(self._waiting, AT_ONCE))
+        if not ends:
+            return
         try:
             with session(is_patient=True):
                 ledger().runs.end(ends)

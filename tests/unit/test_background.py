@@ -69,6 +69,22 @@ def test_where_one_job_blocks_the_queue_is_bounded_and_whoever_gives_more_does_n
     assert done == [0, 1]
 
 
+def test_what_waits_already_is_not_put_once_more_and_what_is_under_way_is() -> None:
+    let_go, begun = threading.Event(), list[int]()
+    messenger = new()
+
+    def job() -> None:
+        begun.append(len(begun))
+        let_go.wait(10)
+
+    assert messenger.put_once(job)
+    wait_until(lambda: begun, "it is under way")
+    assert all(messenger.put_once(job) for _ in range(3))
+    let_go.set()
+    assert messenger.drain(10)
+    assert len(begun) == 2
+
+
 def test_a_process_that_was_forked_has_a_list_of_its_own() -> None:
     let_go, inside = threading.Event(), threading.Event()
     messenger = new()

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
 
 from cutover import background, seldom
 from cutover.errors import LedgerUnavailable
@@ -65,28 +66,64 @@ def ends(books: Books) -> Iterator[Ends]:
 
 @pytest.fixture
 def by_hand(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
-    """The jobs that the queue was given; the test runs them."""
+    """The jobs that wait in the queue, of which the test runs one after the other."""
     jobs: list[Callable[[], object]] = []
-    monkeypatch.setattr(ends._background, "put", lambda job: jobs.append(job) or True)
+    monkeypatch.setattr(ends._background, "put_once", lambda job: job in jobs or jobs.append(job) or True)
     return jobs
+
+
+def work(jobs: list[Callable[[], object]]) -> None:
+    """As the queue's thread does, until none waits."""
+    while jobs:
+        jobs.pop(0)()
 
 
 def test_what_ends_while_one_waits_is_recorded_with_it(ends, books, by_hand, waits):
     for number in range(3):
         ends.record_soon(end(number))
     assert books.recorded == []
-    (work,) = by_hand
-    work()
+    assert len(by_hand) == 1
+    work(by_hand)
     assert [[each.worker for each in some] for some in books.recorded] == [["w0", "w1", "w2"]]
     assert waits == [room.EVERY_S]
     ends.record_soon(end(3))
-    assert len(by_hand) == 2, "the next one is waited for anew"
+    assert len(by_hand) == 1, "the next one is waited for anew"
+
+
+def test_what_ends_while_others_are_recorded_is_recorded_after_them(ends, books, by_hand, waits, monkeypatch):
+    """The one that is at work has looked already."""
+    given = books.end
+
+    def meanwhile(some: Sequence[RunEnd]) -> None:
+        monkeypatch.setattr(books, "end", given)
+        ends.record_soon(end(1))
+        given(some)
+
+    monkeypatch.setattr(books, "end", meanwhile)
+    ends.record_soon(end(0))
+    work(by_hand)
+    assert [[each.worker for each in some] for some in books.recorded] == [["w0"], ["w1"]]
+
+
+def test_an_end_whose_process_was_interrupted_is_recorded_with_the_next(ends, books, by_hand, waits, monkeypatch):
+    put = ends._background.put_once
+
+    def interrupted(job: Callable[[], object]) -> bool:
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(ends._background, "put_once", interrupted)
+    with pytest.raises(SoftTimeLimitExceeded):
+        ends.record_soon(end(0))
+    monkeypatch.setattr(ends._background, "put_once", put)
+    ends.record_soon(end(1))
+    work(by_hand)
+    assert [[each.worker for each in some] for some in books.recorded] == [["w0", "w1"]]
 
 
 def test_very_many_are_several_statements(ends, books, by_hand, waits):
     for number in range(2 * room.AT_ONCE + 1):
         ends.record_soon(end(number))
-    by_hand[0]()
+    work(by_hand)
     assert [len(some) for some in books.recorded] == [room.AT_ONCE, room.AT_ONCE, 1]
     assert [each.worker for some in books.recorded for each in some] == [f"w{n}" for n in range(2 * room.AT_ONCE + 1)]
 
@@ -94,12 +131,12 @@ def test_very_many_are_several_statements(ends, books, by_hand, waits):
 def test_an_outage_is_said_once_and_outlasted(ends, books, by_hand, waits, caplog):
     books.answers = [AWAY, AWAY, None, AWAY]
     ends.record_soon(end(0))
-    by_hand[0]()
+    work(by_hand)
     assert [each.worker for some in books.recorded for each in some] == ["w0"]
     assert waits == [room.EVERY_S, room.AGAIN_S, room.AGAIN_S]
     assert caplog.text.count("cutover.database.lost") == 1
     ends.record_soon(end(1))
-    by_hand[1]()
+    work(by_hand)
     assert caplog.text.count("cutover.database.lost") == 2, "another outage"
 
 
@@ -108,7 +145,7 @@ def test_in_an_outage_the_oldest_are_given_up_and_that_is_said(ends, books, by_h
     books.answers = [AWAY]
     for number in range(5):
         ends.record_soon(end(number))
-    by_hand[0]()
+    work(by_hand)
     assert [each.worker for some in books.recorded for each in some] == ["w3", "w4"]
     assert "the ends of 3 runs are not recorded: LedgerUnavailable: no answer" in caplog.text
 
@@ -116,11 +153,11 @@ def test_in_an_outage_the_oldest_are_given_up_and_that_is_said(ends, books, by_h
 def test_what_the_database_will_never_take_is_given_up_and_that_is_said(ends, books, by_hand, waits, caplog):
     books.answers = [ValueError("a value of another kind")]
     ends.record_soon(end(0))
-    by_hand[0]()
+    work(by_hand)
     assert (books.asked, books.recorded) == (1, [])
     assert "the ends of 1 runs are not recorded: ValueError: a value of another kind" in caplog.text
     ends.record_soon(end(1))
-    by_hand[1]()
+    work(by_hand)
     assert [each.worker for some in books.recorded for each in some] == ["w1"]
 
 
@@ -141,12 +178,12 @@ def test_one_that_can_start_no_thread_any_more_records_at_once(ends, books, monk
 
 
 def test_a_forked_process_has_none_of_its_parents(books, monkeypatch):
-    monkeypatch.setattr(room.of_process._background, "put", lambda job: True)
+    monkeypatch.setattr(room.of_process._background, "put_once", lambda job: True)
     room.of_process.record_soon(end(0))
     try:
         child = os.fork()
         if not child:
-            os._exit(len(room.of_process._waiting) + 2 * room.of_process._is_under_way)
+            os._exit(len(room.of_process._waiting))
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert len(room.of_process._waiting) == 1
     finally:
