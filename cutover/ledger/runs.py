@@ -23,7 +23,7 @@ _FIELD: Final = {field.name: field for field in models.Slot._meta.concrete_field
 
 
 _START: Final = (
-    f"UPDATE {_TABLE} SET {{also}}run_attempt = %s, run_by = %s, run_started_at = COALESCE(run_started_at, %s),"  # noqa: S608
+    f"UPDATE {_TABLE} SET {{also}}run_attempt = %s, run_by = %s, run_started_at = COALESCE(run_started_at, %s),"  # noqa: S608 - ours
     f" outcome = '{RunOutcome.RUNNING}', run_ended_at = NULL, error = NULL,"
     f" published_at = CASE WHEN state = '{SlotState.MISSED}' THEN %s ELSE published_at END,"
     f" state = CASE WHEN state = '{SlotState.MISSED}' THEN '{SlotState.PUBLISHED}' ELSE state END"

@@ -19,6 +19,8 @@ from cutover.workers.site import config
 
 FRESH_S: Final = 1.0
 """A connection that has been idle for longer is asked whether it lives, before it is used."""
+PATIENCE_S: Final = 2.0
+"""How long the patient wait: one that a worker was interrupted with does not come back."""
 
 
 class _Kept:
@@ -47,7 +49,7 @@ class _Kept:
 
     def _taken(self, theirs: BaseDatabaseWrapper, is_patient: bool) -> Any:  # the stubs know no health check
         with self._turn:
-            self._turn.wait_for(lambda: self._free or not (is_patient and self.number))
+            self._turn.wait_for(lambda: self._free or not (is_patient and self.number), PATIENCE_S)
             if self._free:
                 own, used_at_s = self._free.pop()
                 own.health_check_done = clock.monotonic_s() - used_at_s < FRESH_S

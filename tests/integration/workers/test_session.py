@@ -134,5 +134,13 @@ def test_two_threads_have_two_at_once_and_the_patient_waits_for_one(alias: str) 
     assert room._kept.number == 2
 
 
+def test_the_patient_opens_one_where_none_comes_back(alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a time limit has interrupted the worker that had it."""
+    monkeypatch.setattr(room, "PATIENCE_S", 0.05)
+    with session():
+        connections[alias].ensure_connection()
+        assert in_another_thread(alias, is_patient=True) is not connections[alias].connection
+
+
 def test_the_patient_opens_one_where_there_is_none(alias: str) -> None:
     assert in_another_thread(alias, is_patient=True) is ask(alias)

@@ -87,7 +87,7 @@ def test_what_ends_while_one_waits_is_recorded_with_it(ends, books, by_hand, wai
     assert [[each.worker for each in some] for some in books.recorded] == [["w0", "w1", "w2"]]
     assert waits == [room.EVERY_S]
     ends.record_soon(end(3))
-    assert len(by_hand) == 1, "the next one is waited for anew"
+    assert len(by_hand) == 1, "the next one waits as the first did"
 
 
 def test_what_ends_while_others_are_recorded_is_recorded_after_them(ends, books, by_hand, waits, monkeypatch):
