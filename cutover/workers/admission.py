@@ -23,6 +23,7 @@ from cutover.ledger.runs import RunEnd
 from cutover.seldom import log_seldom
 from cutover.types import EntryName, Epoch, RunOutcome, Sender, Slot, Start
 from cutover.workers import ends, liveness, reason, slotless, unmanaged
+from cutover.workers.session import session
 from cutover.workers.site import config, ledger
 
 _LATEST_ATTEMPTS: Final = 20
@@ -134,13 +135,16 @@ class Admission:
         metrics.worker.ended(outcome, clock.monotonic_s() - self._admitted_s)
         is_well = outcome is RunOutcome.SUCCEEDED
         error = "" if is_well else reason.line(why, with_message=config().run_error_messages)
+        end = RunEnd(self._slot, self._mark, outcome, error)
         try:
-            if is_given_back:
-                ledger().runs.give_back(self._slot, self._mark, error)
-            elif is_eager or self._task.acks_late:
-                ledger().runs.end([RunEnd(self._slot, self._mark, outcome, error)])
-            else:
-                ends.of_process.record_soon(RunEnd(self._slot, self._mark, outcome, error))
+            if not (is_eager or self._task.acks_late):
+                ends.of_process.record_soon(end)
+                return
+            with session():
+                if is_given_back:
+                    ledger().runs.give_back(self._slot, self._mark, error)
+                else:
+                    ledger().runs.end([end])
         finally:  # that it has failed is true, recorded or not
             if outcome is RunOutcome.FAILED:
                 self._signal(signals.run_failed, attempt=self.attempt, error=error)

@@ -167,9 +167,8 @@ def _end(admission: Admission, state: str, why: Any = None, *, is_eager: bool = 
     """Record the end; what goes wrong here undoes nothing: the task has run, and its result is stored."""
     is_given_back = isinstance(why, Reject) and bool(why.requeue)
     try:
-        with session():
-            outcome = None if is_given_back else OUTCOMES.get(state, RunOutcome.FAILED)
-            admission.end(outcome, why, is_eager=is_eager)
+        outcome = None if is_given_back else OUTCOMES.get(state, RunOutcome.FAILED)
+        admission.end(outcome, why, is_eager=is_eager)
     except LedgerUnavailable as exc:
         log(Event.DATABASE_LOST, reason=f"the end of a run is not recorded: {exc}")
     except Exception as exc:

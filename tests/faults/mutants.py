@@ -79,7 +79,7 @@ MUTANTS = (
     ),
     Mutant(
         "the end that is recorded before the message is acknowledged",
-        (("cutover/workers/admission.py", "elif is_eager or self._task.acks_late:", "elif is_eager:"),),
+        (("cutover/workers/admission.py", "if not (is_eager or self._task.acks_late):", "if not is_eager:"),),
         (
             "tests/integration/workers/test_admission.py"
             "::test_the_end_that_decides_of_a_redelivered_message_is_recorded_before_the_first_is_acknowledged",
