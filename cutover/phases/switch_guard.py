@@ -11,7 +11,7 @@ from cutover.models import SwitchGuard
 from cutover.phases import rollback
 from cutover.phases.context import Context
 from cutover.phases.evidence import since_switch
-from cutover.phases.evidence.proof import PATIENCE
+from cutover.phases.evidence.judging import PATIENCE
 from cutover.phases.evidence.since_switch import GRACE, LEAST_SLOTS, SinceSwitch
 from cutover.phases.evidence.tally import Counting
 from cutover.phases.facts import State, read

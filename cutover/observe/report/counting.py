@@ -21,8 +21,8 @@ from cutover.observe.report.figures import SHOWN, Cell, EntryFigures, Figures, L
 from cutover.observe.report.summing import magnitudes, summed
 from cutover.observe.slot import Life, with_losses
 from cutover.phases.context import Context
+from cutover.phases.evidence.judging import PATIENCE
 from cutover.phases.evidence.lateness import OVERDUE
-from cutover.phases.evidence.proof import PATIENCE
 from cutover.phases.evidence.side import delays_of
 from cutover.phases.evidence.side import read as sending
 from cutover.phases.evidence.tally import CHECKED, Counting, Tally

@@ -35,7 +35,7 @@ _MOST: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class Counted:
     """What was due of an entry: of ``table`` from ``first`` on until ``end``. ``around``: see ``merged``.
 
     ``fingerprint``: that of the schedule; ``expected``: the tally of all that; ``recorded``: that of the ledger, a
@@ -78,7 +78,7 @@ class Differing(NamedTuple):
 
 
 def differing(
-    slots: QuerySet[models.Slot], since: dt.datetime, until: dt.datetime, due: Mapping[EntryName, Due]
+    slots: QuerySet[models.Slot], since: dt.datetime, until: dt.datetime, due: Mapping[EntryName, Counted]
 ) -> Iterator[tuple[EntryName, Differing | None]]:
     """Look for each entry in ``(since, until]``; None for one of so few slots that all are to be read."""
     wide = dict[int, list[EntryName]]()
@@ -94,7 +94,7 @@ def differing(
 
 
 def _compared(
-    slots: QuerySet[models.Slot], parts: Parts, names: Sequence[EntryName], due: Mapping[EntryName, Due]
+    slots: QuerySet[models.Slot], parts: Parts, names: Sequence[EntryName], due: Mapping[EntryName, Counted]
 ) -> Iterator[tuple[EntryName, Differing]]:
     most = max(1, min(_ENTRIES, _TALLIES // parts.number))
     # What one outage has cost is absent of all at the same time: of a few entries first, to look for it in the others.
@@ -114,7 +114,7 @@ def _compared(
 
 
 def _compared_in_all(
-    slots: QuerySet[models.Slot], parts: Parts, names: Sequence[EntryName], due: Mapping[EntryName, Due]
+    slots: QuerySet[models.Slot], parts: Parts, names: Sequence[EntryName], due: Mapping[EntryName, Counted]
 ) -> Iterator[tuple[EntryName, list[range], Differing]]:
     counted = _tallies(counted_by_part(slots, names, parts), names)
     for name, expected in _expected(names, due, parts):
@@ -130,7 +130,7 @@ def _compared_in(
     slots: QuerySet[models.Slot],
     parts: Parts,
     names: Sequence[EntryName],
-    due: Mapping[EntryName, Due],
+    due: Mapping[EntryName, Counted],
     suspected: Collection[int],
 ) -> Iterator[tuple[EntryName, Differing]]:
     """Those of the entries that differ in ``suspected`` parts alone: what is beyond these is known by subtraction."""
@@ -161,7 +161,7 @@ def _tallies(
 
 
 def _expected(
-    names: Iterable[EntryName], due: Mapping[EntryName, Due], parts: Parts
+    names: Iterable[EntryName], due: Mapping[EntryName, Counted], parts: Parts
 ) -> Iterator[tuple[EntryName, Sequence[Begun]]]:
     for _, alike in groupby(names, key=lambda name: due[name].timetable):
         expected: Sequence[Begun] | None = None

@@ -16,7 +16,7 @@ from cutover.models import Cutover, Declaration, Entry, Fence, ImportedEntry, Sl
 from cutover.observe import overview
 from cutover.phases import facts, phase2, phase3, phase4, rollback
 from cutover.phases.context import Context
-from cutover.phases.evidence import proof
+from cutover.phases.evidence import judging
 from cutover.phases.operations import snapshot
 from cutover.phases.report import Check, Outcome, Report
 from cutover.schedules.fingerprint import fingerprint
@@ -429,7 +429,7 @@ def test_before_the_switch_there_is_nothing_to_prove(site: Site) -> None:
 
 def test_slots_that_are_as_they_should_be_are_counted_and_not_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
-    monkeypatch.setattr(proof, "_judge", lambda evidence, name, slot, **_: read.append(slot.due_at))
+    monkeypatch.setattr(judging, "_judge", lambda evidence, name, slot, **_: read.append(slot.due_at))
     site.send(*ALL)
     site.send(5, confirm=False, run=False)
     Slot.objects.using(site.alias).filter(due_at=site.slot(5).due_at).update(run_started_at=None)
@@ -459,7 +459,7 @@ def test_a_backlog_that_is_being_worked_off_is_pending_and_no_failure(site: Site
     settings.CUTOVER = {**settings.CUTOVER, "CATCH_UP": "all"}
     report = site.prove()
     assert report.outcome is Outcome.INCONCLUSIVE
-    assert {reason for _, reason in findings(report, "pending")} == {proof.WAITS}
+    assert {reason for _, reason in findings(report, "pending")} == {judging.WAITS}
     site.age(9)
     report = site.prove()
     assert report.outcome is Outcome.FAILED

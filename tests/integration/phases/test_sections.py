@@ -15,11 +15,11 @@ from django_celery_beat.models import CrontabSchedule, IntervalSchedule, Periodi
 from cutover import clock
 from cutover.models import Entry, Fence, Pause, Slot
 from cutover.phases.context import Context
-from cutover.phases.evidence import proof, sections
+from cutover.phases.evidence import judging, proof, sections
 from cutover.phases.evidence.findings import Evidence
 from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.timetable import timetable
-from cutover.types import CatchUp
+from cutover.types import CatchUp, EntryName
 
 pytestmark = [pytest.mark.integration, pytest.mark.mariadb]
 
@@ -143,8 +143,13 @@ def test_one_slot_that_is_absent_has_few_read_in_few_statements(
 ) -> None:
     alias, read = context().alias, []
     due = rows(alias, since)
-    judge = proof._judge
-    monkeypatch.setattr(proof, "_judge", lambda evidence, name, slot: (read.append(slot), judge(evidence, name, slot)))
+    judge = judging._judge
+
+    def noted(evidence: Evidence, name: EntryName, slot: Any) -> None:
+        read.append(slot)
+        judge(evidence, name, slot)
+
+    monkeypatch.setattr(judging, "_judge", noted)
     monkeypatch.setattr(sections, "PER_PART", 5)
     outage = since + HOURS / 2
     missed = {entry: next(at for at in instants if at > outage) for entry, instants in due.items()}
