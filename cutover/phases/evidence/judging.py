@@ -12,7 +12,7 @@ from cutover.ledger.pauses import PAUSED, Pause
 from cutover.phases.evidence.dues import Due
 from cutover.phases.evidence.findings import Evidence, Finding
 from cutover.phases.evidence.lateness import OVERDUE
-from cutover.phases.evidence.sections import Section, is_within
+from cutover.phases.evidence.sections import Section, number_of
 from cutover.types import EntryName, SlotState
 
 PATIENCE: Final = dt.timedelta(minutes=1)
@@ -64,7 +64,7 @@ def judge_beyond(evidence: Evidence, slots: Slots, read: Mapping[EntryName, Sequ
     for odd in (slots.filter(state=SlotState.MISSED), slots.filter(state=SlotState.CLAIMED), waiting):
         for slot in read_slots(odd.order_by("due_at")):
             name = EntryName(slot.entry)
-            if name not in read or not is_within(read[name], slot.due_at):
+            if number_of(read.get(name, ()), slot.due_at) is None:
                 evidence.proven[name] -= 1
                 _judge(evidence, name, slot)
     doubled = slots.filter(deduplicated__gt=0).order_by()

@@ -7,25 +7,24 @@ of an entry's time in which they are not the ones that were due.
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 from cutover import models
 from cutover.ledger.database import outages
 from cutover.phases.context import Context
-from cutover.phases.evidence import edits, sections, sent, side
-from cutover.phases.evidence.dues import Due, due_of
+from cutover.phases.evidence import dues, edits, sections, sent, side
+from cutover.phases.evidence.dues import Due
 from cutover.phases.evidence.findings import Evidence, Why
 from cutover.phases.evidence.judging import Slots, judge_beyond, judge_section, read_slots
 from cutover.phases.evidence.sections import Counted, Section
-from cutover.phases.evidence.tally import Counting, Fires, Tally, counted, fires
+from cutover.phases.evidence.tally import Counting, Fires, Tally, fires, tallies
 from cutover.schedules import overlay
-from cutover.schedules.fingerprint import fingerprint
-from cutover.schedules.timetable import Timetables
-from cutover.types import UNLIMITED, Cursor, EntryName, Side
+from cutover.types import EntryName, Side
 
 _TOGETHER: Final = 200
-"""How many entries' sections are read by one statement."""
+"""The sections of how many entries are read, or counted, by one statement."""
 
 
 def gather(context: Context, since: dt.datetime, until: dt.datetime, counting: Counting | None = None) -> Evidence:
@@ -36,30 +35,21 @@ def gather(context: Context, since: dt.datetime, until: dt.datetime, counting: C
     """
     counting, slots = counting or Counting(), models.Slot.objects.using(context.alias)
     with outages(context.alias):
-        sending, kept, tables = side.read(context, Side.DATABASE), overlay.load(context.alias), Timetables()
-        entries = {EntryName(e.name): e for e in models.Entry.objects.using(context.alias).filter(active=True)}
+        sending, kept = side.read(context, Side.DATABASE), overlay.load(context.alias)
         since = counting.look(slots, since, until)
-        slots = slots.filter(due_at__gt=since, due_at__lte=until)
-        before = {name: cursor.last for name, cursor in context.ledger.cursors.read(since).items()}
         judged_at = context.ledger.fence.read_now()
         evidence = Evidence(since, until, judged_at, {name: each.options for name, each in kept.items()})
         evidence.pauses = context.ledger.pauses.since(since)
-        known, differing = dict[tuple[object, ...], Fires](), dict[EntryName, Due]()
-        for name, schedule in sorted(sending.schedules.items()):
-            entry, limit, mark = entries.get(name), sending.limits.get(name, UNLIMITED), fingerprint(schedule)
-            if entry is None or (entry.fingerprint, entry.limits) != (mark, limit):
-                evidence.unproven[name] = Why.NOT_READ
-                continue
-            last = before.get(name)
-            if entry.eligible_since > since:
-                last = context.ledger.cursors.latest_of([name], min(entry.eligible_since, until)).get(name)
-            owed = due_of(tables.of(schedule), mark, Cursor(last, entry.eligible_since), limit, since)
-            if not _is_as_due(evidence, name, owed, known, counting, slots):
-                differing[name] = owed
-                if context.config.catch_up_rule(name).sends_every:
-                    evidence.every.add(name)
-        read = _read_where_they_differ(evidence, differing, known, counting, slots)
-        judge_beyond(evidence, slots, read)
+        due = dues.read(context, sending, since, until)
+        evidence.unproven.update({name: Why.NOT_READ for name, one in due.items() if one is None})
+        counted = _counted(evidence, {name: one for name, one in due.items() if one is not None}, counting, slots)
+        differing = {name: one for name, one in counted.items() if one.recorded != one.expected}
+        evidence.every.update(name for name in differing if context.config.catch_up_rule(name).sends_every)
+        for name in differing:
+            if name in evidence.every or any(pause.is_of(name) for pause in evidence.pauses):
+                differing[name] = replace(differing[name], around=True)
+        read = _read_where_they_differ(evidence, differing, counting, slots)
+        judge_beyond(evidence, slots.filter(due_at__gt=since, due_at__lte=until), read)
     for findings in (evidence.failures, evidence.pending):
         findings.kept.sort(key=lambda found: (found.entry, found.due_at))
     for name in evidence.kept_back:
@@ -69,30 +59,33 @@ def gather(context: Context, since: dt.datetime, until: dt.datetime, counting: C
     return evidence
 
 
-def _is_as_due(
-    evidence: Evidence,
-    name: EntryName,
-    owed: Due,
-    known: dict[tuple[object, ...], Fires],
-    counting: Counting,
-    slots: Slots,
-) -> bool:
-    """Whether the ledger has exactly the entry's owed slots; notes the next one, and where there is none.
+def _counted(
+    evidence: Evidence, due: Mapping[EntryName, Due], counting: Counting, slots: Slots
+) -> dict[EntryName, Counted]:
+    """What each entry was owed, and what the ledger has; noted are the next ones, and where there were none.
 
-    ``known``: the fire times of timetables that were gone through for other entries.
+    What timetables have in common is gone through once.
     """
-    end, first = owed.end(evidence.until), owed.first
-    shared = (owed.fingerprint, first, end)
-    expected = known.get(shared) or fires(owed.table, first, end)
-    known[shared] = expected
-    if expected.following is not None and evidence.until < expected.following <= owed.end(expected.following):
-        evidence.upcoming[name] = (owed.table, expected.following)
-    if not expected.tally.slots:
-        evidence.unproven[name] = Why.NOTHING_DUE
-    begin = owed.limit.eligible_since(owed.after)  # what lies before a start is not owed, but judged
-    if (begin, end) == (evidence.since, evidence.until):
-        return counting.tallies.get(name, Tally()) == expected.tally
-    return counted(slots.filter(entry=name), begin, end).get(name, Tally()) == expected.tally
+    known, counted = dict[tuple[object, ...], Fires](), dict[EntryName, Counted]()
+    for name, one in due.items():
+        end = one.end(evidence.until)
+        shared = (one.fingerprint, one.first, end)
+        expected = known.get(shared) or fires(one.table, one.first, end)
+        known[shared] = expected
+        if expected.following is not None and evidence.until < expected.following <= one.end(expected.following):
+            evidence.upcoming[name] = (one.table, expected.following)
+        if not expected.tally.slots:
+            evidence.unproven[name] = Why.NOTHING_DUE
+        begin = one.limit.eligible_since(one.after)  # what lies before a start is not owed, but judged
+        whole = counting.tallies.get(name, Tally())
+        counted[name] = Counted(one, begin, end, expected.tally, whole, whole)
+    time = evidence.since, evidence.until
+    shorter = [name for name, one in counted.items() if (one.begin, one.end) != time]
+    for some in (shorter[start : start + _TOGETHER] for start in range(0, len(shorter), _TOGETHER)):
+        of_those = sections.within((name, counted[name].begin, counted[name].end) for name in some)
+        recorded = tallies(slots.filter(of_those))
+        counted.update({name: replace(counted[name], recorded=recorded.get(name, Tally())) for name in some})
+    return counted
 
 
 def _expect(context: Context, evidence: Evidence, sent_now: set[EntryName]) -> None:
@@ -115,39 +108,42 @@ def _expect(context: Context, evidence: Evidence, sent_now: set[EntryName]) -> N
 
 
 def _read_where_they_differ(
-    evidence: Evidence,
-    differing: Mapping[EntryName, Due],
-    known: Mapping[tuple[object, ...], Fires],
-    counting: Counting,
-    slots: Slots,
+    evidence: Evidence, differing: Mapping[EntryName, Counted], counting: Counting, slots: Slots
 ) -> Mapping[EntryName, Sequence[Section]]:
     """Judge every slot of those entries' sections; of all others note how many there are. Returns the sections."""
     evidence.proven.update({name: tally.slots for name, tally in counting.tallies.items()})
-    due, read = dict[EntryName, Counted](), dict[EntryName, Sequence[Section]]()
-    together = dict[tuple[dt.datetime, dt.datetime], dict[EntryName, Section]]()
-    for name, owed in differing.items():
-        end = owed.end(evidence.until)
-        expected, recorded = known[owed.fingerprint, owed.first, end].tally, counting.tallies.get(name, Tally())
-        # How it is judged that one is absent may depend on the slots beside it.
-        around = bool(evidence.pauses) or name in evidence.every
-        due[name] = Counted(owed.table, owed.fingerprint, owed.first, end, expected, recorded, around)
-    for name, found in sections.differing(slots, evidence.since, evidence.until, due):
-        whole = Section(evidence.since, evidence.until, differing[name].first)
-        read[name] = [whole] if found is None else found.sections
-        if found is not None:
-            counting.tallies[name] = found.tally  # it may have changed: a slot may have been recorded late
-        evidence.proven[name] = found.beyond if found is not None else 0
-        for section in read[name]:
-            together.setdefault(section[:2], {})[name] = section
-    for (after, until), by_name in together.items():
-        names = sorted(by_name)
-        for some in (names[start : start + _TOGETHER] for start in range(0, len(names), _TOGETHER)):
-            of_section = slots.filter(entry__in=some, due_at__gt=after, due_at__lte=until).order_by("entry", "due_at")
-            rows = groupby(read_slots(of_section), key=lambda slot: EntryName(slot.entry))
-            absent = set(some)
-            for name, each in rows:
-                absent.remove(name)
-                judge_section(evidence, name, differing[name], by_name[name], each)
-            for name in sorted(absent):
-                judge_section(evidence, name, differing[name], by_name[name], ())
+    read = dict[EntryName, Sequence[Section]]()
+    for name, found in sections.differing(slots, evidence.since, evidence.until, differing):
+        read[name] = found.sections
+        counting.tallies[name] = found.tally  # it may have changed: a slot may have been recorded late
+        evidence.proven[name] = found.beyond
+    # Those of the same time one after the other: of one outage a statement says once when it was.
+    wanted = [(section, name) for name, each in read.items() for section in each]
+    wanted.sort(key=lambda pair: (*pair[0][:2], pair[1]))
+    for start in range(0, len(wanted), _TOGETHER):
+        some = dict[EntryName, list[Section]]()
+        for section, name in wanted[start : start + _TOGETHER]:
+            some.setdefault(name, []).append(section)
+        _judge_sections(evidence, differing, some, slots)
     return read
+
+
+def _judge_sections(
+    evidence: Evidence,
+    differing: Mapping[EntryName, Counted],
+    wanted: Mapping[EntryName, Sequence[Section]],
+    slots: Slots,
+) -> None:
+    """Judge every slot of these sections, which are in order, read by one statement."""
+    of_those = sections.within((name, each.after, each.until) for name, some in wanted.items() for each in some)
+
+    def section_of(slot: Any) -> tuple[EntryName, int]:
+        name = EntryName(slot.entry)
+        return name, sections.number_of(wanted[name], slot.due_at) or 0
+
+    empty = {(name, number) for name, some in wanted.items() for number in range(len(some))}
+    for (name, number), rows in groupby(read_slots(slots.filter(of_those).order_by("entry", "due_at")), section_of):
+        empty.remove((name, number))
+        judge_section(evidence, name, differing[name].due, wanted[name][number], rows)
+    for name, number in sorted(empty):
+        judge_section(evidence, name, differing[name].due, wanted[name][number], ())

@@ -1,64 +1,60 @@
 """Where the ledger of an entry is not what was due: the sections of time whose slots are to be read one by one.
 
-The database counts the slots of such entries once more, in parts of about a hundred slots, those of many entries in one
-statement. So what is read, and kept in memory, grows with what is amiss, and not with the ledger.
+Which slots in a row are absent follows from the tallies, those of the whole or else those of parts of about a hundred
+slots, which the database counts for many entries in one statement. Where it does not follow, parts are read. So what is
+read, and kept in memory, grows with what is amiss, and not with the ledger.
 """
 
 import datetime as dt
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from django.db.models import Q, QuerySet
 
 from cutover import models
-from cutover.phases.evidence.tally import Parts, Tally, counted_by_part, fires, total
-from cutover.schedules.timetable import Timetable
+from cutover.phases.evidence.dues import Due
+from cutover.phases.evidence.expected import Expected
+from cutover.phases.evidence.tally import Parts, Tally, counted_by_part, total
 from cutover.types import EntryName
 
-Begun: TypeAlias = tuple[Tally, dt.datetime | None]
-"""What is due in a part; and the first slot in it, or else after it."""
 PER_PART: Final = 100
-"""About how many slots a part has; twice as many at most are read without looking where they differ."""
+"""About how many slots a part has; so many are read without looking where they differ."""
 _TALLIES: Final = 50_000
 """Of how many parts, of all entries of a statement, the tallies are in memory at once."""
 _ENTRIES: Final = 500
 """How many entries one statement names."""
-_FEW: Final = 20
-"""In how many entries one outage is looked for without a suspicion."""
-_RARE: Final = 10
-"""One part in so many at most is suspected."""
 _MOST: Final = 3
 """Once one part in so many is to be read, all from the first to the last are: in one go."""
+_INSTANT: Final = dt.timedelta.resolution
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What was due of an entry: of ``table`` from ``first`` on until ``end``. ``around``: see ``merged``.
+    """What was due of an entry in ``(begin, end]``, and what the ledger has.
 
-    ``fingerprint``: that of the schedule; ``expected``: the tally of all that; ``recorded``: that of the ledger, a
-    moment ago.
+    ``expected``, ``recorded``: the tallies of both; ``whole``: that of the ledger from before and after that, too.
+    ``around``: see ``merged``.
     """
 
-    table: Timetable
-    fingerprint: str
-    first: dt.datetime | None
+    due: Due
+    begin: dt.datetime
     end: dt.datetime
     expected: Tally
     recorded: Tally
+    whole: Tally
     around: bool = False
 
     @property
     def slots(self) -> int:
         """About how many there are."""
-        return max(self.expected.slots, self.recorded.slots)
+        return max(self.expected.slots, self.whole.slots)
 
     @property
     def timetable(self) -> tuple[object, ...]:
         """What entries have in common of which the same is due."""
-        return self.fingerprint, self.first, self.end
+        return self.due.fingerprint, self.due.first, self.end
 
 
 class Section(NamedTuple):
@@ -78,123 +74,116 @@ class Differing(NamedTuple):
 
 
 def differing(
-    slots: QuerySet[models.Slot], since: dt.datetime, until: dt.datetime, due: Mapping[EntryName, Counted]
-) -> Iterator[tuple[EntryName, Differing | None]]:
-    """Look for each entry in ``(since, until]``; None for one of so few slots that all are to be read."""
-    wide = dict[int, list[EntryName]]()
-    for name, one in due.items():
-        if one.slots <= 2 * PER_PART:
-            yield name, None
+    slots: QuerySet[models.Slot], since: dt.datetime, until: dt.datetime, counted: Mapping[EntryName, Counted]
+) -> Iterator[tuple[EntryName, Differing]]:
+    """Look for each entry in ``(since, until]``."""
+    wide, expected = dict[int, list[EntryName]](), _by_timetable(counted)
+    for name in _in_order(counted, counted):
+        one, was_due = counted[name], expected(name)
+        row = was_due.in_a_row(one.expected.minus(one.recorded), was_due.all)
+        if row is not None:
+            yield name, _beside([row], was_due, one, until, one.whole)
+        elif one.slots <= PER_PART:
+            yield name, Differing([Section(since, until, one.due.first)], one.whole, 0)
         else:
             wide.setdefault(width_s(until - since, one.slots), []).append(name)
     for width, names in sorted(wide.items()):
-        # Those of one timetable one after the other: its slots are counted once.
-        names.sort(key=lambda name: (*map(str, due[name].timetable), name))
-        yield from _compared(slots, Parts(since, until, width), names, due)
+        parts = Parts(since, until, width)
+        most = max(1, min(_ENTRIES, _TALLIES // parts.number))
+        for start in range(0, len(names), most):
+            yield from _compared(slots, parts, names[start : start + most], counted, expected)
 
 
 def _compared(
-    slots: QuerySet[models.Slot], parts: Parts, names: Sequence[EntryName], due: Mapping[EntryName, Counted]
-) -> Iterator[tuple[EntryName, Differing]]:
-    most = max(1, min(_ENTRIES, _TALLIES // parts.number))
-    # What one outage has cost is absent of all at the same time: of a few entries first, to look for it in the others.
-    suspected = set[int]()
-    for some in (names[:_FEW], *(names[start : start + most] for start in range(_FEW, len(names), most))):
-        rest = list(some)
-        if suspected:
-            found = dict(_compared_in(slots, parts, [name for name in some if not due[name].around], due, suspected))
-            yield from found.items()
-            rest = [name for name in some if name not in found]
-        read = set[int]()
-        for name, ranges, differing_ in _compared_in_all(slots, parts, rest, due):
-            read.update(part for each in ranges for part in each)
-            yield name, differing_
-        if 2 * len(rest) > len(some):
-            suspected = read if len(read) * _RARE <= parts.number else set()
-
-
-def _compared_in_all(
-    slots: QuerySet[models.Slot], parts: Parts, names: Sequence[EntryName], due: Mapping[EntryName, Counted]
-) -> Iterator[tuple[EntryName, list[range], Differing]]:
-    counted = _tallies(counted_by_part(slots, names, parts), names)
-    for name, expected in _expected(names, due, parts):
-        has = [counted[name].get(part, Tally()) for part in range(parts.number)]
-        differs = [tally != of_part for tally, (of_part, _) in zip(has, expected, strict=True)]
-        ranges = merged(differs, [tally.slots > 0 for tally in has], around=due[name].around)
-        whole = total(has)
-        read = sum(has[part].slots for each in ranges for part in each)
-        yield name, ranges, Differing(_sections(ranges, expected, parts), whole, whole.slots - read)
-
-
-def _compared_in(
     slots: QuerySet[models.Slot],
     parts: Parts,
     names: Sequence[EntryName],
-    due: Mapping[EntryName, Counted],
-    suspected: Collection[int],
+    counted: Mapping[EntryName, Counted],
+    expected: Callable[[EntryName], Expected],
 ) -> Iterator[tuple[EntryName, Differing]]:
-    """Those of the entries that differ in ``suspected`` parts alone: what is beyond these is known by subtraction."""
-    during = Q()
-    for part in suspected:
-        during |= Q(due_at__gt=parts.after(part), due_at__lte=parts.end(part))
-    counted = _tallies(counted_by_part(slots.filter(during), names, parts), names)
-    for name, expected in _expected(names, due, parts):
-        has = {part: counted[name].get(part, Tally()) for part in suspected}
-        recorded, wanted = due[name].recorded, due[name].expected
-        beyond = recorded.minus(total(has.values()))
-        if beyond == wanted.minus(total(expected[part][0] for part in suspected)):
-            differs = [part in has and has[part] != expected[part][0] for part in range(parts.number)]
-            has_slots = [part not in has or has[part].slots > 0 for part in range(parts.number)]
-            ranges = merged(differs, has_slots, around=False)
-            if all(part in has for each in ranges for part in each):
-                read = sum(has[part].slots for each in ranges for part in each)
-                yield name, Differing(_sections(ranges, expected, parts), recorded, recorded.slots - read)
+    """Those of the entries, part by part."""
+    recorded = {name: dict[int, Tally]() for name in names}
+    for name, part, tally in counted_by_part(slots, names, parts):
+        recorded[name][part] = tally
+    for name in names:
+        one, was_due, has = counted[name], expected(name), recorded[name]
+        whole, numbers = total(has.values()), was_due.split(parts)
+        absent = [was_due.tally(some).minus(has.get(part, Tally())) for part, some in enumerate(numbers)]
+        differs = [any(of_part) and parts.end(part) > one.begin for part, of_part in enumerate(absent)]
+        rows = [was_due.in_a_row(absent[part], numbers[part]) for part, is_other in enumerate(differs) if is_other]
+        found = [row for row in rows if row is not None]
+        if len(found) == len(rows):
+            yield name, _beside(found, was_due, one, parts.until, whole)
+            continue
+        ranges = merged(differs, [part in has for part in range(parts.number)], around=one.around)
+        read = sum(has[part].slots for each in ranges for part in each if part in has)
+        yield name, Differing([_section(each, parts, was_due) for each in ranges], whole, whole.slots - read)
 
 
-def _tallies(
-    counted: Iterable[tuple[EntryName, int, Tally]], names: Collection[EntryName]
-) -> Mapping[EntryName, Mapping[int, Tally]]:
-    found = {name: dict[int, Tally]() for name in names}
-    for name, part, tally in counted:
-        found[name][part] = tally
+def _by_timetable(counted: Mapping[EntryName, Counted]) -> Callable[[EntryName], Expected]:
+    """What was due of each entry; kept is that of the timetable that was asked for last, for of all it is too much."""
+    latest = dict[tuple[object, ...], Expected]()
+
+    def expected(name: EntryName) -> Expected:
+        one = counted[name]
+        if one.timetable not in latest:
+            latest.clear()
+            latest[one.timetable] = Expected(one.due.table, one.due.first, one.end)
+        return latest[one.timetable]
+
+    return expected
+
+
+def _in_order(names: Iterable[EntryName], counted: Mapping[EntryName, Counted]) -> list[EntryName]:
+    """Those of one timetable one after the other."""
+    return sorted(names, key=lambda name: (*map(str, counted[name].timetable), name))
+
+
+def _section(each: range, parts: Parts, expected: Expected) -> Section:
+    after = parts.after(each.start)
+    return Section(after, parts.end(each.stop - 1), expected.following(after))
+
+
+def _beside(rows: Sequence[range], expected: Expected, one: Counted, until: dt.datetime, whole: Tally) -> Differing:
+    """The sections of slots that are absent, in rows and in order, each with the one before and after these.
+
+    For how it is judged that a slot is absent depends on the slots beside it.
+    """
+    found = list[range]()
+    for row in rows:
+        begin, end = max(row.start - 1, 0), min(row.stop + 1, len(expected))
+        if found and begin < found[-1].stop:
+            begin = found.pop().start
+        found.append(range(begin, end))
+    sections = list[Section]()
+    for each in found:
+        first = expected.at(each.start)
+        last = expected.at(each.stop - 1) if each.stop < len(expected) else until if one.end == until else one.end
+        sections.append(Section(first - _INSTANT, last, first))
+    return Differing(sections, whole, whole.slots - sum(map(len, found)) + sum(map(len, rows)))
+
+
+def within(sections: Iterable[tuple[EntryName, dt.datetime, dt.datetime]]) -> Q:
+    """The slots of each of those entries that are due after the one instant, and until the other."""
+    alike = dict[tuple[dt.datetime, dt.datetime], list[EntryName]]()
+    for name, after, until in sections:
+        alike.setdefault((after, until), []).append(name)
+    found = Q()
+    for (after, until), names in alike.items():
+        found |= Q(entry__in=names, due_at__gt=after, due_at__lte=until)
     return found
 
 
-def _expected(
-    names: Iterable[EntryName], due: Mapping[EntryName, Counted], parts: Parts
-) -> Iterator[tuple[EntryName, Sequence[Begun]]]:
-    for _, alike in groupby(names, key=lambda name: due[name].timetable):
-        expected: Sequence[Begun] | None = None
-        for name in alike:
-            one = due[name]
-            expected = expected or by_part(one.table, one.first, one.end, parts)
-            yield name, expected
-
-
-def _sections(ranges: Iterable[range], expected: Sequence[Begun], parts: Parts) -> list[Section]:
-    return [Section(parts.after(each.start), parts.end(each.stop - 1), expected[each.start][1]) for each in ranges]
-
-
-def is_within(sections: Sequence[Section], at: dt.datetime) -> bool:
-    """Whether an instant is in one of the sections, which are in order. Pure."""
+def number_of(sections: Sequence[Section], at: dt.datetime) -> int | None:
+    """Which of the sections, which are in order, an instant is in; None for none of them. Pure."""
     number = bisect_left(sections, at, key=lambda section: section.until)
-    return number < len(sections) and sections[number].after < at
+    return number if number < len(sections) and sections[number].after < at else None
 
 
 def width_s(length: dt.timedelta, slots: int) -> int:
     """How wide the parts of an entry with so many slots are: a power of two, so that many have the same. Pure."""
     wanted = max(1, int(length.total_seconds()) * PER_PART // max(1, slots))
     return 1 << (wanted.bit_length() - 1)
-
-
-def by_part(table: Timetable, first: dt.datetime | None, end: dt.datetime, parts: Parts) -> list[Begun]:
-    """The slots of a timetable in each part, up to ``end``, and the first one in it or later. Pure."""
-    found = list[Begun]()
-    for part in range(parts.number):
-        begins_with = first
-        tally, first = fires(table, first, min(end, parts.end(part)))
-        found.append((tally, begins_with))
-    return found
 
 
 def merged(differs: Sequence[bool], has_slots: Sequence[bool], *, around: bool) -> list[range]:

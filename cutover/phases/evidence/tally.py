@@ -65,15 +65,21 @@ def fires(table: Timetable, first: dt.datetime | None, until: dt.datetime) -> Fi
     if (every := interval(table)) is not None and first is not None and first <= until and not every % _SECOND:
         count = (until - first) // every + 1
         begin, step = (first - _EPOCH) // _SECOND, every // _SECOND
-        seconds = sum([_mixed(second) for second in range(begin, begin + count * step, step)])
+        seconds = sum([mixed(second) for second in range(begin, begin + count * step, step)])
         return Fires(Tally(count, seconds, count * first.microsecond), first + count * every)
     slots = seconds = microseconds = 0
     while first is not None and first <= until:
         slots += 1
-        seconds += _mixed((first - _EPOCH) // _SECOND)
+        seconds += mixed((first - _EPOCH) // _SECOND)
         microseconds += first.microsecond
         first = table.next_after(first)
     return Fires(Tally(slots, seconds, microseconds), first)
+
+
+def tallies(slots: QuerySet[models.Slot]) -> dict[EntryName, Tally]:
+    """Those of slots, by entry."""
+    rows = slots.order_by().values_list("entry").annotate(slots=Count("*"), **_SUMS)
+    return {EntryName(entry): Tally(*map(int, sums)) for entry, *sums in rows}
 
 
 def counted(
@@ -82,9 +88,7 @@ def counted(
     """Those of ``slots`` that are due in ``(after, until]`` and before ``before``, by entry; reads an index alone."""
     due_at = _All("due_at", output_field=InstantField())
     bounds = [GreaterThan(due_at, after), LessThanOrEqual(due_at, until)]
-    found = slots.filter(*bounds, **({} if before is None else {"due_at__lt": before})).order_by()
-    rows = found.values_list("entry").annotate(slots=Count("*"), **_SUMS)
-    return {EntryName(entry): Tally(*map(int, sums)) for entry, *sums in rows}
+    return tallies(slots.filter(*bounds, **({} if before is None else {"due_at__lt": before})))
 
 
 def counted_by_part(
@@ -93,9 +97,8 @@ def counted_by_part(
     """Those of ``entries`` that are due in each part that has any; reads an index alone."""
     number = _Part("due_at", begin=parts.begin_s, width=parts.width_s)
     found = slots.filter(entry__in=entries, due_at__gt=parts.since, due_at__lte=parts.until).order_by()
-    for entry, part, *sums in (
-        found.values_list("entry", number).annotate(slots=Count("*"), **_SUMS).iterator(chunk_size=2_000)
-    ):
+    # Not by a cursor of the server: PostgreSQL would count on one core.
+    for entry, part, *sums in found.values_list("entry", number).annotate(slots=Count("*"), **_SUMS):
         yield EntryName(entry), int(part), Tally(*map(int, sums))
 
 
@@ -147,7 +150,8 @@ class Counting:
         return self.since
 
 
-def _mixed(second: int) -> int:
+def mixed(second: int) -> int:
+    """A second since 1970 as it is summed, scattered. Pure."""
     return second * 1103515245 % 33554393 * (second % 4093) % 2147483647
 
 

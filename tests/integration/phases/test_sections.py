@@ -16,6 +16,7 @@ from cutover import clock
 from cutover.models import Entry, Fence, Pause, Slot
 from cutover.phases.context import Context
 from cutover.phases.evidence import judging, proof, sections
+from cutover.phases.evidence.expected import Expected
 from cutover.phases.evidence.findings import Evidence
 from cutover.schedules.fingerprint import fingerprint
 from cutover.schedules.timetable import timetable
@@ -126,16 +127,16 @@ def test_the_findings_are_those_of_a_proof_that_reads_all(
         asked.config = replace(asked.config, catch_up=CatchUp.ALL)
         Slot.objects.using(alias).filter(entry="c").update(claimed_at=clock.now())
     monkeypatch.setattr("cutover.phases.evidence.findings.KEPT", 100_000)
-    monkeypatch.setattr(sections, "_FEW", 1)
     if seed % 3 == 0:  # one outage of all
         Slot.objects.using(alias).filter(due_at__range=(since + HOURS / 2, since + HOURS / 2 + 9 * MINUTE)).delete()
     found = []
     for per_part in (3, 10, 100_000):
         monkeypatch.setattr(sections, "PER_PART", per_part)
         found.append(seen(proof.gather(asked, since, since + HOURS)))
-    assert found[0] == found[2]
-    assert found[1] == found[2]
-    assert found[2]["failures"][0] > 0
+    monkeypatch.setattr(Expected, "in_a_row", lambda *_: None)
+    found.append(seen(proof.gather(asked, since, since + HOURS)))
+    assert found == [found[3]] * 4
+    assert found[3]["failures"][0] > 0
 
 
 def test_one_slot_that_is_absent_has_few_read_in_few_statements(
@@ -167,29 +168,47 @@ def test_one_slot_that_is_absent_has_few_read_in_few_statements(
     )
 
 
-def test_an_outage_of_all_is_looked_for_in_a_few_and_then_at_that_time(
-    context: Surroundings, since: dt.datetime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alias, searched = context().alias, []
-    search = sections._compared_in_all
-    monkeypatch.setattr(
-        sections, "_compared_in_all", lambda s, p, names, due: searched.extend(names) or search(s, p, names, due)
-    )
-    monkeypatch.setattr(sections, "PER_PART", 5)
-    monkeypatch.setattr(sections, "_FEW", 2)
-    rows(alias, since)
+def many(alias: str, since: dt.datetime) -> list[str]:
+    """Eight entries of a minute, and no others."""
     every = IntervalSchedule.objects.using(alias).get(every=60)
-    due = [since + number * MINUTE for number in range(1, 181)]
     names = [f"of many {number}" for number in range(8)]
     for name in names:
         row = PeriodicTask.objects.using(alias).create(name=name, task="demo.tasks.note", interval=every)
         mark = fingerprint(row.schedule)
         Entry.objects.using(alias).create(name=name, fingerprint=mark, eligible_since=since)
     PeriodicTask.objects.using(alias).exclude(name__in=names).delete()
-    missed = {name: {due[90], due[91]} for name in names} | {names[5]: {due[90], due[91], due[17]}}
+    return names
+
+
+@pytest.mark.parametrize("amiss", ["one outage", "two outages", "a slot each", "a pause", "changed since"])
+def test_slots_in_a_row_that_are_absent_are_known_without_being_looked_for(
+    context: Surroundings, since: dt.datetime, monkeypatch: pytest.MonkeyPatch, amiss: str
+) -> None:
+    alias, read = context().alias, []
+    monkeypatch.setattr(sections, "PER_PART", 30)
+    rows(alias, since)
+    names, due = many(alias, since), [since + number * MINUTE for number in range(1, 181)]
+    absent = {"one outage": {90, 91}, "two outages": {17, 90, 91}, "a pause": {90, 91}, "changed since": {90, 91}}
+    numbers = {name: absent.get(amiss, {40 + number * 7}) for number, name in enumerate(names)}
+    missed = {name: {due[number] for number in of_name} for name, of_name in numbers.items()}
     all_ = [recorded(name, at) for name in names for at in due if at not in missed[name]]
     Slot.objects.using(alias).bulk_create(all_)
-    evidence = proof.gather(context(), since, since + HOURS)
+    if amiss == "a pause":
+        paused = {"paused_at": due[89], "ended_at": due[92]}
+        Pause.objects.using(alias).create(entry="", paused_by="x", **paused)
+        kept = {**MISSED, "reason": "paused (x)", "passed_over": 2}
+        Slot.objects.using(alias).filter(due_at=due[92]).update(**kept)
+    if amiss == "changed since":
+        Entry.objects.using(alias).update(eligible_since=since + HOURS / 4)
+    noted = judging._judge
+    monkeypatch.setattr(judging, "_judge", lambda *judged: (read.append(judged), noted(*judged)))
+    with CaptureQueriesContext(connections[alias]) as asked:
+        evidence = proof.gather(context(), since, since + HOURS)
     found = {name: {one.due_at for one in evidence.failures if one.entry == name} for name in names}
-    assert (found, sum(evidence.proven.values())) == (missed, len(all_))
-    assert searched == [*names[:2], names[5]]
+    is_kept_back = amiss == "a pause"
+    assert found == ({name: set() for name in names} if is_kept_back else missed)
+    assert sum(evidence.proven.values()) == len(all_) - (len(names) if is_kept_back else 0)
+    assert sum(evidence.kept_back.values()) == (3 * len(names) if is_kept_back else 0)
+    # The one before and after what is absent.
+    assert len(read) == len(names) * (4 if amiss == "two outages" else 2)
+    assert len(asked) < 25

@@ -1,13 +1,15 @@
 """Where an entry's ledger differs from what was due: the parts that are to be read, and no more than these."""
 
 import datetime as dt
+import random
 from itertools import pairwise
 
 import pytest
 from celery.schedules import crontab, schedule
 
-from cutover.phases.evidence.sections import PER_PART, Section, by_part, is_within, merged, width_s
-from cutover.phases.evidence.tally import Parts, fires, total
+from cutover.phases.evidence.expected import Expected
+from cutover.phases.evidence.sections import PER_PART, Section, merged, number_of, width_s
+from cutover.phases.evidence.tally import Parts, Tally, fires, total
 from cutover.schedules.timetable import timetable
 
 BEGIN = dt.datetime(2026, 3, 1, 23, 58, 3, 123456, tzinfo=dt.UTC)
@@ -62,15 +64,35 @@ def test_parts_are_without_gap_and_have_together_what_the_whole_has(every: sched
     first, end = table.next_after(BEGIN), parts.until - HOUR
     edges = [(parts.after(part), parts.end(part)) for part in range(parts.number)]
     assert all(end == after for (_, end), (after, _) in pairwise(edges))
-    found = by_part(table, first, end, parts)
-    whole = total(tally for tally, _ in found)
-    assert (len(found), whole) == (parts.number, fires(table, first, end).tally)
-    for (after, _), (_, begins_with) in zip(edges, found, strict=True):
-        assert begins_with is not None
-        assert begins_with > end - HOUR or after < begins_with <= after + HOUR
+    expected = Expected(table, first, end)
+    numbers = expected.split(parts)
+    whole = total(expected.tally(some) for some in numbers)
+    assert (len(numbers), whole, expected.tally(expected.all)) == (parts.number, fires(table, first, end).tally, whole)
+    for (after, until), some in zip(edges, numbers, strict=True):
+        assert all(after < expected.at(number) <= until for number in some)
+        following = expected.following(after)
+        assert following == (expected.at(some.start) if some.start < len(expected) else None)
+
+
+@pytest.mark.parametrize("every", [schedule(60), schedule(0.3), crontab(minute="*/7")], ids=str)
+def test_slots_in_a_row_are_known_by_their_tally_and_no_others_are(every: schedule | crontab) -> None:
+    table = timetable(every)
+    expected, chance = Expected(table, table.next_after(BEGIN), BEGIN + 3 * HOUR), random.Random(1)
+    for _ in range(50):
+        begin = chance.randrange(len(expected))
+        row = range(begin, chance.randrange(begin, len(expected)) + 1)
+        assert expected.in_a_row(expected.tally(row), expected.all) == row
+        before, after = range(row.start), range(row.stop, len(expected))
+        assert expected.in_a_row(expected.tally(row), before) is None
+        if before and after:
+            apart = expected.tally(before[-1:]).plus(expected.tally(after[:1]))
+            assert expected.in_a_row(apart, expected.all) is None
+    assert expected.in_a_row(Tally(), expected.all) is None
+    assert expected.in_a_row(Tally(-1, 5, 0), expected.all) is None
+    assert Expected(table, None, BEGIN).in_a_row(Tally(1, 1, 1), range(0)) is None
 
 
 def test_an_instant_is_in_a_section_from_after_its_begin_until_its_end() -> None:
     sections = [Section(BEGIN, BEGIN + HOUR, None), Section(BEGIN + 2 * HOUR, BEGIN + 3 * HOUR, None)]
-    inside = [hours for hours in range(5) if is_within(sections, BEGIN + hours * HOUR)]
-    assert (inside, is_within([], BEGIN)) == ([1, 3], False)
+    inside = [number_of(sections, BEGIN + hours * HOUR) for hours in range(5)]
+    assert (inside, number_of([], BEGIN)) == ([None, 0, None, 1, None], None)

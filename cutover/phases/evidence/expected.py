@@ -1,0 +1,84 @@
+"""The slots of a timetable that were due, numbered in order; and which of them are absent, worked out from a tally.
+
+After an outage some in a row are absent of most entries, and then nothing has to be looked for in the ledger.
+"""
+
+import datetime as dt
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import Final
+
+from cutover.phases.evidence.tally import Parts, Tally, mixed
+from cutover.schedules.timetable import Timetable, each, interval
+
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND: Final = dt.timedelta.resolution
+_SECOND: Final = 1_000_000
+
+
+class Expected:
+    """Those of ``table`` from ``first`` on until ``end``, numbered from 0; 24 bytes each. Never changed."""
+
+    def __init__(self, table: Timetable, first: dt.datetime | None, end: dt.datetime) -> None:
+        self._instants = array("q", _microseconds(table, first, end))
+        # What is summed of all slots before each.
+        self._seconds = array("q", accumulate((mixed(at // _SECOND) for at in self._instants), initial=0))
+        self._beyond = array("q", accumulate((at % _SECOND for at in self._instants), initial=0))
+        self._rows = dict[tuple[Tally, range], range | None]()
+
+    def __len__(self) -> int:
+        return len(self._instants)
+
+    @property
+    def all(self) -> range:
+        """The numbers of all."""
+        return range(len(self))
+
+    def at(self, number: int) -> dt.datetime:
+        """When that one was due."""
+        return _EPOCH + self._instants[number] * _MICROSECOND
+
+    def following(self, after: dt.datetime) -> dt.datetime | None:
+        """The first that was due later, if any."""
+        number = self._until(after)
+        return self.at(number) if number < len(self) else None
+
+    def tally(self, some: range) -> Tally:
+        """That of some in a row."""
+        begin, end = some.start, some.stop
+        return Tally(len(some), self._seconds[end] - self._seconds[begin], self._beyond[end] - self._beyond[begin])
+
+    def split(self, parts: Parts) -> list[range]:
+        """Which of them are due in each part."""
+        ends = [
+            bisect_right(self._instants, (parts.end(part) - _EPOCH) // _MICROSECOND) for part in range(parts.number)
+        ]
+        return [range(begin, end) for begin, end in zip([0, *ends], ends, strict=False)]
+
+    def in_a_row(self, tally: Tally, among: range) -> range | None:
+        """Which in a row, among those, have that tally; None where none have, or where more than these have."""
+        if (tally, among) not in self._rows:
+            slots, seconds, beyond = tally
+            begins = range(among.start, among.stop - slots + 1) if slots > 0 else range(0)
+            found = [
+                begin
+                for begin in begins
+                if self._seconds[begin + slots] - self._seconds[begin] == seconds
+                and self._beyond[begin + slots] - self._beyond[begin] == beyond
+            ]
+            self._rows[tally, among] = range(found[0], found[0] + slots) if len(found) == 1 else None
+        return self._rows[tally, among]
+
+    def _until(self, at: dt.datetime) -> int:
+        """How many were due by then."""
+        return bisect_right(self._instants, (at - _EPOCH) // _MICROSECOND)
+
+
+def _microseconds(table: Timetable, first: dt.datetime | None, end: dt.datetime) -> Iterable[int]:
+    """The instants, in microseconds since 1970."""
+    if first is not None and (every := interval(table)) is not None:
+        begin, until = ((at - _EPOCH) // _MICROSECOND for at in (first, end))
+        return range(begin, until + 1, every // _MICROSECOND)
+    return ((at - _EPOCH) // _MICROSECOND for at in each(table, first, end))
