@@ -83,7 +83,8 @@ def oldest(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[-1])
 def newest(session: nox.Session) -> None:
-    """The newest of everything that fits together."""
+    """The newest of everything that fits together; PostgreSQL binds parameters, and prepares each statement."""
+    session.env["POSTGRES_OPTIONS"] = '{"server_side_binding": true, "prepare_threshold": 0}'
     run(session)
 
 

@@ -21,7 +21,7 @@ _APART: Final = {"postgresql": (" OFFSET '0'", " OFFSET '0'"), "sqlite": (" LIMI
 Quoted: PostgreSQL takes a number for something to be computed, and does not give such a query to several workers.
 MariaDB and MySQL would store all rows for it.
 """
-_IN_MEMORY: Final = {"postgresql": "SET LOCAL enable_sort = off; SET LOCAL work_mem = '64MB'"}
+_IN_MEMORY: Final = {"postgresql": ("SET LOCAL enable_sort = off", "SET LOCAL work_mem = '64MB'")}
 """PostgreSQL expects many more groups than there are, and would sort all slots on the disk: twice the time."""
 _EACH: Final = 100
 """By what a number is multiplied to have another behind it."""
@@ -47,8 +47,8 @@ def summed(
     statement = f"SELECT {chosen} FROM ({rows}) AS slot GROUP BY {grouped}"  # noqa: S608 - as above
     # Django's own transaction: the ledger's takes SQLite's write lock from its beginning, and here nothing is written.
     with atomic(using=columns.db), connections[columns.db].cursor() as cursor:
-        if settings := _IN_MEMORY.get(connections[columns.db].vendor):
-            cursor.execute(settings)
+        for setting in _IN_MEMORY.get(connections[columns.db].vendor, ()):
+            cursor.execute(setting)
         cursor.execute(statement, params)
         at = len(keys)
         for row in cursor:

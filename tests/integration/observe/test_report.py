@@ -197,7 +197,8 @@ def test_postgres_counts_in_memory_and_with_all_its_workers(
     free = {"min_parallel_table_scan_size": 0, "parallel_setup_cost": 0, "parallel_tuple_cost": 0}
     with connections[ledger].cursor() as cursor:
         cursor.execute("VACUUM ANALYZE cutover_slot")
-        cursor.execute("; ".join(f"SET {name} = {value}" for name, value in free.items()))
+        for name, value in free.items():
+            cursor.execute(f"SET {name} = {value}")
     try:
         with plans(ledger) as found:
             assert compose.run(context()).content.figures.slots == len(many)
