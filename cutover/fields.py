@@ -10,6 +10,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND: Final = dt.timedelta.resolution
+
 
 class InstantField(models.DateTimeField):  # type: ignore[type-arg]  # no generic at run time
     """A ``DateTimeField`` (migrations know it as one) that takes and gives aware instants even without ``USE_TZ``.
@@ -36,6 +39,29 @@ class InstantField(models.DateTimeField):  # type: ignore[type-arg]  # no generi
         if settings.USE_TZ or not isinstance(value, dt.datetime) or timezone.is_aware(value):
             return value
         return as_instant(value) if connection.vendor == "postgresql" else value.replace(tzinfo=dt.UTC)
+
+
+class _Microseconds(InstantField):
+    def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
+        """See Django."""
+        return (
+            _EPOCH + value * _MICROSECOND
+            if isinstance(value, int)
+            else super().from_db_value(value, expression, connection)
+        )
+
+
+class Quickly(models.Func):
+    """An instant, which PostgreSQL gives as a number: as an instant Django loads it in Python, 20 times as long."""
+
+    output_field = _Microseconds()
+    template = "%(expressions)s"
+    arity = 1
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
+        """See Django."""
+        template = "(EXTRACT(EPOCH FROM %(expressions)s) * 1000000)::bigint"
+        return self.as_sql(compiler, connection, template=template, **context)
 
 
 _NOWHERE: Final = re.compile("[\0\ud800-\udfff]")

@@ -9,6 +9,7 @@ from django.db.models import F, Max, OuterRef, QuerySet, Subquery
 from django.db.models.lookups import GreaterThan
 
 from cutover import models
+from cutover.ledger import quick
 from cutover.ledger.database import outages
 from cutover.types import UNLIMITED, Cursor, EntryName, Limits
 
@@ -18,7 +19,7 @@ _NONE_YET: Final = -1
 """The key to follow from where no slot was recorded so far; then there is nothing to look up either."""
 _BATCH: Final = 200
 """How many look-ups one statement makes; SQLite takes 500 at most."""
-_ROWS: Final = 500
+_ROWS: Final = 2_000
 """How many rows are read by their keys at once."""
 _COLUMNS: Final = [field.attname for field in models.Slot._meta.concrete_fields]
 _LATEST: Final = (
@@ -67,7 +68,7 @@ class Cursors:
 
         ``only``: that of one entry alone.
 
-        That has what a ``Slot`` has, by the same names, and no more: rows of the model take three times as long.
+        That has what a ``Slot`` has, by the same names, and no more.
         """
         due = self._slots.filter(due_at__lte=until, entry=OuterRef("name")).order_by(*LATEST_FIRST)
         entries = models.Entry.objects.using(self._alias).filter(active=True).order_by()
@@ -78,8 +79,8 @@ class Cursors:
             found = list(latest.values_list("name", "eligible_since", "key"))
             keys = [key for *_, key in found if key is not None]
             for start in range(0, len(keys), _ROWS):
-                some = self._slots.filter(pk__in=keys[start : start + _ROWS]).order_by()
-                rows |= {row.id: row for row in some.values_list(*_COLUMNS, named=True)}
+                some = quick.of_keys(self._slots.order_by(), keys[start : start + _ROWS])
+                rows |= {row.id: row for row in quick.rows(some, _COLUMNS)}
         stands = dict[EntryName, tuple[Cursor, Any]]()
         for name, eligible_since, key in found:
             row = rows.get(key)
