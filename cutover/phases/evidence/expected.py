@@ -27,6 +27,7 @@ class Expected:
         self._seconds = array("q", accumulate((mixed(at // _SECOND) for at in self._instants), initial=0))
         self._beyond = array("q", accumulate((at % _SECOND for at in self._instants), initial=0))
         self._rows = dict[tuple[Tally, range], range | None]()
+        self._parts = dict[Parts, list[tuple[range, Tally]]]()
 
     def __len__(self) -> int:
         return len(self._instants)
@@ -50,12 +51,13 @@ class Expected:
         begin, end = some.start, some.stop
         return Tally(len(some), self._seconds[end] - self._seconds[begin], self._beyond[end] - self._beyond[begin])
 
-    def split(self, parts: Parts) -> list[range]:
-        """Which of them are due in each part."""
-        ends = [
-            bisect_right(self._instants, (parts.end(part) - _EPOCH) // _MICROSECOND) for part in range(parts.number)
-        ]
-        return [range(begin, end) for begin, end in zip([0, *ends], ends, strict=False)]
+    def split(self, parts: Parts) -> list[tuple[range, Tally]]:
+        """Which of them are due in each part, and their tally."""
+        if parts not in self._parts:
+            ends = [self._until(parts.end(part)) for part in range(parts.number)]
+            numbers = [range(begin, end) for begin, end in zip([0, *ends], ends, strict=False)]
+            self._parts = {parts: [(some, self.tally(some)) for some in numbers]}
+        return self._parts[parts]
 
     def in_a_row(self, tally: Tally, among: range) -> range | None:
         """Which in a row, among those, have that tally; None where none have, or where more than these have."""

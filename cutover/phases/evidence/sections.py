@@ -107,10 +107,10 @@ def _compared(
         recorded[name][part] = tally
     for name in names:
         one, was_due, has = counted[name], expected(name), recorded[name]
-        whole, numbers = total(has.values()), was_due.split(parts)
-        absent = [was_due.tally(some).minus(has.get(part, Tally())) for part, some in enumerate(numbers)]
+        whole, split = total(has.values()), was_due.split(parts)
+        absent = [tally.minus(has[part]) if part in has else tally for part, (_, tally) in enumerate(split)]
         differs = [any(of_part) and parts.end(part) > one.begin for part, of_part in enumerate(absent)]
-        rows = [was_due.in_a_row(absent[part], numbers[part]) for part, is_other in enumerate(differs) if is_other]
+        rows = [was_due.in_a_row(absent[part], split[part][0]) for part, is_other in enumerate(differs) if is_other]
         found = [row for row in rows if row is not None]
         if len(found) == len(rows):
             yield name, _beside(found, was_due, one, parts.until, whole)

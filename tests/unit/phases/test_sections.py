@@ -65,8 +65,8 @@ def test_parts_are_without_gap_and_have_together_what_the_whole_has(every: sched
     edges = [(parts.after(part), parts.end(part)) for part in range(parts.number)]
     assert all(end == after for (_, end), (after, _) in pairwise(edges))
     expected = Expected(table, first, end)
-    numbers = expected.split(parts)
-    whole = total(expected.tally(some) for some in numbers)
+    numbers = [some for some, _ in expected.split(parts)]
+    whole = total(tally for _, tally in expected.split(parts))
     assert (len(numbers), whole, expected.tally(expected.all)) == (parts.number, fires(table, first, end).tally, whole)
     for (after, until), some in zip(edges, numbers, strict=True):
         assert all(after < expected.at(number) <= until for number in some)
