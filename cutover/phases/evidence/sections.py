@@ -78,7 +78,8 @@ def differing(
 ) -> Iterator[tuple[EntryName, Differing]]:
     """Look for each entry in ``(since, until]``."""
     wide, expected = dict[int, list[EntryName]](), _by_timetable(counted)
-    for name in _in_order(counted, counted):
+    # Those of one timetable one after the other.
+    for name in sorted(counted, key=lambda name: (*map(str, counted[name].timetable), name)):
         one, was_due = counted[name], expected(name)
         row = was_due.in_a_row(one.expected.minus(one.recorded), was_due.all)
         if row is not None:
@@ -132,11 +133,6 @@ def _by_timetable(counted: Mapping[EntryName, Counted]) -> Callable[[EntryName],
         return latest[one.timetable]
 
     return expected
-
-
-def _in_order(names: Iterable[EntryName], counted: Mapping[EntryName, Counted]) -> list[EntryName]:
-    """Those of one timetable one after the other."""
-    return sorted(names, key=lambda name: (*map(str, counted[name].timetable), name))
 
 
 def _section(each: range, parts: Parts, expected: Expected) -> Section:
