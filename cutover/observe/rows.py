@@ -4,6 +4,8 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from rich.cells import cell_len
+
 from cutover.observe.conditions import Severity
 from cutover.observe.entries import EntryRecord
 from cutover.observe.slot import Life
@@ -98,5 +100,10 @@ def others(records: Sequence[EntryRecord]) -> str:
 def table(heads: Sequence[str], rows: Sequence[Row]) -> list[str]:
     """The rows in columns, for a pipe; what is not well is marked. Pure."""
     whole = [(" ", *heads), *((MARKS[row.severity], *row.cells) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in whole]
+    widths = [max(map(cell_len, column)) for column in zip(*whole, strict=True)]
+    return ["  ".join(map(_filled, line, widths)).rstrip() for line in whole]
+
+
+def _filled(cell: str, width: int) -> str:
+    """A cell with blanks up to a width, as a terminal counts: a character of Chinese takes two columns."""
+    return cell + " " * (width - cell_len(cell))

@@ -4,13 +4,14 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from cutover.observe import status
 from cutover.observe.conditions import Condition, Finding, Severity
 from cutover.observe.entries import EntryRecord
 from cutover.observe.headline import headline, problems
 from cutover.observe.notes import notes
-from cutover.observe.rows import others
+from cutover.observe.rows import Row, others, table
 from cutover.phases.evidence.detection import REMEDY
 from cutover.phases.wording import SHOWN
 from cutover.types import EntryName, Side
@@ -287,3 +288,9 @@ def test_what_is_not_shown_is_counted() -> None:
 def test_a_name_that_no_entry_has_is_answered_with_those_near_to_it(typed: str, said: str) -> None:
     known = ["user-digest-daily", "user-digest-weekly", *(f"tenant-{n}-digest" for n in range(10)), "cleanup"]
     assert status._near(typed, known) == said
+
+
+def test_columns_stand_below_each_other_whatever_is_written_in_them() -> None:
+    names = ["digest", "每日摘要", "résumé", "e\u0301te\u0301"]
+    lines = table(("entry", "last"), [Row(Severity.WELL, (name, "1 s ago")) for name in names])
+    assert {cell_len(line.partition("1 s ago")[0]) for line in lines[1:]} == {2 + 1 + 8 + 2}
