@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from django.db.models import BooleanField, F, QuerySet
-from django.db.models.expressions import RawSQL
+from django.db.models import F, QuerySet
 
 from cutover.fields import InstantField, Quickly
 
@@ -25,7 +24,7 @@ def of_keys(query: QuerySet[Any], keys: Iterable[int]) -> QuerySet[Any]:
     """Those with these keys, at least one, which are written out: psycopg looks for each parameter in Python."""
     meta = query.model._meta
     listed = f"{meta.db_table}.{meta.pk.column} IN ({', '.join(str(int(key)) for key in keys)})"
-    return query.filter(RawSQL(listed, (), output_field=BooleanField()))  # noqa: S611 - numbers
+    return query.extra(where=[listed])  # noqa: S610 - numbers; a filter MariaDB would compare with true, without index
 
 
 @cache

@@ -59,8 +59,9 @@ class Beat:
 class Headline:
     """How a site is doing, in one sentence and what that rests on. What could not be read is None.
 
-    ``leader``: the living holder of the lease; ``lease_side`` and ``lease_remaining_s``: for whom and how long it is
-    held, if by a dead one. ``leads_since``: the start of the latest term, unless that has ended.
+    ``leader``: the living holder of the lease, who leads by this database too; ``idle_lease``: in words, whose it is
+    where nobody leads by it; ``lease_remaining_s``: for how long it is held. ``leads_since``: the start of the latest
+    term, unless that has ended.
     """
 
     verdict: str
@@ -71,7 +72,7 @@ class Headline:
     epoch: int | None
     leader: Beat | None
     others: Sequence[Beat]
-    lease_side: str | None
+    idle_lease: str | None
     lease_remaining_s: float | None
     leads_since: dt.datetime | None
 
@@ -86,7 +87,8 @@ def headline(seen: Data, entries: Sequence[EntryRecord] | None) -> Headline:
     found = problems(seen)
     beats = [_beat(beat) for beat in seen.get("beats", ())]
     held, term = seen.get("lease"), seen.get("term")
-    is_led = held is not None and held["connected"] is not False
+    idle = _idle_lease(seen)
+    is_led = held is not None and idle is None
     leader = next((beat for beat in beats if beat.role == "leader"), None)
     if is_led and held and leader is None:  # it has not reported yet
         leader = Beat(held["holder"], held["side"], "leader", "", "", True, 0, 0.0)
@@ -102,10 +104,19 @@ def headline(seen: Data, entries: Sequence[EntryRecord] | None) -> Headline:
         epoch=seen.get("epoch"),
         leader=leader if is_led else None,
         others=[beat for beat in beats if beat != leader],
-        lease_side=held["side"] if held else None,
+        idle_lease=idle,
         lease_remaining_s=held["remaining_s"] if held else None,
         leads_since=dt.datetime.fromisoformat(term["started_at"]) if term and not term["ended_at"] else None,
     )
+
+
+def _idle_lease(seen: Data) -> str | None:
+    held = seen.get("lease")
+    if held is not None and held["connected"] is False:
+        return f"the lease of the {held['side']} side is a dead beat's"
+    if held is not None and "side" in seen and held["epoch"] is None:
+        return leading.NOT_HERE.format(held["holder"])
+    return None
 
 
 def _verdict(seen: Data, found: Sequence[str], leader: Beat | None, entries: Sequence[EntryRecord] | None) -> str:

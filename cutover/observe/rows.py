@@ -4,8 +4,6 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from rich.cells import cell_len
-
 from cutover.observe.conditions import Severity
 from cutover.observe.entries import EntryRecord
 from cutover.observe.slot import Life
@@ -100,10 +98,18 @@ def others(records: Sequence[EntryRecord]) -> str:
 def table(heads: Sequence[str], rows: Sequence[Row]) -> list[str]:
     """The rows in columns, for a pipe; what is not well is marked. Pure."""
     whole = [(" ", *heads), *((MARKS[row.severity], *row.cells) for row in rows)]
-    widths = [max(map(cell_len, column)) for column in zip(*whole, strict=True)]
+    widths = [max(map(_width, column)) for column in zip(*whole, strict=True)]
     return ["  ".join(map(_filled, line, widths)).rstrip() for line in whole]
 
 
+def _width(cell: str) -> int:
+    """How many columns of a terminal a cell takes: a character of Chinese takes two."""
+    if cell.isascii():
+        return len(cell)
+    from rich.cells import cell_len  # only who has such names waits for rich
+
+    return cell_len(cell)
+
+
 def _filled(cell: str, width: int) -> str:
-    """A cell with blanks up to a width, as a terminal counts: a character of Chinese takes two columns."""
-    return cell + " " * (width - cell_len(cell))
+    return cell + " " * (width - _width(cell))

@@ -126,9 +126,9 @@ def _leader_line(first: Headline, now: dt.datetime) -> str:
     if first.leader is not None:
         since = f", since {relative(first.leads_since, now)}" if first.leads_since else ""
         return f"{first.leader}{since}; lease for {first.lease_remaining_s} s more"
-    if first.lease_side is None:
+    if first.idle_lease is None:
         return "nobody"
-    return f"nobody; the lease of the {first.lease_side} side is a dead beat's, for {first.lease_remaining_s} s more"
+    return f"nobody; {first.idle_lease}, for {first.lease_remaining_s} s more"
 
 
 def _history(context: Context, entry: EntryName) -> History:

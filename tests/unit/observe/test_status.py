@@ -189,6 +189,13 @@ def test_a_leader_whose_connection_is_gone_is_not_said_to_lead() -> None:
     assert "Leader    nobody; the lease of the database side is a dead beat's, for 14.0 s more" in found
 
 
+def test_the_lease_of_another_site_has_no_leader_here() -> None:
+    found = lines(seen(lease={**LEASE, "epoch": None}))
+    [line] = [line for line in found if line.startswith("Leader")]
+    assert line.startswith(f"Leader    nobody; {LEASE['holder']} holds the lease and has no term in this database;")
+    assert line.endswith("NAMESPACE'] on this Redis, for 14.0 s more")
+
+
 def test_a_gap_whose_beginning_nobody_has_told_is_said_to_be_a_bound() -> None:
     found = lines(seen(last_gap_since="last sign of life"))
     assert (
