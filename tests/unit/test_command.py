@@ -1,5 +1,7 @@
 """What is typed wrong is answered with what was probably meant."""
 
+import gc
+
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
@@ -39,6 +41,17 @@ def test_wrong_options_are_answered_in_one_line(
         Command().run_from_argv(argv)
     [line] = capsys.readouterr().err.splitlines()
     assert (ended.value.code, line.startswith("cutover: "), said in line) == (2, True, True), line
+
+
+def test_what_was_there_before_a_typed_command_is_not_gone_through_by_its_garbage_collections() -> None:
+    gc.unfreeze()
+    with pytest.raises(CommandError):
+        call_command("cutover", "status", "--entri")
+    assert gc.get_freeze_count() == 0  # in a process of the project's nothing is changed
+    with pytest.raises(SystemExit):
+        Command().run_from_argv(["manage.py", "cutover", "status", "--entri"])
+    assert gc.get_freeze_count() > 10_000
+    gc.unfreeze()
 
 
 def test_wrong_options_given_by_code_are_an_error_of_djangos() -> None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import difflib
+import gc
 import re
 import sys
 from argparse import ArgumentTypeError
@@ -180,6 +181,8 @@ class Command(BaseCommand):
             hint = f"did you mean `{command(close[0])}`?" if close else f"there are {', '.join(PHASES)}."
             self._terminal(as_json=False).say(f"There is no phase {argv[2]!r}; {hint}")
             sys.exit(2)
+        # What Django and the project have made stays to the end: no collection need go through it, nor the last one.
+        gc.freeze()
         try:
             super().run_from_argv(argv)
         except SystemExit as exc:
