@@ -1,5 +1,6 @@
 """What the project supplies: its Celery app, its tasks, and the code schedule with all its entries."""
 
+import datetime as dt
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from celery import Celery, current_app
 from celery.beat import ScheduleEntry
-from celery.schedules import crontab
+from celery.schedules import BaseSchedule, crontab
 from celery.utils.imports import load_extension_class_names
 from django.utils.module_loading import import_string
 from kombu.utils.imports import symbol_by_name
@@ -118,12 +119,16 @@ def code_entries(app: Celery, config: Config) -> dict[EntryName, ScheduleEntry]:
         raw[CLEANUP] = {"task": CLEANUP, "schedule": crontab("0", "4", "*"), "options": {"expires": 12 * 3600}}
     entries: dict[EntryName, ScheduleEntry] = {}
     refusals: list[Refusal] = []
+    now = app.now()
     for name, fields in raw.items():
         if not isinstance(name, str):  # it could be neither sorted with the others nor found again by its text
             refusals.append(Refusal(EntryName(str(name)), "name", f"is {name!r}, no text", "give it as a string"))
             continue
         try:
-            entry = ScheduleEntry(**{**dict(fields), "name": name, "app": app})
+            given = {**dict(fields), "name": name, "app": app}
+            if _goes_by_the_app(given.get("schedule")):  # else each asks it what time it is, for longer than all else
+                given.setdefault("last_run_at", now)
+            entry = ScheduleEntry(**given)
             entry.options = dict(entry.options)
             entries[EntryName(name)] = entry
         except Exception as exc:  # a schedule's own clock may raise anything
@@ -131,3 +136,10 @@ def code_entries(app: Celery, config: Config) -> dict[EntryName, ScheduleEntry]:
     if refusals:
         raise EntriesRefused(refusals)
     return entries
+
+
+def _goes_by_the_app(schedule: Any) -> bool:
+    """Whether what time it is by a schedule, or by what celery makes one of, is what time it is by its app."""
+    if isinstance(schedule, BaseSchedule):
+        return schedule.nowfun is None and type(schedule).now is BaseSchedule.now
+    return isinstance(schedule, float | int | dt.timedelta)
