@@ -59,12 +59,15 @@ def periodic_tasks(alias: str, values: Collection[Any], by: str = "name") -> dic
     return {getattr(row, by): row for row in with_schedules(query) if getattr(row, by) in values}
 
 
-def with_schedules(query: QuerySet[PeriodicTask] | list[PeriodicTask]) -> list[PeriodicTask]:
-    """The rows of ``query``; those on the same schedule share one object of it."""
+def with_schedules(query: QuerySet[PeriodicTask] | list[PeriodicTask], alias: str | None = None) -> list[PeriodicTask]:
+    """The rows of ``query``; those on the same schedule share one object of it.
+
+    Or these rows: then ``alias`` is the database that has the schedules, where that is not the one of all rows.
+    """
     if isinstance(query, QuerySet):
         found, alias = list(query.prefetch_related(None)), query.db  # its manager would have them read as well
     else:
-        found, alias = query, rows_database()
+        found, alias = query, alias or rows_database()
     for column, model in columns.MODELS.values():
         attribute = f"{column}_id"
         keys = {getattr(row, attribute) for row in found} - {None}
@@ -88,8 +91,8 @@ def schedule_of(row: PeriodicTask) -> str:
         return f"unreadable ({exc})"
 
 
-def unreadable(row: PeriodicTask) -> str:
-    """Which JSON columns of the row do not hold what a message is made of, in words; empty where all do."""
+def unreadable(row: Any) -> str:
+    """Which JSON columns of a row do not hold what a message is made of, in words; empty where all do."""
     return ", ".join(
         f"{column} is no JSON {noun}"
         for column, (kind, noun) in _JSON_KINDS.items()
