@@ -34,7 +34,10 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         config = conf.load()
     except ConfigurationError as exc:
         return [_error(CheckId.E001, str(exc), "See docs/settings.md.")]
-    return [*_apps(), *_ledger(config), *_lease(config), *_celery(config), *_processes()]
+    said = [*_apps(), *_ledger(config), *_lease(config), *_celery(config)]
+    # Celery has these run before it imports tasks, and shows nobody what they say. What the others import may register
+    # tasks, as in a worker; processes need all of celery's commands.
+    return said if project.is_loading() else [*said, *_processes()]
 
 
 @register("cutover", Tags.database)
@@ -269,7 +272,8 @@ def _guard(app: Celery) -> Iterator[CheckMessage]:
         hint = 'Celery("project", task_cls="cutover.guard.GuardedTask"), or derive the project\'s own base from it.'
         yield Warning("The Celery app's tasks run without the run guard.", hint=hint, id=CheckId.W001)
     try:
-        found = coverage.gaps(app) if project.load_tasks(app) else {}
+        project.load_tasks(app)
+        found = coverage.gaps(app)
     except Exception as exc:  # whatever the project's own modules raise
         message = f"Whether every task has the run guard cannot be seen: {exc}"
         yield Warning(message, hint="Let the Celery app's modules with tasks be imported.", id=CheckId.W004)

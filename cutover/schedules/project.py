@@ -1,9 +1,7 @@
 """What the project supplies: its Celery app, its tasks, and the code schedule with all its entries."""
 
 import datetime as dt
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -51,48 +49,35 @@ def scheduler_class(named: str) -> Any:
 CLEANUP: Final = "celery.backend_cleanup"
 """The entry that celery's beat adds by itself where results expire and the backend does not see to it."""
 
-_SKIP_CHECKS: Final = "CELERY_SKIP_CHECKS"
 _is_loading: Final[ContextVar[bool]] = ContextVar("cutover_is_loading", default=False)
 _loaded: Final[WeakKeyDictionary[Celery, tuple[str, ...]]] = WeakKeyDictionary()
 """The modules of each app that were imported."""
 
 
-def load_tasks(app: Celery) -> bool:
-    """Import every module with tasks, as a worker does at its start; False while that is under way already.
+def is_loading() -> bool:
+    """Whether ``load_tasks`` is under way in this thread."""
+    return _is_loading.get()
 
-    Once a process: one of our system checks, which Django may be amid, asks for the tasks. Raises ConfigurationError
-    when a module cannot be imported.
+
+def load_tasks(app: Celery) -> None:
+    """Import every module with tasks, as a worker does at its start; nothing while that is under way already.
+
+    Celery has Django run its system checks before it imports, each time: so it is done once a process. They are not
+    left out: they import the URLs, and with them tasks and schedules that no module for tasks has. Raises
+    ConfigurationError when a module cannot be imported.
     """
-    if _is_loading.get():
-        return False
     modules = (*app.loader.default_modules,)
-    if _loaded.get(app) == modules:
-        return True
+    if is_loading() or _loaded.get(app) == modules:
+        return
     token = _is_loading.set(True)
     try:
-        with _without_checks():
-            app.loader.import_default_modules()
+        app.loader.import_default_modules()
     except ImportError as exc:
         raise ConfigurationError(f"A module with tasks cannot be imported: {exc}.") from exc
     finally:
         _is_loading.reset(token)
     app.finalize()
     _loaded[app] = modules
-    return True
-
-
-@contextmanager
-def _without_checks() -> Iterator[None]:
-    """Celery has Django run all of its system checks before it imports, and looks at no result of theirs."""
-    was = os.environ.get(_SKIP_CHECKS)
-    os.environ[_SKIP_CHECKS] = "1"
-    try:
-        yield
-    finally:
-        if was is None:
-            del os.environ[_SKIP_CHECKS]
-        else:
-            os.environ[_SKIP_CHECKS] = was
 
 
 def code_schedule(app: Celery, config: Config) -> Mapping[str, Mapping[str, Any]]:

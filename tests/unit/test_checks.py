@@ -187,6 +187,20 @@ def test_tasks_are_loaded_once_though_celery_runs_the_checks_as_it_loads_them(gu
     assert times == 1
 
 
+def test_processes_are_not_looked_at_for_celery_which_shows_nobody_what_is_found(
+    guarded: Celery, settings: Settings
+) -> None:
+    settings.PRODUCTION_PROCESSES, seen = {"web": {}}, list[dict[str, CheckMessage]]()
+
+    def look(**_: Any) -> None:
+        seen.append(found())
+
+    import_modules.connect(look, sender=guarded)
+    project.load_tasks(guarded)
+    assert seen == [{}]
+    assert list(found()) == ["E009"]
+
+
 class OwnScheduler(DatabaseScheduler):
     """A project's own scheduler, made of one of ours."""
 

@@ -1,12 +1,17 @@
 """The code schedule's entries, as celery's own beat would make them."""
 
 import datetime as dt
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from celery import Celery
 from celery.schedules import crontab, schedule
+from django.urls import clear_url_caches
+from pytest_django import Settings
 
 from cutover.conf import Config
 from cutover.schedules import project
@@ -56,3 +61,21 @@ def test_an_entry_whose_own_clock_fails_is_refused() -> None:
 
     with pytest.raises(EntriesRefused, match="no clock"):
         entries_of({"broken": crontab(nowfun=broken)})
+
+
+def test_tasks_that_the_urls_alone_import_are_known_as_they_are_to_a_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    app = Celery("viewed", set_as_current=False)
+    monkeypatch.setitem(sys.modules, "viewed", site := ModuleType("viewed"))
+    site.app = app  # type: ignore[attr-defined]
+    lines = "from viewed import app", "@app.task(name='in a view')", "def work(): ...", "urlpatterns = []"
+    (tmp_path / "viewed_urls.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    settings.ROOT_URLCONF = "viewed_urls"
+    try:
+        project.load_tasks(app)
+    finally:
+        clear_url_caches()
+        sys.modules.pop("viewed_urls", None)
+    assert "in a view" in app.tasks
