@@ -9,6 +9,7 @@ from django.db.models import F, Max, OuterRef, QuerySet, Subquery
 from django.db.models.lookups import GreaterThan
 
 from cutover import models
+from cutover.fields import Quickly
 from cutover.ledger import quick
 from cutover.ledger.database import outages
 from cutover.types import UNLIMITED, Cursor, EntryName, Limits
@@ -76,7 +77,7 @@ class Cursors:
         found, rows = [], dict[int, Any]()
         with outages(self._alias):
             latest = entries.annotate(key=Subquery(due.values("pk")[:1]))
-            found = list(latest.values_list("name", "eligible_since", "key"))
+            found = list(latest.values_list("name", Quickly("eligible_since"), "key"))
             keys = [key for *_, key in found if key is not None]
             for start in range(0, len(keys), _ROWS):
                 some = quick.of_keys(self._slots.order_by(), keys[start : start + _ROWS])

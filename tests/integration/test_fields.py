@@ -48,6 +48,18 @@ def test_every_instant_is_read_as_it_was_written(kept: str) -> None:
     assert set(slots.values_list("published_at", flat=True)) == {INSTANTS[2]}
 
 
+def test_an_instant_that_is_read_as_a_number_is_the_same(kept: str) -> None:
+    least, none = dt.datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=dt.UTC), None
+    for at in (least, *INSTANTS, INSTANTS[-1] + dt.timedelta(microseconds=123_457)):
+        models.Term.objects.using(kept).create(
+            epoch=at.timestamp() * 1_000_000, holder="h", side="code", host="h", pid=1, started_at=at, ended_at=none
+        )
+    terms = models.Term.objects.using(kept).order_by("epoch")
+    read = list(terms.values_list(fields.Quickly("started_at"), fields.Quickly("ended_at")))
+    assert read == list(terms.values_list("started_at", "ended_at"))
+    assert all(at.utcoffset() == dt.timedelta() for at, _ in read)
+
+
 def test_another_apps_fields_get_what_they_take(kept: str, settings: Settings) -> None:
     stored = fields.stored(INSTANTS[0])
     assert (stored.tzinfo is not None) == settings.USE_TZ
