@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from celery.schedules import BaseSchedule
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import Count, QuerySet, Sum, Value
 from django.db.models.functions import Coalesce
 
 from cutover import models
@@ -80,8 +80,9 @@ def read(context: Context, sending: Sending, known: Known, only: EntryName | Non
     every = models.Slot.objects.using(context.alias).order_by()
     slots = every if only is None else every.filter(entry=only)
     with outages(context.alias):
-        # Not grouped by the database: SQLite would go through the index of all slots to do that. There are few.
-        future = Counter(slots.filter(due_at__gt=by_now).values_list("entry", flat=True))
+        # Few, and in the order of an index: SQLite would go through that of all slots to group them, and once it was
+        # analyzed to find them too.
+        future = Counter(slots.filter(due_at__gt=by_now).order_by("due_at").values_list("entry", flat=True))
         missed = _missed(slots.filter(MISSED, due_at__gt=fence.now - DAY, due_at__lte=by_now))
     lives = {life.entry: life for life in with_losses(context, (Life.of(row) for _, row in stands.values() if row))}
     not_run = _not_run(context, lives, Patience.of(context, fence, sending.delays))
@@ -137,7 +138,8 @@ def _next(
 
 
 def _missed(slots: QuerySet[models.Slot]) -> dict[str, int]:
-    return dict(slots.values_list("entry").annotate(of=WITH_PASSED_OVER))
+    # By an expression: for a column SQLite, once it was analyzed, goes through the slots of every entry in turn.
+    return dict(slots.values_list(Coalesce("entry", Value(""))).annotate(of=WITH_PASSED_OVER))
 
 
 def _not_run(context: Context, lives: Mapping[EntryName, Life], patience: Patience) -> set[EntryName]:

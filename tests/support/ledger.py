@@ -67,11 +67,24 @@ def give_past(alias: str) -> None:
         )
     entries = [models.Entry(name=f"e{i}", fingerprint="f", eligible_since=NOW - DAY) for i in range(CROWD)]
     models.Entry.objects.using(alias).bulk_create(entries)
-    if vendor != "sqlite":
-        with connections[alias].cursor() as cursor:
-            # Vacuumed, too: what a test before has deleted would count in PostgreSQL's plans.
-            look = "ANALYZE TABLE" if vendor == "mysql" else "VACUUM ANALYZE"
+    _analyze(alias)
+
+
+def _analyze(alias: str) -> None:
+    """Let the database know how many slots there are, as servers do by themselves; vacuumed, too, where that counts."""
+    with connections[alias].cursor() as cursor:
+        if connections[alias].vendor != "sqlite":
+            # What a test before has deleted would count in PostgreSQL's plans.
+            look = "ANALYZE TABLE" if connections[alias].vendor == "mysql" else "VACUUM ANALYZE"
             cursor.execute(f"{look} cutover_slot, cutover_entry")
+            return
+        cursor.execute("ANALYZE")
+        # As of when no slot was of the few that an index holds alone: then nothing is known of that index.
+        partial = (
+            "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'cutover_slot' AND sql LIKE '%WHERE%'"
+        )
+        cursor.execute(f"DELETE FROM sqlite_stat1 WHERE idx IN ({partial})")
+        cursor.execute("ANALYZE sqlite_schema")
 
 
 def settle(ledger: Ledger, term: Term, fingerprints: Mapping[EntryName, str]) -> dict[EntryName, dt.datetime] | None:
