@@ -118,6 +118,14 @@ class Rig:
         wait_until(lambda: len(tape.handed) > after, "a message is at the broker", PATIENCE_S, poll_s=0.002)
         return tape.handed[after]
 
+    def served_s(self) -> float:
+        """The processor time that the databases' servers have had so far, whichever processes of theirs had it."""
+        pids = [self._mariadb.process.pid] if self._mariadb else []
+        if self._postgres:
+            pids.append(int((self._postgres.directory / "postmaster.pid").read_text().split()[0]))
+        # What one that ends meanwhile has had is its parent's by then, which is read after it.
+        return sum(_busy_s(pid) + sum(psutil.Process(pid).cpu_times()[2:4]) for pid in pids)
+
     def statements(self, site: Site) -> "Statements":
         """A count of what the site's database, a PostgreSQL one, is asked while its ``with`` block runs."""
         assert self._postgres is not None
@@ -238,8 +246,15 @@ def execute(url: str, *statements: str) -> Any:
 
 def busy_s(process: Process) -> float:
     """The processor time that a process and its children have had so far."""
-    root = psutil.Process(process.pid)
-    return sum(sum(each.cpu_times()[:2]) for each in (root, *root.children(recursive=True)))
+    return _busy_s(process.pid)
+
+
+def _busy_s(pid: int) -> float:
+    root, had_s = psutil.Process(pid), 0.0
+    for each in (*root.children(recursive=True), root):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            had_s += sum(each.cpu_times()[:2])
+    return had_s
 
 
 def memory_mb(process: Process) -> float:

@@ -69,6 +69,21 @@ FROM: Final = {
     " FROM seq_1_to_{times}) AS instants STRAIGHT_JOIN (SELECT seq AS e FROM seq_0_to_{last}) AS es",
 }
 ANALYZE: Final = {"sqlite": "ANALYZE", "postgres": "VACUUM ANALYZE cutover_slot", "mysql": "ANALYZE TABLE cutover_slot"}
+SETTLE: Final = {"sqlite": ("PRAGMA wal_checkpoint(TRUNCATE)",), "postgres": ("CHECKPOINT",), "mysql": ()}
+"""What brings to the disk what was written."""
+UNSETTLED: Final = {
+    "sqlite": "SELECT 0",
+    "postgres": "SELECT COUNT(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'",
+    "mysql": "SELECT count > 10 FROM information_schema.innodb_metrics WHERE name = 'trx_rseg_history_len'",
+}
+"""Whether the server is at work on what was written or deleted before, which nobody waits for."""
+ON_DISK: Final = {
+    "sqlite": "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+    "postgres": "SELECT pg_total_relation_size('cutover_slot')",
+    "mysql": "SELECT data_length + index_length FROM information_schema.tables"
+    " WHERE table_schema = DATABASE() AND table_name = 'cutover_slot'",
+}
+"""How many bytes the slots take with their indexes; on SQLite the whole file."""
 IN_PIECES: Final = 1_000_000
 """How many slots are written in one transaction."""
 
@@ -87,6 +102,11 @@ class Ledger:
     def url(self) -> str:
         """That of its database."""
         return self.site.settings["DATABASE_URL"]
+
+    @property
+    def engine(self) -> str:
+        """What kind of database it is, as the URL calls it."""
+        return self.url.partition(":")[0]
 
     @property
     def latest(self) -> dt.datetime:
@@ -115,7 +135,7 @@ def fill(ledger: Ledger) -> int:
     for done in range(0, times, most):
         _write(ledger, since + done * ledger.every * MINUTE, min(most, times - done))
     ledger.execute(*[f"UPDATE {table} SET {column} = '{since}'" for table, column in SINCE])  # noqa: S608
-    ledger.execute(ANALYZE[ledger.url.partition(":")[0]])
+    ledger.execute(ANALYZE[ledger.engine])
     return ledger.entries * times
 
 
@@ -126,9 +146,28 @@ def complete(ledger: Ledger, owed: int = 0) -> None:
     _write(ledger, since, HOUR // MINUTE // ledger.every - owed)
 
 
+def empty(ledger: Ledger) -> None:
+    """No slots, but one of each entry is owed."""
+    since = ledger.latest - dt.timedelta(seconds=1)
+    ledger.execute("DELETE FROM cutover_slot", f"UPDATE cutover_entry SET eligible_since = '{since}'")  # noqa: S608
+
+
+def settle(ledger: Ledger) -> None:
+    """Wait until the server has nothing left to do: no dirty journal, no vacuum or purge behind a measurement."""
+    for statement in SETTLE[ledger.engine]:
+        ledger.execute(statement)
+    asked = UNSETTLED[ledger.engine]
+    wait_until(lambda: not ledger.execute(asked)[0][0], "the server is done with what was written", 600.0, poll_s=0.5)
+
+
+def disk_mb(ledger: Ledger) -> float:
+    """How much its slots take on the disk, as far as the server has counted."""
+    return float(ledger.execute(ON_DISK[ledger.engine])[0][0]) / 1e6
+
+
 def _write(ledger: Ledger, since: dt.datetime, times: int) -> None:
     """Slots of all entries, of so many instants after that one."""
-    engine = ledger.url.partition(":")[0]
+    engine = ledger.engine
     values = ", ".join(value if isinstance(value, str) else value[engine] for value in SLOT.values())
     given = {"entries": ledger.entries, "last": ledger.entries - 1, "every": ledger.every, "values": values}
     rows = FROM[engine].format(**given, since=since, times=times)
