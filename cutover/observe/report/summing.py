@@ -6,6 +6,7 @@ expression would be computed again for each sum of it.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any, Final
 
@@ -45,9 +46,11 @@ def summed(
     rows = f"SELECT slot.*, {packed} AS packed FROM ({query}{apart}) AS slot{packed_apart}"  # noqa: S608 - no input
     chosen, grouped = ", ".join((*keys, "packed", *sums)), ", ".join((*keys, "packed"))
     statement = f"SELECT {chosen} FROM ({rows}) AS slot GROUP BY {grouped}"  # noqa: S608 - as above
-    # Django's own transaction: the ledger's takes SQLite's write lock from its beginning, and here nothing is written.
-    with atomic(using=columns.db), connections[columns.db].cursor() as cursor:
-        for setting in _IN_MEMORY.get(connections[columns.db].vendor, ()):
+    settings = _IN_MEMORY.get(connections[columns.db].vendor, ())
+    # A transaction for the settings alone: where ``transaction_mode`` is IMMEDIATE it holds SQLite's write lock, and
+    # nothing is claimed or run for as long as all slots are looked at.
+    with atomic(using=columns.db) if settings else nullcontext(), connections[columns.db].cursor() as cursor:
+        for setting in settings:
             cursor.execute(setting)
         cursor.execute(statement, params)
         at = len(keys)

@@ -211,6 +211,31 @@ def test_postgres_counts_in_memory_and_with_all_its_workers(
         assert plan.sql.count('"published_at", ') == 1, "computed once a slot"
 
 
+def test_it_keeps_nobody_from_claiming_meanwhile(context: Surroundings, ledger: str, hours: dt.datetime) -> None:
+    """SQLite has one lock for all that write, which a transaction may take though it only reads."""
+    fill(ledger, hours)
+    other, written = connections[ledger].copy(), list[str]()
+    if other.vendor == "sqlite":
+        options = {**other.settings_dict["OPTIONS"], "timeout": 0}
+        assert options["transaction_mode"] == "IMMEDIATE", "as docs/support.md has it"
+        other.settings_dict = {**other.settings_dict, "OPTIONS": options}
+
+    def write(execute: Any, sql: str, params: Any, many: bool, seen: Any) -> Any:
+        found = execute(sql, params, many, seen)
+        if "packed" in sql:
+            with other.cursor() as cursor:
+                cursor.execute("UPDATE cutover_fence SET epoch = epoch + 1")
+            written.append(sql)
+        return found
+
+    try:
+        with connections[ledger].execute_wrapper(write):
+            assert compose.run(context()).content.figures.slots == 27
+    finally:
+        other.close()
+    assert len(written) == 3
+
+
 def test_a_run_whose_worker_is_gone_is_lost(context: Surroundings, ledger: str, hours: dt.datetime) -> None:
     process, _, began = processes.own_name().rpartition(":")
     running = {"outcome": "running", "run_ended_at": None}
