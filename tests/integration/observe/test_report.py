@@ -236,6 +236,39 @@ def test_it_keeps_nobody_from_claiming_meanwhile(context: Surroundings, ledger: 
     assert len(written) == 3
 
 
+@pytest.mark.mariadb(alone=True)
+def test_mariadb_counts_in_memory_whatever_a_session_has_of_it(
+    context: Surroundings, ledger: str, hours: dt.datetime
+) -> None:
+    if not getattr(connections[ledger], "mysql_is_mariadb", False):
+        pytest.skip("MySQL has no such setting for a statement")
+    fill(ledger, hours)
+    slots = (slot(f"e{n % 9}", hours - n * MS * 1_000, started_ms=2 * n) for n in range(300))
+    Slot.objects.using(ledger).bulk_create(slots)
+    sizes, in_files = "SELECT @@tmp_table_size, @@max_heap_table_size", list[Any]()
+
+    def look(execute: Any, sql: str, params: Any, many: bool, seen: Any) -> Any:
+        found = execute(sql, params, many, seen)
+        if "packed" in sql:
+            with connections[ledger].connection.cursor() as beside:
+                beside.execute("SHOW SESSION STATUS LIKE 'Created_tmp_disk_tables'")
+                in_files.append(beside.fetchone())
+        return found
+
+    with connections[ledger].cursor() as cursor:
+        cursor.execute("SET SESSION tmp_table_size = 16384, max_heap_table_size = 16384")
+        cursor.execute("FLUSH STATUS")
+    try:
+        with connections[ledger].execute_wrapper(look):
+            assert compose.run(context()).content.figures.slots == 327
+        with connections[ledger].cursor() as cursor:
+            cursor.execute(sizes)
+            assert cursor.fetchone() == (16_384, 16_384), "as the project has them"
+    finally:
+        connections[ledger].close()
+    assert in_files == [("Created_tmp_disk_tables", "0")] * 3
+
+
 def test_a_run_whose_worker_is_gone_is_lost(context: Surroundings, ledger: str, hours: dt.datetime) -> None:
     process, _, began = processes.own_name().rpartition(":")
     running = {"outcome": "running", "run_ended_at": None}
