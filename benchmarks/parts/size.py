@@ -68,7 +68,7 @@ def _measured(rig: Rig, who: Contender, shape: str, entries: int, every: int) ->
     for number_of_pair in rig.times(3):
         for is_empty in (True, False) if number_of_pair % 2 else (False, True):
             looks[is_empty].append(_look(without if is_empty else filled, is_empty=is_empty))
-    rows = [disk]
+    rows = list[Row]()
     for what, field, unit, goal in (
         ("boot to first tick", "boot_s", "s", Goal(1.2)),
         ("boot to first tick, processor time", "boot_busy_s", "s", Goal(1.2)),
@@ -81,7 +81,7 @@ def _measured(rig: Rig, who: Contender, shape: str, entries: int, every: int) ->
         of_empty = f"{entries:,} entries, an empty ledger"
         of_none = Row(what, of_empty, tuple(getattr(look, field) for look in looks[True]), unit)
         rows += [with_all, of_none, ratio(with_all, of_none, goal)]
-    return rows + _counted(filled, f"{entries:,} entries, {number}")
+    return [*rows, disk, *_counted(filled, f"{entries:,} entries, {number}")]
 
 
 def _site(rig: Rig, who: Contender, shape: str, entries: int, every: int) -> Ledger:
