@@ -6,6 +6,7 @@ tasks' own, none older than that says. Elsewhere, and with Django's own pool, th
 what it has opened it closes as a request would.
 """
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,10 +28,19 @@ class _Kept:
     """Connections that are kept from one run to the next, for whichever thread or greenlet that is in."""
 
     def __init__(self) -> None:
+        self._parents: list[Any] = []
+        self._begin()
+
+    def _begin(self) -> None:
         self._free: list[tuple[Any, float]] = []
         """And when each was used last. The latest is used next: so few are, however many were needed once."""
         self._turn = threading.Condition()
         self.number = 0
+
+    def leave_to_parent(self) -> None:
+        """In a process that was forked: use none of them, and have none collected, by which a driver may end it."""
+        self._parents.append(self._free)
+        self._begin()
 
     @contextmanager
     def one(self, theirs: BaseDatabaseWrapper, *, is_patient: bool) -> Iterator[None]:
@@ -71,6 +81,7 @@ class _Kept:
 
 
 _kept = _Kept()
+os.register_at_fork(after_in_child=lambda: _kept.leave_to_parent())
 
 
 @contextmanager

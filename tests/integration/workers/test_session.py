@@ -1,5 +1,6 @@
 """The run guard's own session: kept where the project keeps connections, and nobody else's is changed."""
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -44,6 +45,14 @@ def test_celery_closes_the_projects_connection_and_not_the_guards(alias: str) ->
     assert ask(alias) is ask(alias)
     assert connections[alias] is theirs
     assert theirs.connection is None
+
+
+def test_a_process_that_a_task_forks_does_not_talk_over_the_connection_of_its_parent(alias: str) -> None:
+    first = ask(alias)
+    if (child := os.fork()) == 0:
+        os._exit(0 if ask(alias) is not first else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert ask(alias) is first
 
 
 def test_one_that_was_just_used_is_not_asked_whether_it_lives(alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
