@@ -16,6 +16,8 @@ from cutover.types import HolderId, Side
 
 REPORT_EVERY_S: Final = 4.0
 """How often a standby reports. A leader reports whenever it renews."""
+COUNTS_FOR: Final = 3
+"""A report counts for so many times as long as it is until the next."""
 PROBE_EVERY_S: Final = 0.6
 """How often a campaigning candidate asks whether the leader's connection lives.
 

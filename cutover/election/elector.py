@@ -18,7 +18,7 @@ import redis
 
 from cutover.backoff import Backoff
 from cutover.clock import SYSTEM, Clock
-from cutover.election.campaign import REPORT_EVERY_S, Action, Campaign, Role
+from cutover.election.campaign import COUNTS_FOR, REPORT_EVERY_S, Action, Campaign, Role
 from cutover.election.connection import Link
 from cutover.election.lease import POKED, SCHEDULE, SWITCHED, Details, Lease, Renewal
 from cutover.errors import LeaseUnavailable
@@ -241,7 +241,7 @@ class Elector:
             celery=celery.__version__,
         )
         every_s = campaign.renew_every_s if leading else REPORT_EVERY_S
-        view = lease.report(self._who, details, dt.timedelta(seconds=3 * every_s))
+        view = lease.report(self._who, details, dt.timedelta(seconds=COUNTS_FOR * every_s))
         now_s = self._time.monotonic_s()
         before, after = self._take(lambda campaign: campaign.reported(view, self._who.holder, now_s))
         if before.role is Role.LEADING and after.role is not Role.LEADING:

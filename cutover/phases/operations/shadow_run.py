@@ -4,6 +4,7 @@ import datetime as dt
 from typing import Final
 
 from cutover import clock
+from cutover.election.campaign import COUNTS_FOR, REPORT_EVERY_S
 from cutover.errors import LeaseUnavailable, PhaseFailed
 from cutover.ledger.database import outages
 from cutover.models import ShadowRun
@@ -77,7 +78,8 @@ def _is_alive(context: Context, holder: HolderId) -> bool:
             return False
         return True if seen_ago.total_seconds() < clock.monotonic_s() - asked_at else None
 
-    return context.wait_for(ask, context.config.lease, "a report of the standby", _POLL_S) is True
+    counts_for = dt.timedelta(seconds=COUNTS_FOR * REPORT_EVERY_S)
+    return context.wait_for(ask, counts_for, "a report of the standby", _POLL_S) is True
 
 
 def _seen_ago(context: Context, holder: HolderId) -> dt.timedelta | None:
