@@ -167,9 +167,9 @@ def _ended_s() -> float:
 
 def _wait_for_room(ledger: Ledger) -> None:
     """Wait for the next instant at which all are due, where that would come into the middle of a look."""
-    left = ledger.latest + ledger.every * MINUTE - utc_now().replace(tzinfo=None)
-    if left < min(ledger.every * MINUTE / 4, ROOM):
-        time.sleep(left.total_seconds() + 1)
+    latest, most = ledger.latest, min(ledger.every * MINUTE / 4, ROOM)
+    if latest + ledger.every * MINUTE - utc_now().replace(tzinfo=None) < most:
+        wait_until(lambda: ledger.latest > latest, "all are due once more", 2 * most.total_seconds(), poll_s=0.5)
 
 
 def _middle(ledger: Ledger) -> dt.datetime:

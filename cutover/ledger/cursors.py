@@ -101,12 +101,26 @@ class Cursors:
         with outages(self._alias):
             if len(wanted) > _BATCH:
                 found = {EntryName(n): last for n, last in self._known(slots).values_list("name", "last")}
-        found.update(self._looked_up(dict.fromkeys(wanted - found.keys(), until)))
+        found.update(self.latest_until(dict.fromkeys(wanted - found.keys(), until)))
         return {name: last for name, last in found.items() if last is not None and name in wanted}
 
-    def latest_until(self, until: Mapping[EntryName, dt.datetime]) -> dict[EntryName, dt.datetime]:
-        """The latest slot of each of these entries that was due by an instant of its own, where there is any."""
-        return self._looked_up(until)
+    def latest_until(self, until: Mapping[EntryName, dt.datetime | None]) -> dict[EntryName, dt.datetime]:
+        """The latest slot of each of these entries that was due by an instant of its own, where there is any.
+
+        None: of all slots.
+        """
+        found, column = dict[EntryName, dt.datetime](), models.Slot._meta.get_field("due_at")
+        wanted = list(until.items())
+        with outages(self._alias):
+            for start in range(0, len(wanted), _BATCH):
+                statements, given = [], list[Any]()
+                for name, at in wanted[start : start + _BATCH]:
+                    statements.append(_LATEST.format("" if at is None else _UNTIL))
+                    bound = [] if at is None else [column.get_db_prep_value(at, connections[self._alias])]
+                    given += [name, *bound]
+                rows = self._slots.raw(" UNION ALL ".join(statements), given)
+                found.update({EntryName(row.entry): row.due_at for row in rows})
+        return found
 
     def follow(
         self,
@@ -139,20 +153,6 @@ class Cursors:
                     key = min(key, slots.aggregate(newest=Max("pk"))["newest"] or 1)
         # After the key was read: what is recorded in between is in both.
         return last | self.latest_of(wholly, until), key
-
-    def _looked_up(self, until: Mapping[EntryName, dt.datetime | None]) -> dict[EntryName, dt.datetime]:
-        found, column = dict[EntryName, dt.datetime](), models.Slot._meta.get_field("due_at")
-        wanted = list(until.items())
-        with outages(self._alias):
-            for start in range(0, len(wanted), _BATCH):
-                statements, given = [], list[Any]()
-                for name, at in wanted[start : start + _BATCH]:
-                    statements.append(_LATEST.format("" if at is None else _UNTIL))
-                    bound = [] if at is None else [column.get_db_prep_value(at, connections[self._alias])]
-                    given += [name, *bound]
-                rows = self._slots.raw(" UNION ALL ".join(statements), given)
-                found.update({EntryName(row.entry): row.due_at for row in rows})
-        return found
 
     def _known(self, slots: QuerySet[models.Slot]) -> QuerySet[Any]:
         latest = slots.filter(entry=OuterRef("name")).order_by(*LATEST_FIRST).values("due_at")[:1]

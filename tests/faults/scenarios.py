@@ -211,7 +211,7 @@ SCENARIOS: Final = (
     Scenario(
         "backends-ended",
         ((0, "end_backends"), (0.5, "end_backends")),
-        2.0,  # below any lease; every process connects anew, twice, on a machine that may be laden
+        2.0,  # below any lease; every process connects again, twice, and the machine may be busy
         POSTGRES,
         may_miss=True,
         may_repeat=True,  # a worker that was about to start a run puts its message off

@@ -10,22 +10,22 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import Final
 
-from cutover.phases.evidence.tally import Parts, Tally, mixed
+from cutover.phases.evidence.tally import EPOCH, Parts, Tally, mixed
 from cutover.schedules.timetable import Timetable, each, interval
 
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND: Final = dt.timedelta.resolution
 _SECOND: Final = 1_000_000
 
 
 class Expected:
-    """Those of ``table`` from ``first`` on until ``end``, numbered from 0; 24 bytes each. Never changed."""
+    """Those of ``table`` from ``first`` on until ``end``, numbered from 0; 24 bytes each."""
 
     def __init__(self, table: Timetable, first: dt.datetime | None, end: dt.datetime) -> None:
         self._instants = array("q", _microseconds(table, first, end))
         # What is summed of all slots before each.
         self._seconds = array("q", accumulate((mixed(at // _SECOND) for at in self._instants), initial=0))
         self._beyond = array("q", accumulate((at % _SECOND for at in self._instants), initial=0))
+        # The latest answers alone: after one outage the entries of a timetable ask for the same.
         self._rows = dict[tuple[Tally, range], range | None]()
         self._parts = dict[Parts, list[tuple[range, Tally]]]()
 
@@ -39,7 +39,7 @@ class Expected:
 
     def at(self, number: int) -> dt.datetime:
         """When that one was due."""
-        return _EPOCH + self._instants[number] * _MICROSECOND
+        return EPOCH + self._instants[number] * _MICROSECOND
 
     def following(self, after: dt.datetime) -> dt.datetime | None:
         """The first that was due later, if any."""
@@ -70,17 +70,17 @@ class Expected:
                 if self._seconds[begin + slots] - self._seconds[begin] == seconds
                 and self._beyond[begin + slots] - self._beyond[begin] == beyond
             ]
-            self._rows[tally, among] = range(found[0], found[0] + slots) if len(found) == 1 else None
+            self._rows = {(tally, among): range(found[0], found[0] + slots) if len(found) == 1 else None}
         return self._rows[tally, among]
 
     def _until(self, at: dt.datetime) -> int:
         """How many were due by then."""
-        return bisect_right(self._instants, (at - _EPOCH) // _MICROSECOND)
+        return bisect_right(self._instants, (at - EPOCH) // _MICROSECOND)
 
 
 def _microseconds(table: Timetable, first: dt.datetime | None, end: dt.datetime) -> Iterable[int]:
     """The instants, in microseconds since 1970."""
     if first is not None and (every := interval(table)) is not None:
-        begin, until = ((at - _EPOCH) // _MICROSECOND for at in (first, end))
+        begin, until = ((at - EPOCH) // _MICROSECOND for at in (first, end))
         return range(begin, until + 1, every // _MICROSECOND)
-    return ((at - _EPOCH) // _MICROSECOND for at in each(table, first, end))
+    return ((at - EPOCH) // _MICROSECOND for at in each(table, first, end))

@@ -137,13 +137,15 @@ def _judge_sections(
     """Judge every slot of these sections, which are in order, read by one statement."""
     of_those = sections.within((name, each.after, each.until) for name, some in wanted.items() for each in some)
 
-    def section_of(slot: Any) -> tuple[EntryName, int]:
+    def section_of(slot: Any) -> tuple[EntryName, int | None]:
         name = EntryName(slot.entry)
-        return name, sections.number_of(wanted[name], slot.due_at) or 0
+        return name, sections.number_of(wanted[name], slot.due_at)
 
-    empty = {(name, number) for name, some in wanted.items() for number in range(len(some))}
-    for (name, number), rows in groupby(read_slots(slots.filter(of_those).order_by("entry", "due_at")), section_of):
-        empty.remove((name, number))
-        judge_section(evidence, name, differing[name].due, wanted[name][number], rows)
-    for name, number in sorted(empty):
-        judge_section(evidence, name, differing[name].due, wanted[name][number], ())
+    left: dict[tuple[EntryName, int | None], Section] = {
+        (name, number): section for name, some in wanted.items() for number, section in enumerate(some)
+    }
+    rows = read_slots(slots.filter(of_those).order_by("entry", "due_at"))
+    for (name, number), some in groupby(rows, section_of):
+        judge_section(evidence, name, differing[name].due, left.pop((name, number)), some)
+    for (name, _), section in left.items():
+        judge_section(evidence, name, differing[name].due, section, ())

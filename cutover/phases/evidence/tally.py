@@ -19,7 +19,7 @@ from cutover.fields import InstantField
 from cutover.schedules.timetable import Timetable, interval
 from cutover.types import EntryName
 
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SECOND: Final = dt.timedelta(seconds=1)
 _INSTANT: Final = dt.timedelta.resolution
 POSTGRES_SECONDS: Final = "TSTZRANGE_SUBDIFF(%(expressions)s, 'epoch')"
@@ -64,13 +64,13 @@ def fires(table: Timetable, first: dt.datetime | None, until: dt.datetime) -> Fi
     """``first``, which is one of the timetable's, and all that follow up to and including ``until``."""
     if (every := interval(table)) is not None and first is not None and first <= until and not every % _SECOND:
         count = (until - first) // every + 1
-        begin, step = (first - _EPOCH) // _SECOND, every // _SECOND
+        begin, step = (first - EPOCH) // _SECOND, every // _SECOND
         seconds = sum([mixed(second) for second in range(begin, begin + count * step, step)])
         return Fires(Tally(count, seconds, count * first.microsecond), first + count * every)
     slots = seconds = microseconds = 0
     while first is not None and first <= until:
         slots += 1
-        seconds += mixed((first - _EPOCH) // _SECOND)
+        seconds += mixed((first - EPOCH) // _SECOND)
         microseconds += first.microsecond
         first = table.next_after(first)
     return Fires(Tally(slots, seconds, microseconds), first)
@@ -82,13 +82,10 @@ def tallies(slots: QuerySet[models.Slot]) -> dict[EntryName, Tally]:
     return {EntryName(entry): Tally(*map(int, sums)) for entry, *sums in rows}
 
 
-def counted(
-    slots: QuerySet[models.Slot], after: dt.datetime, until: dt.datetime, before: dt.datetime | None = None
-) -> dict[EntryName, Tally]:
-    """Those of ``slots`` that are due in ``(after, until]`` and before ``before``, by entry; reads an index alone."""
+def counted(slots: QuerySet[models.Slot], after: dt.datetime, until: dt.datetime) -> dict[EntryName, Tally]:
+    """Those of ``slots`` that are due in ``(after, until]``, by entry; reads an index alone."""
     due_at = _All("due_at", output_field=InstantField())
-    bounds = [GreaterThan(due_at, after), LessThanOrEqual(due_at, until)]
-    return tallies(slots.filter(*bounds, **({} if before is None else {"due_at__lt": before})))
+    return tallies(slots.filter(GreaterThan(due_at, after), LessThanOrEqual(due_at, until)))
 
 
 def counted_by_part(
@@ -112,12 +109,12 @@ class Parts(NamedTuple):
     @property
     def begin_s(self) -> int:
         """Where the first would begin, in seconds since 1970."""
-        return (self.since - _EPOCH) // _SECOND
+        return (self.since - EPOCH) // _SECOND
 
     @property
     def number(self) -> int:
         """How many there are."""
-        return ((self.until - _EPOCH) // _SECOND - self.begin_s) // self.width_s + 1
+        return ((self.until - EPOCH) // _SECOND - self.begin_s) // self.width_s + 1
 
     def after(self, part: int) -> dt.datetime:
         """After when a part's slots are due."""
@@ -128,15 +125,15 @@ class Parts(NamedTuple):
         return min(self.until, self._begin(part + 1) - _INSTANT)
 
     def _begin(self, part: int) -> dt.datetime:
-        return _EPOCH + (self.begin_s + part * self.width_s) * _SECOND
+        return EPOCH + (self.begin_s + part * self.width_s) * _SECOND
 
 
 @dataclass(slots=True)
 class Counting:
     """What was counted so far, to go on from where the last look ended. Raises as the database does."""
 
-    since: dt.datetime = _EPOCH
-    until: dt.datetime = _EPOCH
+    since: dt.datetime = EPOCH
+    until: dt.datetime = EPOCH
     tallies: dict[EntryName, Tally] = field(default_factory=dict)
 
     def look(self, slots: QuerySet[models.Slot], since: dt.datetime, until: dt.datetime) -> dt.datetime:
