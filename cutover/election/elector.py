@@ -264,10 +264,11 @@ class Elector:
         if holder is not None:
             self._take(lambda campaign: campaign.not_elected(holder, now_s))
             return
-        self._take(lambda campaign: campaign.elected(now_s))
+        with self._changed:  # one step: who sees that it leads has the news of it too, not with a later wait
+            self._take(lambda campaign: campaign.elected(now_s))
+            self.wake(News.ELECTION)
         event = Event.LEASE_TAKEN_OVER if dead else Event.LEASE_ACQUIRED
         log(event, holder=self._who.holder, side=asked.side)
-        self.wake(News.ELECTION)
 
     def _log_lost(self, reason: str) -> None:
         log(Event.LEASE_LOST, holder=self._who.holder, side=self._campaign.side, reason=reason)
