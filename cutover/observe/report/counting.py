@@ -18,6 +18,7 @@ from cutover.observe.report import delays
 from cutover.observe.report.delays import Delays
 from cutover.observe.report.expressions import DURATION_MS, FATES, NUMBERS, PUBLISHED_MS, STARTED_MS, Bucket, Fate, fate
 from cutover.observe.report.figures import SHOWN, Cell, EntryFigures, Figures, Listed, Moment, Period, period
+from cutover.observe.report.scale import FINE, ROUGH, Scale
 from cutover.observe.report.summing import magnitudes, summed
 from cutover.observe.slot import Life, with_losses
 from cutover.phases.context import Context
@@ -80,7 +81,7 @@ def _entries(
         *("entry", "side", "fate", "passed_over", "deduplicated", "published_ms", "started_ms", "took_ms")
     )
     columns = columns.annotate(**CHECKED) if is_to_prove else columns
-    numbers = ("fate", _SIDE, _IS_LATE, magnitudes(columns, "started_ms"))
+    numbers = ("fate", _SIDE, _IS_LATE, magnitudes(columns, "started_ms", ROUGH))
     sums = ("COUNT(*)", "SUM(passed_over)", "SUM(deduplicated)", "MAX(published_ms)", "MAX(started_ms)")
     spans = ("SUM(took_ms)", "COUNT(took_ms)", "MAX(took_ms)")
     checked = tuple(f"SUM({name})" for name in CHECKED) if is_to_prove else ()
@@ -104,8 +105,8 @@ class _Lateness:
             if self.longest_ms is None or longest_ms > self.longest_ms:
                 self.longest_ms = longest_ms
 
-    def delays(self) -> Delays:
-        return delays.delays(self.sizes, _whole(self.longest_ms))
+    def delays(self, scale: Scale = FINE) -> Delays:
+        return delays.delays(self.sizes, _whole(self.longest_ms), scale)
 
 
 @dataclass(slots=True)
@@ -171,7 +172,7 @@ class _Sums:
             deduplicated=int(self.deduplicated),
             passed_over=int(self.passed_over),
             published_longest_ms=_whole(self.published_ms),
-            started=self.started.delays(),
+            started=self.started.delays(ROUGH),
             duration_mean_ms=round(int(self.took_ms) / self.ended) if self.ended else None,
             duration_longest_ms=_whole(self.longest_ms),
         )
@@ -200,7 +201,7 @@ def _moments(slots: Slots, over: Period) -> tuple[list[Moment], Sequence[int], S
     columns = computed.values("bucket", "published_ms", "started_ms")
     by_bucket = defaultdict[int, tuple[_Lateness, _Lateness]](lambda: (_Lateness(), _Lateness()))
     whole: tuple[Counter[int], Counter[int]] = Counter(), Counter()
-    numbers = ("bucket", magnitudes(columns, "published_ms"), magnitudes(columns, "started_ms"))
+    numbers = ("bucket", magnitudes(columns, "published_ms", FINE), magnitudes(columns, "started_ms", FINE))
     spans = ("COUNT(*)", "MAX(published_ms)", "MAX(started_ms)")
     for _, (number, *sizes), (count, *longest) in summed(columns, (), numbers, spans):
         for one, size, length_ms in zip(by_bucket[number], sizes, longest, strict=True):

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cutover.observe.report.expressions import BOUNDS_MS, magnitude
+from cutover.observe.report.scale import FINE, Scale
 
-STEPS_MS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 60_000, 600_000, 3_600_000)
-"""The steps of a histogram, each up to that long."""
+STEPS_MS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 60_000, 600_000, 3_000_000)
+"""The steps of a histogram, each up to that long; bounds of ``FINE``, so that none is between two of its counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,28 +24,27 @@ class Delays:
     longest_ms: int | None = None
 
 
-def delays(counts: Mapping[int, int], longest_ms: int | None) -> Delays:
-    """What ``counts`` of magnitudes tell."""
+def delays(counts: Mapping[int, int], longest_ms: int | None, scale: Scale = FINE) -> Delays:
+    """What ``counts`` of the magnitudes of a scale tell."""
     slots = sum(counts.values())
     if not slots or longest_ms is None:
         return Delays()
-    return Delays(
-        slots, _percentile(counts, slots, 50, longest_ms), _percentile(counts, slots, 95, longest_ms), longest_ms
-    )
+    p50_ms, p95_ms = (_percentile(counts, slots, of_100, (*scale.bounds_ms, longest_ms)) for of_100 in (50, 95))
+    return Delays(slots, min(p50_ms, longest_ms), min(p95_ms, longest_ms), longest_ms)
 
 
-def _percentile(counts: Mapping[int, int], slots: int, of_100: int, longest_ms: int) -> int:
+def _percentile(counts: Mapping[int, int], slots: int, of_100: int, bounds_ms: Sequence[int]) -> int:
     reached = 0
     for size in sorted(counts):
         reached += counts[size]
         if reached * 100 >= slots * of_100:
-            return min(BOUNDS_MS[size], longest_ms) if size < len(BOUNDS_MS) else longest_ms
-    return longest_ms
+            return bounds_ms[size]
+    return bounds_ms[-1]
 
 
 def histogram(counts: Mapping[int, int]) -> Sequence[int]:
-    """How many slots were within each of ``STEPS_MS``, and beyond the last."""
+    """How many slots were within each of ``STEPS_MS``, and beyond the last, by ``counts`` of ``FINE``."""
     found: Counter[int] = Counter()
     for size, slots in counts.items():
-        found[next((n for n, step in enumerate(STEPS_MS) if size < magnitude(step)), len(STEPS_MS))] += slots
+        found[next((n for n, step in enumerate(STEPS_MS) if size < FINE.magnitude(step)), len(STEPS_MS))] += slots
     return [found[n] for n in range(len(STEPS_MS) + 1)]

@@ -1,7 +1,6 @@
-"""What the database computes of slots: spans in milliseconds, their magnitudes, time buckets, and each slot's fate."""
+"""What the database computes of slots: spans in milliseconds, time buckets, and each slot's fate."""
 
 import datetime as dt
-from bisect import bisect_right
 from enum import StrEnum
 from typing import Any, Final
 
@@ -13,10 +12,6 @@ from cutover.phases.evidence.lateness import MISSED
 from cutover.phases.evidence.tally import POSTGRES_SECONDS
 from cutover.phases.evidence.unstarted import Delays
 from cutover.types import EntryName, RunOutcome, SlotState
-
-BOUNDS_MS: Final = tuple(digit * 10**power for power in range(8) for digit in range(1, 10))
-"""Where one magnitude ends and the next begins: a digit and noughts, from a millisecond to a day and more."""
-_BOUNDS: Final = ", ".join(map(str, BOUNDS_MS))
 
 
 class Fate(StrEnum):
@@ -75,11 +70,6 @@ def fate(patient_until: dt.datetime, guarded_since: dt.datetime | None, delays: 
     return Case(*cases, default=Value(NUMBERS[Fate.UNDER_WAY]), output_field=SmallIntegerField())
 
 
-def magnitude(length_ms: int) -> int:
-    """How many of ``BOUNDS_MS`` are at most that long: as the database says it. Pure."""
-    return bisect_right(BOUNDS_MS, length_ms)
-
-
 class _Computed(Func):
     """A function that each kind of database spells in its own way."""
 
@@ -105,18 +95,6 @@ class Milliseconds(_Computed):
         "sqlite": "CAST(ROUND((JULIANDAY(%(expressions)s)) * 86400000) AS INTEGER)",
     }
     joined_by = {"sqlite": ") - JULIANDAY("}
-
-
-class Magnitude(_Computed):
-    """Of milliseconds, which hold no parameters; see ``magnitude``. Negative or null for none."""
-
-    arity = 1
-    on = {
-        "postgresql": f"WIDTH_BUCKET(%(expressions)s, ARRAY[{_BOUNDS}]::float8[])",
-        "mysql": f"INTERVAL(%(expressions)s, {_BOUNDS})",
-        "sqlite": "MIN(9 * LENGTH(MAX(%(expressions)s, 0)) - 9 + SUBSTR(MAX(%(expressions)s, 0), 1, 1), "
-        f"{len(BOUNDS_MS)})",
-    }
 
 
 class Bucket(_Computed):

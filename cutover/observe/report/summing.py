@@ -14,7 +14,7 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.db.transaction import atomic
 
-from cutover.observe.report.expressions import Magnitude
+from cutover.observe.report.scale import Scale
 
 _APART: Final = {"postgresql": (" OFFSET '0'", " OFFSET '0'"), "sqlite": (" LIMIT -1 OFFSET 0", "")}
 """Keeps the planner from computing a column where it is used; of the first query, and of that around it.
@@ -29,6 +29,7 @@ _IN_MEMORY_OF_MARIADB: Final = f"SET STATEMENT tmp_table_size = {256 << 20}, max
 have some 150,000. With its usual 16 MB it would go on in a file, and take three times as long."""
 _EACH: Final = 100
 """By what a number is multiplied to have another behind it."""
+_NONE: Final = _EACH - 1
 
 
 def summed(
@@ -36,14 +37,14 @@ def summed(
 ) -> Iterator[tuple[tuple[Any, ...], Sequence[int], tuple[Any, ...]]]:
     """Each group's ``keys``, ``numbers`` and ``sums``, all of which are SQL over the ``columns`` by their names.
 
-    ``columns``: a query of ``values``, without an order. ``numbers``: none is below -1, and but for the first each is
-    below 99; null comes out as -1. Raises as the database does.
+    ``columns``: a query of ``values``, without an order. ``numbers``: none is negative; the first is never null, each
+    other one is below 99, or null, which comes out as -1. Raises as the database does.
     """
     query, params = columns.query.get_compiler(columns.db).as_sql()
     apart, packed_apart = _APART.get(connections[columns.db].vendor, ("", ""))
-    packed = "0"
-    for number in numbers:
-        packed = f"({packed}) * {_EACH} + COALESCE({number}, -1) + 1"
+    packed, *others = numbers
+    for number in others:
+        packed = f"({packed}) * {_EACH} + COALESCE({number}, {_NONE})"
     # Packed apart too: PostgreSQL takes a column that is computed for one of 200 values, and groups by several of them,
     # or by an expression of several, for as many as the product.
     rows = f"SELECT slot.*, {packed} AS packed FROM ({query}{apart}) AS slot{packed_apart}"  # noqa: S608 - no input
@@ -69,10 +70,10 @@ def _unpacked(packed: int, count: int) -> Sequence[int]:
     found = []
     for _ in range(count - 1):
         packed, number = divmod(packed, _EACH)
-        found.append(number - 1)
-    return packed - 1, *reversed(found)
+        found.append(-1 if number == _NONE else number)
+    return packed, *reversed(found)
 
 
-def magnitudes(columns: QuerySet[Any, Any], name: str) -> str:
+def magnitudes(columns: QuerySet[Any, Any], name: str, scale: Scale) -> str:
     """The magnitude of a column, in SQL."""
-    return Magnitude.on[connections[columns.db].vendor] % {"expressions": name}
+    return scale.sql(connections[columns.db].vendor, name)

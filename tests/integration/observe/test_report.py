@@ -23,6 +23,7 @@ from cutover.observe.report import compose, counting
 from cutover.observe.report.compose import PeriodReport
 from cutover.observe.report.expressions import Fate
 from cutover.observe.report.figures import SHOWN, EntryFigures
+from cutover.observe.report.scale import FINE, ROUGH, Scale
 from cutover.phases.context import Context
 from cutover.phases.evidence import tally
 from cutover.schedules.fingerprint import fingerprint
@@ -436,3 +437,15 @@ def test_files_standard_output_and_what_cannot_be_written(
         typed(html=str(tmp_path / "no such folder" / "r.html"))
     assert ended.value.code == 1
     assert "r.html cannot be written: No such file or directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("scale", [FINE, ROUGH])
+def test_the_database_counts_magnitudes_as_python_does(context: Surroundings, scale: Scale) -> None:
+    connection = connections[context().alias]
+    lengths = [-7, *range(120), *(length + more for length in FINE.bounds_ms for more in (-1, 0, 1)), 10**9]
+    rows = " UNION ALL ".join(f"SELECT {length} AS ms" for length in lengths)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT ms, {scale.sql(connection.vendor, 'ms')} FROM ({rows}) AS lengths")
+        assert dict(cursor.fetchall()) == {length: scale.magnitude(length) for length in lengths}
+        cursor.execute(f"SELECT {scale.sql(connection.vendor, 'ms')} FROM (SELECT NULLIF(1, 1) AS ms) AS none")
+        assert cursor.fetchone() == (None,)
