@@ -1,11 +1,11 @@
 """Drills: what an operator does on a bad day, each played in the story's world and counted. ``python -m demo pause``"""
 
 import datetime as dt
-import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from .census import Slot, per_slot, read_runs, wait_until_sent
+from .frozen import freeze, thaw
 from .handover import read_missed
 from .platform import Release
 from .schedule import COUNTED, INTERVALS
@@ -111,16 +111,16 @@ def _guarded(world: World, thawed_after: dt.timedelta | None) -> Release:
     _live_on(world)
     leader = new.containers["beat"]
     world.step("The new side's leader is frozen (SIGSTOP)")
-    leader.send_to_group(signal.SIGSTOP)
+    freeze(leader, world.database)
     if thawed_after is not None:
         world.last(thawed_after, "slots were missed")
         world.step("The new side's leader is thawed (SIGCONT)")
-        leader.send_to_group(signal.SIGCONT)
+        thaw(leader)
     command.wait(timeout_s=180)
     world.say(command.output)
     world.expect(command, code=1)
     world.require("The guard has rolled back, for every-" in command.output, "the guard has rolled back, and says why")
-    leader.send_to_group(signal.SIGCONT)
+    thaw(leader)
     _live_on(world)
     world.step("The platform retires the new release")
     world.platform.retire(new)

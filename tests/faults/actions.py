@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
+from demo import frozen
 from demo.waiting import wait_until
 
 from .member import Member, is_alive, is_frozen
@@ -26,12 +27,12 @@ def term(stage: Stage, member: Member) -> None:
 
 def freeze(stage: Stage, member: Member) -> None:
     """A paused container, a swapped-out host: SIGSTOP."""
-    member.process.send_to_group(signal.SIGSTOP)
+    frozen.freeze(member.process, stage.books.file)
 
 
 def thaw(stage: Stage, member: Member) -> None:
     """SIGCONT."""
-    member.process.send_to_group(signal.SIGCONT)
+    frozen.thaw(member.process)
 
 
 def freeze_at(stage: Stage, member: Member, point: str) -> None:

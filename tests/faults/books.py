@@ -5,13 +5,16 @@ import datetime as dt
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pymysql
 
 from demo.census import Slot
+
+_SQLITE: Final = "sqlite:///"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,11 @@ class Books:
     def __init__(self, database_url: str) -> None:
         self._url = database_url
 
+    @property
+    def file(self) -> Path | None:
+        """Its file, where it is SQLite's."""
+        return Path(self._url.removeprefix(_SQLITE)) if self._url.startswith(_SQLITE) else None
+
     def records(self) -> dict[Slot, Record]:
         """The whole ledger, by slot."""
         rows = self.query("SELECT entry, due_at, state, reason, run_started_at, id, epoch FROM cutover_slot")
@@ -68,9 +76,8 @@ class Books:
 
     def query(self, statement: str) -> Sequence[tuple[Any, ...]]:
         """The rows of one statement."""
-        if self._url.startswith("sqlite:"):
-            path = self._url.removeprefix("sqlite:///")
-            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20)) as connection:
+        if self.file is not None:
+            with contextlib.closing(sqlite3.connect(f"file:{self.file}?mode=ro", uri=True, timeout=20)) as connection:
                 return connection.execute(statement).fetchall()
         if self._url.startswith("mysql:"):
             parts = urlsplit(self._url)

@@ -1,13 +1,13 @@
 """The guard of a switch rolls back by itself, and the census finds nothing doubled and nothing that is not named."""
 
 import datetime as dt
-import signal
 
 import pytest
 
 from demo.processes import Process
 from demo.waiting import wait_until
 
+from .actions import freeze, thaw
 from .scenarios import LEASE_S
 from .stage import Stage
 from .theatre import Theatre
@@ -55,14 +55,14 @@ def test_a_slot_that_the_new_side_misses_brings_the_old_side_back(stage: Stage) 
     since = dt.datetime.now(dt.UTC)
     process, leader = guarded(stage), stage.leader()
     frozen_until = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=FROZEN_S)
-    leader.process.send_to_group(signal.SIGSTOP)
+    freeze(stage, leader)
     wait_until(lambda: dt.datetime.now(dt.UTC) > frozen_until, "slots were missed")
-    leader.process.send_to_group(signal.SIGCONT)
+    thaw(stage, leader)
     assert_rolled_back(stage, process, since)
 
 
 def test_a_leader_of_the_new_side_that_freezes_brings_the_old_side_back(stage: Stage) -> None:
     since = dt.datetime.now(dt.UTC)
     process = guarded(stage)
-    stage.leader().process.send_to_group(signal.SIGSTOP)
+    freeze(stage, stage.leader())
     assert_rolled_back(stage, process, since)

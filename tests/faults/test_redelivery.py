@@ -1,12 +1,12 @@
 """A worker is lost with a late acknowledged task in hand: it is resumed once, and not while that one is only slow."""
 
 import datetime as dt
-import signal
 from pathlib import Path
 
 from demo.census import read_runs
 from demo.waiting import wait_until
 
+from .actions import freeze
 from .schedule import SLOW
 from .stage import Stage
 from .tasks import BEGUN, ENDED, MAY_END
@@ -33,7 +33,7 @@ def test_a_late_acknowledged_run_is_resumed_once_its_worker_is_gone(theatre: The
         assert sent.exit_code == 0, sent.output
         wait_until(lambda: _notes(stage) == [BEGUN], "the first worker runs it")
         first = stage.cast["worker-1"]
-        first.process.send_to_group(signal.SIGSTOP)
+        freeze(stage, first)
         stopped_at = dt.datetime.now(dt.UTC)
         wait_until(lambda: dt.datetime.now(dt.UTC) > stopped_at + REDELIVERED, "the broker gives it to another")
         stage.engage("worker")
