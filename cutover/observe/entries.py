@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from celery.schedules import BaseSchedule
 from django.db.models import Count, QuerySet, Sum, Value
@@ -30,15 +30,16 @@ from cutover.schedules.timetable import Timetables
 from cutover.types import UNLIMITED, Cursor, EntryName, Limits, Side
 
 DAY = dt.timedelta(days=1)
+NEVER: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
 WITH_PASSED_OVER: Final = Count("pk") + Coalesce(Sum("passed_over"), 0)
 """How many slots were missed by their rows: those that were passed over before them have none."""
 
 
-@dataclass(frozen=True, slots=True)
-class EntryRecord:
+class EntryRecord(NamedTuple):
     """One entry of the active side. ``last``: its latest slot; ``next_due``: its first one after that, None for none.
 
     Both may be None: an entry that was never sent, one that has no further slot, or that no leader has seen yet.
+    ``findings``: the worst first.
     """
 
     entry: EntryName
@@ -50,7 +51,7 @@ class EntryRecord:
     @property
     def severity(self) -> Severity:
         """That of the worst finding."""
-        return max((one.condition.severity for one in self.findings), default=Severity.WELL)
+        return self.findings[0].condition.severity if self.findings else Severity.WELL
 
     def has(self, condition: Condition) -> bool:
         """Whether that is wrong with it."""
@@ -120,11 +121,10 @@ def read(context: Context, sending: Sending, known: Known, only: EntryName | Non
     return sorted(records, key=worst_first)
 
 
-def worst_first(record: EntryRecord) -> tuple[int, int, bool, float, str]:
+def worst_first(record: EntryRecord) -> tuple[int, dt.datetime, str]:
     """The key by which records are sorted: the worst, of equals the one that is due next, then by name."""
-    rank = min((RANK[one.condition] for one in record.findings), default=len(RANK))
-    due = record.next_due
-    return -record.severity, rank, due is None, due.timestamp() if due else 0.0, record.entry
+    rank = RANK[record.findings[0].condition] if record.findings else len(RANK)
+    return rank, record.next_due or NEVER, record.entry
 
 
 def _next(

@@ -1,6 +1,7 @@
 """A slot's life as tests tell it."""
 
 import datetime as dt
+import uuid
 from typing import Any
 
 from cutover.observe.slot import Life
@@ -19,7 +20,7 @@ def life(**told: Any) -> Life:
         "epoch": 1,
         "side": Side.CODE,
         "state": SlotState.PUBLISHED,
-        "task_id": "t",
+        "task_id": uuid.UUID(int=7),
         "claimed_at": due_at,
         "published_at": due_at,
         "started_at": due_at + SECOND,

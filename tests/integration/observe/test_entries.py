@@ -159,7 +159,7 @@ def test_a_slot_has_its_whole_life_and_who_claimed_it(context: Surroundings, ter
     whole = slot.read(site, one)
     assert whole is not None
     assert (whole.life.outcome, whole.life.deduplicated, whole.life.worker) == (RunOutcome.FAILED, 1, "w")
-    assert whole.life.task_id == one.task_id(site.config.namespace)
+    assert str(whole.life.task_id) == one.task_id(site.config.namespace)
     assert whole.claimant is not None
     assert (whole.claimant.epoch, whole.claimant.host, whole.claimant.pid) == (term.epoch, "host", 1)
     assert slot.read(site, SlotName(hours + HOUR, one.entry)) is None

@@ -101,6 +101,11 @@ def test_the_worst_is_first_then_what_is_due_next_then_by_name():
     assert [one.severity for one in expected[2:5]] == [Severity.PROBLEM, Severity.NOTICE, Severity.WELL]
 
 
+def test_every_problem_is_worse_than_every_notice():
+    severities = [condition.severity for condition in Condition]
+    assert severities == sorted(severities, reverse=True)
+
+
 def test_a_life_tells_its_delays_and_its_worker():
     told = life()
     assert (told.publish_delay, told.run_delay, told.duration) == (dt.timedelta(0), SECOND, 2 * SECOND)

@@ -57,7 +57,7 @@ def test_marks_bands_and_phases_stand_where_their_instants_are() -> None:
 
 
 def test_a_side_is_told_by_its_place_too() -> None:
-    slots = [ran(20), replace(ran(10), side=Side.DATABASE)]
+    slots = [ran(20), ran(10)._replace(side=Side.DATABASE)]
     terms = [term(1, 50, 30), replace(term(2, 30, None), side=Side.DATABASE)]
     drawn = draw([Lane(NAME, NOW - 60 * MINUTE, slots)], Course(terms, []), NOW - 60 * MINUTE, NOW)
     [lane] = drawn.lanes
