@@ -205,7 +205,8 @@ def _sending(context: Context, taken: _Taken) -> None:
     if taken.sending.side is Side.DATABASE:
         with suppress(ConfigurationError):
             load_tasks(context.app)
-        unknown |= {name: task for name, task in taken.sending.tasks.items() if task not in context.app.tasks}
+        known = context.app.tasks
+        unknown |= {name: task for name, task in taken.sending.tasks.items() if task not in known}
 
 
 def _without_row(context: Context, taken: _Taken) -> None:

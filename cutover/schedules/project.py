@@ -110,7 +110,7 @@ def code_entries(app: Celery, config: Config) -> dict[EntryName, ScheduleEntry]:
             refusals.append(Refusal(EntryName(str(name)), "name", f"is {name!r}, no text", "give it as a string"))
             continue
         try:
-            given = {**dict(fields), "name": name, "app": app}
+            given = dict(fields, name=name, app=app)
             if _goes_by_the_app(given.get("schedule")):  # else each asks it what time it is, for longer than all else
                 given.setdefault("last_run_at", now)
             entry = ScheduleEntry(**given)

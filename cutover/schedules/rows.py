@@ -27,6 +27,7 @@ from cutover.types import EntryName, Limits
 _JSON_KINDS: Final = {"args": (list, "list"), "kwargs": (dict, "object"), "headers": (dict, "object")}
 _EMPTY: Final = {"args": "[]", "kwargs": "{}", "headers": "{}"}
 _PLAIN: Final = tuple(one.name for one in fields(RowValues) if one.name not in ("name", "schedule", *_JSON_KINDS))
+_decode: Final = json.JSONDecoder().decode
 _INSTANTS: Final = ("start_time", "expires")
 _SOME: Final = 5_000
 """Up to how many schedules are asked for by their keys; more are picked from all of them."""
@@ -93,11 +94,12 @@ def schedule_of(row: PeriodicTask) -> str:
 
 def unreadable(row: Any) -> str:
     """Which JSON columns of a row do not hold what a message is made of, in words; empty where all do."""
-    return ", ".join(
+    found = [
         f"{column} is no JSON {noun}"
         for column, (kind, noun) in _JSON_KINDS.items()
         if (text := getattr(row, column)) and text != _EMPTY[column] and not isinstance(_outermost(text), kind)
-    )
+    ]
+    return ", ".join(found)
 
 
 def same_schedule(values: Values, row: PeriodicTask) -> bool:
@@ -194,7 +196,7 @@ def _outermost(text: str) -> Any:
     if "__type__" in text:
         return _loaded(text)
     try:
-        return json.loads(text)
+        return _decode(text)
     except ValueError:
         return text
 

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final
 
 from celery.schedules import BaseSchedule
@@ -24,6 +25,7 @@ READ: Final = [
     field.attname for field in PeriodicTask._meta.concrete_fields if field.attname in (*_OF_ITSELF, *_SCHEDULES)
 ]
 """What is read of a row."""
+_schedules_of: Final = attrgetter(*_SCHEDULES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +79,10 @@ def _of_rows(context: Context, only: EntryName | None) -> Sending:
         wanted = enabled_rows(context) if only is None else enabled_rows(context).filter(name=only)
         enabled = list(wanted.order_by("name").values_list(*READ, named=True))
 
-    def of(row: Any) -> Any:
-        """What has the same schedule: rows on one, but for those that have an overlay."""
-        return row.name if row.name in overlays else tuple(getattr(row, column) for column in _SCHEDULES)
-
+    # What has the same schedule: rows on one, but for those that have an overlay.
+    keys = [row.name if row.name in overlays else _schedules_of(row) for row in enabled]
     # Ten thousand models take longer to make than their rows to read: one for each schedule will do.
-    apart = {of(row): row for row in enabled}
+    apart = dict(zip(keys, enabled, strict=True))
     with outages(context.alias):
         models = [PeriodicTask.from_db(context.alias, READ, row) for row in apart.values()]
         shared = rows.with_schedules(models, context.alias)
@@ -94,8 +94,8 @@ def _of_rows(context: Context, only: EntryName | None) -> Sending:
             has_one = any(getattr(model, column) is not None for column in _SCHEDULES)
             broken[key] = f"its row's schedule cannot be read: {exc}" if has_one else "its row has no schedule"
     found, unfit = dict[EntryName, BaseSchedule](), dict[EntryName, str]()
-    for row in enabled:
-        name, key = EntryName(row.name), of(row)
+    for key, row in zip(keys, enabled, strict=True):
+        name = EntryName(row.name)
         if key in broken:
             unfit[name] = broken[key]
             continue
