@@ -124,12 +124,18 @@ class Config:
 
     def catch_up_rule(self, entry: EntryName) -> CatchUpRule:
         """The rule for one entry: its own, where ``ENTRIES`` has one, else the general one."""
-        own = self.entries.get(entry, {})
+        own = self.entries.get(entry)
+        if own is None:
+            return self._general_rule
         return CatchUpRule(
             own.get("CATCH_UP", self.catch_up),
             own.get("CATCH_UP_WINDOW", self.catch_up_window),
             own.get("CATCH_UP_MOST", self.catch_up_most),
         )
+
+    @cached_property
+    def _general_rule(self) -> CatchUpRule:
+        return CatchUpRule(self.catch_up, self.catch_up_window, self.catch_up_most)
 
     def check_ins_of(self, entry: EntryName) -> CheckIns:
         """Where the slots of one entry are told: its own settings, laid over the general ones."""
