@@ -36,7 +36,7 @@ class InstantField(models.DateTimeField):  # type: ignore[type-arg]  # no generi
 
     def from_db_value(self, value: Any, _expression: Any, connection: BaseDatabaseWrapper) -> Any:
         """See Django."""
-        if settings.USE_TZ or not isinstance(value, dt.datetime) or timezone.is_aware(value):
+        if not isinstance(value, dt.datetime) or settings.USE_TZ or timezone.is_aware(value):
             return value
         return as_instant(value) if connection.vendor == "postgresql" else value.replace(tzinfo=dt.UTC)
 

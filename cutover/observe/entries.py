@@ -55,7 +55,7 @@ class EntryRecord(NamedTuple):
 
     def has(self, condition: Condition) -> bool:
         """Whether that is wrong with it."""
-        return any(one.condition is condition for one in self.findings)
+        return condition in [one.condition for one in self.findings]
 
 
 @dataclass(frozen=True, slots=True)

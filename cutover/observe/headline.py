@@ -161,17 +161,12 @@ def problems(seen: Data) -> list[str]:
             found.append(f"the leader {held['holder']} is dead or cut off: its connection to Redis is gone")
         elif held["epoch"] is None:
             found.append(f"nobody leads for the {seen['side']} side: {leading.NOT_HERE.format(held['holder'])}")
-    overdue = [f"{late['entry']} is overdue since {_instant(late['due_at'])}" for late in seen.get("overdue", [])]
-    found += listed(overdue, indent="", of="are overdue")
-    unsent = seen.get("unsendable", {}).items()
-    found += listed([f"{name} is not sent: {why}" for name, why in unsent], indent="", of="are not sent")
-    unmoved = [f"{name} is in the code and has no row: nothing sends it" for name in seen.get("without_row", [])]
-    found += listed(unmoved, indent="", of="have no row")
-    alone = [
-        f"{name} is an enabled row that no entry of the code has: nothing sends it"
-        for name in seen.get("without_entry", [])
-    ]
-    found += listed(alone, indent="", of="have no entry in the code")
+    found += listed(seen.get("overdue", []), "", "are overdue", _overdue)
+    found += listed([*seen.get("unsendable", {}).items()], "", "are not sent", "{0[0]} is not sent: {0[1]}".format)
+    unmoved, alone = seen.get("without_row", []), seen.get("without_entry", [])
+    found += listed(unmoved, "", "have no row", "{} is in the code and has no row: nothing sends it".format)
+    unknown = "{} is an enabled row that no entry of the code has: nothing sends it"
+    found += listed(alone, "", "have no entry in the code", unknown.format)
     for one in seen.get("stuck", []):
         is_unasked = one["state"] == SlotState.PUBLISHED and seen.get("guarded_since", "") is None
         said, remedy = (UNRECORDED, UNASKED) if is_unasked else (STUCK[one["state"]], LOOK_AT[one["state"]])
@@ -187,6 +182,10 @@ def problems(seen: Data) -> list[str]:
         unheard = detection.Unheard(seen["celery_of_workers"], tasks)
         found.append(f"a beat without the lease {unheard}; {detection.REMEDY}: {command('phase1')} takes that")
     return found
+
+
+def _overdue(late: Data) -> str:
+    return f"{late['entry']} is overdue since {_instant(late['due_at'])}"
 
 
 def _named(one: Data) -> str:

@@ -1,12 +1,14 @@
 """How instants, spans of time, errors and long lists are put into words: the same in every message."""
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeVar
 
 from kombu.exceptions import KombuError
 
 from cutover.moments import instant, to_the_second
+
+_T = TypeVar("_T")
 
 __all__ = ["SHOWN", "inline", "instant", "listed", "named", "one_line", "span", "to_the_second"]
 
@@ -28,10 +30,13 @@ def span(length: dt.timedelta) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
-def listed(found: Sequence[object], indent: str = "  ", of: str = "") -> list[str]:
-    """A line for each of the first findings, and how many more there are; ``of``: what they are, where kinds mix."""
+def listed(found: Sequence[_T], indent: str = "  ", of: str = "", say: Callable[[_T], object] = str) -> list[str]:
+    """A line for each of the first findings, and how many more there are; ``of``: what they are, where kinds mix.
+
+    ``say``: how one is put into words; asked for those that have a line alone, of what may be very many.
+    """
     more = [f"and {len(found) - SHOWN} more {of}".rstrip()] if len(found) > SHOWN else []
-    return [f"{indent}{one}" for one in [*found[:SHOWN], *more]]
+    return [f"{indent}{one}" for one in [*map(say, found[:SHOWN]), *more]]
 
 
 def inline(found: Iterable[object], separator: str = "; ") -> str:
