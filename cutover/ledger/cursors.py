@@ -1,8 +1,8 @@
 """Cursors: where entries stand, each by a look-up of its latest slot in the index; never a scan of the slots."""
 
 import datetime as dt
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, Protocol, TypeVar
 
 from django.db import connections
 from django.db.models import F, Max, OuterRef, QuerySet, Subquery
@@ -31,6 +31,14 @@ _LATEST: Final = (
 LATEST_FIRST: Final = ("-entry", "-due_at")
 """The order of an entry's slots where another table names the entry: asked for less than the index, MySQL sorts all."""
 _UNTIL: Final = " AND due_at <= %s"
+
+
+class _HasDue(Protocol):
+    @property
+    def due_at(self) -> dt.datetime: ...
+
+
+_Due = TypeVar("_Due", bound=_HasDue)
 
 
 class Cursors:
@@ -64,29 +72,31 @@ class Cursors:
             return Cursor(last, known.eligible_since), known.limits
         return None if last is None else (Cursor(last, last), UNLIMITED)
 
-    def latest_rows(self, until: dt.datetime, only: EntryName | None = None) -> dict[EntryName, tuple[Cursor, Any]]:
-        """Where every active entry stands as of the slots due by ``until``, and its latest slot, None for none.
+    def latest_rows(
+        self, until: dt.datetime, make: Callable[[Any], _Due], only: EntryName | None = None
+    ) -> tuple[dict[EntryName, Cursor], dict[EntryName, _Due]]:
+        """Where every active entry stands as of the slots due by ``until``, and the latest slot of each that has one.
 
-        ``only``: that of one entry alone.
-
-        That has what a ``Slot`` has, by the same names, and no more.
+        ``make`` is given that as it is read, what a ``Slot`` has, by the same names, and no more: what is made of it is
+        kept alone. ``only``: of one entry.
         """
         due = self._slots.filter(due_at__lte=until, entry=OuterRef("name")).order_by(*LATEST_FIRST)
         entries = models.Entry.objects.using(self._alias).filter(active=True).order_by()
         entries = entries if only is None else entries.filter(name=only)
-        found, rows = [], dict[int, Any]()
+        found, made = [], dict[int, _Due]()
         with outages(self._alias):
-            latest = entries.annotate(key=Subquery(due.values("pk")[:1]))
-            found = list(latest.values_list("name", Quickly("eligible_since"), "key"))
+            keyed = entries.annotate(key=Subquery(due.values("pk")[:1]))
+            found = list(keyed.values_list("name", Quickly("eligible_since"), "key"))
             keys = [key for *_, key in found if key is not None]
             for start in range(0, len(keys), _ROWS):
                 some = quick.of_keys(self._slots.order_by(), keys[start : start + _ROWS])
-                rows |= {row.id: row for row in quick.rows(some, _COLUMNS)}
-        stands = dict[EntryName, tuple[Cursor, Any]]()
+                made |= {row.id: make(row) for row in quick.rows(some, _COLUMNS)}
+        cursors, latest = dict[EntryName, Cursor](), dict[EntryName, _Due]()
         for name, eligible_since, key in found:
-            row = rows.get(key)
-            stands[EntryName(name)] = Cursor(row.due_at if row else None, eligible_since), row
-        return stands
+            if (last := made.get(key)) is not None:
+                latest[EntryName(name)] = last
+            cursors[EntryName(name)] = Cursor(last.due_at if last is not None else None, eligible_since)
+        return cursors, latest
 
     def latest_of(
         self, entries: Collection[EntryName], until: dt.datetime | None = None

@@ -77,7 +77,7 @@ def read(context: Context, sending: Sending, known: Known, only: EntryName | Non
     tables, limits, unread = Timetables(), sending.limits, unsettled(context, sending.limits)
     fence = context.ledger.fence.read()
     by_now = fence.now + AHEAD
-    stands = context.ledger.cursors.latest_rows(by_now, only)
+    cursors, latest = context.ledger.cursors.latest_rows(by_now, Life.of, only)
     every = models.Slot.objects.using(context.alias).order_by()
     slots = every if only is None else every.filter(entry=only)
     with outages(context.alias):
@@ -85,7 +85,7 @@ def read(context: Context, sending: Sending, known: Known, only: EntryName | Non
         # analyzed to find them too.
         future = Counter(slots.filter(due_at__gt=by_now).order_by("due_at").values_list("entry", flat=True))
         missed = _missed(slots.filter(MISSED, due_at__gt=fence.now - DAY, due_at__lte=by_now))
-    lives = {life.entry: life for life in with_losses(context, (Life.of(row) for _, row in stands.values() if row))}
+    lives = {life.entry: life for life in with_losses(context, latest.values())}
     not_run = _not_run(context, lives, Patience.of(context, fence, sending.delays))
     claimed_at = [life.claimed_at for life in lives.values() if _is_every(context, life)]
     if only is not None and claimed_at:  # others may be worked off before it
@@ -96,7 +96,7 @@ def read(context: Context, sending: Sending, known: Known, only: EntryName | Non
     names = {*sending.schedules, *known.unsendable, *known.without_row}
     for name in names if only is None else names & {only}:
         entry = EntryName(name)
-        cursor, _ = stands.get(entry, (None, None))
+        cursor = cursors.get(entry)
         schedule = sending.schedules.get(entry)
         due_at = _next(tables, schedule, cursor, limits.get(entry, UNLIMITED))
         has_backlog = is_progress and schedule is not None and entry not in unread

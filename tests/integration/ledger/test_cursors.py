@@ -33,18 +33,18 @@ def test_the_latest_rows_have_all_that_slots_have(ledger, lead, alias):
     settle(ledger, term, {name("a"): "f", name("b"): "f", name("never"): "f"})
     slots = models.Slot.objects.using(alias)
     slots.filter(entry="a").update(published_at=at, run_started_at=at, outcome="failed", error="no", sender="7@host x")
-    found = ledger.cursors.latest_rows(NOW)
+    cursors, latest = ledger.cursors.latest_rows(NOW, lambda row: row)
     eligible = dict(models.Entry.objects.using(alias).values_list("name", "eligible_since"))
-    assert {entry: stands for entry, (stands, _) in found.items()} == {
+    assert cursors == {
         "a": Cursor(slot("a", HOUR).due_at, eligible["a"]),
         "b": Cursor(slot("b", HOUR).due_at, eligible["b"]),
         "never": Cursor(None, eligible["never"]),
     }
     for entry in ("a", "b"):
-        row = found[name(entry)][1]
+        row = latest[name(entry)]
         assert row._asdict() == slots.filter(entry=entry).order_by("-due_at").values().first()
         assert row.claimed_at.tzinfo is dt.UTC
-    assert found[name("never")][1] is None
+    assert latest.keys() == {"a", "b"}
 
 
 def test_only_what_is_new_is_read_again_and_nothing_is_lost(ledger, lead):
