@@ -219,7 +219,8 @@ def _without_row(context: Context, taken: _Taken) -> None:
         sending = taken.sending
         is_sent = taken.only is not None and sending is not None and taken.only in sending.schedules
         switched = data["side"] == Side.DATABASE and not is_sent
-        data["without_row"] = without_row(context, declared=data["phase"] < 4) if switched else []
+        rows = sending.tasks if sending is not None else ()
+        data["without_row"] = without_row(context, declared=data["phase"] < 4, rows=rows) if switched else []
         data["without_entry"] = without_entry(context, taken.only) if data["side"] == Side.CODE else []
 
 

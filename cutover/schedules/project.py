@@ -1,7 +1,7 @@
 """What the project supplies: its Celery app, its tasks, and the code schedule with all its entries."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -98,11 +98,19 @@ def code_schedule(app: Celery, config: Config) -> Mapping[str, Mapping[str, Any]
 
 def code_entries(app: Celery, config: Config) -> dict[EntryName, ScheduleEntry]:
     """What celery's own beat would send, by name. Raises as ``load_tasks``; EntriesRefused for what is no entry."""
+    return dict(_code_entries(app, config))
+
+
+def code_names(app: Celery, config: Config) -> set[EntryName]:
+    """The names alone, of which there may be very many: no entry is kept. Raises as ``code_entries``."""
+    return {name for name, _ in _code_entries(app, config)}
+
+
+def _code_entries(app: Celery, config: Config) -> Iterator[tuple[EntryName, ScheduleEntry]]:
     load_tasks(app)
     raw = dict(code_schedule(app, config))
     if app.conf.result_expires and not app.backend.supports_autoexpire and CLEANUP not in raw:
         raw[CLEANUP] = {"task": CLEANUP, "schedule": crontab("0", "4", "*"), "options": {"expires": 12 * 3600}}
-    entries: dict[EntryName, ScheduleEntry] = {}
     refusals: list[Refusal] = []
     now = app.now()
     for name, fields in raw.items():
@@ -115,12 +123,12 @@ def code_entries(app: Celery, config: Config) -> dict[EntryName, ScheduleEntry]:
                 given.setdefault("last_run_at", now)
             entry = ScheduleEntry(**given)
             entry.options = dict(entry.options)
-            entries[EntryName(name)] = entry
         except Exception as exc:  # a schedule's own clock may raise anything
             refusals.append(Refusal(EntryName(str(name)), "entry", f"is not what celery reads ({exc})", "fix it"))
+            continue
+        yield EntryName(name), entry
     if refusals:
         raise EntriesRefused(refusals)
-    return entries
 
 
 def _goes_by_the_app(schedule: Any) -> bool:

@@ -3,7 +3,7 @@
 A schedule may hang on the process that reads it: its arguments, a ``beat_init`` handler, a variable of its container.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,7 @@ from cutover.models import Entry
 from cutover.phases.context import Context
 from cutover.phases.evidence import edits, side
 from cutover.schedules.fingerprint import digest, fingerprints
+from cutover.schedules.project import code_names
 from cutover.types import EntryName, Fingerprints, HolderId, Side
 
 _NAMES: Final = 500
@@ -69,17 +70,19 @@ def here(context: Context) -> dict[EntryName, Fingerprints]:
     return {name: fingerprints(entry) for name, entry in context.entries.items()}
 
 
-def without_row(context: Context, *, declared: bool) -> list[EntryName]:
+def without_row(context: Context, *, declared: bool, rows: Iterable[EntryName] = ()) -> list[EntryName]:
     """The entries of code that no row has, enabled or not: with the database side active nothing sends them.
 
-    ``declared``: also what the last leader of the code side sent. A row that somebody has renamed is one. Raises
-    LedgerUnavailable, and as ``here``.
+    ``declared``: also what the last leader of the code side sent. A row that somebody has renamed is one. ``rows``: of
+    what rows there are was just read. Raises LedgerUnavailable, and as ``here``.
     """
-    names = set(context.entries)
+    names = code_names(context.app, context.config)
     if declared and (last := context.ledger.declarations.read(Side.CODE)) is not None:
         names |= last.entries.keys()
-    with outages(context.alias):
-        names -= {*PeriodicTask.objects.using(context.alias).values_list("name", flat=True)}
+    names.difference_update(rows)
+    if names:
+        with outages(context.alias):
+            names -= {*PeriodicTask.objects.using(context.alias).values_list("name", flat=True)}
     if names:
         names -= {name for name, now in edits.present_names(context.alias).items() if now is not None}
     return sorted(names)

@@ -79,10 +79,12 @@ def _of_rows(context: Context, only: EntryName | None) -> Sending:
         wanted = enabled_rows(context) if only is None else enabled_rows(context).filter(name=only)
         enabled = list(wanted.order_by("name").values_list(*READ, named=True))
 
-    # What has the same schedule: rows on one, but for those that have an overlay.
-    keys = [row.name if row.name in overlays else _schedules_of(row) for row in enabled]
+    def of(row: Any) -> Any:
+        """What has the same schedule: rows on one, but for those that have an overlay."""
+        return row.name if row.name in overlays else _schedules_of(row)
+
     # Ten thousand models take longer to make than their rows to read: one for each schedule will do.
-    apart = dict(zip(keys, enabled, strict=True))
+    apart = {of(row): row for row in enabled}
     with outages(context.alias):
         models = [PeriodicTask.from_db(context.alias, READ, row) for row in apart.values()]
         shared = rows.with_schedules(models, context.alias)
@@ -94,8 +96,8 @@ def _of_rows(context: Context, only: EntryName | None) -> Sending:
             has_one = any(getattr(model, column) is not None for column in _SCHEDULES)
             broken[key] = f"its row's schedule cannot be read: {exc}" if has_one else "its row has no schedule"
     found, unfit = dict[EntryName, BaseSchedule](), dict[EntryName, str]()
-    for key, row in zip(keys, enabled, strict=True):
-        name = EntryName(row.name)
+    for row in enabled:
+        name, key = EntryName(row.name), of(row)
         if key in broken:
             unfit[name] = broken[key]
             continue

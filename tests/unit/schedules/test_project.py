@@ -2,7 +2,7 @@
 
 import datetime as dt
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,11 +36,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[None]]:
     yield times
 
 
-def entries_of(schedules: dict[str, Any]) -> Any:
+def entries_of(schedules: dict[str, Any], read: Callable[[Celery, Config], Any] = project.code_entries) -> Any:
     app = Celery("timed", set_as_current=False)
     app.conf.result_expires = None
     app.conf.beat_schedule = {name: {"task": "t", "schedule": every} for name, every in schedules.items()}
-    return project.code_entries(app, Config())
+    return read(app, Config())
 
 
 def test_the_app_is_asked_once_what_time_it_is_however_many_entries_there_are(asked: list[None]) -> None:
@@ -59,8 +59,13 @@ def test_an_entry_whose_own_clock_fails_is_refused() -> None:
     def broken() -> dt.datetime:
         raise RuntimeError("no clock")
 
-    with pytest.raises(EntriesRefused, match="no clock"):
-        entries_of({"broken": crontab(nowfun=broken)})
+    for read in (project.code_entries, project.code_names):
+        with pytest.raises(EntriesRefused, match="no clock"):
+            entries_of({"broken": crontab(nowfun=broken)}, read)
+
+
+def test_the_names_are_those_of_the_entries() -> None:
+    assert entries_of({"a": 30.0, "b": crontab()}, project.code_names) == {"a", "b"}
 
 
 def test_tasks_that_the_urls_alone_import_are_known_as_they_are_to_a_worker(
