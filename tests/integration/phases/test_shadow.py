@@ -64,7 +64,7 @@ def test_both_sides_come_to_the_same_slots_and_nothing_is_sent_or_written(
     assert set(Slot.objects.using(context().alias).values_list("side", flat=True)) == {"code"}
     run = ShadowRun.objects.using(context().alias).get()
     assert run.ended_at is not None
-    claimed = Slot.objects.using(context().alias).count()
+    claimed = Slot.objects.using(context().alias).exclude(state="missed").count()  # where the machine stood still
     with valkey.client() as client:
         assert client.llen("celery") == claimed
 
