@@ -54,6 +54,7 @@ def test_a_switch_at_the_instant_of_a_slot_neither_loses_nor_doubles_it(prepared
         assert prepared.books.fence()[2] >= instant
     prepared.heal()
     verdict = prepared.verdict(since, dt.datetime.now(dt.UTC))
+    print(prepared.diary(since))
     assert not (verdict.doubled or verdict.omitted or verdict.lost or verdict.handed_twice), verdict
 
 

@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -68,6 +69,16 @@ def test_a_missed_slot_is_excused_only_where_the_machine_slept_through_its_time(
     assert [slot.due_at for slot in verdict_of(evidence({4}, {})).omitted] == [BEGAN + 4 * SECOND]
     elsewhere = (BEGAN + 7 * SECOND, BEGAN + 8 * SECOND)
     assert len(verdict_of(evidence({4}, {}, [elsewhere])).omitted) == 1
+
+
+def test_a_second_message_is_excused_only_where_the_machine_slept_before_it():
+    seen = evidence(set(), {})
+    again = [*seen.handed, Handed(BEGAN + 4.6 * SECOND, "note", "4", Slot(BEGAN + 4 * SECOND, ENTRY), False)]
+    slept, elsewhere = ((BEGAN + each * SECOND, BEGAN + (each + 0.3) * SECOND) for each in (4.1, 7))
+    assert verdict_of(replace(seen, handed=again, absences=[slept])).handed_twice == set()
+    for absences in ([], [elsewhere]):
+        twice = verdict_of(replace(seen, handed=again, absences=absences)).handed_twice
+        assert [slot.due_at for slot in twice] == [BEGAN + 4 * SECOND]
 
 
 def test_only_what_overlaps_counts_as_absence():

@@ -61,11 +61,12 @@ class Verdict:
 def judge(evidence: Evidence, since: dt.datetime, until: dt.datetime) -> Verdict:
     """Judge the slots in ``(since, until]``.
 
-    ``missed``: not run, and named in the ledger with a reason. ``unable``: those of them whose next slot fell due while
-    the machine stood still, which no leader can help. ``too_soon``: missed although its entry was served
-    before the next slot fell due, so no gap explains it. ``died``: started by a worker and never written, a task's own
-    affair if that worker was killed. ``lost``: none of all that. ``stale``: recorded by a leader after its successor
-    had recorded something. No scenario allows these two.
+    ``handed_twice``: but for those before whose second message the machine stood still, so that whoever had published
+    the first could not record it. ``missed``: not run, and named in the ledger with a reason. ``unable``: those of them
+    whose next slot fell due while the machine stood still, which no leader can help. ``too_soon``: missed although its
+    entry was served before the next slot fell due, so no gap explains it. ``died``: started by a worker and never
+    written, a task's own affair if that worker was killed. ``lost``: none of all that. ``stale``: recorded by a leader
+    after its successor had recorded something. No scenario allows these two.
     """
     handed, run = per_slot(evidence.handed), per_slot(evidence.runs)
     known = handed.keys() | evidence.ledger.keys()
@@ -73,7 +74,7 @@ def judge(evidence: Evidence, since: dt.datetime, until: dt.datetime) -> Verdict
     seen = {slot for slot in handed.keys() | run.keys() if since < slot.due_at <= until}
     strange = {slot for slot in seen if slot not in verdict.expected and slot.entry in {*INTERVALS, MINUTELY}}
     verdict.doubled = {slot for slot in seen if run.get(slot, 0) > 1} | strange  # off the cadence: one slot too many
-    verdict.handed_twice = {slot for slot in seen if handed.get(slot, 0) > 1}
+    verdict.handed_twice = {slot for slot in _handed_twice(evidence) if slot in seen}
     verdict.run_once = {slot for slot in verdict.expected if run.get(slot) == 1}
     verdict.stale = {slot for slot in _stale(evidence.ledger) if since < slot.due_at <= until}
     verdict.away = away(evidence.absences, since, until)
@@ -125,6 +126,16 @@ def _stale(ledger: Mapping[Slot, Record]) -> Iterator[Slot]:
         if record.epoch < newest:
             yield record.slot
         newest = max(newest, record.epoch)
+
+
+def _handed_twice(evidence: Evidence) -> Iterator[Slot]:
+    """What had another message, though the machine ran from its instant until that one."""
+    first: set[Slot] = set()
+    for message in evidence.handed:
+        if message.slot in first and not away(evidence.absences, message.slot.due_at, message.at):
+            yield message.slot
+        if message.slot:
+            first.add(message.slot)
 
 
 def _settled(expected: set[Slot], handed: Sequence[Handed]) -> dict[Slot, dt.datetime]:
