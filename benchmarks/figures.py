@@ -1,9 +1,9 @@
 """Figures: what was measured, its median and spread, the goal and whether it was reached. Pure arithmetic and text."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 REACHED: Final = {True: "reached", False: "MISSED", None: ""}
 
@@ -60,6 +60,13 @@ class Row:
     def as_json(self) -> dict[str, Any]:
         """The row for ``results.json``, with whether its goal is reached."""
         return asdict(self) | {"reached": self.is_reached}
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> Self:
+        """The row that ``as_json`` has made that of."""
+        own = {name: value for name, value in given.items() if name != "reached"}
+        goal = Goal(**own["goal"]) if own["goal"] else None
+        return cls(**{**own, "values": tuple(own["values"]), "goal": goal})
 
 
 HEADINGS: Final = ("what", "of", "median", "spread", "goal", "", "")

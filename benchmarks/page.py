@@ -1,4 +1,4 @@
-"""``docs/benchmarks.md`` and what it shows: the figures of a run, written between the page's marks."""
+"""``docs/benchmarks.md`` and what it shows: of each part the figures of its latest run, between the page's marks."""
 
 import datetime as dt
 import json
@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks import contenders, plot
 from benchmarks.figures import Row, as_markdown
@@ -24,7 +24,7 @@ SETTINGS: Final = "What each is given beside its defaults:"
 
 
 def write(results: Mapping[str, Sequence[Row]], peers: Path, *, full: bool) -> None:
-    """Put the figures of one run into the page, its plots and ``results.json``. What was not measured is left out."""
+    """Put the figures of one run into the page, its plots and ``results.json``. What was not measured stays."""
     versions = _versions(peers)
     about = {
         "at": f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
@@ -32,23 +32,31 @@ def write(results: Mapping[str, Sequence[Row]], peers: Path, *, full: bool) -> N
         "run": "long" if full else "short",
         "versions": versions,
     }
-    parts = {name: [row.as_json() for row in rows] for name, rows in results.items()}
-    RESULTS.write_text(json.dumps({**about, "parts": parts}, indent=1) + "\n")
+    parts: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    parts |= {name: {**about, "rows": [row.as_json() for row in rows]} for name, rows in results.items()}
+    RESULTS.write_text(json.dumps(parts, indent=1) + "\n")
     PLOTS.mkdir(exist_ok=True)
     for name, rows in results.items():
         (PLOTS / f"{name}.svg").write_text(plot.bars(rows[0].what, _alike(rows)))
-    names = ", ".join(f"{name} {version}" for name, version in versions.items())
-    head = [
-        f"Measured on {about['at']}, on {about['cores']} cores, in the {about['run']} run. {names}.",
-        "",
-        SETTINGS,
-        "",
-        _settings(),
-    ]
-    body = [f"\n## {name}\n\n![{name}](benchmarks/{name}.svg)\n\n{as_markdown(rows)}" for name, rows in results.items()]
+    head = [f"With {_named(versions)}.", "", SETTINGS, "", _settings()]
+    body = [_section(name, part, versions) for name, part in parts.items()]
     text = PAGE.read_text()
     inside = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
     PAGE.write_text(inside.sub(lambda _: "\n".join([BEGIN, *head, *body, END]), text))
+
+
+def _section(name: str, part: Mapping[str, Any], versions: Mapping[str, str]) -> str:
+    """One part, with when and how often it was measured, and with what other versions than the page's."""
+    rows = [Row.from_json(row) for row in part["rows"]]
+    most = max(len(row.values) for row in rows)
+    others = {package: version for package, version in part["versions"].items() if versions.get(package) != version}
+    said = f"Measured on {part['at']}, on {part['cores']} cores, in the {part['run']} run, at most {most} times each"
+    told = f"{said}; with {_named(others)}." if others else f"{said}."
+    return f"\n## {name}\n\n{told}\n\n![{name}](benchmarks/{name}.svg)\n\n{as_markdown(rows)}"
+
+
+def _named(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _alike(rows: Sequence[Row]) -> list[Row]:

@@ -74,8 +74,25 @@ def test_the_page_gets_the_figures_between_its_marks(tmp_path: Path, monkeypatch
     text = page.PAGE.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert "| burst | cutover | 1,200 /s |" in text and "REDBEAT_LOCK_TIMEOUT=5" in text
-    assert json.loads(page.RESULTS.read_text())["parts"]["burst"][0]["reached"] is True
+    assert json.loads(page.RESULTS.read_text())["burst"]["rows"][0]["reached"] is True
     assert (page.PLOTS / "burst.svg").exists()
+
+
+def test_what_was_not_measured_this_time_stays_with_its_own_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, file in (("PAGE", "page.md"), ("PLOTS", "plots"), ("RESULTS", "results.json")):
+        monkeypatch.setattr(page, name, tmp_path / file)
+    page.PAGE.write_text(f"{page.BEGIN}\n{page.END}")
+    page.write({"burst": [OURS, THEIRS], "kill": [NEVER]}, tmp_path, full=True)
+    before = json.loads(page.RESULTS.read_text())
+    before["burst"] |= {"at": "2026-01-02", "versions": before["burst"]["versions"] | {"celery": "5.4.0"}}
+    page.RESULTS.write_text(json.dumps(before))
+    page.write({"kill": [OURS]}, tmp_path, full=False)
+    _, burst, kill = page.PAGE.read_text().split("\n## ")
+    assert "Measured on 2026-01-02" in burst and "in the long run, at most 3 times each; with celery 5.4.0." in burst
+    assert "| burst | cutover | 1,200 /s | 900 to 1,500 | at least 1,000 | reached |  |" in burst
+    assert "in the short run, at most 3 times each." in kill
 
 
 def test_the_documents_name_every_part() -> None:
