@@ -30,6 +30,7 @@ have some 150,000. With its usual 16 MB it would go on in a file, and take three
 _EACH: Final = 100
 """By what a number is multiplied to have another behind it."""
 _NONE: Final = _EACH - 1
+"""What is packed where a number is null."""
 
 
 def summed(

@@ -73,8 +73,8 @@ def here(context: Context) -> dict[EntryName, Fingerprints]:
 def without_row(context: Context, *, declared: bool, rows: Iterable[EntryName] = ()) -> list[EntryName]:
     """The entries of code that no row has, enabled or not: with the database side active nothing sends them.
 
-    ``declared``: also what the last leader of the code side sent. A row that somebody has renamed is one. ``rows``: of
-    what rows there are was just read. Raises LedgerUnavailable, and as ``here``.
+    ``declared``: also what the last leader of the code side sent. A row that somebody has renamed is one. ``rows``: the
+    names of those that were read just now, and need not be asked for. Raises LedgerUnavailable, and as ``here``.
     """
     names = code_names(context.app, context.config)
     if declared and (last := context.ledger.declarations.read(Side.CODE)) is not None:
