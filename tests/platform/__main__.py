@@ -55,6 +55,9 @@ def table(results: list[Result]) -> str:
         lines.append(f"    longest gap: {verdict.longest_gap}")
         if verdict.away_s:
             lines.append(f"    the machine stood still for {verdict.away_s} s, which no gap counts")
+        lines += [
+            f"    {told}: given back by a worker without the run guard, and run again" for told in verdict.run_unguarded
+        ]
         lines += [f"    {finding}" for finding in (*verdict.missed, *verdict.doubled, *result.failed)[:20]]
     return "\n".join(lines)
 

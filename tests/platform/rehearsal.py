@@ -11,6 +11,7 @@ go last.
 import contextlib
 import datetime as dt
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from .verdict import Verdict, judge
 
 HERE = Path(__file__).parent
 A, BETWEEN = "A-stock", "between-stock"
+ENDED = re.compile(r"Task \S+\[([-0-9a-f]+)\] succeeded")
 RATE, SHORT_RATE = 25.0, 8.0
 """Requests a second, and where not all is played."""
 
@@ -95,7 +97,7 @@ class Rehearsal:
                 since |= dict.fromkeys(INTERVALS.keys() - CALM.keys(), b_began)
                 until |= dict.fromkeys(INTERVALS.keys() - CALM.keys(), b_ended)
             runs = read_runs(self._site.runs)
-            verdict = judge(INTERVALS, self._monitor.published, runs, since, until, absences)
+            verdict = judge(INTERVALS, self._monitor.handed, runs, since, until, absences, self._ended_unguarded())
             for kind in ("legacy-beat", "worker", "web"):
                 self._fleet.scale_to_zero(kind)
         return Result(self._rules.name, self._fleet.deploys, verdict, load.tally.total, load.tally.failures)
@@ -161,6 +163,11 @@ class Rehearsal:
 
     def _calm_runs(self) -> int:
         return sum(run.label in CALM for run in read_runs(self._site.runs))
+
+    def _ended_unguarded(self) -> set[str]:
+        """The task ids of all runs that ended in a worker of release A."""
+        logs = (self._directory / "logs").glob(f"{A}-worker*.log")
+        return {task_id for log in logs for task_id in ENDED.findall(log.read_text())}
 
     def _deploy(self, release: Release, *order: str) -> None:
         self._tell(f"deploy {release.name}")

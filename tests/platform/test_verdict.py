@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from demo.census import Handed, Run, Slot
@@ -90,3 +91,23 @@ def test_two_runs_of_one_slot_are_doubled_wherever_their_messages_lie() -> None:
 def test_a_slot_too_far_from_its_message_is_not_believed() -> None:
     found = verdict([ours(8), stock(8.1), ours(9), ours(10)], found={8.1: 11.0})
     assert len(found.doubled) == 1
+
+
+def test_what_a_worker_without_the_guard_gave_back_after_its_run_and_nothing_else_may_run_again() -> None:
+    handed = [stock(8.0), stock(9.0), ours(10)]
+    again = replace(handed[1], at=at(9.5), redelivered=True)
+    runs = [Run(each.at + SEEN, ENTRY, each.task_id, Slot(each.at, ENTRY)) for each in handed]
+    twice = [*runs, replace(runs[1], at=at(9.6))]
+
+    def found(handed: list[Handed], runs: list[Run], ended_unguarded: set[str]) -> tuple[int, list[str]]:
+        since, until = {ENTRY: BEGAN}, {ENTRY: at(13)}
+        judged = judge({ENTRY: dt.timedelta(seconds=1)}, handed, runs, since, until, [], ended_unguarded)
+        assert not judged.missed
+        return len(judged.doubled), judged.run_unguarded
+
+    given_back = [*handed, again]
+    assert found(given_back, twice, {again.task_id}) == (0, [again.task_id])
+    assert found(given_back, runs, {again.task_id}) == (0, [])  # the next worker's guard dropped it
+    assert found(given_back, twice, set())[0]  # it first ran in a worker that has the guard
+    assert found(handed, twice, {again.task_id})[0]  # nobody gave it back
+    assert found(given_back, [*twice, replace(runs[1], at=at(9.7))], {again.task_id})[0]  # nor a third time

@@ -8,12 +8,15 @@ which the machine stood still does not count, nor does what one stock beat makes
 hands over late draws the next one near and the one before away. Such a pair counts only where a message between the
 two did not run: one of that beat's, or one of a slot that is too far from both for the run guard to have matched them
 to it.
+
+A worker without the run guard that is told to end in the very moment in which a task ends has its celery give the
+message back, half a minute after the run. That run is told apart and does not count: no guard could know of the first.
 """
 
 import datetime as dt
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from demo.census import Handed, Run
@@ -36,6 +39,8 @@ class Verdict:
     """... and where."""
     away_s: float
     """How long the machine stood still, which no gap counts."""
+    run_unguarded: list[str]
+    """The messages, by task id, that ran again as a worker without the run guard gave them back after it ran them."""
 
 
 def judge(
@@ -45,8 +50,16 @@ def judge(
     since: Mapping[str, dt.datetime],
     until: Mapping[str, dt.datetime],
     absences: list[Absence],
+    ended_unguarded: Set[str] = frozenset(),
 ) -> Verdict:
-    """Look at each entry from ``since`` to ``until``, the time in which a release had it in its schedule."""
+    """Look at each entry from ``since`` to ``until``, the time in which a release had it in its schedule.
+
+    ``handed``: what was put back too. ``ended_unguarded``: the task ids of the runs that ended in a worker without the
+    run guard, by its own log.
+    """
+    given_back = {message.task_id for message in handed if message.redelivered} & ended_unguarded
+    runs, run_unguarded = _without_again(runs, given_back)
+    handed = [message for message in handed if not message.redelivered]
     messages = {message.task_id: message for message in reversed(handed)}
     missed, doubled, count, longest_s, longest = [], [], 0, 0.0, ""
     for entry, every in intervals.items():
@@ -73,7 +86,19 @@ def judge(
         if not ran or until[entry] - ran[-1].at > SETTLES + FAR * every:
             missed.append(f"{entry}: nothing after {ran[-1] if ran else 'all'}")
     away_s = away(absences, min(since.values()), max(until.values())).total_seconds()
-    return Verdict(count, missed, doubled, round(longest_s, 2), longest, round(away_s, 2))
+    return Verdict(count, missed, doubled, round(longest_s, 2), longest, round(away_s, 2), run_unguarded)
+
+
+def _without_again(runs: Sequence[Run], given_back: Set[str]) -> tuple[list[Run], list[str]]:
+    """The runs but the second one of each message of ``given_back``, and of which messages those were."""
+    kept, again, seen = [], [], Counter[str]()
+    for run in sorted(runs, key=lambda each: each.at):
+        seen[run.task_id] += 1
+        if run.task_id in given_back and seen[run.task_id] == 2:
+            again.append(run.task_id)
+        else:
+            kept.append(run)
+    return kept, again
 
 
 @dataclass(frozen=True)
