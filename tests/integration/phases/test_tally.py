@@ -64,7 +64,9 @@ def test_what_was_counted_is_not_counted_again(ledger, alias):
 @pytest.mark.parametrize("width_s", [1, 64, 4_096, 1 << 20])
 def test_counted_in_parts_each_slot_is_in_the_one_that_has_its_time(ledger, alias, width_s):
     parts = Parts(BEGIN, END, width_s)
-    edges = {at for part in range(0, parts.number, 7) for at in (parts.after(part), parts.end(part))}
+    # Each part that has a slot is counted alone: of seven thousand parts every seventh would be thousands of queries.
+    some = range(0, parts.number, 7 if width_s > 1 else 101)
+    edges = {at for part in some for at in (parts.after(part), parts.end(part))}
     due = sorted({at for edge in edges for at in (edge, edge + dt.timedelta(microseconds=1)) if BEGIN < at <= END})
     record(alias, "e", [BEGIN, *due, END + dt.timedelta(microseconds=1)])
     record(alias, "not asked for", due)
