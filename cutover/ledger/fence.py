@@ -5,7 +5,7 @@ the row comes the time by the database's clock, the one that all beats share: sl
 """
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
@@ -17,6 +17,7 @@ from cutover import clock, models
 from cutover.events import Event, log
 from cutover.fields import DatabaseNow
 from cutover.ledger.database import outages, transaction
+from cutover.ledger.prepared import Prepared
 from cutover.types import Epoch, Identity, Side, Term
 
 _PATIENCE: Final = Func(
@@ -30,6 +31,9 @@ _HOLDER: Final = Subquery(models.Term.objects.filter(epoch=OuterRef("epoch")).va
 """Whose term the fence's epoch is. By its number alone an epoch from before a flush or a restored backup, which start
 the count again, could be taken for a later leader's.
 """
+
+_COLUMNS: Final = ("epoch", "side", "switched_at", "guarded_since", "schedule_revision", "pauses", "now")
+"""What ``FenceView`` is made of; the fence's own columns come first, as Django has them in the SQL."""
 
 AHEAD: Final = dt.timedelta(seconds=1)
 """How far ahead of the database's clock a slot is still claimed, and how far apart two clocks are still taken as equal.
@@ -74,7 +78,7 @@ class Fence:
         self._terms = models.Term.objects.using(alias)
         self._ahead = dt.timedelta(0)
         self._seen: tuple[Term, float] | None = None
-        self._asked = NO_QUESTIONS, self._fences
+        self._asked: tuple[Questions, Prepared] | None = None
         self.schedule_revision: int | None = None
         """As it was read last, with or without a lock."""
 
@@ -98,10 +102,12 @@ class Fence:
         ``questions``: what else the one statement is to answer; whoever asks the same again and again gives the same
         object.
         """
-        if self._asked[0] is not questions:
-            self._asked = questions, self._fences.annotate(**questions)
         with outages(self._alias):
-            row = self._get(self._asked[1])
+            asked = self._asked
+            if asked is None or asked[0] is not questions:
+                prepared = Prepared(self._fences.annotate(**questions), [*_COLUMNS, *questions])
+                asked = self._asked = questions, prepared
+            row = self._corrected_by(asked[1].first)
             return replace(_view(row), answers={name: getattr(row, name) for name in questions})
 
     def admits(self, term: Term) -> bool:
@@ -178,11 +184,12 @@ class Fence:
         """The fence row as ``fences`` has it, locked until the transaction ends."""
         if connections[self._alias].vendor == "postgresql":
             fences = fences.annotate(patience=_PATIENCE)
-        return self._get(fences.select_for_update())
+        return self._corrected_by(fences.select_for_update().get)
 
-    def _get(self, fences: QuerySet[Any]) -> Any:
+    def _corrected_by(self, get: Callable[[], Any]) -> Any:
+        """The fence row as ``get`` reads it; the clock is put right by the database's, which comes with it."""
         before = clock.now()
-        row = fences.get()
+        row = get()
         self.schedule_revision = row.schedule_revision
         self._correct(before - row.now, clock.now() - row.now)
         return row

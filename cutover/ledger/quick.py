@@ -17,7 +17,7 @@ def rows(query: QuerySet[Any], columns: Sequence[str], *, chunk_size: int | None
     """
     instants = {field.attname for field in query.model._meta.concrete_fields if isinstance(field, InstantField)}
     found = query.values_list(*[Quickly(name) if name in instants else F(name) for name in columns])
-    return map(_kind(tuple(columns))._make, found if chunk_size is None else found.iterator(chunk_size=chunk_size))
+    return map(kind(columns)._make, found if chunk_size is None else found.iterator(chunk_size=chunk_size))
 
 
 def of_keys(query: QuerySet[Any], keys: Iterable[int]) -> QuerySet[Any]:
@@ -25,6 +25,11 @@ def of_keys(query: QuerySet[Any], keys: Iterable[int]) -> QuerySet[Any]:
     meta = query.model._meta
     listed = f"{meta.db_table}.{meta.pk.column} IN ({', '.join(str(int(key)) for key in keys)})"
     return query.extra(where=[listed])  # noqa: S610 - numbers; a filter MariaDB would compare with true, without index
+
+
+def kind(columns: Sequence[str]) -> Any:
+    """The tuple that has these columns as attributes."""
+    return _kind(tuple(columns))
 
 
 @cache

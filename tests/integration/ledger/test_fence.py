@@ -6,8 +6,11 @@ from importlib import import_module
 import pytest
 from django.apps import apps
 from django.db import connections
+from django.db.models import Count, Subquery
+from django.db.models.sql.compiler import SQLCompiler
 
 from cutover import clock, models
+from cutover.errors import LedgerNotMigrated
 from cutover.types import Side
 from tests.support.ledger import HOUR, SECOND
 from tests.support.rooms import in_threads
@@ -42,6 +45,26 @@ def test_clocks_that_are_as_good_as_equal_are_left_as_they_are(ledger, monkeypat
     monkeypatch.setattr(clock, "now", lambda: true() + apart)
     ledger.fence.read()
     assert ledger.fence.now() - true() > apart / 2
+
+
+def test_a_poll_makes_its_sql_once_and_has_its_answers_as_they_are_then(ledger, lead, alias, monkeypatch):
+    """It is asked every two seconds for as long as a beat runs; Django takes longer over the SQL than the database."""
+    asks = {"fences": Count("pk"), "newest": Subquery(models.Term.objects.order_by("-epoch").values("started_at")[:1])}
+    assert ledger.fence.read(asks).answers == {"fences": 1, "newest": None}
+    made: list[object] = []
+    compile_ = SQLCompiler.as_sql
+    monkeypatch.setattr(SQLCompiler, "as_sql", lambda self, *a, **kw: made.append(self) or compile_(self, *a, **kw))
+    ledger.fence.read(asks)
+    assert not made
+    term = lead()
+    made.clear()
+    found = ledger.fence.read(asks)
+    assert not made
+    assert (found.epoch, found.answers["newest"]) == (term.epoch, models.Term.objects.using(alias).get().started_at)
+    assert ledger.fence.read().answers == {}, "what was asked with another poll"
+    models.Fence.objects.using(alias).all().delete()
+    with pytest.raises(LedgerNotMigrated):
+        ledger.fence.read(asks)
 
 
 def test_the_other_side_opens_no_term(ledger, identity):
