@@ -14,8 +14,19 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from django.db import connections
-from django.db.models import Aggregate, BigIntegerField, CharField, Count, F, Func, QuerySet, Sum, TextField, Value
-from django.db.models.functions import Cast
+from django.db.models import (
+    Aggregate,
+    BigIntegerField,
+    CharField,
+    Count,
+    F,
+    Func,
+    Model,
+    QuerySet,
+    Sum,
+    TextField,
+    Value,
+)
 from django_celery_beat.models import PeriodicTask
 
 from cutover import clock
@@ -23,7 +34,7 @@ from cutover.schedules import columns
 from cutover.schedules.rows import rows_database
 
 WATCHED: Final = (
-    *("pk", "name", "task", "args", "kwargs", "queue", "exchange", "routing_key", "headers", "priority"),
+    *("id", "name", "task", "args", "kwargs", "queue", "exchange", "routing_key", "headers", "priority"),
     *("expires", "expire_seconds", "one_off", "start_time"),
     *("interval_id", "crontab_id", "solar_id", "clocked_id"),
 )
@@ -124,11 +135,11 @@ class Watch:
     def _compare(self, alias: str, parts: int, part: int) -> None:
         key = (alias, parts, part)
         if key not in self._statements:
-            self._statements[key] = _marks(alias, parts, part).query.get_compiler(using=alias).as_sql()
+            self._statements[key] = _marks(alias, parts, part)
         with connections[alias].cursor() as cursor:
             cursor.execute(*self._statements[key])
             rows = cursor.fetchall()
-        found = {Block(table, int(number)): (count, _short(mark)) for table, number, count, mark in rows}
+        found = {Block(table, int(number)): (count, _short(mark)) for table, number, count, mark in rows if count}
         known = {block for block in self._marks.keys() | self.differing.keys() if block.number % parts == part}
         for block in known | found.keys():
             if found.get(block) == self._marks.get(block):
@@ -160,40 +171,68 @@ class _Mark(Aggregate):
     output_field = TextField()
 
 
-def _marks(alias: str, parts: int, part: int) -> QuerySet[Any, Any]:
-    """The marks of all blocks, or of those of one of ``parts``, which are numbered from 0."""
-    tasks = PeriodicTask.objects.using(alias).enabled()
-    tables = [_of_table(0, tasks, (*WATCHED, "date_changed"), parts, part)]
-    for number, (_, model) in enumerate(SCHEDULES, start=1):
-        names = [field.attname for field in model._meta.concrete_fields]
-        tables.append(_of_table(number, model._default_manager.using(alias), names, parts, part))
-    found: QuerySet[Any, Any] = tables[0].union(*tables[1:], all=True)
-    return found
+def _marks(alias: str, parts: int, part: int) -> tuple[str, Any]:
+    """SQL for the marks of all blocks, or of those of one of ``parts``, which are numbered from 0."""
+    tables: list[tuple[type[Model], Sequence[str]]] = [(PeriodicTask, (*WATCHED, "date_changed"))]
+    tables += [(model, [field.attname for field in model._meta.concrete_fields]) for _, model in SCHEDULES]
+    if connections[alias].vendor == "sqlite":
+        return " UNION ALL ".join(_by_ranges(number, *each, parts, part) for number, each in enumerate(tables)), None
+    first, *others = (_of_table(alias, number, *each, parts, part) for number, each in enumerate(tables))
+    sql: tuple[str, Any] = first.union(*others, all=True).query.get_compiler(using=alias).as_sql()
+    return sql
 
 
-def _of_table(number: int, rows: QuerySet[Any], names: Sequence[str], parts: int, part: int) -> QuerySet[Any, Any]:
-    rows = rows.order_by().annotate(table=Value(number), block=F("pk").bitrightshift(BLOCK_BITS))
+_BY_RANGES: Final = """
+SELECT * FROM (
+  WITH RECURSIVE block(number) AS (
+    SELECT MIN(id) >> {bits} FROM {table}
+    UNION ALL
+    SELECT (SELECT MIN(id) >> {bits} FROM {table} WHERE id > (number << {bits}) + {last})
+    FROM block WHERE number IS NOT NULL
+  )
+  SELECT {number}, number, (SELECT COUNT(*) {rows}), (SELECT CAST(GROUP_CONCAT(JSON_ARRAY({columns})) AS BLOB) {rows})
+  FROM block WHERE number IS NOT NULL AND number % {parts} = {part}
+)
+"""
+"""To group rows by block SQLite sorts them with all their columns; asked for each block's range of keys it does not."""
+
+
+def _by_ranges(number: int, model: type[Model], names: Sequence[str], parts: int, part: int) -> str:
+    """SQL for SQLite. A block that has rows, and no enabled ones, is there too, with none."""
+    # SQLite keeps anything anywhere, bytes in a column of text too, and makes no JSON of them.
+    texts = {field.attname for field in model._meta.concrete_fields if isinstance(field, CharField | TextField)}
+    columns = ", ".join(f"CAST({name} AS TEXT)" if name in texts else name for name in names)
+    table, last = model._meta.db_table, (1 << BLOCK_BITS) - 1
+    which = "enabled" if model is PeriodicTask else "TRUE"
+    first = f"(number << {BLOCK_BITS})"
+    rows = f"FROM {table} WHERE {which} AND id BETWEEN {first} AND {first} + {last}"
+    bounds = {"bits": BLOCK_BITS, "last": last, "parts": parts, "part": part}
+    return _BY_RANGES.format(number=number, table=table, rows=rows, columns=columns, **bounds)
+
+
+def _of_table(
+    alias: str, number: int, model: type[Model], names: Sequence[str], parts: int, part: int
+) -> QuerySet[Any, Any]:
+    rows: QuerySet[Any] = model._default_manager.using(alias).order_by()
+    if model is PeriodicTask:
+        rows = rows.filter(enabled=True)
+    rows = rows.annotate(table=Value(number), block=F("pk").bitrightshift(BLOCK_BITS))
     if parts > 1:
         rows = rows.annotate(part=F("block") % parts).filter(part=part)
-    mark = _mark_of(connections[rows.db].vendor, rows, names)
+    mark = _mark_of(connections[alias].vendor, names)
     found: QuerySet[Any, Any] = rows.values_list("table", "block").annotate(count=Count("pk"), mark=mark)
     return found
 
 
-def _mark_of(vendor: str, rows: QuerySet[Any], names: Sequence[str]) -> Aggregate:
+def _mark_of(vendor: str, names: Sequence[str]) -> Aggregate:
     """One value made of these columns of all rows of a block, the first of which is the primary key."""
     if vendor == "postgresql":
         return _Mark(*names, template="SUM(HASHTEXTEXTENDED(ROW(%(expressions)s)::text, 0))")
-    if vendor == "mysql":
-        quoted = [Func(F(name), function="QUOTE", output_field=TextField()) for name in names]
-        said = Func(Value(","), *quoted, function="CONCAT_WS", output_field=TextField())
-        # Weighed by the key: of two rows in which the same letter changes alike, the checksums' bits would cancel out.
-        of_row, of_key = (Func(each, function="CRC32", output_field=BigIntegerField()) for each in (said, F(names[0])))
-        return Sum(of_row * of_key)
-    # SQLite keeps anything anywhere, bytes in a column of text too, and makes no JSON of them.
-    texts = {field.attname for field in rows.model._meta.concrete_fields if isinstance(field, CharField | TextField)}
-    listed = [Cast(name, TextField()) if name in texts else F(name) for name in names]
-    return _Mark(*listed, template="CAST(GROUP_CONCAT(JSON_ARRAY(%(expressions)s)) AS BLOB)")
+    quoted = [Func(F(name), function="QUOTE", output_field=TextField()) for name in names]
+    said = Func(Value(","), *quoted, function="CONCAT_WS", output_field=TextField())
+    # Weighed by the key: of two rows in which the same letter changes alike, the checksums' bits would cancel out.
+    of_row, of_key = (Func(each, function="CRC32", output_field=BigIntegerField()) for each in (said, F(names[0])))
+    return Sum(of_row * of_key)
 
 
 def _short(mark: Any) -> Any:
