@@ -15,8 +15,10 @@ MESSAGES: Final = 3_000
 WARM: Final = 200
 """After so many the clock starts: imports, connections and the first look at the tables are over."""
 PLAIN, GUARDED, OF_SLOT = "no guard", "guarded, no slot", "guarded, of a slot"
+ONE_UPDATE: Final = "no guard, one bare UPDATE"
 CASES: Final = {
     PLAIN: ("benchmarks.plain", "messages"),
+    ONE_UPDATE: ("benchmarks.one_update", "slots"),
     GUARDED: ("prayer_room_api", "messages"),
     OF_SLOT: ("prayer_room_api", "slots"),
 }
@@ -40,7 +42,8 @@ def guard(rig: Rig) -> list[Row]:
                 for case, some in found.items()
             ]
             without = ratio(rates[GUARDED], rates[PLAIN], Goal(0.99, is_least=True))
-            rows += [*rates.values(), without, ratio(rates[OF_SLOT], rates[GUARDED], Goal(0.9, is_least=True)), *cost]
+            rows += [*rates.values(), without, ratio(rates[OF_SLOT], rates[GUARDED], Goal(0.9, is_least=True))]
+            rows += [ratio(rates[ONE_UPDATE], rates[PLAIN]), ratio(rates[OF_SLOT], rates[ONE_UPDATE]), *cost]
     return [*rows, _statements(rig)]
 
 
