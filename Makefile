@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 SESSION ?= oldest newest
-.PHONY: help venv test rehearse schedules journeys versions environments upstream soak freeze mutants bench bench-full bench-web model lint docs reference pictures demo services clean
+.PHONY: help venv test rehearse schedules journeys versions oldest newest environments upstream soak freeze mutants bench bench-full bench-web model lint docs reference pictures demo services clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -48,6 +48,10 @@ journeys: $(STAMP) ## Run what `make test` leaves out: every host project and pa
 
 versions: $(STAMP) ## Run the quick tests on other versions: make versions SESSION="oldest newest"
 	$(BIN)/python -m nox --error-on-missing-interpreters $(if $(MADE),-R) -s $(SESSION)
+
+# Each by itself, so that both may run at once: WORKERS=4 make -j 2 oldest newest
+oldest newest: $(STAMP)
+	$(BIN)/python -m nox --error-on-missing-interpreters $(if $(MADE),-R) -s $@
 
 environments: $(STAMP) ## Make the environments that `make versions MADE=1` then runs in as they are
 	$(BIN)/python -m nox --error-on-missing-interpreters --install-only -s $(SESSION)

@@ -29,7 +29,7 @@ SAME_ON_ALL = [
     *("tests/unit/benchmarks", "tests/unit/test_bounds.py", "tests/unit/phases/test_wording.py"),
 ]
 """What reads the project's own text, or puts words together: no version changes it."""
-PYTEST = ["python", "-m", "pytest", "-q", "-n", "8", "--dist", "worksteal"]
+PYTEST = ["python", "-m", "pytest", "-q", "-n", os.environ.get("WORKERS", "8"), "--dist", "worksteal"]
 OLDEST = [
     "Django==5.1.*",
     "celery==5.4.*",

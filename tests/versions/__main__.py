@@ -6,6 +6,7 @@ from . import table
 
 if __name__ == "__main__":
     [_, name] = sys.argv
-    table.note(name)
-    table.write()
+    with table.alone():
+        table.note(name)
+        table.write()
     print(f"{name}: " + ", ".join(f"{package} {version}" for package, version in table.noted()[name].items()))

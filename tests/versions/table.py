@@ -1,7 +1,10 @@
 """The table of docs/versions.md, made of what the nox sessions that passed came to."""
 
+import contextlib
+import fcntl
 import json
 import platform
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -24,6 +27,14 @@ PACKAGES: Final = (
     "rich",
     "structlog",
 )
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other session notes what it has passed on."""
+    with RECORD.open() as record:
+        fcntl.flock(record, fcntl.LOCK_EX)
+        yield
 
 
 def noted() -> dict[str, dict[str, str]]:

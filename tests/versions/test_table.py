@@ -1,6 +1,7 @@
 """docs/versions.md says what the nox sessions passed on, and that is what noxfile.py asks for."""
 
 import ast
+import fcntl
 import tomllib
 from typing import Any
 
@@ -29,6 +30,13 @@ def test_the_table_in_the_document_is_made_of_what_passed():
 
 def test_the_oldest_and_the_newest_set_have_passed_and_stand_first():
     assert list(table.noted())[:2] == ["oldest", "newest"]
+
+
+def test_one_session_at_a_time_notes_what_it_has_passed_on():
+    with table.RECORD.open() as record:
+        with table.alone(), pytest.raises(BlockingIOError):
+            fcntl.flock(record, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(record, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @pytest.mark.parametrize("pin", in_noxfile("OLDEST"))
