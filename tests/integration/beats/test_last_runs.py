@@ -18,6 +18,7 @@ from cutover.beats.sources.code import CodeSource
 from cutover.beats.sources.rows import RowSource
 from cutover.errors import LedgerUnavailable
 from cutover.ledger import Ledger
+from cutover.ledger.fence import AHEAD
 from cutover.models import Cutover, Fence
 from cutover.types import EntryName, HolderId, Identity, Side, Slot, Term
 from prayer_room_api.celery import app as celery_app
@@ -96,7 +97,7 @@ def test_a_beat_whose_clock_is_ahead_keeps_no_slot_from_the_next_one(row, monkey
         assert at is not None
         before.send(at)
     row.refresh_from_db()
-    assert row.last_run_at <= now()
+    assert row.last_run_at <= now() + AHEAD  # by as much two clocks are taken as equal
     assert abs(at - now()) < MINUTE
 
 
