@@ -6,7 +6,7 @@ Two statements look at every slot of the period; all others read the entries and
 import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from django.db.models import Min, Q, QuerySet
@@ -18,7 +18,6 @@ from cutover.observe.report import delays
 from cutover.observe.report.delays import Delays
 from cutover.observe.report.expressions import DURATION_MS, FATES, NUMBERS, PUBLISHED_MS, STARTED_MS, Bucket, Fate, fate
 from cutover.observe.report.figures import SHOWN, Cell, EntryFigures, Figures, Listed, Moment, Period, period
-from cutover.observe.report.scale import FINE, ROUGH, Scale
 from cutover.observe.report.summing import magnitudes, summed
 from cutover.observe.slot import Life, with_losses
 from cutover.phases.context import Context
@@ -60,6 +59,8 @@ def read(context: Context, since: dt.datetime, until: dt.datetime, proof: Counti
         if proof is not None:
             proof.since, proof.until, proof.tallies = since, until, tallies
         shown = [one.entry for one in entries[:SHOWN]]
+        started_after = _started_after(slots, shown)
+        entries = [replace(one, started=started_after.get(one.entry, one.started)) for one in entries]
         moments, published, started = _moments(slots, over)
         listed = [_listed(context, slots, entries, kind) for kind in LISTS]
         return Figures(over, entries, _cells(slots, over, shown), moments, published, started, listed)
@@ -75,15 +76,18 @@ def _known_since(context: Context, since: dt.datetime, until: dt.datetime) -> dt
 def _entries(
     slots: Slots, known: Iterable[EntryName], *, is_to_prove: bool
 ) -> tuple[list[EntryFigures], dict[EntryName, Tally]]:
-    """One statement: a row for each entry, fate, side and magnitude. ``is_to_prove``: of each entry a tally, too."""
+    """One statement: a row for each entry, fate and side. ``is_to_prove``: of each entry a tally, too.
+
+    A row for each magnitude besides would be many times as many: of 10,000 entries more than a processor's caches hold.
+    """
     of_entry: dict[EntryName, _Sums] = defaultdict(_Sums, {name: _Sums() for name in known})
     columns = slots.annotate(published_ms=PUBLISHED_MS, started_ms=STARTED_MS, took_ms=DURATION_MS).values(
         *("entry", "side", "fate", "passed_over", "deduplicated", "published_ms", "started_ms", "took_ms")
     )
     columns = columns.annotate(**CHECKED) if is_to_prove else columns
-    numbers = ("fate", _SIDE, _IS_LATE, magnitudes(columns, "started_ms", ROUGH))
-    sums = ("COUNT(*)", "SUM(passed_over)", "SUM(deduplicated)", "MAX(published_ms)", "MAX(started_ms)")
-    spans = ("SUM(took_ms)", "COUNT(took_ms)", "MAX(took_ms)")
+    numbers = ("fate", _SIDE, _IS_LATE)
+    sums = ("COUNT(*)", "SUM(passed_over)", "SUM(deduplicated)", "MAX(published_ms)")
+    spans = ("COUNT(started_ms)", "MAX(started_ms)", "SUM(took_ms)", "COUNT(took_ms)", "MAX(took_ms)")
     checked = tuple(f"SUM({name})" for name in CHECKED) if is_to_prove else ()
     for (entry,), group, row in summed(columns, ("entry",), numbers, (*sums, *spans, *checked)):
         of_entry[entry].add(*group, *row)
@@ -105,8 +109,8 @@ class _Lateness:
             if self.longest_ms is None or longest_ms > self.longest_ms:
                 self.longest_ms = longest_ms
 
-    def delays(self, scale: Scale = FINE) -> Delays:
-        return delays.delays(self.sizes, _whole(self.longest_ms), scale)
+    def delays(self) -> Delays:
+        return delays.delays(self.sizes, _whole(self.longest_ms))
 
 
 @dataclass(slots=True)
@@ -115,12 +119,13 @@ class _Sums:
 
     fates: dict[int, int] = field(default_factory=dict)
     sides: set[int] = field(default_factory=set)
-    started: _Lateness = field(default_factory=_Lateness)
     slots: int = 0
     late: int = 0
     passed_over: int = 0
     deduplicated: int = 0
     published_ms: float | None = None
+    started: int = 0
+    started_ms: float | None = None
     took_ms: float = 0
     ended: int = 0
     longest_ms: float | None = None
@@ -132,11 +137,11 @@ class _Sums:
         of: int,
         side: int,
         is_late: int,
-        size: int,
         slots: int,
         passed_over: int,
         deduplicated: int,
         published_ms: float | None,
+        started: int,
         started_ms: float | None,
         took_ms: float | None,
         ended: int,
@@ -147,7 +152,6 @@ class _Sums:
         self.slots += slots
         self.fates[of] = self.fates.get(of, 0) + slots
         self.sides.add(side)
-        self.started.add(size, slots, started_ms)
         self.seconds += seconds
         self.microseconds += microseconds
         self.passed_over += passed_over
@@ -156,6 +160,9 @@ class _Sums:
             self.late += slots
         if published_ms is not None and (self.published_ms is None or published_ms > self.published_ms):
             self.published_ms = published_ms
+        self.started += started
+        if started_ms is not None and (self.started_ms is None or started_ms > self.started_ms):
+            self.started_ms = started_ms
         if took_ms is not None and longest_ms is not None:
             self.took_ms, self.ended = self.took_ms + took_ms, self.ended + ended
             if self.longest_ms is None or longest_ms > self.longest_ms:
@@ -172,7 +179,7 @@ class _Sums:
             deduplicated=int(self.deduplicated),
             passed_over=int(self.passed_over),
             published_longest_ms=_whole(self.published_ms),
-            started=self.started.delays(ROUGH),
+            started=Delays(self.started, longest_ms=_whole(self.started_ms)),
             duration_mean_ms=round(int(self.took_ms) / self.ended) if self.ended else None,
             duration_longest_ms=_whole(self.longest_ms),
         )
@@ -195,13 +202,27 @@ def _worst_first(one: EntryFigures) -> tuple[int | str, ...]:
 _WELL: Final = {Fate.SUCCEEDED, Fate.RUN, Fate.UNDER_WAY, Fate.RUNNING}
 
 
+def _started_after(slots: Slots, shown: Sequence[EntryName]) -> dict[EntryName, Delays]:
+    """How late the runs of these entries began, with percentiles."""
+    if not shown:
+        return {}
+    columns = slots.filter(entry__in=shown).annotate(started_ms=STARTED_MS).values("entry", "started_ms")
+    by_entry = defaultdict[EntryName, _Lateness](_Lateness)
+    numbers = ("0", magnitudes(columns, "started_ms"))
+    for (entry,), (_, size), (count, longest_ms) in summed(
+        columns, ("entry",), numbers, ("COUNT(*)", "MAX(started_ms)")
+    ):
+        by_entry[EntryName(entry)].add(size, count, longest_ms)
+    return {entry: one.delays() for entry, one in by_entry.items()}
+
+
 def _moments(slots: Slots, over: Period) -> tuple[list[Moment], Sequence[int], Sequence[int]]:
     """One statement: a row for each bucket and pair of magnitudes."""
     computed = slots.annotate(bucket=_bucket(over), published_ms=PUBLISHED_MS, started_ms=STARTED_MS)
     columns = computed.values("bucket", "published_ms", "started_ms")
     by_bucket = defaultdict[int, tuple[_Lateness, _Lateness]](lambda: (_Lateness(), _Lateness()))
     whole: tuple[Counter[int], Counter[int]] = Counter(), Counter()
-    numbers = ("bucket", magnitudes(columns, "published_ms", FINE), magnitudes(columns, "started_ms", FINE))
+    numbers = ("bucket", magnitudes(columns, "published_ms"), magnitudes(columns, "started_ms"))
     spans = ("COUNT(*)", "MAX(published_ms)", "MAX(started_ms)")
     for _, (number, *sizes), (count, *longest) in summed(columns, (), numbers, spans):
         for one, size, length_ms in zip(by_bucket[number], sizes, longest, strict=True):

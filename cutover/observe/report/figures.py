@@ -51,7 +51,8 @@ class EntryFigures:
     """One entry: how many slots of each fate, on which sides, how late its runs began and how long they took.
 
     ``passed_over``: how many of the missed ones have no row of their own, as the oldest of their gap counts them.
-    ``late``: published later than status calls overdue. A duration is from the first attempt's start to the last one's
+    ``late``: published later than status calls overdue. ``started``: with percentiles of the first ``SHOWN`` entries
+    alone. A duration is from the first attempt's start to the last one's
     end; None where no end is recorded.
     """
 

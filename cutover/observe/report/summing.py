@@ -14,7 +14,7 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.db.transaction import atomic
 
-from cutover.observe.report.scale import Scale
+from cutover.observe.report import scale
 
 _APART: Final = {"postgresql": (" OFFSET '0'", " OFFSET '0'"), "sqlite": (" LIMIT -1 OFFSET 0", "")}
 """Keeps the planner from computing a column where it is used; of the first query, and of that around it.
@@ -75,6 +75,6 @@ def _unpacked(packed: int, count: int) -> Sequence[int]:
     return packed, *reversed(found)
 
 
-def magnitudes(columns: QuerySet[Any, Any], name: str, scale: Scale) -> str:
+def magnitudes(columns: QuerySet[Any, Any], name: str) -> str:
     """The magnitude of a column, in SQL."""
     return scale.sql(connections[columns.db].vendor, name)

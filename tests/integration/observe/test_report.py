@@ -19,11 +19,10 @@ from cutover import clock
 from cutover.models import Cutover, Entry, Fence, Slot, Term, Transition
 from cutover.observe import overview
 from cutover.observe.conditions import Severity
-from cutover.observe.report import compose, counting
+from cutover.observe.report import compose, counting, scale
 from cutover.observe.report.compose import PeriodReport
 from cutover.observe.report.expressions import Fate
 from cutover.observe.report.figures import SHOWN, EntryFigures
-from cutover.observe.report.scale import FINE, ROUGH, Scale
 from cutover.phases.context import Context
 from cutover.phases.evidence import tally
 from cutover.schedules.fingerprint import fingerprint
@@ -234,7 +233,7 @@ def test_it_keeps_nobody_from_claiming_meanwhile(context: Surroundings, ledger: 
             assert compose.run(context()).content.figures.slots == 27
     finally:
         other.close()
-    assert len(written) == 3
+    assert len(written) == 4
 
 
 @pytest.mark.mariadb(alone=True)
@@ -267,7 +266,7 @@ def test_mariadb_counts_in_memory_whatever_a_session_has_of_it(
             assert cursor.fetchone() == (16_384, 16_384), "as the project has them"
     finally:
         connections[ledger].close()
-    assert in_files == [("Created_tmp_disk_tables", "0")] * 3
+    assert in_files == [("Created_tmp_disk_tables", "0")] * 4
 
 
 def test_a_run_whose_worker_is_gone_is_lost(context: Surroundings, ledger: str, hours: dt.datetime) -> None:
@@ -408,6 +407,9 @@ def test_more_entries_than_fit_are_folded_and_all_counted(
     Slot.objects.using(ledger).bulk_create(slot(name, hours) for name in names)
     report = compose.run(context())
     assert report.content.figures.slots == len(names)
+    started = [one.started for one in report.content.figures.entries if one.slots]
+    assert [one.p95_ms for one in started] == [15] * SHOWN + [None] * 10, "percentiles are of those that have a row"
+    assert {(one.slots, one.longest_ms) for one in started} == {(1, 15)}
     page = report.page()
     assert "<details" in page
     assert all(name in page for name in names), "none is cut off"
@@ -439,10 +441,9 @@ def test_files_standard_output_and_what_cannot_be_written(
     assert "r.html cannot be written: No such file or directory" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("scale", [FINE, ROUGH])
-def test_the_database_counts_magnitudes_as_python_does(context: Surroundings, scale: Scale) -> None:
+def test_the_database_counts_magnitudes_as_python_does(context: Surroundings) -> None:
     connection = connections[context().alias]
-    lengths = [-7, *range(120), *(length + more for length in FINE.bounds_ms for more in (-1, 0, 1)), 10**9]
+    lengths = [-7, *range(120), *(length + more for length in scale.BOUNDS_MS for more in (-1, 0, 1)), 10**9]
     rows = " UNION ALL ".join(f"SELECT {length} AS ms" for length in lengths)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT ms, {scale.sql(connection.vendor, 'ms')} FROM ({rows}) AS lengths")

@@ -16,7 +16,7 @@ from cutover.observe.report.delays import STEPS_MS, Delays, delays, histogram
 from cutover.observe.report.environment import place
 from cutover.observe.report.expressions import Fate
 from cutover.observe.report.figures import EntryFigures, Figures, Listed, period
-from cutover.observe.report.scale import FINE, ROUGH
+from cutover.observe.report.scale import BOUNDS_MS, magnitude
 from cutover.observe.report.svg import drawing, element
 from cutover.observe.report.verdict import Basis, judge
 from cutover.observe.slot import Claimant
@@ -32,30 +32,22 @@ DAY = dt.timedelta(days=1)
 @pytest.mark.parametrize(
     ("length_ms", "at_most"), [(-5, 1), (0, 1), (1, 2), (9, 10), (10, 20), (99, 100), (100, 200), (4_999, 5_000)]
 )
-def test_a_fine_magnitude_is_bounded_by_its_first_digit(length_ms: int, at_most: int) -> None:
-    assert FINE.bounds_ms[FINE.magnitude(length_ms)] == at_most
-
-
-@pytest.mark.parametrize(("length_ms", "at_most"), [(-5, 1), (0, 1), (1, 2), (3, 5), (4, 5), (5, 10), (499, 500)])
-def test_no_bound_of_a_rough_magnitude_is_more_than_twice_the_one_before(length_ms: int, at_most: int) -> None:
-    assert ROUGH.bounds_ms[ROUGH.magnitude(length_ms)] == at_most
-    assert all(longer <= 2 * shorter for shorter, longer in pairwise(ROUGH.bounds_ms))
+def test_a_magnitude_is_bounded_by_its_first_digit(length_ms: int, at_most: int) -> None:
+    assert BOUNDS_MS[magnitude(length_ms)] == at_most
 
 
 def test_percentiles_are_bounds_that_are_not_exceeded() -> None:
-    lengths = {12: 94, 450: 5, 7_000: 1}
-    fine, rough = ({scale.magnitude(length): count for length, count in lengths.items()} for scale in (FINE, ROUGH))
-    assert delays(fine, 7_400) == Delays(100, 20, 500, 7_400)
-    assert delays(rough, 7_400, ROUGH) == Delays(100, 20, 500, 7_400)
-    assert delays({ROUGH.magnitude(620): 1}, 750, ROUGH) == Delays(1, 750, 750, 750), "nor is the longest"
-    assert delays({len(FINE.bounds_ms): 1}, 10**9) == Delays(1, 10**9, 10**9, 10**9)
+    counts = {magnitude(length): count for length, count in {12: 94, 450: 5, 7_000: 1}.items()}
+    assert delays(counts, 7_400) == Delays(100, 20, 500, 7_400)
+    assert delays({magnitude(720): 1}, 750) == Delays(1, 750, 750, 750), "nor is the longest"
+    assert delays({len(BOUNDS_MS): 1}, 10**9) == Delays(1, 10**9, 10**9, 10**9)
     assert delays({}, None) == Delays()
 
 
 def test_a_histogram_has_every_slot_once() -> None:
     lengths = [0, 1, 4, 999, 1_000, 59_000, 10**8]
-    assert set(STEPS_MS) < set(FINE.bounds_ms), "none is between two counts"
-    found = histogram({FINE.magnitude(one): 1 for one in lengths})
+    assert set(STEPS_MS) < set(BOUNDS_MS), "none is between two counts"
+    found = histogram({magnitude(one): 1 for one in lengths})
     steps = [*STEPS_MS, "longer"]
     assert [step for step, count in zip(steps, found, strict=True) if count] == [
         1,
