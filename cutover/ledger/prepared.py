@@ -22,14 +22,10 @@ class Prepared:
         self._alias, self._missing = query.db, query.model.DoesNotExist
         self._make = quick.kind(columns)._make
 
-    def rows(self) -> list[Any]:
-        """All rows as they are now, with the columns as attributes."""
+    def first(self) -> Any:
+        """The first row as it is now, with the columns as attributes; the model's DoesNotExist where there is none."""
         with connections[self._alias].cursor() as cursor:
             cursor.execute(*self._statement)
-            return [*map(self._make, self._compiler.results_iter([cursor.fetchall()]))]
-
-    def first(self) -> Any:
-        """The first row; raises the model's DoesNotExist where there is none."""
-        for row in self.rows():
-            return row
+            for row in self._compiler.results_iter([cursor.fetchall()]):
+                return self._make(row)
         raise self._missing
