@@ -106,8 +106,7 @@ class _Lateness:
     def add(self, size: int, slots: int, longest_ms: float | None) -> None:
         if longest_ms is not None:
             self.sizes[size] = self.sizes.get(size, 0) + slots
-            if self.longest_ms is None or longest_ms > self.longest_ms:
-                self.longest_ms = longest_ms
+            self.longest_ms = _longer(self.longest_ms, longest_ms)
 
     def delays(self) -> Delays:
         return delays.delays(self.sizes, _whole(self.longest_ms))
@@ -158,15 +157,11 @@ class _Sums:
         self.deduplicated += deduplicated
         if is_late:
             self.late += slots
-        if published_ms is not None and (self.published_ms is None or published_ms > self.published_ms):
-            self.published_ms = published_ms
+        self.published_ms = _longer(self.published_ms, published_ms)
         self.started += started
-        if started_ms is not None and (self.started_ms is None or started_ms > self.started_ms):
-            self.started_ms = started_ms
-        if took_ms is not None and longest_ms is not None:
-            self.took_ms, self.ended = self.took_ms + took_ms, self.ended + ended
-            if self.longest_ms is None or longest_ms > self.longest_ms:
-                self.longest_ms = longest_ms
+        self.started_ms = _longer(self.started_ms, started_ms)
+        self.took_ms, self.ended = self.took_ms + (took_ms or 0), self.ended + ended
+        self.longest_ms = _longer(self.longest_ms, longest_ms)
 
     def figures(self, name: EntryName) -> EntryFigures:
         fates = {of: self.fates.get(number, 0) for of, number in reversed(NUMBERS.items())}
@@ -183,6 +178,10 @@ class _Sums:
             duration_mean_ms=round(int(self.took_ms) / self.ended) if self.ended else None,
             duration_longest_ms=_whole(self.longest_ms),
         )
+
+
+def _longer(one_ms: float | None, other_ms: float | None) -> float | None:
+    return max((length_ms for length_ms in (one_ms, other_ms) if length_ms is not None), default=None)
 
 
 def _whole(length_ms: float | None) -> int | None:
@@ -208,7 +207,7 @@ def _started_after(slots: Slots, shown: Sequence[EntryName]) -> dict[EntryName, 
         return {}
     columns = slots.filter(entry__in=shown).annotate(started_ms=STARTED_MS).values("entry", "started_ms")
     by_entry = defaultdict[EntryName, _Lateness](_Lateness)
-    numbers = ("0", magnitudes(columns, "started_ms"))
+    numbers = ("0", magnitudes(columns, "started_ms"))  # the first may not be null
     for (entry,), (_, size), (count, longest_ms) in summed(
         columns, ("entry",), numbers, ("COUNT(*)", "MAX(started_ms)")
     ):
