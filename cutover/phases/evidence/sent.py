@@ -4,12 +4,14 @@ A schedule may hang on the process that reads it: its arguments, a ``beat_init``
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from django_celery_beat.models import PeriodicTask
 
 from cutover.election.lease import Presence
+from cutover.errors import LeaseUnavailable
 from cutover.ledger.database import outages
 from cutover.ledger.declarations import Declaration
 from cutover.models import Entry
@@ -17,7 +19,7 @@ from cutover.phases.context import Context
 from cutover.phases.evidence import edits, side
 from cutover.schedules.fingerprint import digest, fingerprints
 from cutover.schedules.project import code_names
-from cutover.types import EntryName, Fingerprints, HolderId, Side
+from cutover.types import EntryName, Epoch, Fingerprints, HolderId, Side
 
 _NAMES: Final = 500
 """How many names one statement asks for."""
@@ -25,7 +27,7 @@ _NAMES: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The latest declaration of the code side, and who leads there now; None for nobody, or for none so far."""
+    """The latest declaration of the code side, and who leads there or is about to; None for nobody, or for none."""
 
     declared: Declaration | None
     leader: HolderId | None
@@ -38,9 +40,25 @@ class Account:
 
 def account(context: Context) -> Account:
     """What the code side has declared, as of now. Raises LedgerUnavailable."""
-    term = context.ledger.fence.term_since(context.ledger.fence.read().epoch)
+    fence = context.ledger.fence.read()
+    leader = _leader(context, fence.epoch) if fence.side is Side.CODE else None
+    return Account(context.ledger.declarations.read(Side.CODE), leader)
+
+
+def _leader(context: Context, epoch: Epoch) -> HolderId | None:
+    """Who leads the active code side: the lease is won a moment before the ledger knows, and a warm beat will win it.
+
+    With no answer of Redis, as the ledger has it.
+    """
+    candidate = None
+    with suppress(LeaseUnavailable):
+        held = context.lease.view()
+        if held is not None and held.side is Side.CODE:
+            return held.holder
+        candidate = next((beat.holder for beat in context.warm_beats(Side.CODE)), None)
+    term = context.ledger.fence.term_since(epoch)
     leads = term is not None and term.side == Side.CODE and term.ended_at is None
-    return Account(context.ledger.declarations.read(Side.CODE), HolderId(term.holder) if term and leads else None)
+    return HolderId(term.holder) if term and leads else candidate
 
 
 def differences(declared: Mapping[EntryName, Fingerprints], here: Mapping[EntryName, Fingerprints]) -> list[str]:

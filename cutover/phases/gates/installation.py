@@ -48,7 +48,7 @@ def sent_schedule(context: Context, *, patient: bool = True) -> Check:
         found = context.wait_for(said, context.config.takeover_timeout, "the beat to say what it sends") or found
     if found.is_awaited:
         remedy = "it says so at its first poll: look at its log; a beat of a release without that has to be replaced"
-        return Check(name, False, f"{found.leader} leads and has not said what it sends", remedy)
+        return Check(name, False, f"the beat {found.leader} has not said what it sends", remedy)
     if found.declared is None:
         said_nothing = "no beat has led for the code side yet: what one would send is not known"
         return Check(name, True, said_nothing, assumed=True)

@@ -9,13 +9,14 @@ import pytest
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from cutover import clock
+from cutover.election.lease import Details
 from cutover.models import Cutover, Declaration, Fence, Term
 from cutover.phases import phase1, phase2, phase3, plan
 from cutover.phases.context import Context
 from cutover.phases.evidence import sent
 from cutover.phases.gates import installation
 from cutover.phases.report import Outcome
-from cutover.types import Side
+from cutover.types import HolderId, Identity, Side
 from demo.waiting import wait_until
 from tests.integration.phases.conftest import Beat
 from tests.support.site import Site
@@ -92,7 +93,7 @@ def test_a_leader_that_says_nothing_is_not_taken_for_one_that_sends_the_same(con
     said = {name: list(marks) for name, marks in sent.here(context()).items()}
     Declaration.objects.using(alias).create(side="code", holder="web:0:w", declared_at=clock.now(), entries=said)
     check = installation.sent_schedule(context(), patient=False)
-    assert (check.ok, check.detail) == (False, "web:1:x leads and has not said what it sends")
+    assert (check.ok, check.detail) == (False, "the beat web:1:x has not said what it sends")
     Declaration.objects.using(alias).update(holder="web:1:x")
     assert installation.sent_schedule(context()).ok
     Term.objects.using(alias).update(ended_at=clock.now())
@@ -100,6 +101,30 @@ def test_a_leader_that_says_nothing_is_not_taken_for_one_that_sends_the_same(con
     check = installation.sent_schedule(context())
     assert not check.ok, "where nobody leads the last word counts"
     assert check.detail.startswith("gone (every 60s) is sent by the beat")
+
+
+def test_a_beat_that_is_about_to_lead_is_waited_for(context: Surroundings, alias: str) -> None:
+    """What the ledger knows of an election comes a moment after the lease, and before that a beat is warm."""
+    surroundings = context()
+    beat = Identity(HolderId("web:1:x"), host="web", pid=1, release="")
+    said = Details(
+        side=Side.CODE, host="web", pid=1, release="", role="standby", warm=True, schedule_version="", entries=3,
+        client_id=int(surroundings.redis.client_id()),
+    )  # fmt: skip
+
+    def judged() -> tuple[bool, bool]:
+        check = installation.sent_schedule(surroundings, patient=False)
+        return check.ok, "has not said what it sends" in check.detail
+
+    assert judged() == (True, False), "there is no beat"
+    surroundings.lease.report(beat, said, dt.timedelta(seconds=60))
+    assert judged() == (False, True), "it is warm, and nobody leads"
+    surroundings.lease.leave(beat.holder)
+    assert judged() == (True, False)
+    surroundings.lease.acquire(beat, Side.CODE, said.client_id)
+    assert judged() == (False, True), "it has the lease, and the ledger knows of no term"
+    Fence.objects.using(alias).update(side="database")
+    assert judged() == (True, False), "it will not lead: the other side is active"
 
 
 def test_a_beat_says_it_again_when_it_leads_again(context: Surroundings, beat: Beats, alias: str) -> None:
