@@ -14,6 +14,7 @@ from typing import Final
 from cutover import metrics, signals
 from cutover.backoff import Backoff
 from cutover.beats.dispatcher import Dispatcher
+from cutover.beats.garbage import PutAway
 from cutover.beats.item import MISFIRE_GRACE
 from cutover.beats.leadership import Chore, Leadership
 from cutover.beats.schedule import Schedule
@@ -64,6 +65,7 @@ class Candidate:
         self._elector, self._ledger, self._time = elector, ledger, time
         self._dispatcher, self._schedule = dispatcher, schedule
         self._chores, self._shadow = chores, shadow
+        self._put_away = PutAway()
         # What changes:
         self._leadership: Leadership | None = None
         self._outage: Outage | None = None
@@ -227,6 +229,7 @@ class Candidate:
             self._poll_at_s = 0.0
         elif revision is not None:
             self._schedule.settle_ahead(revision)
+        self._put_away.loaded(self._schedule.loaded)
         self._elector.describe(Description(True, self._schedule.version, len(self._schedule.agenda)))
 
     def _is_poll_due(self) -> bool:

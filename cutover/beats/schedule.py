@@ -26,6 +26,7 @@ class Schedule:
     """What a candidate sends by. Methods raise LedgerUnavailable; what was begun is then done by the next call.
 
     ``loads`` counts how often the schedule has changed, or was set back: leadership is settled for one of them.
+    ``loaded``: how many entries all loads have given so far.
     ``has_more_to_read``: more of it has changed than was read at once; the next ``refresh`` reads on.
     """
 
@@ -33,7 +34,7 @@ class Schedule:
         self._side, self._source, self._ledger = side, source, ledger
         self._config = config or Config()
         self.agenda = Agenda(self._config.renames)
-        self.loads = 0
+        self.loads = self.loaded = 0
         self.version = ""
         self.has_more_to_read = False
         self._no_record = ""
@@ -192,8 +193,10 @@ class Schedule:
         now, change = self._ledger.fence.now(), loaded.change
         if change is None:
             self._unread |= self.agenda.load(loaded.entries, now)
+            self.loaded += len(loaded.entries)
         else:
             self._unread |= self.agenda.change(change.changed, change.gone, now)
+            self.loaded += len(change.changed)
         self.version, self._no_record = loaded.version, loaded.no_record
         if change is None:
             self.loads += 1

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from cutover import clock
 from cutover.beats.reconcile import reconcile
 from cutover.beats.schedule import Schedule
-from cutover.beats.sources import NOT_POLLED, LastRun, Loaded, Polled, ScheduledEntry
+from cutover.beats.sources import NOT_POLLED, Change, LastRun, Loaded, Polled, ScheduledEntry
 from cutover.beats.sources.code import CodeSource
 from cutover.conf import CatchUpRule, Config
 from cutover.errors import LedgerUnavailable
@@ -90,6 +90,20 @@ def test_a_slot_of_the_future_keeps_an_entry_back_neither_at_the_start_nor_later
     assert known.loads > loads, "the leader settles again"
     assert known.settle(term)
     assert set(Record.objects.using(alias).values_list("due_at", flat=True)) == {last.due_at, sent.due_at}
+
+
+def test_how_many_entries_were_given_is_counted(ledger, hourly):
+    """By that the beat knows when there is much that lives as long as itself."""
+    name = EntryName("hourly")
+    one, none, another = Change({name: hourly.entries[name]}, []), Change({}, [name]), Change({}, [])
+    changes = [replace(hourly, change=change) for change in (None, one, none, another)]
+    known = Schedule(Side.CODE, Changing([*changes, hourly]), ledger)
+    counted = []
+    for _ in changes:
+        known.refresh()
+        counted.append(known.loaded)
+    known.refresh()
+    assert [*counted, known.loaded] == [1, 2, 2, 2, 3]
 
 
 def leave_in_the_future(alias: str, slot: Slot, state: str) -> None:

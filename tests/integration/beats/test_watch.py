@@ -1,6 +1,8 @@
 """Edits that nobody announces, each as one makes it, on each database: noticed by little reading, and read alone."""
 
 import datetime as dt
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import SimpleNamespace
@@ -454,3 +456,21 @@ def test_no_replica_is_asked_that_a_router_reads_from(source, alias, monkeypatch
     assert source.published(two[:1], [(two[1], timezone.now())]) == []
     assert source.recover() == ["clocked"]
     assert digest_of_rows()
+
+
+def test_what_is_replaced_is_freed_without_a_collection(source: RowSource, tick: Callable[[float], None]) -> None:
+    """Entries are kept from the garbage collector for as long as the beat lives: in a circle they would stay."""
+    agenda = Agenda()
+    agenda.load(loaded_again := source._seen.entries, NOW)  # type: ignore[union-attr]
+    before = [weakref.ref(thing) for each in loaded_again.values() for thing in (each.entry, each.entry.model)]
+    del loaded_again
+    PeriodicTask.objects.update(task="another.task")
+    tick(60)
+    gc.disable()
+    try:
+        found = change(source)
+        agenda.change(found.changed, found.gone, NOW)
+        assert len(found.changed) == len(before) / 2
+        assert [ref() for ref in before] == [None] * len(before)
+    finally:
+        gc.enable()

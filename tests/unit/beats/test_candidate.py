@@ -1,6 +1,7 @@
 """Every transition of a candidate, with time passed in: no thread, no process, no server."""
 
 import datetime as dt
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -175,6 +176,7 @@ class Schedule:
     agenda: Any
     version: str = "1"
     has_more_to_read: bool = False
+    loaded: int = 0
     asks: Any = field(default_factory=dict)
 
     @property
@@ -286,6 +288,15 @@ def test_what_is_left_to_settle_is_known_before_it_is_said_that_the_schedule_is_
     candidate._schedule.settle_ahead = lambda revision: world.note("settle_ahead")
     candidate.turn()
     assert world.made() == ["poll", "campaign", "refresh", "settle_ahead", "describe"]
+
+
+def test_a_schedule_that_is_loaded_is_kept_from_the_garbage_collector(world):
+    candidate = world.candidate()
+    candidate._schedule.refresh = lambda **_: setattr(candidate._schedule, "loaded", 1)
+    before = gc.get_freeze_count()
+    entries = [[number] for number in range(10_000)]
+    candidate.turn()
+    assert gc.get_freeze_count() - before > len(entries)
 
 
 def test_a_shadow_run_wakes_a_standby_earlier(world):
