@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Self
 
 from .waiting import wait_until
 
-MONITOR_LINE = re.compile(rb"\+(?P<at>[\d.]+) \[[^]]*\] (?P<words>.*)")
+PUSHED = re.compile(rb'\+(?P<at>[\d.]+) \[[^]]*\] (?P<words>"[LR]PUSH".*)', re.IGNORECASE)
 QUIET = dt.timedelta(seconds=0.5)
 WORD = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
@@ -58,12 +59,17 @@ class Run:
 
 
 class Monitor:
-    """Listens to ``MONITOR`` on the broker and keeps every task message that is pushed to a queue."""
+    """Listens to ``MONITOR`` on the broker and keeps every task message that is pushed to a queue.
+
+    It is read when somebody asks for it: until then whoever sends has the processor.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._socket = socket.create_connection((host, port), timeout=5)
         self._thread = threading.Thread(target=self._listen, name="monitor", daemon=True)
+        self._pushed: deque[re.Match[bytes]] = deque()
         self._handed: list[Handed] = []
+        self._reading = threading.Lock()
 
     def __enter__(self) -> Self:
         self._lines = self._socket.makefile("rb")
@@ -85,17 +91,21 @@ class Monitor:
     @property
     def handed(self) -> list[Handed]:
         """What the broker was handed so far, in its order."""
-        return self._handed.copy()
+        with self._reading:
+            while self._pushed:
+                if message := _message(self._pushed.popleft()):
+                    self._handed.append(message)
+            return self._handed.copy()
 
     @property
     def published(self) -> list[Handed]:
         """As ``handed``, without what a worker put back unfinished: that was handed over before."""
-        return [message for message in self._handed if not message.redelivered]
+        return [message for message in self.handed if not message.redelivered]
 
     def _listen(self) -> None:
         for line in self._lines:
-            if message := _message(line):
-                self._handed.append(message)
+            if pushed := PUSHED.match(line):
+                self._pushed.append(pushed)
 
 
 def read_runs(path: Path) -> list[Run]:
@@ -142,18 +152,13 @@ def wait_until_sent(published: Callable[[], Iterable[Handed]], entries: Set[str]
     wait_until(all_sent, f"{', '.join(sorted(entries))} are sent", timeout_s)
 
 
-def _message(line: bytes) -> Handed | None:
-    match = MONITOR_LINE.match(line)
-    if not match:
-        return None
-    words = WORD.findall(match["words"])
-    if len(words) < 3 or words[0].upper() not in {b'"LPUSH"', b'"RPUSH"'}:
-        return None
+def _message(pushed: re.Match[bytes]) -> Handed | None:
+    words = WORD.findall(pushed["words"])
     try:
         # The broker quotes words as Python quotes bytes.
         headers = json.loads(ast.literal_eval("b" + words[2].decode("ascii")))["headers"]
         return Handed(
-            at=dt.datetime.fromtimestamp(float(match["at"]), dt.UTC),
+            at=dt.datetime.fromtimestamp(float(pushed["at"]), dt.UTC),
             task=headers["task"],
             task_id=headers["id"],
             slot=_slot(headers.get("cutover_entry"), headers.get("cutover_due_at")),
@@ -162,7 +167,7 @@ def _message(line: bytes) -> Handed | None:
             retries=headers.get("retries") or 0,
             args=headers.get("argsrepr") or "",
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, IndexError):
         return None  # pushed to a list that is no task queue
 
 
