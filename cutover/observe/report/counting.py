@@ -1,6 +1,7 @@
 """The figures of a period, counted by the database.
 
-Two statements look at every slot of the period; all others read the entries and slots that are shown, by an index.
+Two statements, or two for each core, look at every slot of the period; all others read the entries and slots that are
+shown, by an index.
 """
 
 import datetime as dt
@@ -18,7 +19,7 @@ from cutover.observe.report import delays
 from cutover.observe.report.delays import Delays
 from cutover.observe.report.expressions import DURATION_MS, FATES, NUMBERS, PUBLISHED_MS, STARTED_MS, Bucket, Fate, fate
 from cutover.observe.report.figures import SHOWN, Cell, EntryFigures, Figures, Listed, Moment, Period, period
-from cutover.observe.report.summing import magnitudes, summed
+from cutover.observe.report.summing import cuts, magnitudes, summed
 from cutover.observe.slot import Life, with_losses
 from cutover.phases.context import Context
 from cutover.phases.evidence.judging import PATIENCE
@@ -55,13 +56,14 @@ def read(context: Context, since: dt.datetime, until: dt.datetime, proof: Counti
             fate=fate(fence.now - PATIENCE, fence.guarded_since, waits), is_late=GreaterThan(PUBLISHED_MS, _LATE_MS)
         )
         known = models.Entry.objects.using(context.alias).filter(active=True).values_list("name", flat=True)
-        entries, tallies = _entries(slots, map(EntryName, known), is_to_prove=proof is not None)
+        at_once = cuts(slots, over.since, until)
+        entries, tallies = _entries(slots, map(EntryName, known), at_once, is_to_prove=proof is not None)
         if proof is not None:
             proof.since, proof.until, proof.tallies = since, until, tallies
         shown = [one.entry for one in entries[:SHOWN]]
         started_after = _started_after(slots, shown)
         entries = [replace(one, started=started_after.get(one.entry, one.started)) for one in entries]
-        moments, published, started = _moments(slots, over)
+        moments, published, started = _moments(slots, over, at_once)
         listed = [_listed(context, slots, entries, kind) for kind in LISTS]
         return Figures(over, entries, _cells(slots, over, shown), moments, published, started, listed)
 
@@ -74,11 +76,12 @@ def _known_since(context: Context, since: dt.datetime, until: dt.datetime) -> dt
 
 
 def _entries(
-    slots: Slots, known: Iterable[EntryName], *, is_to_prove: bool
+    slots: Slots, known: Iterable[EntryName], at_once: Sequence[dt.datetime], *, is_to_prove: bool
 ) -> tuple[list[EntryFigures], dict[EntryName, Tally]]:
-    """One statement: a row for each entry, fate and side. ``is_to_prove``: of each entry a tally, too.
+    """A row for each entry, fate and side. ``is_to_prove``: of each entry a tally, too.
 
-    A row for each magnitude besides would be many times as many: of 10,000 entries more than a processor's caches hold.
+    ``at_once``: as ``cuts`` has it. A row for each magnitude besides would be many times as many: of 10,000 entries
+    more than a processor's caches hold.
     """
     of_entry: dict[EntryName, _Sums] = defaultdict(_Sums, {name: _Sums() for name in known})
     columns = slots.annotate(published_ms=PUBLISHED_MS, started_ms=STARTED_MS, took_ms=DURATION_MS).values(
@@ -89,7 +92,7 @@ def _entries(
     sums = ("COUNT(*)", "SUM(passed_over)", "SUM(deduplicated)", "MAX(published_ms)")
     spans = ("COUNT(started_ms)", "MAX(started_ms)", "SUM(took_ms)", "COUNT(took_ms)", "MAX(took_ms)")
     checked = tuple(f"SUM({name})" for name in CHECKED) if is_to_prove else ()
-    for (entry,), group, row in summed(columns, ("entry",), numbers, (*sums, *spans, *checked)):
+    for (entry,), group, row in summed(columns, ("entry",), numbers, (*sums, *spans, *checked), at_once):
         of_entry[entry].add(*group, *row)
     found = {name: one for name, one in of_entry.items() if is_to_prove and one.slots}
     tallies = {name: Tally(one.slots, int(one.seconds), int(one.microseconds)) for name, one in found.items()}
@@ -215,15 +218,17 @@ def _started_after(slots: Slots, shown: Sequence[EntryName]) -> dict[EntryName, 
     return {entry: one.delays() for entry, one in by_entry.items()}
 
 
-def _moments(slots: Slots, over: Period) -> tuple[list[Moment], Sequence[int], Sequence[int]]:
-    """One statement: a row for each bucket and pair of magnitudes."""
+def _moments(
+    slots: Slots, over: Period, at_once: Sequence[dt.datetime]
+) -> tuple[list[Moment], Sequence[int], Sequence[int]]:
+    """A row for each bucket and pair of magnitudes."""
     computed = slots.annotate(bucket=_bucket(over), published_ms=PUBLISHED_MS, started_ms=STARTED_MS)
     columns = computed.values("bucket", "published_ms", "started_ms")
     by_bucket = defaultdict[int, tuple[_Lateness, _Lateness]](lambda: (_Lateness(), _Lateness()))
     whole: tuple[Counter[int], Counter[int]] = Counter(), Counter()
     numbers = ("bucket", magnitudes(columns, "published_ms"), magnitudes(columns, "started_ms"))
     spans = ("COUNT(*)", "MAX(published_ms)", "MAX(started_ms)")
-    for _, (number, *sizes), (count, *longest) in summed(columns, (), numbers, spans):
+    for _, (number, *sizes), (count, *longest) in summed(columns, (), numbers, spans, at_once):
         for one, size, length_ms in zip(by_bucket[number], sizes, longest, strict=True):
             one.add(size, count, length_ms)
     for both in by_bucket.values():

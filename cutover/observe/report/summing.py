@@ -1,19 +1,24 @@
-"""Sums over what a query computes of each slot, in one statement that computes it once a slot.
+"""Sums over what a query computes of each slot, by statements that compute it once a slot.
 
 The ORM groups by expressions themselves. PostgreSQL takes one of a slot's instants to have as many values as there are
 slots, so that it would sort all of them, instead of counting groups in memory, and with all its workers; and an
 expression would be computed again for each sum of it.
 """
 
+import datetime as dt
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final
 
 from django.db import connections
 from django.db.models import QuerySet
 from django.db.transaction import atomic
 
+from cutover import models
 from cutover.observe.report import scale
 
 _APART: Final = {"postgresql": (" OFFSET '0'", " OFFSET '0'"), "sqlite": (" LIMIT -1 OFFSET 0", "")}
@@ -31,16 +36,56 @@ _EACH: Final = 100
 """By what a number is multiplied to have another behind it."""
 _NONE: Final = _EACH - 1
 """What is packed where a number is null."""
+_MANY: Final = 200_000
+"""From how many slots on more than one connection is worth its making."""
+_MOST_AT_ONCE: Final = 8
+"""On how many cores is counted at most: each has the groups of all entries in memory."""
 
 
 def summed(
-    columns: QuerySet[Any, Any], keys: Sequence[str], numbers: Sequence[str], sums: Sequence[str]
+    columns: QuerySet[Any, Any],
+    keys: Sequence[str],
+    numbers: Sequence[str],
+    sums: Sequence[str],
+    cuts: Sequence[dt.datetime] = (),
 ) -> Iterator[tuple[tuple[Any, ...], Sequence[int], tuple[Any, ...]]]:
     """Each group's ``keys``, ``numbers`` and ``sums``, all of which are SQL over the ``columns`` by their names.
 
-    ``columns``: a query of ``values``, without an order. ``numbers``: none is negative; the first is never null, each
-    other one is below 99, or null, which comes out as -1. Raises as the database does.
+    ``columns``: a query of ``values`` of slots, without an order. ``numbers``: none is negative; the first is never
+    null, each other one is below 99, or null, which comes out as -1. ``cuts``: as those of that name; a group comes
+    once from each part of the time that has it. Raises as the database does.
     """
+    parts = [_between(columns, after, until) for after, until in pairwise((None, *cuts, None))]
+    statements = [_statement(part, keys, numbers, sums) for part in parts]
+    at = len(keys)
+    for row in _at_once(columns.db, statements) if cuts else _rows(columns.db, *statements[0]):
+        yield row[:at], _unpacked(int(row[at]), len(numbers)), row[at + 1 :]
+
+
+def cuts(slots: QuerySet[models.Slot], since: dt.datetime, until: dt.datetime) -> Sequence[dt.datetime]:
+    """Where to cut that time into parts that are counted at once; nowhere where one statement has all it can get.
+
+    PostgreSQL divides a statement among its workers itself. The others give it one core: so that each core of this
+    machine is given one. With SQLite they do the counting, and a server of MariaDB is seldom much smaller.
+    """
+    cores = min(os.cpu_count() or 1, _MOST_AT_ONCE)
+    if connections[slots.db].vendor == "postgresql":
+        return ()
+    keys = models.Slot.objects.using(slots.db).values_list("pk", flat=True)
+    newest, oldest = keys.order_by("-pk").first(), keys.order_by("pk").first()
+    if newest is None or oldest is None or newest - oldest < _MANY:
+        return ()
+    return [since + (until - since) / cores * number for number in range(1, cores)]
+
+
+def _between(columns: QuerySet[Any, Any], after: dt.datetime | None, until: dt.datetime | None) -> QuerySet[Any, Any]:
+    bounds = {"due_at__gt": after, "due_at__lte": until}
+    return columns.filter(**{name: bound for name, bound in bounds.items() if bound is not None})
+
+
+def _statement(
+    columns: QuerySet[Any, Any], keys: Sequence[str], numbers: Sequence[str], sums: Sequence[str]
+) -> tuple[str, Any]:
     query, params = columns.query.get_compiler(columns.db).as_sql()
     apart, packed_apart = _APART.get(connections[columns.db].vendor, ("", ""))
     packed, *others = numbers
@@ -50,20 +95,35 @@ def summed(
     # or by an expression of several, for as many as the product.
     rows = f"SELECT slot.*, {packed} AS packed FROM ({query}{apart}) AS slot{packed_apart}"  # noqa: S608 - no input
     chosen, grouped = ", ".join((*keys, "packed", *sums)), ", ".join((*keys, "packed"))
-    statement = f"SELECT {chosen} FROM ({rows}) AS slot GROUP BY {grouped}"  # noqa: S608 - as above
-    connection = connections[columns.db]
+    return f"SELECT {chosen} FROM ({rows}) AS slot GROUP BY {grouped}", params  # noqa: S608 - as above
+
+
+def _rows(alias: str, statement: str, params: Any) -> Iterator[tuple[Any, ...]]:
+    connection = connections[alias]
     settings = _IN_MEMORY.get(connection.vendor, ())
     if getattr(connection, "mysql_is_mariadb", False):
         statement = _IN_MEMORY_OF_MARIADB + statement
     # A transaction for the settings alone: where ``transaction_mode`` is IMMEDIATE it holds SQLite's write lock, and
     # nothing is claimed or run for as long as all slots are looked at.
-    with atomic(using=columns.db) if settings else nullcontext(), connection.cursor() as cursor:
+    with atomic(using=alias) if settings else nullcontext(), connection.cursor() as cursor:
         for setting in settings:
             cursor.execute(setting)
         cursor.execute(statement, params)
-        at = len(keys)
-        for row in cursor:
-            yield row[:at], _unpacked(int(row[at]), len(numbers)), row[at + 1 :]
+        yield from cursor
+
+
+def _at_once(alias: str, statements: Sequence[tuple[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    """The rows of all statements, each of which has a connection of its own meanwhile."""
+
+    def rows(statement: tuple[str, Any]) -> list[tuple[Any, ...]]:
+        try:
+            return list(_rows(alias, *statement))
+        finally:
+            connections.close_all()  # this thread's own
+
+    with ThreadPoolExecutor(len(statements), "cutover-count") as threads:
+        for found in threads.map(rows, statements):
+            yield from found
 
 
 @lru_cache

@@ -3,7 +3,9 @@
 import datetime as dt
 import io
 import json
+import os
 import re
+import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -11,20 +13,22 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connections
+from django.db import OperationalError, connections
 from django.test.utils import CaptureQueriesContext
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from cutover import clock
+from cutover.errors import LedgerUnavailable
 from cutover.models import Cutover, Entry, Fence, Slot, Term, Transition
 from cutover.observe import overview
 from cutover.observe.conditions import Severity
-from cutover.observe.report import compose, counting, scale
+from cutover.observe.report import compose, counting, scale, summing
 from cutover.observe.report.compose import PeriodReport
 from cutover.observe.report.expressions import Fate
-from cutover.observe.report.figures import SHOWN, EntryFigures
+from cutover.observe.report.figures import SHOWN, EntryFigures, Figures
 from cutover.phases.context import Context
 from cutover.phases.evidence import tally
+from cutover.phases.evidence.tally import Counting
 from cutover.schedules.fingerprint import fingerprint
 from cutover.workers import processes
 from tests.support.plans import plans
@@ -209,6 +213,53 @@ def test_postgres_counts_in_memory_and_with_all_its_workers(
     for plan in counted:
         assert '"Partial Mode": "Partial"' in plan.lines, plan.lines
         assert plan.sql.count('"published_at", ') == 1, "computed once a slot"
+
+
+def test_the_others_count_parts_of_the_time_at_once_and_come_to_the_same(
+    context: Surroundings, ledger: str, hours: dt.datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(ledger, hours)
+    since, until = hours - 30 * HOUR, hours + HOUR / 2
+    counted_by: list[tuple[str, str]] = []
+    rows = summing._rows
+
+    def noted(alias: str, statement: str, params: Any) -> Any:
+        counted_by.append((threading.current_thread().name, statement))
+        return rows(alias, statement, params)
+
+    def figures() -> tuple[Figures, Counting]:
+        counted_by.clear()
+        proof = Counting()
+        return counting.read(context(), since, until, proof), proof
+
+    monkeypatch.setattr(summing, "_rows", noted)
+    one = figures()
+    assert {name for name, _ in counted_by} == {"MainThread"}
+    monkeypatch.setattr(summing, "_MANY", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert figures() == one
+    assert one[0].slots == 26
+    others = [statement for name, statement in counted_by if name != "MainThread"]
+    assert len(others) == (0 if connections[ledger].vendor == "postgresql" else 6)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert figures() == one
+
+
+def test_of_parts_that_are_counted_at_once_a_failure_is_one_line(
+    context: Surroundings, ledger: str, hours: dt.datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(ledger, hours)
+    monkeypatch.setattr(summing, "_MANY", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    threads = threading.active_count()
+
+    def fails(alias: str, statement: str, params: Any) -> Any:
+        raise OperationalError("the server has gone away")
+
+    monkeypatch.setattr(summing, "_rows", fails)
+    with pytest.raises(LedgerUnavailable, match="gone away"):
+        counting.read(context(), hours - 3 * HOUR, hours + HOUR)
+    assert threading.active_count() == threads
 
 
 def test_it_keeps_nobody_from_claiming_meanwhile(context: Surroundings, ledger: str, hours: dt.datetime) -> None:
