@@ -70,6 +70,7 @@ class Monitor:
         self._pushed: deque[re.Match[bytes]] = deque()
         self._handed: list[Handed] = []
         self._reading = threading.Lock()
+        self._is_over = False
 
     def __enter__(self) -> Self:
         self._lines = self._socket.makefile("rb")
@@ -83,6 +84,7 @@ class Monitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_over = True
         self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._lines.close()
@@ -103,9 +105,13 @@ class Monitor:
         return [message for message in self.handed if not message.redelivered]
 
     def _listen(self) -> None:
-        for line in self._lines:
-            if pushed := PUSHED.match(line):
-                self._pushed.append(pushed)
+        try:
+            for line in self._lines:
+                if pushed := PUSHED.match(line):
+                    self._pushed.append(pushed)
+        except ConnectionResetError:
+            if not self._is_over:  # at the end it is the answer to what was still on its way
+                raise
 
 
 def read_runs(path: Path) -> list[Run]:
