@@ -95,7 +95,7 @@ def _statement(
     # or by an expression of several, for as many as the product.
     rows = f"SELECT slot.*, {packed} AS packed FROM ({query}{apart}) AS slot{packed_apart}"  # noqa: S608 - no input
     chosen, grouped = ", ".join((*keys, "packed", *sums)), ", ".join((*keys, "packed"))
-    return f"SELECT {chosen} FROM ({rows}) AS slot GROUP BY {grouped}", params  # noqa: S608 - as above
+    return f"SELECT {chosen} FROM ({rows}) AS slot GROUP BY {grouped}", params  # noqa: S608 - no input
 
 
 def _rows(alias: str, statement: str, params: Any) -> Iterator[tuple[Any, ...]]:

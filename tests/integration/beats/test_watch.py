@@ -460,10 +460,11 @@ def test_no_replica_is_asked_that_a_router_reads_from(source, alias, monkeypatch
 
 def test_what_is_replaced_is_freed_without_a_collection(source: RowSource, tick: Callable[[float], None]) -> None:
     """Entries are kept from the garbage collector for as long as the beat lives: in a circle they would stay."""
-    agenda = Agenda()
-    agenda.load(loaded_again := source._seen.entries, NOW)  # type: ignore[union-attr]
-    before = [weakref.ref(thing) for each in loaded_again.values() for thing in (each.entry, each.entry.model)]
-    del loaded_again
+    agenda, seen = Agenda(), source._seen
+    assert seen is not None
+    agenda.load(seen.entries, NOW)
+    before = [weakref.ref(thing) for entry in source.schedule.values() for thing in (entry, entry.model)]
+    del seen
     PeriodicTask.objects.update(task="another.task")
     tick(60)
     gc.disable()
