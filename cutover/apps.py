@@ -17,15 +17,18 @@ class CutoverConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register system checks, rows to be made after ``migrate``, what ``-B`` requires, metrics and check-ins."""
+        """Register system checks, rows to be made after ``migrate``, what ``-B`` requires, how workers end, metrics and
+        check-ins."""
         from cutover import checks  # noqa: F401 - importing registers
         from cutover.beats import start
         from cutover.ledger.single_rows import make_missing
         from cutover.observe.check_ins import start as check_ins
         from cutover.observe.metrics.start import connect
+        from cutover.workers import ending
 
         post_migrate.connect(make_missing, sender=self, dispatch_uid="cutover.single_rows")
         celeryd_init.connect(start.require_embedded, weak=False, dispatch_uid="cutover.beats.start")
+        celeryd_init.connect(ending.shorten, weak=False, dispatch_uid="cutover.workers.ending")
         connect()
         check_ins.connect()
         worker_process_shutdown.connect(_end_process, weak=False, dispatch_uid="cutover.background")

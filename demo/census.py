@@ -126,17 +126,20 @@ def read_runs(path: Path) -> list[Run]:
 def wait_until_quiet(monitor: Monitor, runs: Path) -> None:
     """Return when every slot that the broker was handed has run, and the last run is over.
 
-    A celery worker that is told to end in the very moment in which a task ends waits half a minute for itself.
+    Raises TimeoutError, naming what has not.
     """
 
-    def is_quiet() -> bool:
-        ran = read_runs(runs)
-        return (
-            per_slot(monitor.published).keys() <= per_slot(ran).keys()
-            and max(run.at for run in ran) < dt.datetime.now(dt.UTC) - QUIET
-        )
+    def unrun() -> list[Handed]:
+        ran = per_slot(read_runs(runs))
+        return [message for message in monitor.published if message.slot and message.slot not in ran]
 
-    wait_until(is_quiet, "all that was sent has run")
+    def is_quiet() -> bool:
+        return not unrun() and max(run.at for run in read_runs(runs)) < dt.datetime.now(dt.UTC) - QUIET
+
+    try:
+        wait_until(is_quiet, "all that was sent has run")
+    except TimeoutError as exc:
+        raise TimeoutError(f"{exc}; not run: {unrun() or 'none'}") from None
 
 
 def per_slot(records: Iterable[Handed | Run]) -> dict[Slot, int]:

@@ -31,7 +31,7 @@ def give_time(seconds: float, description: str, unless: Callable[[], object] = l
 def wait_for_rest(worker: Process, rest_s: float = 0.5) -> None:
     """Return when a worker has said nothing for ``rest_s``.
 
-    One that is told to end in the very moment in which a task ends waits half a minute for itself: Celery's own affair.
+    One that is told to end in the very moment in which a task ends waits for itself for three seconds.
     """
     wait_until(lambda: time.time() - worker.log.stat().st_mtime > rest_s, "the worker has come to rest")
 
