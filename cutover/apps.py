@@ -17,8 +17,7 @@ class CutoverConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register system checks, rows to be made after ``migrate``, what ``-B`` requires, how workers end, metrics and
-        check-ins."""
+        """Register checks, rows to be made after ``migrate``, what workers and ``-B`` require, metrics, check-ins."""
         from cutover import checks  # noqa: F401 - importing registers
         from cutover.beats import start
         from cutover.ledger.single_rows import make_missing
