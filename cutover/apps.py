@@ -23,11 +23,11 @@ class CutoverConfig(AppConfig):
         from cutover.ledger.single_rows import make_missing
         from cutover.observe.check_ins import start as check_ins
         from cutover.observe.metrics.start import connect
-        from cutover.workers import ending
+        from cutover.workers import shutdown
 
         post_migrate.connect(make_missing, sender=self, dispatch_uid="cutover.single_rows")
         celeryd_init.connect(start.require_embedded, weak=False, dispatch_uid="cutover.beats.start")
-        celeryd_init.connect(ending.shorten, weak=False, dispatch_uid="cutover.workers.ending")
+        celeryd_init.connect(shutdown.shorten, weak=False, dispatch_uid="cutover.workers.shutdown")
         connect()
         check_ins.connect()
         worker_process_shutdown.connect(_end_process, weak=False, dispatch_uid="cutover.background")

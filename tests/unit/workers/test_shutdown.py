@@ -7,7 +7,7 @@ import pytest
 from billiard import pool
 from celery.signals import celeryd_init
 
-from cutover.workers import ending
+from cutover.workers import shutdown
 
 LOOKS = "GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT"
 
@@ -36,18 +36,18 @@ def as_it_was() -> Iterator[None]:
 def test_it_waits_as_long_as_is_said_once_a_worker_begins(slept_s):
     celeryd_init.send(sender="celery@here", instance=None, conf=SimpleNamespace(), options={})
     assert not Waiting()._ensure_messages_consumed(completed=1)
-    assert sum(slept_s) == pytest.approx(ending.LONGEST_S)
+    assert sum(slept_s) == pytest.approx(shutdown.LONGEST_S)
 
 
 def test_who_waits_for_less_already_is_left_alone(slept_s, monkeypatch):
     monkeypatch.setattr(pool, LOOKS, 2)
-    ending.shorten()
+    shutdown.shorten()
     assert not Waiting()._ensure_messages_consumed(completed=1)
     assert len(slept_s) == 2
 
 
 def test_a_billiard_that_does_not_wait_is_left_alone(monkeypatch):
     monkeypatch.delattr(pool, LOOKS)
-    ending.shorten()
+    shutdown.shorten()
     assert not hasattr(pool, LOOKS)
     monkeypatch.undo()
