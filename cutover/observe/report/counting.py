@@ -26,7 +26,7 @@ from cutover.phases.evidence.judging import PATIENCE
 from cutover.phases.evidence.lateness import OVERDUE
 from cutover.phases.evidence.side import delays_of
 from cutover.phases.evidence.side import read as sending
-from cutover.phases.evidence.tally import CHECKED, Counting, Tally
+from cutover.phases.evidence.tally import CHECKSUM, Counting, Tally
 from cutover.schedules import overlay
 from cutover.types import EntryName, RunOutcome, Side, SlotState
 
@@ -87,15 +87,15 @@ def _entries(
     columns = slots.annotate(published_ms=PUBLISHED_MS, started_ms=STARTED_MS, took_ms=DURATION_MS).values(
         *("entry", "side", "fate", "passed_over", "deduplicated", "published_ms", "started_ms", "took_ms")
     )
-    columns = columns.annotate(**CHECKED) if is_to_prove else columns
+    columns = columns.annotate(checksum=CHECKSUM) if is_to_prove else columns
     numbers = ("fate", _SIDE, _IS_LATE)
     sums = ("COUNT(*)", "SUM(passed_over)", "SUM(deduplicated)", "MAX(published_ms)")
     spans = ("COUNT(started_ms)", "MAX(started_ms)", "SUM(took_ms)", "COUNT(took_ms)", "MAX(took_ms)")
-    checked = tuple(f"SUM({name})" for name in CHECKED) if is_to_prove else ()
+    checked = ("SUM(checksum)",) if is_to_prove else ()
     for (entry,), group, row in summed(columns, ("entry",), numbers, (*sums, *spans, *checked), at_once):
         of_entry[entry].add(*group, *row)
     found = {name: one for name, one in of_entry.items() if is_to_prove and one.slots}
-    tallies = {name: Tally(one.slots, int(one.seconds), int(one.microseconds)) for name, one in found.items()}
+    tallies = {name: Tally(one.slots, int(one.checksum)) for name, one in found.items()}
     return sorted((one.figures(name) for name, one in of_entry.items()), key=_worst_first), tallies
 
 
@@ -131,8 +131,7 @@ class _Sums:
     took_ms: float = 0
     ended: int = 0
     longest_ms: float | None = None
-    seconds: int = 0
-    microseconds: int = 0
+    checksum: int = 0
 
     def add(
         self,
@@ -148,14 +147,12 @@ class _Sums:
         took_ms: float | None,
         ended: int,
         longest_ms: float | None,
-        seconds: int = 0,
-        microseconds: int = 0,
+        checksum: int = 0,
     ) -> None:
         self.slots += slots
         self.fates[of] = self.fates.get(of, 0) + slots
         self.sides.add(side)
-        self.seconds += seconds
-        self.microseconds += microseconds
+        self.checksum += checksum
         self.passed_over += passed_over
         self.deduplicated += deduplicated
         if is_late:

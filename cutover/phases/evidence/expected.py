@@ -10,21 +10,19 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import Final
 
-from cutover.phases.evidence.tally import EPOCH, Parts, Tally, mixed
+from cutover.phases.evidence.tally import EPOCH, Parts, Tally, microseconds, scattered
 from cutover.schedules.timetable import Timetable, each, interval
 
 _MICROSECOND: Final = dt.timedelta.resolution
-_SECOND: Final = 1_000_000
 
 
 class Expected:
-    """Those of ``table`` from ``first`` on until ``end``, numbered from 0; 24 bytes each."""
+    """Those of ``table`` from ``first`` on until ``end``, numbered from 0; 16 bytes each."""
 
     def __init__(self, table: Timetable, first: dt.datetime | None, end: dt.datetime) -> None:
         self._instants = array("q", _microseconds(table, first, end))
         # What is summed of all slots before each.
-        self._seconds = array("q", accumulate((mixed(at // _SECOND) for at in self._instants), initial=0))
-        self._beyond = array("q", accumulate((at % _SECOND for at in self._instants), initial=0))
+        self._checksums = array("q", accumulate(map(scattered, self._instants), initial=0))
         # The latest answers alone: after one outage the entries of a timetable ask for the same.
         self._rows = dict[tuple[Tally, range], range | None]()
         self._parts = dict[Parts, list[tuple[range, Tally]]]()
@@ -48,8 +46,7 @@ class Expected:
 
     def tally(self, some: range) -> Tally:
         """That of some in a row."""
-        begin, end = some.start, some.stop
-        return Tally(len(some), self._seconds[end] - self._seconds[begin], self._beyond[end] - self._beyond[begin])
+        return Tally(len(some), self._checksums[some.stop] - self._checksums[some.start])
 
     def split(self, parts: Parts) -> list[tuple[range, Tally]]:
         """Which of them are due in each part, and their tally."""
@@ -62,25 +59,20 @@ class Expected:
     def in_a_row(self, tally: Tally, among: range) -> range | None:
         """Which in a row, among those, have that tally; None where none have, or where more than these have."""
         if (tally, among) not in self._rows:
-            slots, seconds, beyond = tally
+            slots, checksum = tally
             begins = range(among.start, among.stop - slots + 1) if slots > 0 else range(0)
-            found = [
-                begin
-                for begin in begins
-                if self._seconds[begin + slots] - self._seconds[begin] == seconds
-                and self._beyond[begin + slots] - self._beyond[begin] == beyond
-            ]
+            sums = self._checksums
+            found = [begin for begin in begins if sums[begin + slots] - sums[begin] == checksum]
             self._rows = {(tally, among): range(found[0], found[0] + slots) if len(found) == 1 else None}
         return self._rows[tally, among]
 
     def _until(self, at: dt.datetime) -> int:
         """How many were due by then."""
-        return bisect_right(self._instants, (at - EPOCH) // _MICROSECOND)
+        return bisect_right(self._instants, microseconds(at))
 
 
 def _microseconds(table: Timetable, first: dt.datetime | None, end: dt.datetime) -> Iterable[int]:
     """The instants, in microseconds since 1970."""
     if first is not None and (every := interval(table)) is not None:
-        begin, until = ((at - EPOCH) // _MICROSECOND for at in (first, end))
-        return range(begin, until + 1, every // _MICROSECOND)
-    return ((at - EPOCH) // _MICROSECOND for at in each(table, first, end))
+        return range(microseconds(first), microseconds(end) + 1, every // _MICROSECOND)
+    return map(microseconds, each(table, first, end))

@@ -5,7 +5,7 @@ of those that also have as many slots and the same sum of instants.
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -24,28 +24,23 @@ _SECOND: Final = dt.timedelta(seconds=1)
 _INSTANT: Final = dt.timedelta.resolution
 POSTGRES_SECONDS: Final = "TSTZRANGE_SUBDIFF(%(expressions)s, 'epoch')"
 """Those since 1970, by what PostgreSQL measures ranges of instants with: DATE_PART takes several times as long."""
-_MIXED: Final = "({0} * 1103515245 % 33554393 * ({0} % 4093) % 2147483647)"
-"""Scatters seconds; it is within 64 bits until 2230, and what comes of it is within 32."""
 _RESUMED: Final = dt.timedelta(minutes=30)
 """How far the beginning may move, as the retention's does, before all is counted again."""
 
 
 class Tally(NamedTuple):
-    """A set of slots: how many, and checksums of their seconds and of what is beyond these."""
+    """A set of slots: how many, and a checksum of their instants."""
 
     slots: int = 0
-    seconds: int = 0
-    microseconds: int = 0
+    checksum: int = 0
 
     def plus(self, other: "Tally") -> "Tally":
         """That of both sets, which have no slot in common."""
-        slots, seconds, microseconds = other
-        return Tally(self.slots + slots, self.seconds + seconds, self.microseconds + microseconds)
+        return Tally(self.slots + other.slots, self.checksum + other.checksum)
 
     def minus(self, other: "Tally") -> "Tally":
         """That of what is left without the others."""
-        slots, seconds, microseconds = other
-        return Tally(self.slots - slots, self.seconds - seconds, self.microseconds - microseconds)
+        return Tally(self.slots - other.slots, self.checksum - other.checksum)
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
@@ -62,24 +57,23 @@ class Fires(NamedTuple):
 
 def fires(table: Timetable, first: dt.datetime | None, until: dt.datetime) -> Fires:
     """``first``, which is one of the timetable's, and all that follow up to and including ``until``."""
-    if (every := interval(table)) is not None and first is not None and first <= until and not every % _SECOND:
+    if (every := interval(table)) is not None and first is not None and first <= until:
         count = (until - first) // every + 1
-        begin, step = (first - EPOCH) // _SECOND, every // _SECOND
-        seconds = sum([mixed(second) for second in range(begin, begin + count * step, step)])
-        return Fires(Tally(count, seconds, count * first.microsecond), first + count * every)
-    slots = seconds = microseconds = 0
+        begin, step = microseconds(first), every // _INSTANT
+        checksum = sum([scattered(at) for at in range(begin, begin + count * step, step)])
+        return Fires(Tally(count, checksum), first + count * every)
+    slots = checksum = 0
     while first is not None and first <= until:
         slots += 1
-        seconds += mixed((first - EPOCH) // _SECOND)
-        microseconds += first.microsecond
+        checksum += scattered(microseconds(first))
         first = table.next_after(first)
-    return Fires(Tally(slots, seconds, microseconds), first)
+    return Fires(Tally(slots, checksum), first)
 
 
 def tallies(slots: QuerySet[models.Slot]) -> dict[EntryName, Tally]:
     """Those of slots, by entry."""
-    rows = slots.order_by().values_list("entry").annotate(slots=Count("*"), **_SUMS)
-    return {EntryName(entry): Tally(*map(int, sums)) for entry, *sums in rows}
+    rows = slots.order_by().values_list("entry").annotate(slots=Count("*"), checksum=Sum(CHECKSUM))
+    return {EntryName(entry): Tally(slots, int(checksum)) for entry, slots, checksum in rows}
 
 
 def counted(slots: QuerySet[models.Slot], after: dt.datetime, until: dt.datetime) -> dict[EntryName, Tally]:
@@ -95,8 +89,9 @@ def counted_by_part(
     number = _Part("due_at", begin=parts.begin_s, width=parts.width_s)
     found = slots.filter(entry__in=entries, due_at__gt=parts.since, due_at__lte=parts.until).order_by()
     # Not by a cursor of the server: PostgreSQL would count on one core.
-    for entry, part, *sums in found.values_list("entry", number).annotate(slots=Count("*"), **_SUMS):
-        yield EntryName(entry), int(part), Tally(*map(int, sums))
+    rows = found.values_list("entry", number).annotate(slots=Count("*"), checksum=Sum(CHECKSUM))
+    for entry, part, slots_, checksum in rows:
+        yield EntryName(entry), int(part), Tally(slots_, int(checksum))
 
 
 class Parts(NamedTuple):
@@ -147,9 +142,17 @@ class Counting:
         return self.since
 
 
-def mixed(second: int) -> int:
-    """A second since 1970 as it is summed, scattered. Pure."""
-    return second * 1103515245 % 33554393 * (second % 4093) % 2147483647
+def microseconds(at: dt.datetime) -> int:
+    """An instant in whole microseconds since 1970. Pure."""
+    return (at - EPOCH) // _INSTANT
+
+
+def scattered(at: int) -> int:
+    """An instant in microseconds, as it is summed for a checksum. Pure.
+
+    What is multiplied is within 64 bits, for SQL; and what comes of it within 30, as much as Python has in one digit.
+    """
+    return at % 1073741783 * (at % 998244353) % 1073741789
 
 
 class _All(Func):
@@ -163,73 +166,66 @@ class _All(Func):
         return self.as_sql(compiler, connection, template="+%(expressions)s", **context)
 
 
-class _Seconds(Func):
-    """The whole seconds of an instant, since 1970, as ``of`` has them."""
+class _Since1970(Func):
+    """The whole seconds or microseconds of an instant since 1970, as ``of`` has them."""
 
     output_field = BigIntegerField()
     arity = 1
-    of = "{0}"
-    of_postgres = f"FLOOR({POSTGRES_SECONDS})::bigint"
-    of_mysql = "TIMESTAMPDIFF(SECOND, '1970-01-01', %(expressions)s)"
-    # Without what is beyond them: SQLite counts in milliseconds, to which it rounds up.
-    of_sqlite = "UNIXEPOCH(SUBSTR(%(expressions)s, 1, 19))"
-    of_old_sqlite = "CAST(STRFTIME('%%%%s', SUBSTR(%(expressions)s, 1, 19)) AS INTEGER)"
+    of = "{seconds}"
+    postgres = {
+        "seconds": f"FLOOR({POSTGRES_SECONDS})::bigint",
+        "microseconds": f"({POSTGRES_SECONDS} * 1000000)::bigint",
+    }
+    mysql = {
+        unit: f"TIMESTAMPDIFF({unit[:-1].upper()}, '1970-01-01', %(expressions)s)"
+        for unit in ("seconds", "microseconds")
+    }
+    # SQLite counts in milliseconds, to which it rounds up; and Django stores six digits, or none.
+    sqlite = "UNIXEPOCH(SUBSTR(%(expressions)s, 1, 19))"
+    old_sqlite = "CAST(STRFTIME('%%%%s', SUBSTR(%(expressions)s, 1, 19)) AS INTEGER)"
+    beyond_sqlite = "CAST(SUBSTR(%(expressions)s, 21) AS INTEGER)"
 
     def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
         """See Django."""
-        return self._as(self.of_postgres, compiler, connection, context)
+        return self._as(self.postgres, compiler, connection, context)
 
     def as_mysql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
         """See Django."""
-        return self._as(self.of_mysql, compiler, connection, context)
+        return self._as(self.mysql, compiler, connection, context)
 
     def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
         """See Django."""
         is_old = connection.Database.sqlite_version_info < (3, 38)  # type: ignore[attr-defined]
-        return self._as(self.of_old_sqlite if is_old else self.of_sqlite, compiler, connection, context)
+        seconds = self.old_sqlite if is_old else self.sqlite
+        units = {"seconds": seconds, "microseconds": f"({seconds} * 1000000 + {self.beyond_sqlite})"}
+        return self._as(units, compiler, connection, context)
 
-    def _as(self, seconds: str, compiler: SQLCompiler, connection: BaseDatabaseWrapper, context: Any) -> Any:
-        return self.as_sql(compiler, connection, template=self.of.format(seconds), **context)
+    def _as(
+        self, units: Mapping[str, str], compiler: SQLCompiler, connection: BaseDatabaseWrapper, context: Any
+    ) -> Any:
+        return self.as_sql(compiler, connection, template=self.of.format(**units), **context)
 
 
-class _Mixed(_Seconds):
-    """Scattered, for a checksum."""
+class _Scattered(_Since1970):
+    """Microseconds as ``scattered`` has them."""
 
-    of = _MIXED.replace("%", "%%%%")
+    of = "({microseconds} %%%% 1073741783 * ({microseconds} %%%% 998244353) %%%% 1073741789)"
 
     def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
         """Of what has 64 bits it makes decimal sums, which take twice as long."""
-        return self.as_sql(compiler, connection, template=f"{self.of.format(self.of_postgres)}::int", **context)
+        return self.as_sql(compiler, connection, template=f"{self.of.format(**self.postgres)}::int", **context)
 
 
-class _Part(_Seconds):
+class _Part(_Since1970):
     """Which part of ``width`` seconds they are in, counted from ``begin``."""
 
-    of = "(({0} - %(begin)s) / %(width)s)"
+    of = "(({seconds} - %(begin)s) / %(width)s)"
 
     def as_mysql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
         """There only ``DIV`` divides whole numbers."""
-        template = f"(({self.of_mysql} - %(begin)s) DIV %(width)s)"
+        template = f"(({self.mysql['seconds']} - %(begin)s) DIV %(width)s)"
         return self.as_sql(compiler, connection, template=template, **context)
 
 
-class _Microseconds(Func):
-    """What an instant has beyond its whole seconds."""
-
-    output_field = BigIntegerField()
-    template = "MICROSECOND(%(expressions)s)"
-    arity = 1
-
-    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
-        """See Django."""
-        template = f"(({POSTGRES_SECONDS} * 1000000)::bigint %%%% 1000000)::int"
-        return self.as_sql(compiler, connection, template=template, **context)
-
-    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
-        """Django stores six digits, or none."""
-        return self.as_sql(compiler, connection, template="CAST(SUBSTR(%(expressions)s, 21) AS INTEGER)", **context)
-
-
-CHECKED: Final = {"seconds": _Mixed("due_at"), "microseconds": _Microseconds("due_at")}
+CHECKSUM: Final = _Scattered("due_at")
 """What is summed for a tally."""
-_SUMS: Final = {name: Sum(summed) for name, summed in CHECKED.items()}

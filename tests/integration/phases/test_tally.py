@@ -22,7 +22,13 @@ TABLES = {
     "between seconds": timetable(schedule(7.3)),
     "crontab": timetable(crontab(minute="*/7")),
 }
-MOVES = ((SECOND, -SECOND), (dt.timedelta(minutes=1), dt.timedelta(minutes=1)), (dt.timedelta(microseconds=1),))
+MILLISECOND = dt.timedelta(milliseconds=1)
+MOVES = (
+    (SECOND, -SECOND),
+    (MILLISECOND, -MILLISECOND),
+    (dt.timedelta(minutes=1), dt.timedelta(minutes=1)),
+    (dt.timedelta(microseconds=1),),
+)
 
 
 def record(alias: str, entry: str, slots: list[dt.datetime]) -> None:

@@ -88,8 +88,8 @@ def test_slots_in_a_row_are_known_by_their_tally_and_no_others_are(every: schedu
             apart = expected.tally(before[-1:]).plus(expected.tally(after[:1]))
             assert expected.in_a_row(apart, expected.all) is None
     assert expected.in_a_row(Tally(), expected.all) is None
-    assert expected.in_a_row(Tally(-1, 5, 0), expected.all) is None
-    assert Expected(table, None, BEGIN).in_a_row(Tally(1, 1, 1), range(0)) is None
+    assert expected.in_a_row(Tally(-1, 5), expected.all) is None
+    assert Expected(table, None, BEGIN).in_a_row(Tally(1, 1), range(0)) is None
 
 
 def test_an_instant_is_in_a_section_from_after_its_begin_until_its_end() -> None:
