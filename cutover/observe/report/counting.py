@@ -17,7 +17,7 @@ from cutover import models
 from cutover.ledger.database import outages
 from cutover.observe.report import delays
 from cutover.observe.report.delays import Delays
-from cutover.observe.report.expressions import DURATION_MS, FATES, NUMBERS, PUBLISHED_MS, STARTED_MS, Bucket, Fate, fate
+from cutover.observe.report.expressions import DURATION_MS, FATES, NUMBERS, PUBLISHED_MS, STARTED_MS, Fate, fate
 from cutover.observe.report.figures import SHOWN, Cell, EntryFigures, Figures, Listed, Moment, Period, period
 from cutover.observe.report.summing import cuts, magnitudes, summed
 from cutover.observe.slot import Life, with_losses
@@ -26,7 +26,7 @@ from cutover.phases.evidence.judging import PATIENCE
 from cutover.phases.evidence.lateness import OVERDUE
 from cutover.phases.evidence.side import delays_of
 from cutover.phases.evidence.side import read as sending
-from cutover.phases.evidence.tally import CHECKSUM, Counting, Tally
+from cutover.phases.evidence.tally import CHECKSUM, Counting, PartNumber, Tally
 from cutover.schedules import overlay
 from cutover.types import EntryName, RunOutcome, Side, SlotState
 
@@ -88,8 +88,8 @@ def _entries(
         *("entry", "side", "fate", "passed_over", "deduplicated", "published_ms", "started_ms", "took_ms")
     )
     columns = columns.annotate(checksum=CHECKSUM) if is_to_prove else columns
-    numbers = ("fate", _SIDE, _IS_LATE)
-    sums = ("COUNT(*)", "SUM(passed_over)", "SUM(deduplicated)", "MAX(published_ms)")
+    numbers = ("fate", _SIDE)
+    sums = ("COUNT(*)", f"SUM({_IS_LATE})", "SUM(passed_over)", "SUM(deduplicated)", "MAX(published_ms)")
     spans = ("COUNT(started_ms)", "MAX(started_ms)", "SUM(took_ms)", "COUNT(took_ms)", "MAX(took_ms)")
     checked = ("SUM(checksum)",) if is_to_prove else ()
     for (entry,), group, row in summed(columns, ("entry",), numbers, (*sums, *spans, *checked), at_once):
@@ -137,8 +137,8 @@ class _Sums:
         self,
         of: int,
         side: int,
-        is_late: int,
         slots: int,
+        late: int,
         passed_over: int,
         deduplicated: int,
         published_ms: float | None,
@@ -155,8 +155,7 @@ class _Sums:
         self.checksum += checksum
         self.passed_over += passed_over
         self.deduplicated += deduplicated
-        if is_late:
-            self.late += slots
+        self.late += late
         self.published_ms = _longer(self.published_ms, published_ms)
         self.started += started
         self.started_ms = _longer(self.started_ms, started_ms)
@@ -170,7 +169,7 @@ class _Sums:
             entry=name,
             sides=sorted(_SIDES[number] for number in self.sides),
             fates=fates,
-            late=self.late,
+            late=int(self.late),
             deduplicated=int(self.deduplicated),
             passed_over=int(self.passed_over),
             published_longest_ms=_whole(self.published_ms),
@@ -249,8 +248,8 @@ def _cells(slots: Slots, over: Period, shown: Sequence[EntryName]) -> list[Cell]
     return found
 
 
-def _bucket(over: Period) -> Bucket:
-    return Bucket("due_at", begin=over.begin, width=over.bucket_s)
+def _bucket(over: Period) -> PartNumber:
+    return PartNumber("due_at", begin=over.begin, width=over.bucket_s)
 
 
 _OF: Final[Mapping[str, tuple[Callable[[EntryFigures], int], Q]]] = {

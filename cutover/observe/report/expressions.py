@@ -1,4 +1,4 @@
-"""What the database computes of slots: spans in milliseconds, time buckets, and each slot's fate."""
+"""What the database computes of slots: spans in milliseconds, and each slot's fate."""
 
 import datetime as dt
 from enum import StrEnum
@@ -9,7 +9,6 @@ from django.db.models import BigIntegerField, Case, Func, Q, SmallIntegerField, 
 from django.db.models.sql.compiler import SQLCompiler
 
 from cutover.phases.evidence.lateness import MISSED
-from cutover.phases.evidence.tally import POSTGRES_SECONDS
 from cutover.phases.evidence.unstarted import Delays
 from cutover.types import EntryName, RunOutcome, SlotState
 
@@ -70,23 +69,10 @@ def fate(patient_until: dt.datetime, guarded_since: dt.datetime | None, delays: 
     return Case(*cases, default=Value(NUMBERS[Fate.UNDER_WAY]), output_field=SmallIntegerField())
 
 
-class _Computed(Func):
-    """A function that each kind of database spells in its own way."""
-
-    output_field = BigIntegerField()
-    on: dict[str, str] = {}
-    joined_by: dict[str, str] = {}
-
-    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, *args: Any, **context: Any) -> Any:
-        """See Django."""
-        vendor = connection.vendor
-        context = {"template": self.on[vendor], "arg_joiner": self.joined_by.get(vendor, ", "), **context}
-        return super().as_sql(compiler, connection, *args, **context)
-
-
-class Milliseconds(_Computed):
+class Milliseconds(Func):
     """From the second instant to the first; negative where the first is earlier, null where there is none."""
 
+    output_field = BigIntegerField()
     arity = 2
     on = {
         # No whole number, which it would sum as a decimal one.
@@ -96,16 +82,11 @@ class Milliseconds(_Computed):
     }
     joined_by = {"sqlite": ") - JULIANDAY("}
 
-
-class Bucket(_Computed):
-    """The number of the bucket of ``width`` whole seconds, counted from ``begin`` in seconds since 1970."""
-
-    arity = 1
-    on = {
-        "postgresql": f"(FLOOR({POSTGRES_SECONDS})::bigint - %(begin)s) / %(width)s",
-        "mysql": "(TIMESTAMPDIFF(SECOND, '1970-01-01', %(expressions)s) - %(begin)s) DIV %(width)s",
-        "sqlite": "(CAST(STRFTIME('%%%%s', %(expressions)s) AS INTEGER) - %(begin)s) / %(width)s",
-    }
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, *args: Any, **context: Any) -> Any:
+        """See Django."""
+        vendor = connection.vendor
+        context = {"template": self.on[vendor], "arg_joiner": self.joined_by.get(vendor, ", "), **context}
+        return super().as_sql(compiler, connection, *args, **context)
 
 
 PUBLISHED_MS: Final = Milliseconds("published_at", "due_at")

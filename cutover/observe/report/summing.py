@@ -21,11 +21,11 @@ from django.db.transaction import atomic
 from cutover import models
 from cutover.observe.report import scale
 
-_APART: Final = {"postgresql": (" OFFSET '0'", " OFFSET '0'"), "sqlite": (" LIMIT -1 OFFSET 0", "")}
+_APART: Final = {"postgresql": ("", " OFFSET '0'"), "sqlite": (" LIMIT -1 OFFSET 0", "")}
 """Keeps the planner from computing a column where it is used; of the first query, and of that around it.
 
-Quoted: PostgreSQL takes a number for something to be computed, and does not give such a query to several workers.
-MariaDB and MySQL would store all rows for it.
+PostgreSQL makes one step of the two, so that a row is handed on once. Quoted: it takes a number for something to be
+computed, and does not give such a query to several workers. MariaDB and MySQL would store all rows for it.
 """
 _IN_MEMORY: Final = {"postgresql": ("SET LOCAL enable_sort = off", "SET LOCAL work_mem = '64MB'")}
 """PostgreSQL expects many more groups than there are, and would sort all slots on the disk: twice the time."""

@@ -86,7 +86,7 @@ def counted_by_part(
     slots: QuerySet[models.Slot], entries: Collection[EntryName], parts: "Parts"
 ) -> Iterator[tuple[EntryName, int, Tally]]:
     """Those of ``entries`` that are due in each part that has any; reads an index alone."""
-    number = _Part("due_at", begin=parts.begin_s, width=parts.width_s)
+    number = PartNumber("due_at", begin=parts.begin_s, width=parts.width_s)
     found = slots.filter(entry__in=entries, due_at__gt=parts.since, due_at__lte=parts.until).order_by()
     # Not by a cursor of the server: PostgreSQL would count on one core.
     rows = found.values_list("entry", number).annotate(slots=Count("*"), checksum=Sum(CHECKSUM))
@@ -216,8 +216,8 @@ class _Scattered(_Since1970):
         return self.as_sql(compiler, connection, template=f"{self.of.format(**self.postgres)}::int", **context)
 
 
-class _Part(_Since1970):
-    """Which part of ``width`` seconds they are in, counted from ``begin``."""
+class PartNumber(_Since1970):
+    """Which part of ``width`` whole seconds an instant is in, counted from ``begin`` in seconds since 1970."""
 
     of = "(({seconds} - %(begin)s) / %(width)s)"
 
