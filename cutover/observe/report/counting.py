@@ -31,7 +31,7 @@ from cutover.schedules import overlay
 from cutover.types import EntryName, RunOutcome, Side, SlotState
 
 _LATE_MS: Final = OVERDUE // dt.timedelta(milliseconds=1)
-_IS_LATE: Final = f"CASE WHEN published_ms > {_LATE_MS} THEN 1 ELSE 0 END"
+_LATE: Final = f"COUNT(CASE WHEN published_ms > {_LATE_MS} THEN 1 END)"
 _SIDES: Final = (*Side,)
 _SIDE: Final = f"CASE side WHEN '{_SIDES[0]}' THEN 0 ELSE 1 END"
 """A number as well: what is text in a group is compared for each slot."""
@@ -89,7 +89,7 @@ def _entries(
     )
     columns = columns.annotate(checksum=CHECKSUM) if is_to_prove else columns
     numbers = ("fate", _SIDE)
-    sums = ("COUNT(*)", f"SUM({_IS_LATE})", "SUM(passed_over)", "SUM(deduplicated)", "MAX(published_ms)")
+    sums = ("COUNT(*)", _LATE, "SUM(passed_over)", "SUM(deduplicated)", "MAX(published_ms)")
     spans = ("COUNT(started_ms)", "MAX(started_ms)", "SUM(took_ms)", "COUNT(took_ms)", "MAX(took_ms)")
     checked = ("SUM(checksum)",) if is_to_prove else ()
     for (entry,), group, row in summed(columns, ("entry",), numbers, (*sums, *spans, *checked), at_once):
@@ -169,7 +169,7 @@ class _Sums:
             entry=name,
             sides=sorted(_SIDES[number] for number in self.sides),
             fates=fates,
-            late=int(self.late),
+            late=self.late,
             deduplicated=int(self.deduplicated),
             passed_over=int(self.passed_over),
             published_longest_ms=_whole(self.published_ms),
@@ -184,7 +184,7 @@ def _longer(one_ms: float | None, other_ms: float | None) -> float | None:
 
 
 def _whole(length_ms: float | None) -> int | None:
-    return None if length_ms is None else int(length_ms)
+    return None if length_ms is None else round(length_ms)
 
 
 def _worst_first(one: EntryFigures) -> tuple[int | str, ...]:
@@ -239,7 +239,7 @@ def _cells(slots: Slots, over: Period, shown: Sequence[EntryName]) -> list[Cell]
         return []
     computed = slots.filter(entry__in=shown).annotate(bucket=_bucket(over), published_ms=PUBLISHED_MS)
     columns = computed.values("entry", "bucket", "side", "fate", "passed_over", "deduplicated", "published_ms")
-    numbers, sums = ("bucket", "fate", _SIDE), ("COUNT(*)", "SUM(passed_over)", f"SUM({_IS_LATE})", "SUM(deduplicated)")
+    numbers, sums = ("bucket", "fate", _SIDE), ("COUNT(*)", "SUM(passed_over)", _LATE, "SUM(deduplicated)")
     found = []
     for (entry,), (number, of, side), row in summed(columns, ("entry",), numbers, sums):
         count, passed_over, late, more = map(int, row)

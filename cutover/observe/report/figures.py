@@ -1,8 +1,10 @@
 """What the ledger says of a period, as records: by entry, by time, and the slots that stand out."""
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from cutover.observe.report.delays import Delays
@@ -109,7 +111,7 @@ class Listed:
     slots: Sequence[Life]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Figures:
     """Everything that was counted. ``entries``: the worst first; ``cells``: of the first ``SHOWN`` of them."""
 
@@ -123,7 +125,14 @@ class Figures:
 
     def of(self, *fates: Fate) -> int:
         """How many slots have one of those fates."""
-        return sum(one.fates.get(each, 0) for one in self.entries for each in fates)
+        return sum(self._fates[each] for each in fates)
+
+    @cached_property
+    def _fates(self) -> Counter[Fate]:
+        found = Counter[Fate]()
+        for one in self.entries:
+            found.update(one.fates)
+        return found
 
     @property
     def slots(self) -> int:

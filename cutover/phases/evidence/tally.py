@@ -1,7 +1,7 @@
 """Sets of slots, compared unread: the database counts those of the ledger, and arithmetic those of a timetable.
 
-Two sets of one entry are taken for the same where count and checksums agree: by chance that is so of one in millions
-of those that also have as many slots and the same sum of instants.
+Two sets of one entry are taken for the same where count and checksum agree: by chance that is so of one in hundreds of
+millions of those that have as many slots.
 """
 
 import datetime as dt
@@ -22,7 +22,7 @@ from cutover.types import EntryName
 EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SECOND: Final = dt.timedelta(seconds=1)
 _INSTANT: Final = dt.timedelta.resolution
-POSTGRES_SECONDS: Final = "TSTZRANGE_SUBDIFF(%(expressions)s, 'epoch')"
+_POSTGRES_SECONDS: Final = "TSTZRANGE_SUBDIFF(%(expressions)s, 'epoch')"
 """Those since 1970, by what PostgreSQL measures ranges of instants with: DATE_PART takes several times as long."""
 _RESUMED: Final = dt.timedelta(minutes=30)
 """How far the beginning may move, as the retention's does, before all is counted again."""
@@ -167,14 +167,14 @@ class _All(Func):
 
 
 class _Since1970(Func):
-    """The whole seconds or microseconds of an instant since 1970, as ``of`` has them."""
+    """A number that ``of`` makes of an instant's whole seconds or microseconds since 1970."""
 
     output_field = BigIntegerField()
     arity = 1
     of = "{seconds}"
     postgres = {
-        "seconds": f"FLOOR({POSTGRES_SECONDS})::bigint",
-        "microseconds": f"({POSTGRES_SECONDS} * 1000000)::bigint",
+        "seconds": f"FLOOR({_POSTGRES_SECONDS})::bigint",
+        "microseconds": f"({_POSTGRES_SECONDS} * 1000000)::bigint",
     }
     mysql = {
         unit: f"TIMESTAMPDIFF({unit[:-1].upper()}, '1970-01-01', %(expressions)s)"
