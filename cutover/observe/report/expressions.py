@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BigIntegerField, Case, Func, Q, SmallIntegerField, Value, When
+from django.db.models import Case, FloatField, Func, Q, SmallIntegerField, Value, When
 from django.db.models.sql.compiler import SQLCompiler
 
 from cutover.phases.evidence.lateness import MISSED
@@ -76,7 +76,7 @@ class Milliseconds(Func):
     nor whole, nor a decimal one, takes a database the least time to compute and to sum.
     """
 
-    output_field = BigIntegerField()
+    output_field = FloatField()
     arity = 2
     on = {
         "postgresql": "TSTZRANGE_SUBDIFF(%(expressions)s) * 1000",

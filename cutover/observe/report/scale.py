@@ -15,7 +15,7 @@ def magnitude(length_ms: int) -> int:
 
 
 def sql(vendor: str, column: str) -> str:
-    """The magnitude of a column of whole milliseconds, as that kind of database says it; null where it is null."""
+    """The magnitude of a column of milliseconds, on SQLite whole ones, in that kind's SQL; null where it is null."""
     bounds = ", ".join(map(str, BOUNDS_MS))
     match vendor:
         case "postgresql":

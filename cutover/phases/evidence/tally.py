@@ -24,6 +24,9 @@ _SECOND: Final = dt.timedelta(seconds=1)
 _INSTANT: Final = dt.timedelta.resolution
 _POSTGRES_SECONDS: Final = "TSTZRANGE_SUBDIFF(%(expressions)s, 'epoch')"
 """Those since 1970, by what PostgreSQL measures ranges of instants with: DATE_PART takes several times as long."""
+_MODULI: Final = (1073741783, 998244353, 1073741789)
+"""What scatters microseconds: what is multiplied is within 64 bits, for SQL, and what comes of it within 30, as much as
+Python has in one digit."""
 _RESUMED: Final = dt.timedelta(minutes=30)
 """How far the beginning may move, as the retention's does, before all is counted again."""
 
@@ -73,7 +76,7 @@ def fires(table: Timetable, first: dt.datetime | None, until: dt.datetime) -> Fi
 def tallies(slots: QuerySet[models.Slot]) -> dict[EntryName, Tally]:
     """Those of slots, by entry."""
     rows = slots.order_by().values_list("entry").annotate(slots=Count("*"), checksum=Sum(CHECKSUM))
-    return {EntryName(entry): Tally(slots, int(checksum)) for entry, slots, checksum in rows}
+    return {EntryName(entry): Tally(count, int(checksum)) for entry, count, checksum in rows}
 
 
 def counted(slots: QuerySet[models.Slot], after: dt.datetime, until: dt.datetime) -> dict[EntryName, Tally]:
@@ -90,8 +93,8 @@ def counted_by_part(
     found = slots.filter(entry__in=entries, due_at__gt=parts.since, due_at__lte=parts.until).order_by()
     # Not by a cursor of the server: PostgreSQL would count on one core.
     rows = found.values_list("entry", number).annotate(slots=Count("*"), checksum=Sum(CHECKSUM))
-    for entry, part, slots_, checksum in rows:
-        yield EntryName(entry), int(part), Tally(slots_, int(checksum))
+    for entry, part, count, checksum in rows:
+        yield EntryName(entry), int(part), Tally(count, int(checksum))
 
 
 class Parts(NamedTuple):
@@ -148,11 +151,9 @@ def microseconds(at: dt.datetime) -> int:
 
 
 def scattered(at: int) -> int:
-    """An instant in microseconds, as it is summed for a checksum. Pure.
-
-    What is multiplied is within 64 bits, for SQL; and what comes of it within 30, as much as Python has in one digit.
-    """
-    return at % 1073741783 * (at % 998244353) % 1073741789
+    """An instant in microseconds, as it is summed for a checksum. Pure."""
+    one, other, whole = _MODULI
+    return at % one * (at % other) % whole
 
 
 class _All(Func):
@@ -171,7 +172,7 @@ class _Since1970(Func):
 
     output_field = BigIntegerField()
     arity = 1
-    of = "{seconds}"
+    of: str
     postgres = {
         "seconds": f"FLOOR({_POSTGRES_SECONDS})::bigint",
         "microseconds": f"({_POSTGRES_SECONDS} * 1000000)::bigint",
@@ -209,7 +210,7 @@ class _Since1970(Func):
 class _Scattered(_Since1970):
     """Microseconds as ``scattered`` has them."""
 
-    of = "({microseconds} %%%% 1073741783 * ({microseconds} %%%% 998244353) %%%% 1073741789)"
+    of = "({{microseconds}} %%%% {} * ({{microseconds}} %%%% {}) %%%% {})".format(*_MODULI)
 
     def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
         """Of what has 64 bits it makes decimal sums, which take twice as long."""
