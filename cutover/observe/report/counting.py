@@ -19,7 +19,7 @@ from cutover.observe.report import delays
 from cutover.observe.report.delays import Delays
 from cutover.observe.report.expressions import DURATION_MS, FATES, NUMBERS, PUBLISHED_MS, STARTED_MS, Fate, fate
 from cutover.observe.report.figures import SHOWN, Cell, EntryFigures, Figures, Listed, Moment, Period, period
-from cutover.observe.report.summing import cuts, magnitudes, summed
+from cutover.observe.report.summing import Part, magnitudes, parts_of, summed
 from cutover.observe.slot import Life, with_losses
 from cutover.phases.context import Context
 from cutover.phases.evidence.judging import PATIENCE
@@ -56,14 +56,14 @@ def read(context: Context, since: dt.datetime, until: dt.datetime, proof: Counti
             fate=fate(fence.now - PATIENCE, fence.guarded_since, waits), is_late=GreaterThan(PUBLISHED_MS, _LATE_MS)
         )
         known = models.Entry.objects.using(context.alias).filter(active=True).values_list("name", flat=True)
-        at_once = cuts(slots, over.since, until)
-        entries, tallies = _entries(slots, map(EntryName, known), at_once, is_to_prove=proof is not None)
+        parts = parts_of(slots, since)
+        entries, tallies = _entries(slots, map(EntryName, known), parts, is_to_prove=proof is not None)
         if proof is not None:
             proof.since, proof.until, proof.tallies = since, until, tallies
         shown = [one.entry for one in entries[:SHOWN]]
         started_after = _started_after(slots, shown)
         entries = [replace(one, started=started_after.get(one.entry, one.started)) for one in entries]
-        moments, published, started = _moments(slots, over, at_once)
+        moments, published, started = _moments(slots, over, parts)
         listed = [_listed(context, slots, entries, kind) for kind in LISTS]
         return Figures(over, entries, _cells(slots, over, shown), moments, published, started, listed)
 
@@ -76,11 +76,11 @@ def _known_since(context: Context, since: dt.datetime, until: dt.datetime) -> dt
 
 
 def _entries(
-    slots: Slots, known: Iterable[EntryName], at_once: Sequence[dt.datetime], *, is_to_prove: bool
+    slots: Slots, known: Iterable[EntryName], parts: Sequence[Part], *, is_to_prove: bool
 ) -> tuple[list[EntryFigures], dict[EntryName, Tally]]:
     """A row for each entry, fate and side. ``is_to_prove``: of each entry a tally, too.
 
-    ``at_once``: as ``cuts`` has it. A row for each magnitude besides would be many times as many: of 10,000 entries
+    ``parts``: as ``parts_of`` has them. A row for each magnitude besides would be many times as many: of 10,000 entries
     more than a processor's caches hold.
     """
     of_entry: dict[EntryName, _Sums] = defaultdict(_Sums, {name: _Sums() for name in known})
@@ -92,7 +92,7 @@ def _entries(
     sums = ("COUNT(*)", _LATE, "SUM(passed_over)", "SUM(deduplicated)", "MAX(published_ms)")
     spans = ("COUNT(started_ms)", "MAX(started_ms)", "SUM(took_ms)", "COUNT(took_ms)", "MAX(took_ms)")
     checked = ("SUM(checksum)",) if is_to_prove else ()
-    for (entry,), group, row in summed(columns, ("entry",), numbers, (*sums, *spans, *checked), at_once):
+    for (entry,), group, row in summed(columns, ("entry",), numbers, (*sums, *spans, *checked), parts):
         of_entry[entry].add(*group, *row)
     found = {name: one for name, one in of_entry.items() if is_to_prove and one.slots}
     tallies = {name: Tally(one.slots, int(one.checksum)) for name, one in found.items()}
@@ -214,9 +214,7 @@ def _started_after(slots: Slots, shown: Sequence[EntryName]) -> dict[EntryName, 
     return {entry: one.delays() for entry, one in by_entry.items()}
 
 
-def _moments(
-    slots: Slots, over: Period, at_once: Sequence[dt.datetime]
-) -> tuple[list[Moment], Sequence[int], Sequence[int]]:
+def _moments(slots: Slots, over: Period, parts: Sequence[Part]) -> tuple[list[Moment], Sequence[int], Sequence[int]]:
     """A row for each bucket and pair of magnitudes."""
     computed = slots.annotate(bucket=_bucket(over), published_ms=PUBLISHED_MS, started_ms=STARTED_MS)
     columns = computed.values("bucket", "published_ms", "started_ms")
@@ -224,7 +222,7 @@ def _moments(
     whole: tuple[Counter[int], Counter[int]] = Counter(), Counter()
     numbers = ("bucket", magnitudes(columns, "published_ms"), magnitudes(columns, "started_ms"))
     spans = ("COUNT(*)", "MAX(published_ms)", "MAX(started_ms)")
-    for _, (number, *sizes), (count, *longest) in summed(columns, (), numbers, spans, at_once):
+    for _, (number, *sizes), (count, *longest) in summed(columns, (), numbers, spans, parts):
         for one, size, length_ms in zip(by_bucket[number], sizes, longest, strict=True):
             one.add(size, count, length_ms)
     for both in by_bucket.values():

@@ -23,5 +23,10 @@ def sql(vendor: str, column: str) -> str:
         case "mysql":
             return f"NULLIF(INTERVAL({column}, {bounds}), -1)"
         case _:
-            length = f"MAX({column}, 0)"
-            return f"MIN(9 * LENGTH({length}) - 9 + SUBSTR({length}, 1, 1), {len(BOUNDS_MS)})"
+            # No text of the number: that takes memory, for which the threads of a process wait for each other.
+            powers = len(BOUNDS_MS) // 9
+            whens = " ".join(
+                f"WHEN {column} < {10 ** (power + 1)} THEN {9 * power} + {column} / {10**power}"
+                for power in range(powers)
+            )
+            return f"CASE WHEN {column} < 1 THEN 0 {whens} WHEN {column} >= {10**powers} THEN {len(BOUNDS_MS)} END"

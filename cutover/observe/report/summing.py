@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.db import connections
-from django.db.models import QuerySet
+from django.db.models import Min, QuerySet
 from django.db.transaction import atomic
 
 from cutover import models
@@ -42,45 +42,51 @@ _MOST_AT_ONCE: Final = 8
 """On how many cores is counted at most: each has the groups of all entries in memory."""
 
 
+class Part(NamedTuple):
+    """The slots from one primary key up to and including another."""
+
+    first: int
+    last: int
+
+
 def summed(
     columns: QuerySet[Any, Any],
     keys: Sequence[str],
     numbers: Sequence[str],
     sums: Sequence[str],
-    cuts: Sequence[dt.datetime] = (),
+    parts: Sequence[Part] = (),
 ) -> Iterator[tuple[tuple[Any, ...], Sequence[int], tuple[Any, ...]]]:
     """Each group's ``keys``, ``numbers`` and ``sums``, all of which are SQL over the ``columns`` by their names.
 
     ``columns``: a query of ``values`` of slots, without an order. ``numbers``: none is negative; the first is never
-    null, each other one is below 99, or null, which comes out as -1. ``cuts``: as those of that name; a group comes
-    once from each part of the time that has it. Raises as the database does.
+    null, each other one is below 99, or null, which comes out as -1. ``parts``: as ``parts_of`` has them; a group comes
+    once from each part that has it. Raises as the database does.
     """
-    parts = [_between(columns, after, until) for after, until in pairwise((None, *cuts, None))]
-    statements = [_statement(part, keys, numbers, sums) for part in parts]
+    chosen = [columns.filter(pk__gte=part.first, pk__lte=part.last) for part in parts]
+    statements = [_statement(part, keys, numbers, sums) for part in chosen or [columns]]
     at = len(keys)
-    for row in _at_once(columns.db, statements) if cuts else _rows(columns.db, *statements[0]):
+    for row in _at_once(columns.db, statements) if parts else _rows(columns.db, *statements[0]):
         yield row[:at], _unpacked(int(row[at]), len(numbers)), row[at + 1 :]
 
 
-def cuts(slots: QuerySet[models.Slot], since: dt.datetime, until: dt.datetime) -> Sequence[dt.datetime]:
-    """Where to cut that time into parts that are counted at once; nowhere where one statement has all it can get.
+def parts_of(slots: QuerySet[models.Slot], since: dt.datetime) -> Sequence[Part]:
+    """Parts of ``slots``, which are due after ``since``, to be counted at once; none where one statement takes all.
 
     PostgreSQL divides a statement among its workers itself. The others give it one core: so that each core of this
-    machine is given one. With SQLite they do the counting, and a server of MariaDB is seldom much smaller.
+    machine is given one. With SQLite they do the counting, and a server of MariaDB is seldom much smaller. By keys:
+    for what is due on one day of a week MariaDB reads the whole table, rather than go by the index of instants.
     """
-    cores = min(os.cpu_count() or 1, _MOST_AT_ONCE)
     if connections[slots.db].vendor == "postgresql":
         return ()
-    keys = models.Slot.objects.using(slots.db).values_list("pk", flat=True)
-    newest, oldest = keys.order_by("-pk").first(), keys.order_by("pk").first()
-    if newest is None or oldest is None or newest - oldest < _MANY:
+    every = models.Slot.objects.using(slots.db).values_list("pk", flat=True)
+    first, last = every.order_by("pk").first(), every.order_by("-pk").first()
+    if every.filter(due_at__lte=since).exists():
+        first = slots.order_by().aggregate(first=Min("pk"))["first"]
+    if first is None or last is None or last - first < _MANY:
         return ()
-    return [since + (until - since) / cores * number for number in range(1, cores)]
-
-
-def _between(columns: QuerySet[Any, Any], after: dt.datetime | None, until: dt.datetime | None) -> QuerySet[Any, Any]:
-    bounds = {"due_at__gt": after, "due_at__lte": until}
-    return columns.filter(**{name: bound for name, bound in bounds.items() if bound is not None})
+    cores = min(os.cpu_count() or 1, _MOST_AT_ONCE)
+    cuts = [first + (last + 1 - first) * number // cores for number in range(cores + 1)]
+    return [Part(one, other - 1) for one, other in pairwise(cuts)]
 
 
 def _statement(

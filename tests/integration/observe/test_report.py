@@ -245,6 +245,26 @@ def test_the_others_count_parts_of_the_time_at_once_and_come_to_the_same(
     assert figures() == one
 
 
+def test_parts_have_each_slot_once_and_none_of_before(
+    context: Surroundings, ledger: str, hours: dt.datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MariaDB reads the whole table for some days of it, where keys do not say which."""
+    monkeypatch.setattr(summing, "_MANY", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    every, since = Slot.objects.using(ledger), hours - 7 * HOUR
+    every.bulk_create([slot("hourly", hours - n * HOUR) for n in range(20, -1, -1)])
+    keys = sorted(every.values_list("pk", flat=True))
+    if connections[ledger].vendor == "postgresql":
+        assert summing.parts_of(every.filter(due_at__gt=since), since) == (), "it divides a statement itself"
+        return
+    for asked, beginning in ((every.filter(due_at__gt=since), since), (every, hours - 99 * HOUR)):
+        wanted = keys[-asked.count() :]
+        parts = summing.parts_of(asked, beginning)
+        assert [key for part in parts for key in range(part.first, part.last + 1)] == wanted
+        assert len(parts) == 3
+    assert summing.parts_of(every.filter(due_at__gt=hours), hours) == (), "none there"
+
+
 def test_of_parts_that_are_counted_at_once_a_failure_is_one_line(
     context: Surroundings, ledger: str, hours: dt.datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
