@@ -47,7 +47,7 @@ def fate(patient_until: dt.datetime, guarded_since: dt.datetime | None, delays: 
     way, not stuck. ``guarded_since``: from when on what is published is known to be recorded by its run; None for
     never.
     """
-    is_waiting = Q(state=SlotState.PUBLISHED)
+    is_waiting = Q(state=SlotState.PUBLISHED, published_at__lte=patient_until)
     is_recorded = Q(published_at__gt=guarded_since) if guarded_since else Q(pk__in=[])
     alike: dict[dt.timedelta | None, list[EntryName]] = {}
     for name, delay in delays.items():
@@ -63,7 +63,7 @@ def fate(patient_until: dt.datetime, guarded_since: dt.datetime | None, delays: 
         (Q(run_started_at__isnull=False), Fate.RUN),
         (Q(state=SlotState.CLAIMED, claimed_at__lte=patient_until), Fate.UNSENT),
         (Q(state=SlotState.MISSED) | is_waiting & ~is_recorded, Fate.NOT_RECORDED),
-        (is_waiting & Q(published_at__lte=patient_until) & ~is_to_wait, Fate.NOT_STARTED),
+        (is_waiting & ~is_to_wait, Fate.NOT_STARTED),
     ]
     cases = [When(condition, then=Value(NUMBERS[of])) for condition, of in whens]
     return Case(*cases, default=Value(NUMBERS[Fate.UNDER_WAY]), output_field=SmallIntegerField())

@@ -365,6 +365,20 @@ def test_without_the_guard_nothing_is_said_of_runs(context: Surroundings, ledger
     assert any("had the run guard at any time" in line for line in said.reservations)
 
 
+def test_without_the_guard_too_a_young_slot_is_under_way(
+    context: Surroundings, ledger: str, hours: dt.datetime
+) -> None:
+    Fence.objects.using(ledger).update(guarded_since=None)
+    young = slot("hourly", clock.now() - 20_000 * MS, **WAITING)
+    Slot.objects.using(ledger).bulk_create([slot("hourly", hours), young])
+    found = compose.run(context()).content
+    assert {fate: count for fate, count in found.figures.entries[0].fates.items() if count} == {
+        Fate.SUCCEEDED: 1,
+        Fate.UNDER_WAY: 1,
+    }
+    assert found.verdict.sentence.startswith("Sent and run once, as far as can be known")
+
+
 @pytest.mark.parametrize(
     ("options", "fate"),
     [
