@@ -24,13 +24,14 @@ _ROWS: Final = 2_000
 """How many rows are read by their keys at once."""
 _COLUMNS: Final = [field.attname for field in models.Slot._meta.concrete_fields]
 _LATEST: Final = (
-    "SELECT * FROM (SELECT id, entry, due_at FROM cutover_slot WHERE entry = %s{} ORDER BY due_at DESC LIMIT 1) "
+    "SELECT * FROM (SELECT id, entry, due_at FROM cutover_slot WHERE entry = %s{} ORDER BY due_at DESC LIMIT {}) "
     "AS latest"
 )
 """One look-up: grouping would read all slots of all entries."""
 LATEST_FIRST: Final = ("-entry", "-due_at")
 """The order of an entry's slots where another table names the entry: asked for less than the index, MySQL sorts all."""
 _UNTIL: Final = " AND due_at <= %s"
+_BEFORE: Final = " AND due_at < %s"
 
 
 class _HasDue(Protocol):
@@ -125,11 +126,32 @@ class Cursors:
             for start in range(0, len(wanted), _BATCH):
                 statements, given = [], list[Any]()
                 for name, at in wanted[start : start + _BATCH]:
-                    statements.append(_LATEST.format("" if at is None else _UNTIL))
+                    statements.append(_LATEST.format("" if at is None else _UNTIL, 1))
                     bound = [] if at is None else [column.get_db_prep_value(at, connections[self._alias])]
                     given += [name, *bound]
                 rows = self._slots.raw(" UNION ALL ".join(statements), given)
                 found.update({EntryName(row.entry): row.due_at for row in rows})
+        return found
+
+    def rows_before(
+        self, until: Mapping[EntryName, dt.datetime], make: Callable[[Any], _Due], most: int
+    ) -> dict[EntryName, list[_Due]]:
+        """Of each of these entries the latest slots, at most ``most`` (>= 1), that were due before its instant.
+
+        Newest first. ``make``: as for ``latest_rows``.
+        """
+        column, wanted = models.Slot._meta.get_field("due_at"), list(until.items())
+        found: dict[EntryName, list[_Due]] = {entry: [] for entry in until}
+        with outages(self._alias):
+            for start in range(0, len(wanted), _BATCH):
+                some = wanted[start : start + _BATCH]
+                given = [(name, column.get_db_prep_value(at, connections[self._alias])) for name, at in some]
+                statement = " UNION ALL ".join([_LATEST.format(_BEFORE, most)] * len(some))
+                keys = [row.pk for row in self._slots.raw(statement, [value for pair in given for value in pair])]
+                for row in quick.rows(quick.of_keys(self._slots.order_by(), keys), _COLUMNS) if keys else ():
+                    found[EntryName(row.entry)].append(make(row))
+        for rows in found.values():
+            rows.sort(key=lambda row: row.due_at, reverse=True)
         return found
 
     def follow(

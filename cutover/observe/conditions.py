@@ -83,6 +83,7 @@ class Facts(NamedTuple):  # made for each of very many entries: a frozen datacla
     on every worker is known to record its runs; None where none was asked.
     ``paused``: what keeps it back, in words. ``is_seen``: whether a leader has taken it up, so that slots are owed.
     ``is_unsettled``: its start or end is one that no leader has read yet.
+    ``ended``: the latest slot before ``last`` whose run has ended; asked for while that of ``last`` has not.
     """
 
     now: dt.datetime
@@ -100,6 +101,7 @@ class Facts(NamedTuple):  # made for each of very many entries: a frozen datacla
     guarded_since: dt.datetime | None = None
     paused: str = ""
     is_seen: bool = True
+    ended: Life | None = None
 
 
 def judge(facts: Facts) -> tuple[Finding, ...]:
@@ -161,7 +163,9 @@ def _of_last(facts: Facts, last: Life) -> Iterator[Finding]:
         yield Finding(Condition.NOT_RUN, NOT_RUN if facts.guarded_since else NOT_RECORDED)
     elif last.is_waiting and last.published_at and facts.guarded_since and last.published_at <= facts.guarded_since:
         yield Finding(Condition.UNRECORDED, "published before the workers were asked, and no run is recorded")
-    condition = _OF_OUTCOME.get(last.outcome) if last.outcome else None
+    ran = facts.ended or last  # one that has begun again, or is about to, is not well before it has ended so
+    condition = _OF_OUTCOME.get(ran.outcome) if ran.outcome else None
     if condition is not None:
-        said = _OF_A_RUN[condition].format(last.worker or "a worker")
-        yield Finding(condition, f"{said}: {last.error}" if last.error else said)
+        said = _OF_A_RUN[condition].format(ran.worker or "a worker")
+        said = said.replace("the latest run", "the latest run that has ended") if ran is not last else said
+        yield Finding(condition, f"{said}: {ran.error}" if ran.error else said)

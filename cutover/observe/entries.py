@@ -27,10 +27,13 @@ from cutover.phases.evidence.pauses import in_words
 from cutover.phases.evidence.side import Sending
 from cutover.phases.evidence.unstarted import Patience
 from cutover.schedules.timetable import Timetables
-from cutover.types import UNLIMITED, Cursor, EntryName, Limits, Side
+from cutover.types import UNLIMITED, Cursor, EntryName, Limits, RunOutcome, Side, SlotState
 
 DAY = dt.timedelta(days=1)
+_ENDED: Final = (RunOutcome.SUCCEEDED, RunOutcome.FAILED, RunOutcome.LOST)
 NEVER: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
+_LOOKED_BACK: Final = (1, 10)
+"""How many slots of an entry are looked at for the latest run that has ended: most often that of the one before."""
 WITH_PASSED_OVER: Final = Count("pk") + Coalesce(Sum("passed_over"), 0)
 """How many slots were missed by their rows: those that were passed over before them have none."""
 
@@ -92,6 +95,7 @@ def read(context: Context, sending: Sending, known: Known, only: EntryName | Non
         with outages(context.alias):
             claimed_at += every.order_by("-pk").values_list("claimed_at", flat=True)[:1]
     is_progress = is_catching_up(claimed_at, fence.now)
+    ended = _ended_before(context, [one for entry, one in lives.items() if _is_to_end(one) and entry not in not_run])
     records = []
     names = {*sending.schedules, *known.unsendable, *known.without_row}
     for name in names if only is None else names & {only}:
@@ -115,6 +119,7 @@ def read(context: Context, sending: Sending, known: Known, only: EntryName | Non
             is_not_run=name in not_run,
             guarded_since=fence.guarded_since,
             is_seen=cursor is not None,
+            ended=ended.get(entry),
             paused=next((in_words(one) for one in known.pauses if one.is_of(entry)), ""),
         )
         records.append(EntryRecord(entry, sending.side, facts.last, due_at, judge(facts)))
@@ -147,6 +152,24 @@ def _not_run(context: Context, lives: Mapping[EntryName, Life], patience: Patien
     found = {entry for entry, published_at in waiting.items() if patience.is_over(entry, published_at)}
     young = [entry for entry, published_at in waiting.items() if published_at >= patience.until(entry)]
     return found | unstarted.behind(context, patience, young)
+
+
+def _ended_before(context: Context, lives: Sequence[Life]) -> dict[EntryName, Life]:
+    """The latest slot before each of these whose run has ended: what fails at each slot is not well in between."""
+    found = dict[EntryName, Life]()
+    left = {life.entry: life.due_at for life in lives}
+    for most in _LOOKED_BACK:
+        if left:
+            rows = context.ledger.cursors.rows_before(left, Life.of, most)
+            for life in with_losses(context, (one for slots in rows.values() for one in slots)):
+                if life.outcome in _ENDED:
+                    found.setdefault(life.entry, life)
+            left = {entry: due_at for entry, due_at in left.items() if entry not in found and len(rows[entry]) == most}
+    return found
+
+
+def _is_to_end(life: Life) -> bool:
+    return life.outcome is RunOutcome.RUNNING or (life.started_at is None and life.state is not SlotState.MISSED)
 
 
 def _is_every(context: Context, life: Life) -> bool:

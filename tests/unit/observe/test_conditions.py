@@ -48,6 +48,12 @@ CASES: list[tuple[dict[str, Any], list[Condition]]] = [
     ({"last": life(outcome=RunOutcome.RETRIED)}, [Condition.RETRYING]),
     ({"last": life(outcome=RunOutcome.RUNNING, ended_at=None)}, []),
     ({"last": life(outcome=None, ended_at=None)}, []),
+    ({"last": life(**WAITING), "ended": life(outcome=RunOutcome.FAILED)}, [Condition.FAILING]),
+    ({"last": life(**WAITING), "ended": life(outcome=RunOutcome.SUCCEEDED)}, []),
+    (
+        {"last": life(outcome=RunOutcome.RUNNING, ended_at=None), "ended": life(outcome=RunOutcome.LOST)},
+        [Condition.LOST],
+    ),
     (
         {"last": life(outcome=RunOutcome.FAILED), "missed": 3, "next_due": NOW - MINUTE},
         [Condition.OVERDUE, Condition.FAILING, Condition.MISSED_EARLIER],
