@@ -4,6 +4,7 @@ Every process of a project imports this with its admin; so what the page is made
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import Any, Final
@@ -12,7 +13,7 @@ from urllib.parse import urlencode
 from django.apps import apps
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db import connections, transaction
+from django.db import Error, connections, transaction
 from django.db.models import Model
 from django.http import HttpRequest
 from django.template.loader import render_to_string
@@ -61,11 +62,13 @@ class OverviewAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic a
         return TemplateResponse(request, f"admin/cutover/overview_{name}.html", {**around, **shown})
 
     def _row(self, request: HttpRequest, entry: str) -> str:
-        """The address of the entry's row; empty where there is none, or none that this person may see."""
+        """The address of the entry's row; empty where there is none, or none that can be read, or that they may see."""
         site, tasks = self.admin_site, apps.get_model("django_celery_beat", "PeriodicTask")
         if not site.is_registered(tasks) or not site.get_model_admin(tasks).has_view_permission(request):
             return ""
-        key = tasks._default_manager.filter(name=entry).values_list("pk", flat=True).first()
+        rows, key = tasks._default_manager.filter(name=entry), None
+        with suppress(Error):  # it may be another database than that of sessions; the page says that it is away
+            key = rows.values_list("pk", flat=True).first()
         change = "admin:django_celery_beat_periodictask_change"
         return reverse(change, args=[key], current_app=site.name) if key is not None else ""
 

@@ -51,6 +51,10 @@ SPANS: Final = {
 USUAL_SPAN: Final = "1h"
 KINDS: Final = {"": "all", "ill": "that are not well"}
 
+EARLIEST: Final = dt.datetime.min.replace(tzinfo=dt.UTC) + dt.timedelta(days=2)
+LATEST_OF_ALL: Final = dt.datetime.max.replace(tzinfo=dt.UTC) - dt.timedelta(days=2)
+"""Between them an instant can be put into every time zone."""
+
 Asked = Mapping[str, str]
 """What an address asks for."""
 
@@ -235,7 +239,7 @@ def _text(given: str) -> str:
 def _instant(given: str) -> dt.datetime:
     try:
         at = dt.datetime.fromisoformat(given)
-        if at.tzinfo is not None:
+        if at.tzinfo is not None and EARLIEST <= at <= LATEST_OF_ALL:
             return at.astimezone(dt.UTC)
     except (ValueError, OverflowError):
         pass

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
-from django.db import connections
+from django.db import OperationalError, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import path, reverse
@@ -158,11 +158,18 @@ def test_older_slots_are_a_page_away(client: Client, reader: User, played: dt.da
         f"{ENTRY}?name=a%00b",
         f"{ENTRY}?name=heartbeat&before=never",
         f"{SLOT}?entry=heartbeat&due=0001-01-01T00:00:00%2B23:00",
+        f"{SLOT}?entry=heartbeat&due=9999-12-31T23:59:59%2B00:00",
+        f"{SLOT}?entry=heartbeat&due=0001-01-01T00:00:00%2B00:00",
+        f"{ENTRY}?name=heartbeat&before=9999-12-31T23:59:59%2B00:00",
         f"{SLOT}?entry=heartbeat&due=2026-01-01T00:00:00",
         f"{SLOT}?entry=heartbeat&due=2026-01-01T00:00:00Z",
     ],
 )
-def test_what_there_is_not_is_not_found(client: Client, reader: User, played: dt.datetime, address: str) -> None:
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "America/St_Johns"])
+def test_what_there_is_not_is_not_found(
+    client: Client, reader: User, played: dt.datetime, settings: Settings, address: str, zone: str
+) -> None:
+    settings.TIME_ZONE = zone
     assert client.get(address).status_code == 404
 
 
@@ -271,6 +278,24 @@ def test_of_what_was_not_read_nothing_is_said_to_be_none(
     entry = client.get(ENTRY, {"name": "heartbeat"}).content.decode()
     assert "Nothing that is known" not in entry
     assert "<p>Not known.</p>" in entry
+
+
+@on_sqlite
+def test_rows_that_cannot_be_read_have_no_link_and_fail_no_page(
+    client: Client, reader: User, played: dt.datetime, alias: str
+) -> None:
+    permit(reader, "view_periodictask")
+
+    def refuse(execute: Any, sql: str, *given: Any) -> Any:
+        if "periodictask" in sql:
+            raise OperationalError("unable to open database file")
+        return execute(sql, *given)
+
+    with connections[alias].execute_wrapper(refuse):
+        page = client.get(ENTRY, {"name": "heartbeat"})
+    assert page.status_code == 200
+    assert "unable to open database file" in page.content.decode()
+    assert "Its periodic task" not in page.content.decode()
 
 
 def test_ten_times_as_many_entries_take_no_more_statements(
