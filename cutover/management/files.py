@@ -2,15 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from cutover import whole_file
 from cutover.errors import PhaseFailed
+from cutover.management.given import STDOUT
 from cutover.management.terminal import as_document
 from cutover.observe.report.compose import PeriodReport
 from cutover.phases.report import Report
-
-STDOUT: Final = "-"
 
 
 def written(report: PeriodReport, html: str | None, json: str | None) -> Report:
@@ -20,7 +18,7 @@ def written(report: PeriodReport, html: str | None, json: str | None) -> Report:
         if file is not None and file != STDOUT:
             _write(file, text())
             told.append(f"Written   {file}")
-    return replace(report, lines=[report.page()] if html == STDOUT else told)
+    return replace(report, lines=report.page().split("\n") if html == STDOUT else told)
 
 
 def _write(file: str, text: str) -> None:

@@ -7,6 +7,7 @@ from typing import IO, Any, Final, cast
 from cutover import clock
 from cutover.management.terminal import Terminal
 from cutover.phases.wording import span
+from cutover.visible import visible
 
 SAID_EVERY_S: Final = 60.0
 
@@ -61,5 +62,5 @@ class LiveLine:
         hours, rest = divmod(whole, 3600)
         clockwise = f"{hours}:{rest // 60:02}:{rest % 60:02}"
         self._drawn.update(
-            Text.assemble((clockwise, "bold cyan"), "  ", what, ("  Ctrl-C ends this", "dim")), refresh=True
+            Text.assemble((clockwise, "bold cyan"), "  ", visible(what), ("  Ctrl-C ends this", "dim")), refresh=True
         )

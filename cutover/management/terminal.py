@@ -14,6 +14,7 @@ from django.core.management.base import OutputWrapper
 from django.core.management.color import Style
 
 from cutover.phases.report import Report, plain
+from cutover.visible import visible
 
 MARKS: Final = {True: "\N{CHECK MARK}", False: "\N{BALLOT X}"}
 ASCII_MARKS: Final = {True: "ok", False: "NO"}
@@ -108,16 +109,16 @@ class Terminal:
         lines = []
         for check in report.checks:
             style = self.style.SUCCESS if check.ok else self.style.ERROR
-            lines.append(f"{style(marks[check.ok])} {check.name}: {check.detail}")
-            lines += [f"    -> {check.remedy}"] if check.remedy and not check.ok else []
+            lines.append(f"{style(marks[check.ok])} {visible(f'{check.name}: {check.detail}')}")
+            lines += [f"    -> {visible(check.remedy)}"] if check.remedy and not check.ok else []
         ways = [("Next", report.next_command), ("Undo", report.undo)]
-        lines += [*report.lines, *(f"{way}: {typed}" for way, typed in ways if typed)]
+        lines += map(visible, [*report.lines, *(f"{way}: {typed}" for way, typed in ways if typed)])
         return "\n".join(lines).encode(encoding, "replace").decode(encoding)
 
     def _note(self, line: str, style: Callable[[str], str] | None = None) -> None:
         """Write to stderr. A phase does not stop half-way because nobody reads that any more."""
         try:
-            self.stderr.write(line, style)
+            self.stderr.write(visible(line), style)
             self.stderr.flush()
         except BrokenPipeError:
             _redirect_to_nowhere(self.stderr)

@@ -9,6 +9,7 @@ from cutover.observe.entries import EntryRecord
 from cutover.observe.slot import Life
 from cutover.observe.times import brief, relative
 from cutover.types import RunOutcome, SlotState
+from cutover.visible import visible
 
 HEADS: Final = ("entry", "last", "run", "next", "what is wrong, worker, delay")
 HISTORY_HEADS: Final = ("due at", "side", "published", "started", "run", "worker, and what there is to know")
@@ -97,9 +98,14 @@ def others(records: Sequence[EntryRecord]) -> str:
 
 def table(heads: Sequence[str], rows: Sequence[Row]) -> list[str]:
     """The rows in columns, for a pipe; what is not well is marked. Pure."""
-    whole = [(" ", *heads), *((MARKS[row.severity], *row.cells) for row in rows)]
+    whole = [(" ", *heads), *((MARKS[row.severity], *map(in_a_cell, row.cells)) for row in rows)]
     widths = [max(map(_width, column)) for column in zip(*whole, strict=True)]
     return ["  ".join(map(_filled, line, widths)).rstrip() for line in whole]
+
+
+def in_a_cell(text: str) -> str:
+    """Text that stays in its line and its column. Pure."""
+    return visible(text).replace("\t", " ")
 
 
 def _width(cell: str) -> int:

@@ -71,7 +71,7 @@ def run(*, write: bool = False, root: Path | None = None) -> Report:
         made = write and piece.how is How.CREATE
         if made:
             _make(root / piece.file, piece.text)
-        lines += [f"===== {piece.file}: {'made' if made else piece.place} =====", piece.text]
+        lines += [f"===== {piece.file}: {'made' if made else piece.place} =====", *piece.text.split("\n")]
     data = {"files": [asdict(piece) for piece in pieces]}
     return Report(NAME, Outcome.DONE, lines=lines, next_command="python manage.py check", data=data)
 

@@ -43,6 +43,27 @@ def test_wrong_options_are_answered_in_one_line(
     assert (ended.value.code, line.startswith("cutover: "), said in line) == (2, True, True), line
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["report", "--html", "-", "--json", "-"], "cannot both be written to standard output"),
+        (["report", "--html", "one", "--json", "./one"], "cannot both be written to one"),
+        (["report", "--html", ""], "The name of a file to write is empty"),
+        (["status", "--role", "any"], "--role goes with --check"),
+        (["status", "--entry", "caf\udce9 \x1b[1m"], r"'caf\udce9 \x1b[1m' has bytes that are no text"),
+        (["pause", "--reason", "\udce9"], "has bytes that are no text"),
+        (["phase4", "--waive", "fine", "--waive", "\udce9"], "has bytes that are no text"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line_before_anything_is_done(
+    typed: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        Command().run_from_argv(["manage.py", "cutover", *typed])
+    [line] = capsys.readouterr().err.splitlines()
+    assert (ended.value.code, said in line, line.isprintable()) == (2, True, True), line
+
+
 def test_what_was_there_before_a_typed_command_is_not_gone_through_by_its_garbage_collections() -> None:
     gc.unfreeze()
     with pytest.raises(CommandError):

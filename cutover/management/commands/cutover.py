@@ -17,7 +17,7 @@ from django.utils.timezone import get_default_timezone
 
 from cutover import clock, conf
 from cutover.errors import ConfigurationError, CutoverError, PhaseFailed
-from cutover.management import phase3_options, usage
+from cutover.management import given, phase3_options, usage
 from cutover.management.live import LiveLine
 from cutover.management.terminal import Terminal, stdout_kept_free
 from cutover.phases import facts
@@ -198,10 +198,7 @@ class Command(BaseCommand):
         terminal, context = self._terminal(as_json=options["json"] in (True, "-")), None
         live = LiveLine(terminal)
         try:
-            if options.get("html") == options["json"] == "-":
-                raise ConfigurationError("--html and --json cannot both be written to standard output.")
-            if options.get("role") and not options.get("check"):
-                raise ConfigurationError("--role goes with --check: it says of whom the check is.")
+            given.judge(options)
             with stdout_kept_free(options["verbosity"]):
                 _, phase, taken = PHASES[options["phase"]]
                 run = partial(phase, **{name: options[name] for name in taken.split() if options[name] is not None})

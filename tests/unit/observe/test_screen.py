@@ -9,6 +9,7 @@ from cutover.management.watch import Keys
 from cutover.observe.conditions import Condition, Finding
 from cutover.observe.entries import EntryRecord
 from cutover.observe.headline import headline
+from cutover.observe.rows import HEADS, row_of, table
 from cutover.observe.screen import Filter, draw
 from cutover.observe.status import History, Status
 from cutover.phases.report import Outcome
@@ -50,6 +51,35 @@ def test_on_a_screen_too_small_the_verdict_is_what_stays(width: int, height: int
     lines = CODES.sub("", draw(STATUS, width, height, foot="q quit   / filter")).split("\n")
     assert len(lines) == height
     assert lines[0].startswith("Look at 1"[:width])
+
+
+@pytest.mark.parametrize("width", range(8, 90))
+def test_a_narrow_terminal_has_fewer_columns_none_of_them_cut_and_each_row_its_mark(width: int) -> None:
+    lines = drawn(width, 60)
+    assert max(map(len, lines)) <= width
+    rows = [line for line in lines if line.startswith(("✗ ", "✓ "))]
+    assert [row[0] for row in rows] == ["✗", *["✓"] * (len(rows) - 1)]
+    assert len(rows) >= 5
+    heads = lines[lines.index(rows[0]) - 1].split()
+    kept = [head for head in ("run", "last", "next") if head in heads]
+    assert kept == ["run", "last", "next"][: len(kept)], "the next one is left out first"
+    assert len(kept) == (3 if width >= 53 else 0 if width < 30 else len(kept)), heads
+    assert width < 20 or rows[0].startswith("✗ brok")
+
+
+def test_a_name_moves_no_cursor_and_stays_in_its_line() -> None:
+    name = EntryName("two\nlines \x1b[2J\x9b \u202etxt\ttab")
+    finding = Finding(Condition.FAILING, "on w: \x1b]0;title\x07")
+    entries = [EntryRecord(name, Side.CODE, life(error="\x1b[31m"), None, (finding,))]
+    first = headline({"not_read": ["no\x1b[1manswer"]}, entries)
+    one = Status("status", Outcome.DONE, at=NOW, headline=first, around=["Leader    \x1b[1m"], entries=entries)
+    text = CODES.sub("", draw(one, 200, 30))
+    assert text.replace("\n", "").isprintable()
+    assert r"✗ two\nlines \x1b[2J\x9b \u202etxt tab" in text
+    past = History("status", Outcome.DONE, title=name, slots=[life(reason="\x1b[2J")])
+    assert CODES.sub("", draw(past, 200, 30)).replace("\n", "").isprintable()
+    assert len(table(HEADS, [row_of(entries[0], NOW)])) == 2
+    assert "\n".join(table(HEADS, [row_of(entries[0], NOW)])).replace("\n", "").isprintable()
 
 
 def test_a_filter_keeps_what_it_names_or_what_is_wrong() -> None:
