@@ -5,10 +5,12 @@ from typing import Any
 
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
+from django.views.decorators.cache import never_cache
 
 from cutover import conf
 
 
+@never_cache  # the site's own cache, or a proxy's, would tell of a leader who is gone by now
 def site(request: HttpRequest) -> HttpResponse:
     """The metrics of the site. Never an error of the servers that they are about; 501 without the extra ``metrics``."""
     try:

@@ -15,7 +15,7 @@ from pytest_django import Settings
 from cutover import clock, conf
 from cutover.conf import ANSWER_TIMEOUT
 from cutover.ledger.runs import RunEnd
-from cutover.models import Entry, Slot, UnmanagedBeat
+from cutover.models import Entry, Fence, Slot, UnmanagedBeat
 from cutover.observe import overview
 from cutover.observe.metrics import site, views
 from cutover.observe.metrics.samples import Site
@@ -79,6 +79,16 @@ def test_the_page_says_who_leads_and_how_each_entry_is(
     assert started is not None
     assert told["cutover_entry_last_run_timestamp_seconds", "hourly"] == pytest.approx(started.timestamp(), abs=1e-3)
     assert {("failing", "hourly"), ("missed_earlier", "hourly")} <= of(told, "cutover_entry_condition").keys()
+
+
+def test_no_cache_keeps_what_it_was(context: Surroundings, scrape: Callable[[], Samples], settings: Settings) -> None:
+    ours, alias = "django.middleware.cache", context().alias
+    settings.CACHES = {**settings.CACHES, "pages": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    settings.CACHE_MIDDLEWARE_ALIAS = "pages"
+    settings.MIDDLEWARE = [f"{ours}.UpdateCacheMiddleware", f"{ours}.FetchFromCacheMiddleware"]
+    before = scrape()["cutover_epoch",]
+    Fence.objects.using(alias).update(epoch=before + 1)
+    assert scrape()["cutover_epoch",] == before + 1
 
 
 def test_a_site_that_nobody_leads_and_an_unmanaged_beat_are_told(
