@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from cutover.observe.conditions import Severity
 from cutover.observe.entries import EntryRecord
 from cutover.observe.slot import Life
-from cutover.observe.times import brief, relative
+from cutover.observe.times import brief, relative, signed
 from cutover.types import RunOutcome, SlotState
 from cutover.visible import visible
 
@@ -45,7 +45,7 @@ def row_of(record: EntryRecord, now: dt.datetime) -> Row:
     """One entry, under ``HEADS``. Pure."""
     last, words = record.last, [str(one) for one in record.findings]
     if last is not None:
-        words += [last.worker, f"started +{brief(last.run_delay)}" if last.run_delay is not None else ""]
+        words += [last.worker, f"started {signed(last.run_delay)}" if last.run_delay is not None else ""]
     return Row(
         record.severity,
         (
@@ -82,7 +82,7 @@ def history_row(life: Life, zone: dt.tzinfo) -> Row:
     ]
     is_missed = life.state is SlotState.MISSED
     of_run = SEVERITIES.get(life.outcome, Severity.WELL) if life.outcome else Severity.WELL
-    delays = [f"+{brief(delay)}" if delay is not None else "" for delay in (life.publish_delay, life.run_delay)]
+    delays = [signed(delay) if delay is not None else "" for delay in (life.publish_delay, life.run_delay)]
     due_at = f"{life.due_at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
     return Row(
         Severity.PROBLEM if is_missed else of_run,

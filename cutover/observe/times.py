@@ -19,6 +19,11 @@ def brief(length: dt.timedelta) -> str:
     return f"{sign}{size:.1f} s" if size < 9.95 else f"{sign}{round(size)} s"
 
 
+def signed(length: dt.timedelta) -> str:
+    """The same with its sign, as a delay has one: ``+40 ms``, or ``-90 s`` of what came before its time."""
+    return f"{'+' if length >= dt.timedelta(0) else ''}{brief(length)}"
+
+
 def relative(at: dt.datetime, now: dt.datetime) -> str:
     """An instant from now: ``now``, ``3 s ago``, ``in 12 min``."""
     away = at - now

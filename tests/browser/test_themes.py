@@ -64,3 +64,12 @@ def test_shapes_lines_and_buttons_are_told_apart_without_djangos_colours(
     for line in (".lane", ".phase", ".tick"):
         assert style(f"#cutover-timeline {line}", "stroke") != "none", line
     assert style(".cutover-card", "border-top-color") != style(".cutover-card", "background-color")
+
+
+@pytest.mark.parametrize("width", [1024, 1100, 1280])
+def test_what_is_wrong_is_on_the_screen_of_a_small_laptop(
+    played: None, open_page: Callable[..., Page], width: int
+) -> None:
+    page = open_page(SITE, viewport={"width": width, "height": 800})
+    beyond = "(it) => it.scrollWidth - it.clientWidth"
+    assert page.locator("#cutover-entries-wide").evaluate(beyond) == 0, "the last column is beyond the edge"

@@ -11,7 +11,7 @@ from cutover.observe.course import Step
 from cutover.observe.entries import EntryRecord
 from cutover.observe.rows import SEVERITIES, run_of
 from cutover.observe.slot import Claimant, Life
-from cutover.observe.times import brief, relative
+from cutover.observe.times import brief, relative, signed
 from cutover.plural import counted
 from cutover.types import RunOutcome, SlotState
 
@@ -187,11 +187,14 @@ def _not_published(life: Life) -> str:
 
 
 def _after(delay: dt.timedelta | None) -> str:
-    return f"{brief(delay)} after it was due" if delay is not None else ""
+    if delay is None:
+        return ""
+    is_early = delay < dt.timedelta(0)
+    return f"{brief(abs(delay))} {'before' if is_early else 'after'} it was due"
 
 
 def _signed(delay: dt.timedelta | None) -> str:
-    return f"{'+' if delay >= dt.timedelta(0) else ''}{brief(delay)}" if delay is not None else ""
+    return signed(delay) if delay is not None else ""
 
 
 _WITHOUT_END: Final = {

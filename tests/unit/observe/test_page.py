@@ -11,6 +11,7 @@ from cutover.observe.entries import EntryRecord
 from cutover.observe.lanes import Lane
 from cutover.observe.page.drawing import EDGE, draw
 from cutover.observe.page.words import EntryLine, Moment, TermLine, events_of, word_of
+from cutover.observe.rows import history_row, row_of
 from cutover.observe.slot import Claimant, Life
 from cutover.types import EntryName, RunOutcome, Side, SlotState
 
@@ -156,3 +157,13 @@ def test_an_entry_that_was_never_sent_has_a_line_and_an_address() -> None:
     line = EntryLine.of(EntryRecord(NAME, Side.CODE), NOW)
     assert (line.word, line.last, line.run, line.next) == ("well", None, "", None)
     assert line.query == "name=a%2Fb+%26+c"
+
+
+def test_what_came_before_its_time_is_said_to_have() -> None:
+    early = ran(30)._replace(published_at=NOW - 31 * MINUTE, started_at=NOW - 31 * MINUTE + 10_000 * MS)
+    said = {event.name: event.said for event in events_of(early, None, NOW)}
+    assert said["Published"] == "60 s before it was due"
+    assert said["Started"] == "on w, 50 s before it was due"
+    record = EntryRecord(NAME, Side.CODE, early)
+    assert row_of(record, NOW).cells[-1].endswith("started -50 s")
+    assert history_row(early, dt.UTC).cells[2:4] == ("-60 s", "-50 s")

@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from cutover.observe.times import brief, relative
+from cutover.observe.times import brief, relative, signed
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 
@@ -29,6 +29,11 @@ NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 )
 def test_a_span_is_said_in_one_unit(seconds: float, said: str) -> None:
     assert brief(dt.timedelta(seconds=seconds)) == said
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0, "+0 ms"), (0.04, "+40 ms"), (-90, "-90 s"), (7_200, "+2 h")])
+def test_a_delay_is_said_with_one_sign(seconds: float, said: str) -> None:
+    assert signed(dt.timedelta(seconds=seconds)) == said
 
 
 @pytest.mark.parametrize(
