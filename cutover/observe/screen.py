@@ -54,7 +54,10 @@ def draw(report: Report, width: int, height: int, wanted: Filter | None = None, 
     With a ``foot``, as on a screen of its own that nobody can scroll back, in no more than that: the verdict stays.
     """
     wanted = wanted or Filter()
-    console = Console(file=io.StringIO(), force_terminal=True, width=width, highlight=False, legacy_windows=False)
+    size = (width, max(1, height))  # with both rich asks for no other, whatever terminal this is
+    console = Console(
+        file=io.StringIO(), force_terminal=True, width=size[0], height=size[1], highlight=False, legacy_windows=False
+    )
     if isinstance(report, History):
         zone = get_default_timezone()
         fitting = max(LEAST_ROWS, height - 3 - bool(foot))
@@ -91,7 +94,7 @@ def _status(report: Status, options: ConsoleOptions, height: int, wanted: Filter
 
 
 def _console(options: ConsoleOptions) -> Console:
-    return Console(file=io.StringIO(), width=options.max_width, highlight=False)
+    return Console(file=io.StringIO(), width=options.max_width, height=options.max_height, highlight=False)
 
 
 def _labelled(line: str) -> Text:

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
-from unicodedata import combining, east_asian_width
 
 from cutover.observe.course import Course
 from cutover.observe.lanes import Lane
+from cutover.observe.names import shortened
 from cutover.observe.page.words import query_of
 from cutover.observe.rows import run_of
 from cutover.observe.slot import Life
@@ -120,7 +120,9 @@ def draw(lanes: Sequence[Lane], course: Course, since: dt.datetime, now: dt.date
         top = TOP + LANE * number
         cut = percent(across(lane.since)) if lane.since > since else ""
         marks = [_mark(life, across(life.due_at), top + 26, now) for life in lane.slots]
-        drawn.append(DrawnLane(lane.entry, _short(lane.entry), top, top + 12, top + 26, cut, marks, _told(lane, cut)))
+        drawn.append(
+            DrawnLane(lane.entry, shortened(lane.entry, NAME), top, top + 12, top + 26, cut, marks, _told(lane, cut))
+        )
     return Drawing(
         height=foot + AXIS,
         foot=foot,
@@ -140,16 +142,6 @@ def draw(lanes: Sequence[Lane], course: Course, since: dt.datetime, now: dt.date
             for part, anchor in zip(range(TICKS + 1), ("start", *["middle"] * (TICKS - 1), "end"), strict=True)
         ],
     )
-
-
-def _short(name: str) -> str:
-    """The beginning of a name, where wide letters count twice and combining ones not at all."""
-    room = NAME
-    for number, letter in enumerate(name):
-        room -= 0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1
-        if room < 0:
-            return f"{name[:number].rstrip()}\N{HORIZONTAL ELLIPSIS}"
-    return name
 
 
 def percent(part: float) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 from django.utils.safestring import SafeString
 
 from cutover.observe.course import Course
+from cutover.observe.names import shortened
 from cutover.observe.report.axes import LEFT, WIDTH, Times
 from cutover.observe.report.expressions import Fate
 from cutover.observe.report.figures import Cell, Figures
@@ -122,9 +123,10 @@ def _terms(terms: Sequence[Claimant], times: Times, bottom: float) -> list[Eleme
 
 
 def _lane(name: EntryName, cells: Sequence[Cell], times: Times, y: float) -> list[Element]:
-    short = name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}\N{HORIZONTAL ELLIPSIS}"
+    label = element("text", x=0, y=LANE / 2 + 4, class_="label", text=shortened(name, NAME_LENGTH - 1))
     made = [
-        titled(element("text", x=0, y=y + LANE / 2 + 4, class_="label", text=short), name),
+        # Cut off at the drawing's beginning: how wide letters are nobody knows here.
+        element("svg", titled(label, name), x=0, y=y, width=LEFT - 4, height=LANE, overflow="hidden"),
         element("path", d=f"M{LEFT:g} {y + LANE:g}H{WIDTH - 10:g}", class_="grid"),
     ]
     for side, top in ((Side.CODE, y + 2), (Side.DATABASE, y + LANE / 2)):

@@ -91,8 +91,10 @@ def judge(figures: Figures, basis: Basis, zone: dt.tzinfo = dt.UTC) -> Verdict:
     entries = sum(1 for one in figures.entries if one.slots)
     ran = figures.of(*RUNS)
     as_far = ", as far as can be known (see the reservations)" if unknown else ""
+    is_ill = unsent or figures.of(Fate.FAILED) or _lost(figures)
+    at_least = Severity.PROBLEM if is_ill else Severity.NOTICE  # what is not known makes nothing better
     if not figures.slots and not wrong:
-        return Verdict("Inconclusive: the ledger has no slot of this period.", Severity.NOTICE, unknown)
+        return Verdict(f"Inconclusive: the ledger has no slot of this period{told}.", at_least, unknown)
     if wrong:
         whole = f"Not every slot was sent and run once: of {_many(figures.slots, 'slot')}"
         sentence = f"{whole} {', '.join(wrong)}{told}."
@@ -103,16 +105,13 @@ def judge(figures: Figures, basis: Basis, zone: dt.tzinfo = dt.UTC) -> Verdict:
         )
         return Verdict(sentence, Severity.PROBLEM, unknown)
     if not ran:
-        return Verdict(f"Inconclusive: no slot of this period was run{told}.", Severity.NOTICE, unknown)
+        return Verdict(f"Inconclusive: no slot of this period was run{told}.", at_least, unknown)
     if figures.of(Fate.NOT_RECORDED):
         sentence = f"Inconclusive: {ran:,} of {figures.slots:,} slots were sent and run once{told}."
-        return Verdict(sentence, Severity.NOTICE, unknown)
+        return Verdict(sentence, at_least, unknown)
     of_all = f"{_many(ran, 'slot')} of {_many(entries, 'entry', 'entries')}"
     sentence = f"Sent and run once{as_far}: each of {of_all}{told}."
-    is_ill = unsent or figures.of(Fate.FAILED) or _lost(figures)
-    return Verdict(
-        sentence, Severity.PROBLEM if is_ill else Severity.NOTICE if figures.late else Severity.WELL, unknown
-    )
+    return Verdict(sentence, at_least if is_ill or figures.late else Severity.WELL, unknown)
 
 
 def _lost(figures: Figures) -> int:

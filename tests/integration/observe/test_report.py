@@ -478,7 +478,9 @@ def test_the_page_needs_nothing_from_elsewhere_and_escapes_names(
     assert set(re.findall(r"""(?:src|href|action)\s*=\s*["']?([^"'\s>]+)""", page)) <= {"#others"}
     assert re.findall(r"(?i)@import|url\(|<link|<img|<iframe|\son\w+=", page) == []
     assert {*re.findall(r"""\bhttps?://[^"'\s]+""", page)} <= {"http://www.w3.org/2000/svg"}
-    for drawing in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+    drawings = re.findall(r"<figure.*?</figure>", page, re.DOTALL)
+    assert len(drawings) == 3
+    for drawing in drawings:
         assert "<title" in drawing
         assert "<desc" in drawing
     for word in ("missed", "run failed", "OSError: &lt;no&gt; such host", "published late", "Passwords are left out"):

@@ -11,7 +11,7 @@ from cutover.ledger.fence import FenceView
 from cutover.observe.conditions import Severity
 from cutover.observe.course import Course
 from cutover.observe.report import timeline
-from cutover.observe.report.axes import WIDTH, Times
+from cutover.observe.report.axes import LEFT, WIDTH, Times
 from cutover.observe.report.delays import STEPS_MS, Delays, delays, histogram
 from cutover.observe.report.environment import place
 from cutover.observe.report.expressions import Fate
@@ -123,6 +123,17 @@ def test_slots_of_a_time_in_which_nobody_led_are_drawn_too() -> None:
     assert not [one for one in drawn.iter("rect") if "term" in one.get("class", "")]
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("short", "short"), ("x" * 99, "x" * 27 + "…"), ("漢" * 99, "漢" * 13 + "…"), ("e\u0301" * 27, "e\u0301" * 27)],
+)
+def test_a_name_is_as_wide_as_its_column_at_most(name: str, shown: str) -> None:
+    times = Times(period(NOON - 7 * DAY, NOON - 7 * DAY, NOON), dt.UTC)
+    [clip] = [one for one in timeline._lane(EntryName(name), [], times, 0.0) if one.tag == "svg"]
+    assert [text.text for text in clip.iter("text")] == [shown]
+    assert float(clip.attrib["width"]) < LEFT
+
+
 def test_a_drawing_escapes_and_names_itself() -> None:
     drawn = drawing(10, 10, "d", "A & B", "<desc>", [element("text", text="<script>", class_='"x"', x=1.25)])
     whole = ElementTree.fromstring(drawn)
@@ -191,6 +202,24 @@ def basis(**changed: object) -> Basis:
             Severity.PROBLEM,
         ),
         (counted(), WELL, "Inconclusive: the ledger has no slot of this period.", Severity.NOTICE),
+        (
+            counted(),
+            basis(not_proved=[(EntryName("f"), Why.NO_ROW)]),
+            "Inconclusive: the ledger has no slot of this period; 1 entry of code without a row, never sent.",
+            Severity.PROBLEM,
+        ),
+        (
+            counted(succeeded=2, failed=3, not_recorded=1),
+            WELL,
+            "Inconclusive: 5 of 6 slots were sent and run once; 3 runs failed, 1 slot without a recorded run.",
+            Severity.PROBLEM,
+        ),
+        (
+            counted(succeeded=2, not_recorded=1),
+            WELL,
+            "Inconclusive: 2 of 3 slots were sent and run once; 1 slot without a recorded run.",
+            Severity.NOTICE,
+        ),
         (
             counted(under_way=2),
             WELL,

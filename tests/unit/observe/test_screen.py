@@ -67,6 +67,12 @@ def test_a_narrow_terminal_has_fewer_columns_none_of_them_cut_and_each_row_its_m
     assert width < 20 or rows[0].startswith("✗ brok")
 
 
+@pytest.mark.parametrize("terminal", ["unknown", "dumb", ""])
+def test_the_width_is_that_of_the_terminal_whatever_its_name(terminal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", terminal)
+    assert max(map(len, drawn(30, 24))) <= 30
+
+
 def test_a_name_moves_no_cursor_and_stays_in_its_line() -> None:
     name = EntryName("two\nlines \x1b[2J\x9b \u202etxt\ttab")
     finding = Finding(Condition.FAILING, "on w: \x1b]0;title\x07")
