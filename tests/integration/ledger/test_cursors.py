@@ -47,6 +47,20 @@ def test_the_latest_rows_have_all_that_slots_have(ledger, lead, alias):
     assert latest.keys() == {"a", "b"}
 
 
+def test_the_rows_before_an_instant_are_those_of_each_entry_newest_first(ledger, lead):
+    term = lead()
+    crowd = [f"e{number}" for number in range(250)]
+    ledger.claims.claim(term, [slot(one, ago * HOUR) for one in crowd for ago in (1, 2, 3)])
+    until = {name(one): slot(one, HOUR).due_at for one in crowd} | {name("never"): NOW}
+    for most in (1, 2, 5):
+        found = ledger.cursors.rows_before(until, lambda row: row, most)
+        wanted = [slot("e7", ago * HOUR).due_at for ago in (2, 3)][:most]
+        assert {tuple(row.due_at for row in found[name(one)]) for one in crowd} == {tuple(wanted)}
+        assert {row.entry for rows in found.values() for row in rows} == set(crowd)
+        assert found[name("never")] == []
+    assert ledger.cursors.rows_before({}, lambda row: row, 1) == {}
+
+
 def test_only_what_is_new_is_read_again_and_nothing_is_lost(ledger, lead):
     term = lead()
     for some in range(0, 1_500, 100):
@@ -128,6 +142,7 @@ def test_no_cursor_is_read_by_a_scan_of_the_slots_however_many_there_are(past, a
         "as of": (lambda: past.cursors.read(NOW - HOUR), as_of),
         "latest of one": (lambda: past.cursors.latest_of(known[7:8]), 1),
         "latest of few": (lambda: past.cursors.latest_of(known[:150]), 150),
+        "rows before": (lambda: past.cursors.rows_before(dict.fromkeys(known[:150], NOW), lambda row: row, 2), 300),
         "latest of all": (lambda: past.cursors.latest_of([*known, *unknown]), CROWD),
         "begin": (lambda: past.cursors.follow(0, wholly=known), CROWD),
         "poll": (lambda: past.cursors.follow(newest), 1_100),
