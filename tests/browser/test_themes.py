@@ -64,6 +64,8 @@ def test_shapes_lines_and_buttons_are_told_apart_without_djangos_colours(
     for line in (".lane", ".phase", ".tick"):
         assert style(f"#cutover-timeline {line}", "stroke") != "none", line
     assert style(".cutover-card", "border-top-color") != style(".cutover-card", "background-color")
+    page.evaluate("document.documentElement.className = 'dark'")
+    assert style("#cutover-missed", "fill") == "rgb(18, 18, 18)", "what is behind light text is dark"
 
 
 @pytest.mark.parametrize("width", [1024, 1100, 1280])

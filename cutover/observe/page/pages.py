@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -16,7 +16,7 @@ from cutover.errors import CutoverError
 from cutover.observe import course, history, lanes, overview, slot
 from cutover.observe.conditions import Severity
 from cutover.observe.entries import EntryRecord
-from cutover.observe.headline import headline
+from cutover.observe.headline import Headline, headline
 from cutover.observe.notes import notes
 from cutover.observe.page.drawing import draw
 from cutover.observe.page.words import (
@@ -34,6 +34,7 @@ from cutover.phases.context import Context
 from cutover.phases.wording import one_line
 from cutover.types import EntryName
 from cutover.types import Slot as SlotName
+from cutover.visible import visible
 
 TITLE: Final = "At a glance"
 ROWS: Final = 25
@@ -93,7 +94,7 @@ def site(context: Context, asked: Asked) -> dict[str, Any]:
     """Everything at a glance; ``q``, ``kind``, ``p``: which entries; ``span``: how far back the timeline goes."""
     seen = overview.take(context)
     now = seen.at.astimezone(get_current_timezone())
-    first = headline(seen.data, seen.entries)
+    first = _in_its_direction(headline(seen.data, seen.entries))
     chosen = _chosen(seen.entries or (), asked)
     page = Paginator(chosen, ROWS).get_page(asked.get("p"))
     read_course, total = _course(context), len(seen.entries or ())
@@ -111,7 +112,7 @@ def site(context: Context, asked: Asked) -> dict[str, Any]:
         "gap": brief(dt.timedelta(milliseconds=gap)) if (gap := seen.data.get("last_gap_ms")) is not None else "",
         "guarded": _guarded(context, now),
         "missed": seen.data.get("missed_total", 0),
-        "notes": notes(seen.data, now),
+        "notes": [(label, visible(said)) for label, said in notes(seen.data, now)],
         "entries": [EntryLine.of(one, now) for one in page.object_list],
         "page": page,
         "found": f"{len(chosen):,}",
@@ -176,7 +177,7 @@ def one_slot(context: Context, asked: Asked) -> dict[str, Any]:
         "slot": SlotLine.of(whole.life, now),
         "life": whole.life,
         "word": word_of(whole.life),
-        "said": f"{events[-1].name}: {events[-1].said}",
+        "said": visible(f"{events[-1].name}: {events[-1].said}"),
         "events": events,
     }
 
@@ -186,6 +187,11 @@ _PAGES: Final[dict[str, Callable[[Context, Asked], dict[str, Any]]]] = {
     "entry": entry,
     "slot": one_slot,
 }
+
+
+def _in_its_direction(first: Headline) -> Headline:
+    """The same, where no name in a sentence turns round the words that follow it."""
+    return replace(first, verdict=visible(first.verdict), problems=[*map(visible, first.problems)])
 
 
 def _course(context: Context) -> course.Course | None:

@@ -30,6 +30,7 @@ from tests.browser import scene
 pytestmark = [pytest.mark.integration, pytest.mark.mariadb]
 
 Surroundings = Callable[[], Context]
+HOUR = dt.timedelta(hours=1)
 SITE = "/admin/cutover/overview/"
 ENTRY, SLOT = f"{SITE}entry/", f"{SITE}slot/"
 
@@ -278,6 +279,17 @@ def test_of_what_was_not_read_nothing_is_said_to_be_none(
     entry = client.get(ENTRY, {"name": "heartbeat"}).content.decode()
     assert "Nothing that is known" not in entry
     assert "<p>Not known.</p>" in entry
+
+
+@on_sqlite
+def test_a_name_turns_no_sentence_round(client: Client, reader: User, played: dt.datetime) -> None:
+    PeriodicTask.objects.filter(name="import-requests").update(name="import \u202estseuqer")
+    Entry.objects.filter(name="import-requests").update(name="import \u202estseuqer", eligible_since=played - HOUR)
+    shown = client.get(SITE)
+    said = [shown.context["first"].verdict, *shown.context["first"].problems]
+    assert [line for line in said if "\u202e" in line] == []
+    assert [line for line in said if r"import \u202estseuqer is overdue since" in line] != []
+    assert "import%20%E2%80%AEstseuqer" in shown.content.decode().replace("+", "%20"), "its address has its own name"
 
 
 @on_sqlite
