@@ -133,6 +133,15 @@ class Cursors:
                 found.update({EntryName(row.entry): row.due_at for row in rows})
         return found
 
+    def outcomes_before(self, until: dt.datetime, entries: Collection[EntryName]) -> dict[EntryName, str | None]:
+        """How the run of the slot before the latest that is due by ``until`` has ended, of the active ones of these."""
+        due = self._slots.filter(due_at__lte=until, entry=OuterRef("name")).order_by(*LATEST_FIRST)
+        known = models.Entry.objects.using(self._alias).filter(active=True).order_by()
+        known = known.filter(name__in=entries) if len(entries) <= _BATCH else known
+        with outages(self._alias):
+            rows = list(known.annotate(outcome=Subquery(due.values("outcome")[1:2])).values_list("name", "outcome"))
+        return {EntryName(name): outcome for name, outcome in rows}
+
     def rows_before(
         self, until: Mapping[EntryName, dt.datetime], make: Callable[[Any], _Due], most: int
     ) -> dict[EntryName, list[_Due]]:

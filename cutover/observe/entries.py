@@ -32,6 +32,8 @@ from cutover.types import UNLIMITED, Cursor, EntryName, Limits, RunOutcome, Side
 DAY = dt.timedelta(days=1)
 _ENDED: Final = (RunOutcome.SUCCEEDED, RunOutcome.FAILED, RunOutcome.LOST)
 NEVER: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
+_MANY: Final = 1_000
+"""Of so many entries whose slot before was not run either, no worker may record runs: no older ones are looked at."""
 _LOOKED_BACK: Final = (1, 10)
 """How many slots of an entry are looked at for the latest run that has ended: most often that of the one before."""
 WITH_PASSED_OVER: Final = Count("pk") + Coalesce(Sum("passed_over"), 0)
@@ -95,7 +97,8 @@ def read(context: Context, sending: Sending, known: Known, only: EntryName | Non
         with outages(context.alias):
             claimed_at += every.order_by("-pk").values_list("claimed_at", flat=True)[:1]
     is_progress = is_catching_up(claimed_at, fence.now)
-    ended = _ended_before(context, [one for entry, one in lives.items() if _is_to_end(one) and entry not in not_run])
+    to_end = [one for entry, one in lives.items() if _is_to_end(one) and entry not in not_run]
+    ended = _ended_before(context, to_end, by_now)
     records = []
     names = {*sending.schedules, *known.unsendable, *known.without_row}
     for name in names if only is None else names & {only}:
@@ -154,10 +157,13 @@ def _not_run(context: Context, lives: Mapping[EntryName, Life], patience: Patien
     return found | unstarted.behind(context, patience, young)
 
 
-def _ended_before(context: Context, lives: Sequence[Life]) -> dict[EntryName, Life]:
-    """The latest slot before each of these whose run has ended: what fails at each slot is not well in between."""
-    found = dict[EntryName, Life]()
-    left = {life.entry: life.due_at for life in lives}
+def _ended_before(context: Context, lives: Sequence[Life], by_now: dt.datetime) -> dict[EntryName, Life]:
+    """The latest slot before each of these whose run has ended, where it was not well: nor is the entry in between."""
+    found, left = dict[EntryName, Life](), {life.entry: life.due_at for life in lives}
+    if left:  # nearly all are well: to read their slots as well would take as long as those of all entries
+        outcomes = context.ledger.cursors.outcomes_before(by_now, left)
+        well = {None, RunOutcome.SUCCEEDED} if len(left) > _MANY else {RunOutcome.SUCCEEDED}
+        left = {entry: due_at for entry, due_at in left.items() if outcomes.get(entry) not in well}
     for most in _LOOKED_BACK:
         if left:
             rows = context.ledger.cursors.rows_before(left, Life.of, most)

@@ -142,6 +142,7 @@ def test_no_cursor_is_read_by_a_scan_of_the_slots_however_many_there_are(past, a
         "as of": (lambda: past.cursors.read(NOW - HOUR), as_of),
         "latest of one": (lambda: past.cursors.latest_of(known[7:8]), 1),
         "latest of few": (lambda: past.cursors.latest_of(known[:150]), 150),
+        "outcomes before": (lambda: past.cursors.outcomes_before(NOW, known), 2 * CROWD),
         "rows before": (lambda: past.cursors.rows_before(dict.fromkeys(known[:150], NOW), lambda row: row, 2), 300),
         "latest of all": (lambda: past.cursors.latest_of([*known, *unknown]), CROWD),
         "begin": (lambda: past.cursors.follow(0, wholly=known), CROWD),

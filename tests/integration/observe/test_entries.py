@@ -124,6 +124,21 @@ def test_what_failed_is_not_well_while_its_next_slots_wait_or_run(
     )
 
 
+def test_among_very_many_too_what_failed_is_not_well_while_its_next_slot_waits(
+    context: Surroundings, term: Term, hours: dt.datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "_MANY", 0)
+    site = context()
+    run(site, term, hours - HOUR, of_worker(processes.own_name()), RunOutcome.FAILED)
+    latest = [SlotName(hours + number * dt.timedelta(minutes=1), EntryName("hourly")) for number in range(2)]
+    site.ledger.claims.claim(term, latest[:1])
+    assert [one.condition for one in read(site)["hourly"].findings] == [Condition.FAILING]
+    site.ledger.claims.claim(term, latest[1:])
+    with CaptureQueriesContext(connections[site.alias]) as asked:
+        assert read(site)["hourly"].findings == (), "the slot before has not been run: no worker may record runs"
+    assert not [one["sql"] for one in asked if "due_at <" in one["sql"] and "LIMIT 10" in one["sql"]]
+
+
 def test_what_is_known_elsewhere_and_what_is_ahead_is_found(
     context: Surroundings, term: Term, hours: dt.datetime
 ) -> None:
