@@ -39,16 +39,18 @@ def run(context: Context, role: ProbeRole) -> Report:
     def judge(answer: Future[tuple[bool, str]]) -> None:
         answer.set_result(_worker(context) if role is ProbeRole.WORKER else _beats(context, role))
 
+    is_away = False
     try:
         ok, reason = in_time(judge, WITHIN_S)
-    except TimeoutError as exc:
-        ok, reason = role is ProbeRole.ANY, f"not known: {one_line(exc)}"
+    except (TimeoutError, LeaseUnavailable, LedgerUnavailable) as exc:
+        ok, is_away, reason = role is ProbeRole.ANY, True, one_line(exc)
     except CutoverError as exc:
-        ok, reason = role is ProbeRole.ANY and isinstance(exc, LeaseUnavailable | LedgerUnavailable), one_line(exc)
+        ok, reason = False, one_line(exc)
     except Exception as exc:  # whatever a driver raises: a probe has one line, not a traceback
         ok, reason = False, named(exc)
     host = socket.gethostname()
-    line = f"{'Healthy' if ok else 'Unhealthy'} ({role} on {host}): {reason}"
+    word = "Unhealthy" if not ok else "Not known, and no reason to restart it" if is_away else "Healthy"
+    line = f"{word} ({role} on {host}): {reason}"
     data = {"role": role.value, "host": host, "healthy": ok, "reason": reason}
     return Report("status", Outcome.DONE if ok else Outcome.FAILED, (), [line], data=data)
 

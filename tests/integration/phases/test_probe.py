@@ -34,7 +34,7 @@ def asked(context: Context, role: ProbeRole) -> tuple[bool, str]:
     report = probe.run(context, role)
     [line] = report.lines
     assert "\n" not in line
-    assert (report.outcome is Outcome.DONE) == report.data["healthy"] == line.startswith("Healthy")
+    assert (report.outcome is Outcome.DONE) == report.data["healthy"] == (not line.startswith("Unhealthy"))
     return report.outcome is Outcome.DONE, line
 
 
@@ -173,8 +173,13 @@ def test_what_cannot_be_known_restarts_nothing_and_is_no_proof_either(
 ) -> None:
     site = context()
     site.redis = connection.redis.Redis(host=HOST, port=free_port())
-    verdicts = {role: asked(site, role)[0] for role in (ProbeRole.ANY, ProbeRole.STANDBY, ProbeRole.LEADER)}
-    assert verdicts == {ProbeRole.ANY: True, ProbeRole.STANDBY: False, ProbeRole.LEADER: False}
+    verdicts = {role: asked(site, role) for role in (ProbeRole.ANY, ProbeRole.STANDBY, ProbeRole.LEADER)}
+    assert {role: ok for role, (ok, _) in verdicts.items()} == {
+        ProbeRole.ANY: True,
+        ProbeRole.STANDBY: False,
+        ProbeRole.LEADER: False,
+    }
+    assert verdicts[ProbeRole.ANY][1].startswith("Not known, and no reason to restart it (any on ")
     monkeypatch.setattr(probe, "WITHIN_S", 0.2)
     monkeypatch.setattr(probe, "_beats", lambda context, role: threading.Event().wait(1))
     assert "no answer within 0.2 s" in asked(context(), ProbeRole.ANY)[1]
