@@ -30,6 +30,8 @@ from tests.faults.books import Books
 ENTRIES: Final = 1_000
 MANY: Final = 10_000
 PHASES: Final = ("phase1 --no-code-beat", "phase2", "phase3 --force")
+PART_H: Final = 39
+"""As many slots as a week has of ten million in thirty days, for which they are kept by default."""
 ROOM: Final = 2 * MINUTE
 """How long one look takes at most."""
 SAYS: Final = {
@@ -135,12 +137,14 @@ def _seen(ledger: Ledger, of: str, **env: str) -> list[Row]:
     times = ledger.rig.times
     files = [f"--{kind}={ledger.site.directory / f'report.{kind}'}" for kind in ("html", "json")]
     reports = [_manage(ledger, "report", *files, **env) for _ in times(1, full=3)]
+    parts = [_manage(ledger, "report", f"--since={PART_H}h", *files, **env)[0] for _ in times(1, full=3)]
     found = (
         ("manage.py check", [_timed(ledger, "check", **env)[0] for _ in times(2, full=5)], "s", None),
         ("status", [_manage(ledger, "status", **env)[0] for _ in times(2, full=5)], "s", Goal(2)),
         ("the page", [_told(ledger, "page", **env) for _ in times(2, full=5)], "s", Goal(1)),
         ("report of a week", [took_s for took_s, _ in reports], "s", Goal(10)),
         ("report of a week, memory", [most_mb for _, most_mb in reports], "MB", Goal(250)),
+        (f"report of {PART_H} hours", parts, "s", Goal(10)),
     )
     return [Row(f"{what}, {of}", ledger.who.name, tuple(samples), unit, goal) for what, samples, unit, goal in found]
 
