@@ -18,6 +18,7 @@ from django.db import connections
 
 from cutover import clock
 from cutover.events import Event
+from cutover.foreign import text_of
 from cutover.seldom import log_seldom
 
 MOST: Final = 1_000
@@ -98,7 +99,7 @@ class BackgroundQueue:
                 job()
             except BaseException as exc:  # one that ended the thread would end all that is told
                 kind = type(exc).__name__
-                log_seldom(self._said, kind, **details, reason=f"{kind}: {exc}")
+                log_seldom(self._said, kind, **details, reason=f"{kind}: {text_of(exc)}")
             finally:
                 if is_last:
                     with suppress(Exception):  # this thread's, which a receiver may have opened

@@ -18,6 +18,7 @@ from cutover.check_ids import CheckId
 from cutover.conf import Config
 from cutover.election import connection
 from cutover.errors import ConfigurationError, CutoverError, LeaseUnavailable
+from cutover.foreign import text_of
 from cutover.schedules import project
 from cutover.types import EntryName, Side
 
@@ -159,7 +160,7 @@ def _scheduler(app: Celery) -> Iterator[CheckMessage]:
     try:
         found = project.scheduler_class(named)
     except Exception as exc:  # whatever the project's own module raises
-        yield Warning(f"{said}, which cannot be imported: {exc}", hint=hint, id=CheckId.W002)
+        yield Warning(f"{said}, which cannot be imported: {text_of(exc)}", hint=hint, id=CheckId.W002)
         return
     if not (isinstance(found, type) and issubclass(found, Leased)):
         yield Warning(f"{said}: a beat started by it sends without the lease.", hint=hint, id=CheckId.W002)
@@ -225,11 +226,11 @@ def _schedule(app: Celery, config: Config) -> Iterator[CheckMessage]:
         return
     strange = sorted(name for name in config.entries if name not in schedule) if schedule else []
     if strange:
-        named = ", ".join(f"{name!r}{conf.near(str(name), [*map(str, schedule)])}" for name in strange)
+        named = ", ".join(f"{name!r}{conf.near(str(name), [*map(text_of, schedule)])}" for name in strange)
         message = f"CUTOVER['ENTRIES'] names what is no entry of the code schedule: {named}."
         yield Warning(message, hint="Right where it is the name of a row; else fix the name.", id=CheckId.W003)
     yield from _renamed(schedule, config)
-    yield from _check_ins([*map(str, schedule)], config)
+    yield from _check_ins([*map(text_of, schedule)], config)
 
 
 def _check_ins(names: Collection[str], config: Config) -> Iterator[CheckMessage]:
@@ -275,7 +276,7 @@ def _guard(app: Celery) -> Iterator[CheckMessage]:
         project.load_tasks(app)
         found = coverage.gaps(app)
     except Exception as exc:  # whatever the project's own modules raise
-        message = f"Whether every task has the run guard cannot be seen: {exc}"
+        message = f"Whether every task has the run guard cannot be seen: {text_of(exc)}"
         yield Warning(message, hint="Let the Celery app's modules with tasks be imported.", id=CheckId.W004)
         return
     if found:

@@ -45,6 +45,12 @@ class EntryRefused(CutoverError):
     """A schedule entry cannot be imported whole; says entry, field, reason and remedy."""
 
 
+class ScheduleFailed(CutoverError):
+    """A schedule of the project's own class does not say when it is due; says which class, and what it raised."""
+
+    remedy = "give the class a remaining_estimate that answers for every instant"
+
+
 class OperatorBusy(CutoverError):
     """Another operator's command is at work; says whose."""
 

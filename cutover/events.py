@@ -14,6 +14,8 @@ from typing import Any, Final
 import structlog
 from structlog.stdlib import LoggerFactory
 
+from cutover.foreign import text_of
+
 LOGGER: Final = "cutover"
 _standard: Final = logging.getLogger(LOGGER)
 _structured: Final = structlog.stdlib.get_logger(LOGGER)
@@ -223,5 +225,5 @@ def _line(name: str, details: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
 
 def _spelt(value: Any) -> str:
     """As it is, or quoted where it would not be seen as one word of one line."""
-    text = str(value)
+    text = text_of(value)
     return text if text.isprintable() and text and not set(text) & set(" =\"'") else repr(text)

@@ -13,6 +13,7 @@ from django.dispatch import Signal
 
 from cutover.background import BackgroundQueue
 from cutover.events import Event
+from cutover.foreign import text_of
 from cutover.seldom import log_seldom
 
 
@@ -21,7 +22,7 @@ class _Signal(Signal):
 
     def _log_robust_failure(self, receiver: Any, err: Exception) -> None:
         name = getattr(receiver, "__qualname__", type(receiver).__qualname__)
-        kind, reason = type(err).__name__, f"{name}: {type(err).__name__}: {err}"
+        kind, reason = type(err).__name__, f"{name}: {type(err).__name__}: {text_of(err)}"
         if log_seldom(Event.RECEIVER_FAILED, f"{name} {kind}", signal=NAMES[self], reason=reason):
             with suppress(AttributeError):
                 super()._log_robust_failure(receiver, err)  # type: ignore[misc]  # Django's line has the traceback

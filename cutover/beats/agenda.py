@@ -27,6 +27,7 @@ from cutover.beats.item import (
 from cutover.beats.sources import ScheduledEntry
 from cutover.beats.timers import Timer, Timers
 from cutover.events import Event, log
+from cutover.foreign import text_of
 from cutover.ledger.pauses import NOTHING_PAUSED, Paused
 from cutover.renames import NO_RENAMES, Renames
 from cutover.schedules.due import Backlog, Owed, next_due, within
@@ -221,7 +222,7 @@ class Agenda:
                     else:
                         found = cached(alike, in_common(item), partial(owed_now, item, now, misfire_grace))
                 except Exception as exc:  # as in `load`
-                    log(Event.ENTRY_FAILED, entry=name, reason=f"its slots are not known: {exc}")
+                    log(Event.ENTRY_FAILED, entry=name, reason=f"its slots are not known: {text_of(exc)}")
                     taken.append((now + _ASK_AGAIN, version, name))
                     continue
                 if is_every and item.upcoming and found.send is None:  # what is missed is recorded with what is sent

@@ -21,6 +21,7 @@ from cutover.beats.hooks import PublishPath
 from cutover.beats.overrides import TooManyMessages
 from cutover.beats.shortcut import Listening, Pattern, Shortcut, kind_of, publish
 from cutover.events import Event, log
+from cutover.foreign import text_of
 
 KEPT: Final = 5_000
 """Of how many slots it is known what was put on their messages; a further message of an older one goes without."""
@@ -78,7 +79,7 @@ class Outlet:
         except Exception as exc:
             attempt.error = attempt.error or exc
             if attempt.is_sent and not attempt.refused:
-                log(Event.ENTRY_FAILED, entry=message.name, reason=f"after its message was sent: {exc}")
+                log(Event.ENTRY_FAILED, entry=message.name, reason=f"after its message was sent: {text_of(exc)}")
         finally:
             self._attempt = None
         now = message.options.get("headers") or {}
@@ -125,7 +126,7 @@ class Outlet:
             try:
                 publish(producer, *built)
             except Exception as exc:
-                raise SchedulingError(f"Couldn't apply scheduled task {message.name}: {exc}")  # noqa: B904 - as celery
+                raise SchedulingError(f"Couldn't apply scheduled task {message.name}: {text_of(exc)}")  # noqa: B904 - as celery
         except SchedulingError as exc:
             beats_logger.error("Message Error: %s\n%s", exc, traceback.format_stack(), exc_info=True)
             self._keep(task_id, {}, Attempt())

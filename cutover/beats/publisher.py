@@ -18,6 +18,7 @@ from cutover import clock, headers, metrics
 from cutover.beats.outlet import Send
 from cutover.beats.overrides import TooManyMessages
 from cutover.events import Event, is_heard, log
+from cutover.foreign import text_of
 from cutover.ledger import Ledger
 from cutover.ledger.pauses import NOTHING_PAUSED
 from cutover.types import Claim, Epoch, Slot, Term
@@ -134,10 +135,10 @@ class Publisher:
 
     def _not_published(self, slot: Slot, epoch: Epoch, exc: Exception) -> bool:
         """Log it, and note an entry's own fault on its claim; whether it is the broker's fault."""
-        log_slot(Event.SLOT_PUBLISH_FAILED, slot, epoch, reason=str(exc))
+        log_slot(Event.SLOT_PUBLISH_FAILED, slot, epoch, reason=text_of(exc))
         if self._is_brokers_fault(exc):
             return True
-        self._ledger.claims.note_fault(slot, str(exc))
+        self._ledger.claims.note_fault(slot, text_of(exc))
         return False
 
     def _is_brokers_fault(self, exc: BaseException) -> bool:

@@ -16,6 +16,7 @@ from cutover import clock
 from cutover.conf import Config
 from cutover.election.connection import redis_client
 from cutover.election.lease import Lease, Presence
+from cutover.foreign import text_of
 from cutover.ledger import Ledger
 from cutover.schedules import project
 from cutover.types import EntryName, SentBy, Side
@@ -118,4 +119,4 @@ def in_time(ask: Callable[[Future[_T]], None], within_s: float) -> _T:
     try:
         return answer.result(within_s)
     except TimeoutError as exc:
-        raise TimeoutError(str(exc) or f"no answer within {within_s:g} s") from exc
+        raise TimeoutError(text_of(exc) or f"no answer within {within_s:g} s") from exc

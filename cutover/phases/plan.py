@@ -9,6 +9,7 @@ from typing import Any, Final
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule
 
 from cutover.errors import LeaseUnavailable
+from cutover.foreign import text_of
 from cutover.phases.context import Context
 from cutover.phases.evidence import import_preview, quiet_windows, upcoming
 from cutover.phases.evidence.import_preview import ImportPreview
@@ -107,14 +108,14 @@ def _entry(found: ImportPreview, name: EntryName, due_at: dt.datetime | None) ->
     drafted, row, entry = found.drafted.get(name), found.present.get(name), found.entries[name]
     refusals = found.refusals.get(name, [])
     differing = rows.differing(drafted.row, row) if drafted is not None and row is not None else {}
-    words, overlay = str(entry.schedule), []
+    words, overlay = text_of(entry.schedule), []
     if drafted is not None:
         relative = ["relative"] if drafted.relative else []
         words = ", ".join([_in_words(drafted.row.schedule), *relative])
         overlay = [*sorted(drafted.options), *relative]  # by name: the values may be secret
     return {
         "name": name,
-        "task": entry.task,
+        "task": text_of(entry.task),
         "schedule": words,
         "next_due_at": due_at.isoformat() if due_at is not None else None,
         "catch_up": found.config.catch_up_rule(name).policy.value,

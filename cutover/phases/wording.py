@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 
 from kombu.exceptions import KombuError
 
+from cutover.foreign import text_of
 from cutover.moments import instant, to_the_second
 
 _T = TypeVar("_T")
@@ -46,7 +47,7 @@ def inline(found: Iterable[object], separator: str = "; ") -> str:
 
 def one_line(error: BaseException) -> str:
     """An error's own text, which may take several lines, or the name of its type where it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(text_of(error).split()) or type(error).__name__
 
 
 def named(error: BaseException) -> str:

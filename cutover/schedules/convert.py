@@ -15,6 +15,7 @@ from celery.schedules import schedule as interval
 from django.utils.module_loading import import_string
 from django_celery_beat.models import PeriodicTask
 
+from cutover.foreign import shown, text_of
 from cutover.headers import ADDED_BY_BEATS
 from cutover.schedules.columns import MOST, ClockedValues, Values, values_of
 from cutover.schedules.refusals import Refusal, Unfit, require_foretold, require_text
@@ -67,6 +68,9 @@ def convert(entry: ScheduleEntry, serializer: str, converters: Mapping[str, str]
             found[key] = make(*given)
         except Unfit as unfit:
             refusals.append(Refusal(name, said, *unfit.args))
+        except Exception as exc:  # an object of the project's own making, which is compared and put into JSON
+            reason = f"cannot be kept ({type(exc).__name__}: {text_of(exc)})"
+            refusals.append(Refusal(name, said, reason, "give it as what JSON can hold"))
 
     json_follows = serializer == "json"
     fill(values, "name", "name", _text, "name", entry.name)
@@ -75,8 +79,10 @@ def convert(entry: ScheduleEntry, serializer: str, converters: Mapping[str, str]
     fill(values, "args", "args", json_of, (list, tuple), json_follows, entry.args or ())
     fill(values, "kwargs", "kwargs", json_of, (Mapping,), json_follows, entry.kwargs or {})
     for option, value in entry.options.items():
-        said = f"options[{option!r}]"
-        if value is None:
+        said = f"options[{shown(option)}]"
+        if not isinstance(option, str):
+            refusals.append(Refusal(name, said, "has a name that is no text", "give names as keys"))
+        elif value is None:
             if option != "headers":
                 overlay[option] = None  # celery takes it for a word against the task's own default
         elif option == "headers":
@@ -103,7 +109,7 @@ def _schedule(entry: ScheduleEntry, converters: Mapping[str, str]) -> Values:
     try:
         made = import_string(converters[kind])(found)
     except Exception as exc:  # the project's own function
-        raise Unfit(f"is not converted: {type(exc).__name__} {exc}", remedy) from exc
+        raise Unfit(f"is not converted: {type(exc).__name__} {text_of(exc)}", remedy) from exc
     if not isinstance(made, int | float | dt.timedelta | BaseSchedule):
         raise Unfit(f"is converted into a {type(made).__name__}, which is no schedule", remedy)
     return values_of(maybe_schedule(made, app=entry.app))
@@ -116,7 +122,7 @@ def _text(column: str, value: Any) -> str:
 
 def _held(option: str, value: Any) -> dict[str, Any]:
     """The column that holds an option as it is, with its value there; empty where none does."""
-    if option in ("queue", "exchange", "routing_key"):
+    if option in ("queue", "exchange", "routing_key") and isinstance(value, str):
         with suppress(Unfit):
             return {option: None if value == "" else _text(option, value)}
     if option == "priority" and type(value) is int and 0 <= value <= 255:

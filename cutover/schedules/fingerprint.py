@@ -10,6 +10,7 @@ from celery import schedules
 from celery.beat import ScheduleEntry
 from django_celery_beat.clockedschedule import clocked
 
+from cutover.foreign import shown
 from cutover.schedules.timetable import zone_of
 from cutover.types import EntryName, Fingerprints
 
@@ -36,7 +37,7 @@ def fingerprint(schedule: schedules.BaseSchedule) -> str:
         return f"solar {schedule.event} {float(schedule.lat):.6f} {float(schedule.lon):.6f}"
     if isinstance(schedule, clocked):
         return f"clocked {schedule.clocked_time.astimezone(dt.UTC).isoformat()}"
-    return f"{type(schedule).__module__}.{type(schedule).__qualname__} {schedule!r}"
+    return f"{type(schedule).__module__}.{type(schedule).__qualname__} {shown(schedule)}"
 
 
 def fields_of(schedule: schedules.crontab) -> str:
@@ -69,7 +70,7 @@ def _spelt(value: Any) -> str:
     if isinstance(value, str | int | float | None):
         return repr(value)
     if isinstance(value, Mapping):
-        return f"{{{','.join(sorted(f'{key!r}:{_spelt(part)}' for key, part in value.items()))}}}"
+        return f"{{{','.join(sorted(f'{shown(key)}:{_spelt(part)}' for key, part in value.items()))}}}"
     if isinstance(value, list | tuple):
         return f"[{','.join(map(_spelt, value))}]"
     if isinstance(value, Set):

@@ -17,6 +17,7 @@ from celery.result import denied_join_result
 from kombu import serialization
 
 from cutover import clock, headers
+from cutover.foreign import text_of
 from cutover.schedules.values import alike, listed
 
 _T = TypeVar("_T")
@@ -63,7 +64,7 @@ class Builder:
             [(name, message, rest)] = self._taken
             return _fields(self._app, name, message, rest)
         except Exception as exc:  # whatever celery, a router or a serializer raises
-            raise Unsendable(f"{type(exc).__name__}: {exc}") from exc
+            raise Unsendable(f"{type(exc).__name__}: {text_of(exc)}") from exc
 
     def _task(self, name: str) -> Task:
         """A copy of the task that belongs to the copied app."""

@@ -10,6 +10,7 @@ from celery.beat import ScheduleEntry
 from celery.schedules import crontab
 from django_celery_beat.models import PeriodicTask
 
+from cutover.foreign import text_of
 from cutover.plural import counted
 from cutover.schedules import messages, overlay, rows
 from cutover.schedules.divergence import HORIZON, Divergence, first_divergence
@@ -73,7 +74,7 @@ class _Comparison:
         try:
             sent = self._reader.entry(row, as_proved=False)
         except Exception as exc:  # a schedule written past the model's own checks
-            why = f"its schedule cannot be read ({exc})" if row.scheduler is not None else "without a schedule"
+            why = f"its schedule cannot be read ({text_of(exc)})" if row.scheduler is not None else "without a schedule"
             return [Difference(name, "entry", "readable", why)]
         if broken := rows.unreadable(row):
             return [Difference(name, "entry", "readable", broken)]

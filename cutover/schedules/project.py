@@ -15,6 +15,7 @@ from kombu.utils.imports import symbol_by_name
 
 from cutover.conf import Config
 from cutover.errors import ConfigurationError
+from cutover.foreign import shown, text_of
 from cutover.schedules.refusals import EntriesRefused, Refusal
 from cutover.types import EntryName
 
@@ -115,7 +116,9 @@ def _code_entries(app: Celery, config: Config) -> Iterator[tuple[EntryName, Sche
     now = app.now()
     for name, fields in raw.items():
         if not isinstance(name, str):  # it could be neither sorted with the others nor found again by its text
-            refusals.append(Refusal(EntryName(str(name)), "name", f"is {name!r}, no text", "give it as a string"))
+            refusals.append(
+                Refusal(EntryName(text_of(name)), "name", f"is {shown(name)}, no text", "give it as a string")
+            )
             continue
         try:
             given = dict(fields, name=name, app=app)
@@ -124,7 +127,8 @@ def _code_entries(app: Celery, config: Config) -> Iterator[tuple[EntryName, Sche
             entry = ScheduleEntry(**given)
             entry.options = dict(entry.options)
         except Exception as exc:  # a schedule's own clock may raise anything
-            refusals.append(Refusal(EntryName(str(name)), "entry", f"is not what celery reads ({exc})", "fix it"))
+            reason = f"is not what celery reads ({text_of(exc)})"
+            refusals.append(Refusal(EntryName(str(name)), "entry", reason, "fix it"))
             continue
         yield EntryName(name), entry
     if refusals:

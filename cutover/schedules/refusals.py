@@ -16,7 +16,8 @@ from django_celery_beat.clockedschedule import clocked
 from django_celery_beat.tzcrontab import TzAwareCrontab
 
 from cutover import clock
-from cutover.errors import EntryRefused
+from cutover.errors import EntryRefused, ScheduleFailed
+from cutover.foreign import shown, text_of
 from cutover.plural import counted
 from cutover.schedules.timetable import timetable
 from cutover.types import NAME_LENGTH, EntryName
@@ -76,7 +77,7 @@ def require_name(name: Any) -> None:
 def require_text(value: Any, most: int) -> None:
     """Raises Unfit for what is no text of 1 to ``most`` characters that a database takes."""
     if not isinstance(value, str) or not value:
-        raise Unfit(f"is {value!r}, no text", "give it as a string")
+        raise Unfit(f"is {shown(value)}, no text", "give it as a string")
     if len(value) > most:
         raise Unfit(f"has {counted(len(value), 'character')}; a row holds {most}", "shorten it")
     require_storable(value)
@@ -126,7 +127,9 @@ def _require_kept_word(found: BaseSchedule) -> None:
             answers.append(bool(asked.is_due(now)[0]))
     except Exception as exc:  # the project's own methods
         remedy = "give the class an is_due and a remaining_estimate that answer"
-        raise Unfit(f"is a {kind}, which does not say when it is due ({type(exc).__name__} {exc})", remedy) from exc
+        why = exc.__cause__ if isinstance(exc, ScheduleFailed) and exc.__cause__ else exc
+        reason = f"is a {kind}, which does not say when it is due ({type(why).__name__} {text_of(why)})"
+        raise Unfit(reason, remedy) from exc
     if answers != [False, True]:
         remedy = "let both ask self.now() for the time, and agree"
         raise Unfit(f"is a {kind}, whose is_due and remaining_estimate contradict each other", remedy)
@@ -141,7 +144,7 @@ def _require_true_clock(found: BaseSchedule) -> None:
         now = maybe_make_aware(found.now())
         apart = abs(now - clock.now())
     except Exception as exc:  # the project's own function
-        raise Unfit(f"has a clock of its own that fails ({exc})", remedy) from exc
+        raise Unfit(f"has a clock of its own that fails ({text_of(exc)})", remedy) from exc
     if apart > dt.timedelta(seconds=5):
         raise Unfit(f"has a clock of its own (nowfun) that is {apart} from the time", remedy)
     if isinstance(found, schedule) and found.relative and now.utcoffset() != now.astimezone(found.tz).utcoffset():

@@ -17,6 +17,7 @@ from kombu.utils.json import loads
 
 from cutover import clock
 from cutover.fields import as_instant, stored
+from cutover.foreign import text_of
 from cutover.ledger import bulk
 from cutover.schedules import columns
 from cutover.schedules.columns import Values
@@ -89,7 +90,7 @@ def schedule_of(row: PeriodicTask) -> str:
     try:
         return fingerprint(row.schedule)
     except Exception as exc:  # written past the model's own checks
-        return f"unreadable ({exc})"
+        return f"unreadable ({text_of(exc)})"
 
 
 def unreadable(row: Any) -> str:

@@ -14,6 +14,9 @@ from typing import Final, Protocol
 from celery import schedules
 from django_celery_beat.clockedschedule import clocked
 
+from cutover.errors import ScheduleFailed
+from cutover.foreign import text_of
+
 _INSTANT: Final = dt.timedelta.resolution
 _MINUTE: Final = dt.timedelta(minutes=1)
 _DAY: Final = dt.timedelta(days=1)
@@ -106,7 +109,13 @@ class _Calendar:
         # In the schedule's own zone: there a relative interval is rounded.
         now = start.astimezone(self._schedule.tz)
         self._schedule.nowfun = lambda: now
-        found: dt.datetime = start + self._schedule.remaining_estimate(now)
+        try:
+            found: dt.datetime = start + self._schedule.remaining_estimate(now)
+        except Exception as exc:  # the project's own method
+            kind, why = type(self._schedule), f"{type(exc).__name__}: {text_of(exc)}"
+            asked = f"{start:%Y-%m-%d %H:%M:%S} UTC"
+            said = f"A schedule of {kind.__module__}.{kind.__qualname__} does not say what follows on {asked} ({why})."
+            raise ScheduleFailed(said) from exc
         return found
 
     def latest(self, after: dt.datetime, until: dt.datetime) -> dt.datetime | None:

@@ -19,6 +19,7 @@ from django.dispatch import Signal
 from cutover import clock, headers, logs, metrics, signals
 from cutover.errors import ConfigurationError, LedgerUnavailable
 from cutover.events import Event, log
+from cutover.foreign import text_of
 from cutover.ledger.runs import RunEnd
 from cutover.seldom import log_seldom
 from cutover.types import EntryName, Epoch, RunOutcome, Sender, Slot, Start
@@ -284,7 +285,7 @@ def _sent_by_beat_alone() -> frozenset[str]:
     try:
         return frozenset(config().sent_by_beat_alone)
     except Exception as exc:
-        log(Event.GUARD_FAILED, entry="", due_at="", reason=f"{type(exc).__name__}: {exc}")
+        log(Event.GUARD_FAILED, entry="", due_at="", reason=f"{type(exc).__name__}: {text_of(exc)}")
         return frozenset()
 
 

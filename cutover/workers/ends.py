@@ -16,6 +16,7 @@ from cutover.background import BackgroundQueue
 from cutover.clock import SYSTEM
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
+from cutover.foreign import text_of
 from cutover.ledger.runs import RunEnd
 from cutover.seldom import log_seldom
 from cutover.workers.session import session
@@ -80,7 +81,7 @@ class Ends:
     def _give_up(self, number: int, why: Exception) -> None:
         if number > 0:
             self._forget(number)
-            reason = f"the ends of {number} runs are not recorded: {type(why).__name__}: {why}"
+            reason = f"the ends of {number} runs are not recorded: {type(why).__name__}: {text_of(why)}"
             log_seldom(Event.GUARD_FAILED, "ends", entry="", due_at="", reason=reason)
 
     def _forget(self, number: int) -> None:

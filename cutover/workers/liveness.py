@@ -19,6 +19,7 @@ from cutover.election.connection import Link, redis_client
 from cutover.election.lease import Lease
 from cutover.errors import LeaseUnavailable
 from cutover.events import Event, log
+from cutover.foreign import text_of
 from cutover.models import RUN_BY_LENGTH
 from cutover.workers import processes
 
@@ -37,7 +38,7 @@ class Worker:
         try:
             self._connect()
         except Exception as exc:  # whatever a project's connection raises: the process still runs each slot once
-            reason = f"{type(exc).__name__}: {exc}; no other worker can resume what this process runs"
+            reason = f"{type(exc).__name__}: {text_of(exc)}; no other worker can resume what this process runs"
             log(Event.REDIS_LOST, reason=reason)
         self._again_at_s = clock.monotonic_s() + AGAIN_S
         self._runs = itertools.count(1)

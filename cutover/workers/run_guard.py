@@ -22,6 +22,7 @@ from celery.states import FAILURE, IGNORED, REJECTED, RETRY, SUCCESS
 from cutover import headers
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
+from cutover.foreign import text_of
 from cutover.seldom import log_seldom
 from cutover.types import RunOutcome
 from cutover.workers.admission import Admission, Undecided, is_beats, scheduled_tasks
@@ -187,5 +188,5 @@ def _ignored(task: Task, context: Context) -> Any:
 
 def _log_failed(exc: Exception, **details: str) -> str:
     kind = type(exc).__name__
-    log_seldom(Event.GUARD_FAILED, kind, **details, reason=f"{kind}: {exc}")
-    return f"{kind}: {exc}"
+    log_seldom(Event.GUARD_FAILED, kind, **details, reason=f"{kind}: {text_of(exc)}")
+    return f"{kind}: {text_of(exc)}"

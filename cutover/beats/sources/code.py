@@ -16,6 +16,7 @@ from cutover.beats import schedule_file
 from cutover.beats.sources import NOT_POLLED, Loaded, PastSlots, Polled, ScheduledEntry, catch_up_rule
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
+from cutover.foreign import text_of
 from cutover.ledger import Ledger
 from cutover.schedules.fingerprint import digest, fingerprints
 from cutover.schedules.refusals import unsendable
@@ -50,7 +51,7 @@ class CodeSource:
             try:
                 found[EntryName(name)] = ScheduledEntry.of(entry, rule, last_run=last_run)
             except Exception as exc:  # a schedule of the project's own making; the others must go on
-                log(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {exc}")
+                log(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {text_of(exc)}")
         self._loaded = found
         version = digest({name: fingerprints(each.entry, each.fingerprint) for name, each in found.items()})
         where = "has no run of them" if self._last_runs else "was not found, or holds nothing"

@@ -32,6 +32,7 @@ from cutover.beats.sources import (
 from cutover.beats.sources.past import Seen, with_past
 from cutover.beats.sources.watch import SCHEDULES, WATCHED, Block, Watch
 from cutover.events import Event, log
+from cutover.foreign import text_of
 from cutover.ledger import Ledger
 from cutover.ledger.database import outages
 from cutover.models import ImportedEntry
@@ -212,7 +213,7 @@ def entries(
                 rule = replace(rule, policy=CatchUp.LATEST)
             found[name] = ScheduledEntry.of(reader.entry(row), rule, limits_of(row), shared=shared)
         except Exception as exc:  # written past the model's own checks; the others must go on
-            log(Event.ENTRY_FAILED, entry=name, reason=f"its row cannot be read: {exc}")
+            log(Event.ENTRY_FAILED, entry=name, reason=f"its row cannot be read: {text_of(exc)}")
     return found
 
 

@@ -21,6 +21,7 @@ from cutover.beats.sources.rows import RowSource, entries, version_of
 from cutover.beats.sources.watch import WATCHED, Block
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event, log
+from cutover.foreign import shown, text_of
 from cutover.ledger import Ledger
 from cutover.ledger.database import outages
 from cutover.schedules import columns
@@ -126,7 +127,7 @@ class ShownRows(RowSource):
             try:
                 shown[EntryName(name)] = self._shown(read.get(EntryName(name)), entry)
             except Exception as exc:  # a schedule of the project's own making; the others must go on
-                log(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {exc}")
+                log(Event.ENTRY_FAILED, entry=name, reason=f"it is left out: {text_of(exc)}")
         return shown
 
     def _shown(self, read: ScheduledEntry | None, entry: ScheduleEntry) -> ScheduledEntry:
@@ -156,4 +157,4 @@ def digest_of_rows() -> int:
 
 
 def _meaning(entry: ScheduleEntry) -> tuple[Any, ...]:
-    return entry.task, repr(entry.args), repr(entry.kwargs), repr(entry.options), fingerprint(entry.schedule)
+    return text_of(entry.task), *map(shown, (entry.args, entry.kwargs, entry.options)), fingerprint(entry.schedule)

@@ -14,6 +14,7 @@ from cutover.check_ins import CheckIns
 from cutover.conf import LEAST_LEASE, Config
 from cutover.errors import LedgerUnavailable
 from cutover.events import Event
+from cutover.foreign import text_of
 from cutover.ledger import Ledger
 from cutover.ledger.fence import NO_QUESTIONS, FenceView
 from cutover.observe.check_ins.news import CheckIn, Word
@@ -60,7 +61,7 @@ class Telling:
             raise
         except Exception as exc:
             kind = type(exc).__name__
-            log_seldom(Event.CHECK_IN_FAILED, kind, entry="", due_at="", reason=f"{kind}: {exc}")
+            log_seldom(Event.CHECK_IN_FAILED, kind, entry="", due_at="", reason=f"{kind}: {text_of(exc)}")
         return True
 
 

@@ -18,6 +18,7 @@ from django.db import connections
 from cutover import clock
 from cutover.errors import CutoverError, LeaseUnavailable, LedgerUnavailable
 from cutover.events import Event, log
+from cutover.foreign import text_of
 from cutover.ledger.database import outages
 from cutover.observe import overview
 from cutover.observe.entries import EntryRecord
@@ -137,7 +138,7 @@ def _answers(part: Callable[[Context, Reading], None], context: Context, reading
     except (LedgerUnavailable, LeaseUnavailable):
         return False
     except Exception as exc:  # of the project's own schedules and settings
-        log(Event.METRICS_FAILED, reason=f"{type(exc).__name__}: {exc}")
+        log(Event.METRICS_FAILED, reason=f"{type(exc).__name__}: {text_of(exc)}")
     return True
 
 
@@ -190,6 +191,6 @@ def _by_state(stuck: Iterable[Mapping[str, Any]]) -> Mapping[str, int]:
 
 def _tasks(context: Context, side: Side) -> Mapping[str, str]:
     if side is Side.CODE:
-        return {name: entry.task for name, entry in context.entries.items()}
+        return {name: text_of(entry.task) for name, entry in context.entries.items()}
     with outages(context.alias):
         return dict(enabled_rows(context).values_list("name", "task"))

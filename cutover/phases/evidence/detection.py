@@ -15,6 +15,7 @@ from typing import Final
 from cutover import clock
 from cutover.conf import near
 from cutover.errors import PhaseFailed
+from cutover.foreign import text_of
 from cutover.ledger.database import outages
 from cutover.models import Slot, SlotlessSender
 from cutover.phases.context import Context
@@ -92,7 +93,7 @@ def scheduled(context: Context) -> set[str]:
     with outages(context.alias):
         tasks = set(enabled_rows(context).values_list("task", flat=True))
     with suppress(EntriesRefused):  # the gate on the code schedule says so
-        tasks.update(str(entry.task) for entry in context.entries.values())
+        tasks.update(text_of(entry.task) for entry in context.entries.values())
     return tasks
 
 

@@ -11,6 +11,7 @@ from celery.schedules import BaseSchedule
 from django.db.models import QuerySet
 from django_celery_beat.models import PeriodicTask
 
+from cutover.foreign import text_of
 from cutover.ledger.database import outages
 from cutover.phases.context import Context
 from cutover.phases.evidence.unstarted import Delays
@@ -68,7 +69,7 @@ def _of_code(context: Context) -> Sending:
         schedules={name: entry.schedule for name, entry in context.entries.items() if name not in refused},
         limits={},
         unsendable={name: f"it is left out: {' | '.join(map(str, why))}" for name, why in refused.items()},
-        tasks={name: entry.task for name, entry in context.entries.items()},
+        tasks={name: text_of(entry.task) for name, entry in context.entries.items()},
         delays=delays_of({name: entry.options for name, entry in context.entries.items()}),
     )
 
@@ -94,7 +95,7 @@ def _of_rows(context: Context, only: EntryName | None) -> Sending:
             schedules[key] = reader.schedule(model)
         except Exception as exc:  # written past the model's own checks
             has_one = any(getattr(model, column) is not None for column in _SCHEDULES)
-            broken[key] = f"its row's schedule cannot be read: {exc}" if has_one else "its row has no schedule"
+            broken[key] = f"its row's schedule cannot be read: {text_of(exc)}" if has_one else "its row has no schedule"
     found, unfit = dict[EntryName, BaseSchedule](), dict[EntryName, str]()
     for row in enabled:
         name, key = EntryName(row.name), of(row)

@@ -11,6 +11,7 @@ from kombu.connection import Connection
 from kombu.entity import Queue
 
 from cutover.errors import CutoverError
+from cutover.foreign import text_of
 from cutover.phases.context import Context, in_time
 from cutover.phases.evidence import detection
 from cutover.phases.report import Check, gate
@@ -46,7 +47,8 @@ def _queues(context: Context) -> list[Queue]:
     named = context.app.amqp.queues
     queues = [*named.values()]
     with contextlib.suppress(CutoverError, LookupError):  # the gates on the schedule say so
-        wanted = {entry.options.get("queue") for entry in context.entries.values()} - {None, *named}
+        given = (entry.options.get("queue") for entry in context.entries.values())
+        wanted = {queue for queue in given if isinstance(queue, str | Queue)} - {*named}
         queues += [queue if isinstance(queue, Queue) else named[queue] for queue in wanted]
     return queues
 
@@ -88,7 +90,7 @@ def workers(context: Context) -> Check:
     except Exception as exc:  # whatever the transport raises
         return Check("workers", False, f"cannot be asked: {named(exc)}", "see the gate on the broker")
     context.celery_of_workers = {v for _, listed in answers for line in listed for v in _CELERY.findall(line)}
-    wanted = {str(entry.task) for entry in context.entries.values()}
+    wanted = {text_of(entry.task) for entry in context.entries.values()}
     told = [(worker, *line.partition(" ")[::2]) for worker, listed in answers for line in listed]
     sent = detection.scheduled(context)  # by rows that are enabled, too
     bare = sorted(f"{worker} runs {task}" for worker, task, said in told if task in sent and "run_guard=" not in said)

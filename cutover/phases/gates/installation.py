@@ -8,6 +8,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from cutover.errors import ConfigurationError, LeaseUnavailable
+from cutover.foreign import text_of
 from cutover.phases.context import Context
 from cutover.phases.evidence import detection, sent
 from cutover.phases.report import Check, gate
@@ -94,7 +95,7 @@ def tasks(context: Context) -> Check:
 
     A row's task may be another project's, whose workers know it: that is said, and refused by nobody.
     """
-    of_code, wanted = {str(entry.task) for entry in context.entries.values()}, detection.scheduled(context)
+    of_code, wanted = {text_of(entry.task) for entry in context.entries.values()}, detection.scheduled(context)
     absent = wanted - context.app.tasks.keys()
     unknown, elsewhere = sorted(absent & of_code), sorted(absent - of_code)
     bare = coverage.gaps(context.app, wanted)

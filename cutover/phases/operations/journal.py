@@ -10,6 +10,7 @@ from django.db import DataError, IntegrityError
 from cutover import clock, signals
 from cutover.errors import CutoverError, EntryRefused, LeaseUnavailable, LedgerUnavailable, OperatorBusy, PhaseFailed
 from cutover.events import Event, log
+from cutover.foreign import text_of
 from cutover.ledger.database import outages, transaction
 from cutover.models import FINISH, Cutover, Transition
 from cutover.phases.operations.lock import held, operator_name, require_free
@@ -50,7 +51,7 @@ class Journal:
             yield
         except BaseException as exc:  # also for Ctrl-C: an operator's next command must find what was begun
             outcome = "refused" if isinstance(exc, EntryRefused) else "failed"
-            detail = str(exc) if isinstance(exc, CutoverError) else f"{type(exc).__name__} {exc}".strip()
+            detail = str(exc) if isinstance(exc, CutoverError) else f"{type(exc).__name__} {text_of(exc)}".strip()
             with suppress(LedgerUnavailable):  # then the step stays "begun"; what ended it is raised
                 self._end(row, outcome, detail)
             raise
