@@ -13,7 +13,7 @@ from typing import Any, Final
 from django.db.models import QuerySet
 
 from cutover import clock, models
-from cutover.errors import ConfigurationError, CutoverError
+from cutover.errors import ConfigurationError, CutoverError, LedgerSilent
 from cutover.ledger.database import outages
 from cutover.ledger.fence import AHEAD, SUCCEEDED
 from cutover.ledger.pauses import Pause
@@ -85,10 +85,14 @@ def take_entry(context: Context, entry: EntryName) -> Seen:
 def _taken(context: Context, parts: Sequence[Callable[[Context, "_Taken"], None]], only: EntryName | None) -> Seen:
     data: Data = {"now": clock.now().isoformat(), "not_read": []}
     taken = _Taken(data, only=only)
+    is_silent = False
     for part in parts:
+        if is_silent and (part is not _leader or "side" in data):  # every further question is waited for as long
+            continue
         try:
             part(context, taken)
         except CutoverError as exc:
+            is_silent = is_silent or isinstance(exc, LedgerSilent)
             if (said := one_line(exc)) not in data["not_read"]:
                 data["not_read"].append(said)
     return Seen(clock.now(), data, taken.entries)

@@ -19,6 +19,7 @@ from cutover import clock, conf
 from cutover.errors import ConfigurationError, CutoverError, PhaseFailed
 from cutover.management import given, phase3_options, usage
 from cutover.management.live import LiveLine
+from cutover.management.silence import bounded
 from cutover.management.terminal import Terminal, stdout_kept_free
 from cutover.phases import facts
 from cutover.phases.context import Context
@@ -40,7 +41,8 @@ def _in(module: str) -> Callable[..., Report]:
 def _status(context: Context, *, check: bool, role: str | None = None, entry: str | None = None) -> Report:
     if role:
         return _in("phases.probe")(context, role=ProbeRole(role))
-    return _in("observe.status")(context, check=check, entry=entry)
+    with bounded(context.alias):
+        return _in("observe.status")(context, check=check, entry=entry)
 
 
 INIT: Final = "init"
