@@ -24,11 +24,15 @@ class Ping:
 
 
 class Pings:
-    """Listens while its ``with`` block runs; ``answers``: the statuses of the next answers, then 200."""
+    """Listens while its ``with`` block runs; ``answers``: the statuses of the next answers, then 200.
+
+    ``location``: where all of them lead, for answers that redirect.
+    """
 
     def __init__(self) -> None:
         self.heard: list[Ping] = []
         self.answers: list[int] = []
+        self.location = ""
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -38,6 +42,8 @@ class Pings:
                 text = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 outer.heard.append(Ping(slug, word, parse_qs(parts.query)["rid"][0], text))
                 self.send_response(outer.answers.pop(0) if outer.answers else 200)
+                if outer.location:
+                    self.send_header("Location", outer.location)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import cutover
 from cutover import clock
 from cutover.observe.check_ins.news import CheckIn, Word
+from cutover.phases.wording import one_line
 
 TIMEOUT_S: Final = 5.0
 """How long one answer is waited for."""
@@ -34,7 +35,7 @@ def ping(url: str, check_in: CheckIn) -> None:
             if wait_s is None or not _may_help(exc):
                 if _may_help(exc) and check_in.word is not Word.START:
                     _away.add(server)
-                raise OSError(f"not taken: {exc}") from exc
+                raise OSError(f"not taken: {_without_url(exc)}") from exc
             clock.sleep(wait_s)
         else:
             _away.discard(server)
@@ -61,6 +62,14 @@ def _send(url: str, text: str) -> None:
     asked = urllib.request.Request(url, text.encode(), headers)  # noqa: S310 - http(s) alone, by the settings' check
     with urllib.request.urlopen(asked, timeout=TIMEOUT_S):  # noqa: S310 - as above
         pass
+
+
+def _without_url(exc: Exception) -> str:
+    """What is wrong, in one line. What urllib says of a redirect, or of a URL, quotes what may hold a secret."""
+    if isinstance(exc, urllib.error.HTTPError):
+        redirect = ", a redirect that leads nowhere" if exc.code < HTTPStatus.BAD_REQUEST else ""
+        return f"HTTP Error {exc.code}{redirect}"
+    return type(exc).__name__ if isinstance(exc, HTTPException | ValueError) else one_line(exc)
 
 
 def _may_help(exc: Exception) -> bool:

@@ -143,6 +143,13 @@ def test_an_error_says_nothing_of_the_url(waited: list[float]) -> None:
     assert "secret" not in str(raised.value)
 
 
+def test_nor_does_a_redirect_that_leads_nowhere(server: Pings) -> None:
+    server.answers, server.location = [302], "gopher://elsewhere/secret-key"
+    with pytest.raises(OSError) as raised:
+        ping.ping(f"{server.url}/daily", replace(IN_HAND, word=Word.FAIL))
+    assert str(raised.value) == "not taken: HTTP Error 302, a redirect that leads nowhere"
+
+
 @pytest.mark.parametrize(
     ("entry", "slug"),
     [("daily-digest", "daily-digest"), ("Daily digest!", "daily-digest"), ("app.tasks.send_it", "apptaskssend_it")],
