@@ -37,7 +37,8 @@ def fingerprint(schedule: schedules.BaseSchedule) -> str:
         return f"solar {schedule.event} {float(schedule.lat):.6f} {float(schedule.lon):.6f}"
     if isinstance(schedule, clocked):
         return f"clocked {schedule.clocked_time.astimezone(dt.UTC).isoformat()}"
-    return f"{type(schedule).__module__}.{type(schedule).__qualname__} {shown(schedule)}"
+    text = _ADDRESS.sub("", shown(schedule))  # that of a class without a text of its own says where it lies in memory
+    return f"{type(schedule).__module__}.{type(schedule).__qualname__} {text}"
 
 
 def fields_of(schedule: schedules.crontab) -> str:
@@ -57,7 +58,7 @@ def fingerprints(entry: ScheduleEntry, schedule: str = "") -> Fingerprints:
     """
     sent = _spelt([entry.task, entry.args or (), entry.kwargs or {}, entry.options])
     digest = hashlib.sha256(sent.encode(errors="backslashreplace")).hexdigest()
-    return Fingerprints(_ADDRESS.sub("", schedule or fingerprint(entry.schedule)), digest[:16])
+    return Fingerprints(schedule or fingerprint(entry.schedule), digest[:16])
 
 
 def digest(schedule: Mapping[EntryName, Fingerprints]) -> str:
