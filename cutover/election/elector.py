@@ -146,10 +146,11 @@ class Elector:
             try:
                 with closing(Link(self._client, self._lease.channel)) as link:
                     self._connection = _Connection.UP
-                    if backoff.failures:
+                    self._take(Campaign.connected)
+                    self._act(self._lease.over(link.commands), link.client_id)
+                    if backoff.failures:  # not before: one that is full takes connections, and nothing else
                         log(Event.REDIS_FOUND, holder=self._who.holder)
                     backoff = backoff.succeeded()
-                    self._take(Campaign.connected)
                     self._serve(link)
                 return
             except Exception as exc:  # the thread must outlive whatever Redis or its client throws at it

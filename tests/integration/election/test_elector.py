@@ -14,9 +14,11 @@ import redis
 from cutover import clock
 from cutover.conf import Config
 from cutover.election import connection as connections_of_cutover
+from cutover.election import elector
 from cutover.election.connection import Link
 from cutover.election.elector import JOIN_S, Description, Elector, News
 from cutover.election.lease import SCHEDULE, Lease
+from cutover.events import Event
 from cutover.types import Identity, Side
 from demo.services import Valkey
 from demo.waiting import wait_until
@@ -381,6 +383,29 @@ def test_a_candidate_may_start_before_the_server(own_valkey, own_client, identit
         racer.elector.describe(Description(True, "1", 3))
         own_valkey.start()
         wait_until(lambda: racer.leads, "it leads")
+
+
+def test_a_server_that_is_full_is_asked_ever_more_rarely_and_told_of_once(
+    own_valkey, own_client, identity, monkeypatch
+):
+    """It takes connections, and answers what writes with an error."""
+    said: list[Event] = []
+    monkeypatch.setattr(elector, "log", lambda event, **details: said.append(event))
+    own_client.config_set("maxmemory", 1)
+
+    def connections() -> int:
+        return own_client.info("stats")["total_connections_received"]
+
+    before, began_s = connections(), clock.monotonic_s()
+    with Racer(own_client, identity("beat")) as racer:
+        racer.elector.campaign()
+        wait_until(lambda: connections() >= before + 10, "it has tried several times")
+        assert clock.monotonic_s() - began_s > 0.3
+        assert said == [Event.REDIS_LOST]
+        own_client.config_set("maxmemory", 0)
+        wait_until(lambda: racer.leads, "the beat leads")
+        wait_until(lambda: Event.REDIS_FOUND in said, "that is told")
+        assert said.count(Event.REDIS_LOST) == 1
 
 
 def test_stopping_without_a_server_ends_in_bounded_time(own_valkey, own_client, identity):
