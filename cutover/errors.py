@@ -23,10 +23,6 @@ class LedgerUnavailable(CutoverError):
     remedy = "start the database, or fix DATABASES"
 
 
-class LedgerSilent(LedgerUnavailable):
-    """The database is reached and says nothing, or is not reached and nobody says so; it is not to be asked again."""
-
-
 class LedgerContended(LedgerUnavailable):
     """Another transaction was in the way of this one and won: nothing was written, and it may be tried again."""
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from django.db.models import QuerySet
 
 from cutover import clock, models
-from cutover.errors import ConfigurationError, CutoverError, LedgerSilent
+from cutover.errors import ConfigurationError, CutoverError, LedgerUnavailable
 from cutover.ledger.database import outages
 from cutover.ledger.fence import AHEAD, SUCCEEDED
 from cutover.ledger.pauses import Pause
@@ -34,6 +34,8 @@ from cutover.types import EntryName, Side, SlotState
 
 RECENT: Final = 10
 """How many of the latest slots are read; and ten times as many of the missed."""
+SILENT_S: Final = 2.0
+"""After how long without an answer a database is asked nothing more: each further question would wait as long."""
 TERM: Final = "epoch side holder started_at first_tick_at seen_at ended_at end_reason"
 HEARD: Final = "origin last_heard_at silent_at probably"
 SLOTLESS: Final = "task origin messages at_slots first_seen_at last_seen_at"
@@ -87,12 +89,14 @@ def _taken(context: Context, parts: Sequence[Callable[[Context, "_Taken"], None]
     taken = _Taken(data, only=only)
     is_silent = False
     for part in parts:
-        if is_silent and (part is not _leader or "side" in data):  # every further question is waited for as long
+        if is_silent and (part is not _leader or "side" in data):  # then that one asks the database, too
             continue
+        began_s = clock.monotonic_s()
         try:
             part(context, taken)
         except CutoverError as exc:
-            is_silent = is_silent or isinstance(exc, LedgerSilent)
+            took_s = clock.monotonic_s() - began_s
+            is_silent = is_silent or (isinstance(exc, LedgerUnavailable) and took_s >= SILENT_S)
             if (said := one_line(exc)) not in data["not_read"]:
                 data["not_read"].append(said)
     return Seen(clock.now(), data, taken.entries)
