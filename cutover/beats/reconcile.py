@@ -10,6 +10,7 @@ from typing import Final
 
 from cutover.beats.sources import ScheduledEntry
 from cutover.ledger.entries import KnownEntry
+from cutover.schedules.fingerprint import lasting
 from cutover.schedules.timetable import interval, once
 from cutover.types import EntryName
 
@@ -64,7 +65,7 @@ def _remembered(
     else:
         last = predecessor.last
         since = _goes_on(entry, last, _eligible_since(predecessor.known, entry, last, now))
-    return KnownEntry(entry.fingerprint, since, entry.limits)
+    return KnownEntry(lasting(entry.fingerprint), since, entry.limits)
 
 
 def _goes_on(entry: ScheduledEntry, last: dt.datetime | None, since: dt.datetime) -> dt.datetime:
@@ -87,7 +88,7 @@ def _eligible_since(
             return min(run.at, now)
         since = run.at if run is not None else _noticed(entry, entry.exists_since, last_slot, now)
         return _begun(entry, min(since, now), now)
-    if not before.is_active or before.fingerprint != entry.fingerprint:
+    if not before.is_active or lasting(before.fingerprint) != lasting(entry.fingerprint):
         # Back again, or another schedule: what fell due meanwhile, or would have by the present one, is not owed.
         return _noticed(entry, entry.changed_since, last_slot, now)
     since = before.eligible_since

@@ -37,8 +37,12 @@ def fingerprint(schedule: schedules.BaseSchedule) -> str:
         return f"solar {schedule.event} {float(schedule.lat):.6f} {float(schedule.lon):.6f}"
     if isinstance(schedule, clocked):
         return f"clocked {schedule.clocked_time.astimezone(dt.UTC).isoformat()}"
-    text = _ADDRESS.sub("", shown(schedule))  # that of a class without a text of its own says where it lies in memory
-    return f"{type(schedule).__module__}.{type(schedule).__qualname__} {text}"
+    return f"{type(schedule).__module__}.{type(schedule).__qualname__} {shown(schedule)}"
+
+
+def lasting(mark: str) -> str:
+    """A fingerprint as other processes have it: without where in memory a schedule lies that has no text of its own."""
+    return _ADDRESS.sub("", mark)
 
 
 def fields_of(schedule: schedules.crontab) -> str:
@@ -58,7 +62,7 @@ def fingerprints(entry: ScheduleEntry, schedule: str = "") -> Fingerprints:
     """
     sent = _spelt([entry.task, entry.args or (), entry.kwargs or {}, entry.options])
     digest = hashlib.sha256(sent.encode(errors="backslashreplace")).hexdigest()
-    return Fingerprints(schedule or fingerprint(entry.schedule), digest[:16])
+    return Fingerprints(lasting(schedule or fingerprint(entry.schedule)), digest[:16])
 
 
 def digest(schedule: Mapping[EntryName, Fingerprints]) -> str:
@@ -77,6 +81,6 @@ def _spelt(value: Any) -> str:
     if isinstance(value, Set):
         return f"<{','.join(sorted(map(_spelt, value)))}>"
     try:
-        return _ADDRESS.sub("", repr(value))
+        return lasting(repr(value))
     except Exception:  # an object of the project's own making
         return type(value).__qualname__

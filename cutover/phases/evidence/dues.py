@@ -10,7 +10,7 @@ from cutover.ledger.database import outages
 from cutover.phases.context import Context
 from cutover.phases.evidence.side import Sending
 from cutover.schedules.due import next_due, within
-from cutover.schedules.fingerprint import fingerprint
+from cutover.schedules.fingerprint import fingerprint, lasting
 from cutover.schedules.timetable import Timetable, Timetables
 from cutover.types import UNLIMITED, Cursor, EntryName, Limits
 
@@ -40,7 +40,9 @@ def read(context: Context, sending: Sending, since: dt.datetime, until: dt.datet
     taken_up = dict[EntryName, tuple[models.Entry, BaseSchedule, str]]()
     for name, schedule in sending.schedules.items():
         entry, mark = known.get(name), fingerprint(schedule)
-        if entry is not None and (entry.fingerprint, entry.limits) == (mark, sending.limits.get(name, UNLIMITED)):
+        if entry is None or entry.limits != sending.limits.get(name, UNLIMITED):
+            continue
+        if lasting(entry.fingerprint) == lasting(mark):
             taken_up[name] = entry, schedule, mark
     cursors, last, tables = context.ledger.cursors, dict[EntryName, dt.datetime | None](), Timetables()
     last.update({name: cursor.last for name, cursor in cursors.read(since).items()})

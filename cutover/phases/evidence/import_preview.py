@@ -18,7 +18,7 @@ from cutover.phases.evidence.side import enabled_rows
 from cutover.plural import counted
 from cutover.schedules import importer, rows
 from cutover.schedules.convert import RowDraft
-from cutover.schedules.fingerprint import fingerprint
+from cutover.schedules.fingerprint import fingerprint, lasting
 from cutover.schedules.refusals import Refusal
 from cutover.types import EntryName
 
@@ -45,7 +45,11 @@ class ImportPreview:
         for name, entry in self.entries.items():
             drafted = self.drafted.get(name)
             whole = [rows.record(drafted.row), drafted.options, drafted.relative] if drafted is not None else []
-            entries[name] = [fingerprint(entry.schedule), *whole, [str(one) for one in self.refusals.get(name, ())]]
+            entries[name] = [
+                lasting(fingerprint(entry.schedule)),
+                *whole,
+                [str(one) for one in self.refusals.get(name, ())],
+            ]
         rules = [config.catch_up.value, str(config.catch_up_window), repr(config.entries)]
         if config.catch_up_most != Config.catch_up_most:  # what was approved before there was such a setting stays
             rules.append(str(config.catch_up_most))

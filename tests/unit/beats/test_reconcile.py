@@ -194,3 +194,12 @@ def test_an_entry_under_another_name_goes_on_where_it_stood(old, last, entry, si
     assert changes[A] == KnownEntry(loaded[A].fingerprint, since)
     assert b not in changes or not changes[b].is_active
     assert reconcile({b: old} | changes, loaded, {}, NOW) == {}, "it is settled"
+
+
+@pytest.mark.parametrize("where", [" at 0x7f0000000002", ""])
+def test_an_own_schedule_without_a_text_goes_on_in_the_next_process(where: str) -> None:
+    """Its text says where it lies in memory: by that it would be another one at each start, which is owed nothing."""
+    entry = replace(ENTRY, fingerprint="site.Own <site.Own object at 0x7f0000000001>")
+    known = KnownEntry(f"site.Own <site.Own object{where}>", LONG_AGO)
+    after = {A: known} | reconcile({A: known}, {A: entry}, {A: NOW - 2 * HOUR}, NOW)
+    assert after == {A: KnownEntry("site.Own <site.Own object>", LONG_AGO)}

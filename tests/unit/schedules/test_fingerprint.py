@@ -69,11 +69,6 @@ def entry(**fields):
     return ScheduleEntry(**{"name": "e", "task": "t", "schedule": schedule(60), "app": app("UTC"), **fields})
 
 
-def test_a_schedule_without_a_text_is_the_same_in_the_next_process():
-    """Else its entry would be another one's at each start of a beat, to which nothing of before is owed."""
-    assert fingerprint(Own(app=app("UTC"))) == fingerprint(Own(app=app("UTC")))
-
-
 @pytest.mark.parametrize(
     ("one", "other"),
     [
