@@ -80,7 +80,4 @@ def _spelt(value: Any) -> str:
         return f"[{','.join(map(_spelt, value))}]"
     if isinstance(value, Set):
         return f"<{','.join(sorted(map(_spelt, value)))}>"
-    try:
-        return lasting(repr(value))
-    except Exception:  # an object of the project's own making
-        return type(value).__qualname__
+    return lasting(shown(value))
