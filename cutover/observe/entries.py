@@ -34,8 +34,13 @@ _ENDED: Final = (RunOutcome.SUCCEEDED, RunOutcome.FAILED, RunOutcome.LOST)
 NEVER: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
 _MANY: Final = 1_000
 """Of so many entries whose slot before was not run either, no worker may record runs: no older ones are looked at."""
-_LOOKED_BACK: Final = (1, 10)
-"""How many slots of an entry are looked at for the latest run that has ended: most often that of the one before."""
+_LOOKED_BACK: Final = (1, 10, 100)
+"""How many slots of an entry are looked at for the latest run that has ended: most often that of the one before.
+
+What waits for longer than a minute is wrong by itself: in that time an entry of a second has sixty.
+"""
+_MOST_ROWS: Final = 10_000
+"""How many slots are read at most to look back once more: half a second's work."""
 WITH_PASSED_OVER: Final = Count("pk") + Coalesce(Sum("passed_over"), 0)
 """How many slots were missed by their rows: those that were passed over before them have none."""
 
@@ -165,7 +170,7 @@ def _ended_before(context: Context, lives: Sequence[Life], by_now: dt.datetime) 
         well = {None, RunOutcome.SUCCEEDED} if len(left) > _MANY else {RunOutcome.SUCCEEDED}
         left = {entry: due_at for entry, due_at in left.items() if outcomes.get(entry) not in well}
     for most in _LOOKED_BACK:
-        if left:
+        if left and len(left) * most <= max(_MOST_ROWS, len(lives)):
             rows = context.ledger.cursors.rows_before(left, Life.of, most)
             for life in with_losses(context, (one for slots in rows.values() for one in slots)):
                 if life.outcome in _ENDED:
