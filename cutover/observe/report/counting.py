@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from django.db.models import Min, Q, QuerySet
+from django.db.models import Case, Min, Q, QuerySet, SmallIntegerField, Value, When
 from django.db.models.lookups import GreaterThan
 
 from cutover import models
@@ -33,8 +33,8 @@ from cutover.types import EntryName, RunOutcome, Side, SlotState
 _LATE_MS: Final = OVERDUE // dt.timedelta(milliseconds=1)
 _LATE: Final = f"COUNT(CASE WHEN published_ms > {_LATE_MS} THEN 1 END)"
 _SIDES: Final = (*Side,)
-_SIDE: Final = f"CASE side WHEN '{_SIDES[0]}' THEN 0 ELSE 1 END"
-"""A number as well: what is text in a group is compared for each slot."""
+_SIDE: Final = Case(When(side=_SIDES[0], then=Value(0)), default=Value(1), output_field=SmallIntegerField())
+"""A number as well: what is text in a group is compared for each slot, and on SQLite handed on in memory of its own."""
 
 Slots = QuerySet[models.Slot]
 
@@ -84,11 +84,12 @@ def _entries(
     more than a processor's caches hold.
     """
     of_entry: dict[EntryName, _Sums] = defaultdict(_Sums, {name: _Sums() for name in known})
-    columns = slots.annotate(published_ms=PUBLISHED_MS, started_ms=STARTED_MS, took_ms=DURATION_MS).values(
-        *("entry", "side", "fate", "passed_over", "deduplicated", "published_ms", "started_ms", "took_ms")
+    computed = slots.annotate(of_side=_SIDE, published_ms=PUBLISHED_MS, started_ms=STARTED_MS, took_ms=DURATION_MS)
+    columns = computed.values(
+        *("entry", "of_side", "fate", "passed_over", "deduplicated", "published_ms", "started_ms", "took_ms")
     )
     columns = columns.annotate(checksum=CHECKSUM) if is_to_prove else columns
-    numbers = ("fate", _SIDE)
+    numbers = ("fate", "of_side")
     sums = ("COUNT(*)", _LATE, "SUM(passed_over)", "SUM(deduplicated)", "MAX(published_ms)")
     spans = ("COUNT(started_ms)", "MAX(started_ms)", "SUM(took_ms)", "COUNT(took_ms)", "MAX(took_ms)")
     checked = ("SUM(checksum)",) if is_to_prove else ()
@@ -235,9 +236,9 @@ def _moments(slots: Slots, over: Period, parts: Sequence[Part]) -> tuple[list[Mo
 def _cells(slots: Slots, over: Period, shown: Sequence[EntryName]) -> list[Cell]:
     if not shown:
         return []
-    computed = slots.filter(entry__in=shown).annotate(bucket=_bucket(over), published_ms=PUBLISHED_MS)
-    columns = computed.values("entry", "bucket", "side", "fate", "passed_over", "deduplicated", "published_ms")
-    numbers, sums = ("bucket", "fate", _SIDE), ("COUNT(*)", "SUM(passed_over)", _LATE, "SUM(deduplicated)")
+    computed = slots.filter(entry__in=shown).annotate(bucket=_bucket(over), of_side=_SIDE, published_ms=PUBLISHED_MS)
+    columns = computed.values("entry", "bucket", "of_side", "fate", "passed_over", "deduplicated", "published_ms")
+    numbers, sums = ("bucket", "fate", "of_side"), ("COUNT(*)", "SUM(passed_over)", _LATE, "SUM(deduplicated)")
     found = []
     for (entry,), (number, of, side), row in summed(columns, ("entry",), numbers, sums):
         count, passed_over, late, more = map(int, row)

@@ -181,10 +181,16 @@ class _Since1970(Func):
         unit: f"TIMESTAMPDIFF({unit[:-1].upper()}, '1970-01-01', %(expressions)s)"
         for unit in ("seconds", "microseconds")
     }
-    # SQLite counts in milliseconds, to which it rounds up; and Django stores six digits, or none.
-    sqlite = "UNIXEPOCH(SUBSTR(%(expressions)s, 1, 19))"
+    # SQLite counts in milliseconds, to which it rounds up; and Django stores six digits, or none. What SUBSTR makes
+    # takes memory, for which all threads that count wait for each other: so only where there is no doing without.
+    sqlite = (
+        "CASE WHEN %(expressions)s GLOB '*.999[5-9]*' THEN UNIXEPOCH(SUBSTR(%(expressions)s, 1, 19))"
+        " ELSE UNIXEPOCH(%(expressions)s) END"
+    )
     old_sqlite = "CAST(STRFTIME('%%%%s', SUBSTR(%(expressions)s, 1, 19)) AS INTEGER)"
-    beyond_sqlite = "CAST(SUBSTR(%(expressions)s, 21) AS INTEGER)"
+    beyond_sqlite = (
+        "CASE WHEN LENGTH(%(expressions)s) = 19 THEN 0 ELSE CAST(SUBSTR(%(expressions)s, 21) AS INTEGER) END"
+    )
 
     def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
         """See Django."""
@@ -198,7 +204,7 @@ class _Since1970(Func):
         """See Django."""
         is_old = connection.Database.sqlite_version_info < (3, 38)  # type: ignore[attr-defined]
         seconds = self.old_sqlite if is_old else self.sqlite
-        units = {"seconds": seconds, "microseconds": f"({seconds} * 1000000 + {self.beyond_sqlite})"}
+        units = {"seconds": f"({seconds})", "microseconds": f"(({seconds}) * 1000000 + ({self.beyond_sqlite}))"}
         return self._as(units, compiler, connection, context)
 
     def _as(

@@ -20,6 +20,7 @@ SECOND = dt.timedelta(seconds=1)
 TABLES = {
     "minutely": timetable(schedule(60)),
     "between seconds": timetable(schedule(7.3)),
+    "past the end of seconds": timetable(schedule(6.9997)),
     "crontab": timetable(crontab(minute="*/7")),
 }
 MILLISECOND = dt.timedelta(milliseconds=1)
