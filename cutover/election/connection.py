@@ -5,6 +5,7 @@ a time limit on each answer, so that a half-open connection cannot hold a thread
 connection is noticed.
 """
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import redis
@@ -87,6 +88,7 @@ class Link:
 
     def __init__(self, client: redis.Redis, channel: str) -> None:
         self.commands: redis.Redis = client.client()
+        self._was_listed = False
         self._inbox = client.pubsub(ignore_subscribe_messages=True)
         try:
             self._inbox.execute_command("CLIENT", "ID")
@@ -104,6 +106,17 @@ class Link:
         except (redis.RedisError, OSError):
             return True
         return False
+
+    def check(self, listed: Collection[int] | None) -> None:
+        """Raise ``redis.ConnectionError`` once the server has ceased to list this connection; ``listed``: its answer.
+
+        What forgets a silent connection between here and there, as a firewall does, tells nobody; and others take a
+        process for dead that is not listed. One that never was is no evidence.
+        """
+        is_listed = listed is not None and self.client_id in listed
+        if self._was_listed and not is_listed and listed is not None:
+            raise redis.ConnectionError("Redis has lost the connection on which this process is woken")
+        self._was_listed = self._was_listed or is_listed
 
     def wait(self, timeout_s: float) -> str | None:
         """The next message of the channel, or None once ``timeout_s`` (>= 0) have passed."""

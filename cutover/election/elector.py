@@ -147,7 +147,7 @@ class Elector:
                 with closing(Link(self._client, self._lease.channel)) as link:
                     self._connection = _Connection.UP
                     self._take(Campaign.connected)
-                    self._act(self._lease.over(link.commands), link.client_id)
+                    self._act(self._lease.over(link.commands), link)
                     if backoff.failures:  # not before: one that is full takes connections, and nothing else
                         log(Event.REDIS_FOUND, holder=self._who.holder)
                     backoff = backoff.succeeded()
@@ -166,24 +166,24 @@ class Elector:
         while not self._is_stopping:
             if described != self._description:
                 described = self._description
-                self._report(lease, link.client_id)
-            self._act(lease, link.client_id)
+                self._report(lease, link)
+            self._act(lease, link)
             message = link.wait(self._campaign.wait_s(self._time.monotonic_s(), self._heartbeat_s))
             if message is not None:
-                self._hear(message, lease, link.client_id)
+                self._hear(message, lease, link)
         self._take(Campaign.withdraw)
         if self._campaign.role is Role.STEPPING_DOWN:
             self._release(lease)
         lease.leave(self._who.holder)
         self._connection = _Connection.LEFT
 
-    def _hear(self, message: str, lease: Lease, client_id: int) -> None:
+    def _hear(self, message: str, lease: Lease, link: Link) -> None:
         if message == SCHEDULE:
             self.wake(News.SCHEDULE)
         elif message.startswith(SWITCHED):
             to_own_side = message == f"{SWITCHED}{self._campaign.side}" and self._description.warm
             self._take(lambda campaign: campaign.switched(to_own_side=to_own_side))
-            self._act(lease, client_id)
+            self._act(lease, link)
             if not (to_own_side and self.is_leading):  # who is elected by it opens its term, and has no time for a poll
                 self.wake(News.SWITCHED)
         elif not message.startswith(POKED) or message == f"{POKED}{self._who.holder}":
@@ -198,26 +198,26 @@ class Elector:
             self._log_lost("its loop has given no heartbeat for a whole lease")
         return after.action(now_s)
 
-    def _act(self, lease: Lease, client_id: int) -> None:
+    def _act(self, lease: Lease, link: Link) -> None:
         """Do all that is to be done now."""
         while (action := self._next_action()) is not Action.WAIT:
             match action:
                 case Action.RELEASE:
                     self._release(lease)
                 case Action.RENEW:
-                    self._renew(lease, client_id)
+                    self._renew(lease, link)
                 case Action.REPORT:
-                    self._report(lease, client_id)
+                    self._report(lease, link)
                 case Action.ATTEMPT:
-                    self._attempt(lease, client_id)
+                    self._attempt(lease, link)
 
     def _release(self, lease: Lease) -> None:
         if lease.release(self._who.holder):
             log(Event.LEASE_RELEASED, holder=self._who.holder, side=self._campaign.side)
         self._take(Campaign.released)
 
-    def _renew(self, lease: Lease, client_id: int) -> None:
-        outcome = lease.renew(self._who, self._campaign.side, client_id)
+    def _renew(self, lease: Lease, link: Link) -> None:
+        outcome = lease.renew(self._who, self._campaign.side, link.client_id)
         if outcome is Renewal.LOST:
             self._take(Campaign.lost)
             self._log_lost("another holds it")
@@ -226,7 +226,7 @@ class Elector:
         self._take(lambda campaign: campaign.renewed(now_s))
         log(Event.LEASE_RENEWED if outcome is Renewal.RENEWED else Event.LEASE_RESTORED, holder=self._who.holder)
 
-    def _report(self, lease: Lease, client_id: int) -> None:
+    def _report(self, lease: Lease, link: Link) -> None:
         campaign, description = self._campaign, self._description
         leading = campaign.role is Role.LEADING
         details = Details(
@@ -238,21 +238,24 @@ class Elector:
             warm=description.warm and not campaign.is_stalled,
             schedule_version=description.schedule_version,
             entries=description.entries,
-            client_id=client_id,
+            client_id=link.client_id,
             celery=celery.__version__,
         )
         every_s = campaign.renew_every_s if leading else REPORT_EVERY_S
+        if campaign.role is not Role.CAMPAIGNING:  # which asks with each look for its rival
+            link.check(lease.listed(link.client_id))
         view = lease.report(self._who, details, dt.timedelta(seconds=COUNTS_FOR * every_s))
         now_s = self._time.monotonic_s()
         before, after = self._take(lambda campaign: campaign.reported(view, self._who.holder, now_s))
         if before.role is Role.LEADING and after.role is not Role.LEADING:
             self._log_lost("another holds it")
 
-    def _attempt(self, lease: Lease, client_id: int) -> None:
+    def _attempt(self, lease: Lease, link: Link) -> None:
         """Acquire the lease if it is free or has run out, or if its holder is missing for the second time in a row."""
         now_s, rival = self._time.monotonic_s(), self._campaign.rival
         if rival is not None and self._campaign.leads_elsewhere(now_s):
-            if lease.is_connected(rival.client_id) is not False:
+            link.check(listed := lease.listed(rival.client_id, link.client_id))
+            if listed is None or rival.client_id in listed:
                 self._take(lambda campaign: campaign.rival_is_connected(now_s))
                 return
             self._take(Campaign.rival_is_missing)
@@ -260,7 +263,7 @@ class Elector:
         _, asked = self._take(Campaign.asked)
         if asked.role is not Role.UNCERTAIN:
             return  # withdrawn in between
-        holder = lease.acquire(self._who, asked.side, client_id, dead)
+        holder = lease.acquire(self._who, asked.side, link.client_id, dead)
         now_s = self._time.monotonic_s()
         if holder is not None:
             self._take(lambda campaign: campaign.not_elected(holder, now_s))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
@@ -147,13 +148,19 @@ class Lease:
         return sorted(found, key=lambda beat: beat.holder)
 
     def is_connected(self, client_id: int) -> bool | None:
-        """Whether the server still lists that connection; None where it does not say (no right, or an old server)."""
+        """Whether the server still lists that connection; None where it does not say."""
+        listed = self.listed(client_id)
+        return None if listed is None else client_id in listed
+
+    def listed(self, *client_ids: int) -> frozenset[int] | None:
+        """Those of these connections that the server still lists; None where it does not say (no right, an old one)."""
         try:
-            return bool(self._client.execute_command("CLIENT", "LIST", "ID", client_id))
+            lines = self._client.execute_command("CLIENT", "LIST", "ID", *client_ids)
         except redis.ResponseError:
             return None
         except (redis.RedisError, OSError) as exc:
             raise LeaseUnavailable(f"Redis gives no answer: {exc}") from exc
+        return frozenset(int(found) for found in re.findall(r"^id=(\d+) ", str(lines), re.MULTILINE))
 
     def announce_schedule(self) -> None:
         """Wake all beats to read the schedule now instead of at their next look."""

@@ -311,6 +311,29 @@ def test_a_leader_whose_connections_are_cut_keeps_its_lease(start, lease, redis_
         assert not standby.leads
 
 
+def test_beats_whose_wake_connections_are_dropped_without_a_word_make_others(start, lease, redis_client, monkeypatch):
+    """As by a firewall that forgets what is silent: the server lists it no more, and the beat hears nothing of that."""
+    never = threading.Event()
+    monkeypatch.setattr(Link, "wait", lambda link, timeout_s: never.wait(min(timeout_s, 0.05)) or None)
+    three = dt.timedelta(seconds=3)
+    racers = [start("first", ttl=three)]
+    wait_until(lambda: racers[0].leads, "it leads")
+    racers += [start("standby", ttl=three), start("other", ttl=three, side=Side.DATABASE, campaigns=False)]
+
+    def connections() -> set[int]:
+        """Those by which the beats are seen to live, where all of them are."""
+        for racer in racers:
+            racer.elector.heartbeat()
+        found = {beat.client_id for beat in lease.beats()}
+        return found if len(found) == 3 == len(lease.listed(*found)) else set()
+
+    before = wait_until(connections, "all are there")
+    give_time(1, "each has looked for itself", unless=lambda: not connections())
+    redis_client.client_kill_filter(_type="pubsub", skipme=True)
+    wait_until(lambda: (found := connections()) and not found & before, "all are there again", timeout_s=20)
+    assert leader(racers) is not None
+
+
 @pytest.mark.figures
 def test_a_standby_whose_connections_are_cut_is_woken_all_the_same(start, lease, redis_client):
     first = start("first")

@@ -268,8 +268,10 @@ def test_a_connection_is_seen_while_it_lives_and_not_thereafter(lease, redis_cli
     with redis_client.client() as one:
         client_id = int(one.client_id())
         assert lease.is_connected(client_id) is True
+        assert lease.listed(client_id, 2**40) == {client_id}
         redis_client.client_kill_filter(_id=client_id)
         assert lease.is_connected(client_id) is False
+        assert lease.listed(client_id, 2**40) == frozenset()
 
 
 def test_a_server_that_does_not_show_connections_leaves_it_open(valkey, redis_client, lease):
