@@ -1,11 +1,17 @@
-"""What is written into rows as their slots are sent: the last run and the count; those that are done are disabled."""
+"""What is written into rows as their slots are sent: the last run and the count; those that are done are disabled.
+
+A row that somebody else has locked, as a long transaction does, is passed over: what is sent is in the ledger, and
+who waited for it would send nothing of all the others. NOT promised, therefore: that each run is noted in its row.
+"""
 
 import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
+from django.db import connections
 from django.db.models import Case, F, Q, Value, When
+from django.db.models.expressions import RawSQL
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from cutover.events import Event, log
@@ -36,9 +42,23 @@ def published(
             late.setdefault(row.pk, []).append(at)
         for start in range(0, len(late), _AT_ONCE):
             _note_late(dict(islice(late.items(), start, start + _AT_ONCE)))
-        sent = enabled_rows().filter(pk__in=[row.pk for row in rows])
+        sent = enabled_rows().filter(_free([row.pk for row in rows]))
         sent.update(last_run_at=stored(now), total_run_count=F("total_run_count") + 1)
         return _end([row for row in (*rows, *(row for row, _ in past_slots)) if row.one_off], now)
+
+
+def _free(keys: Sequence[int]) -> Q:
+    """Those of these rows that nobody else has locked, for the statement that writes them: to be made for it alone."""
+    connection = connections[rows_database()]
+    if not (keys and connection.features.has_select_for_update_skip_locked):
+        return Q(pk__in=keys)
+    table, given = PeriodicTask._meta.db_table, ", ".join(["%s"] * len(keys))
+    free = f"SELECT id FROM {table} WHERE id IN ({given}) FOR UPDATE SKIP LOCKED"  # noqa: S608 - a name of theirs
+    if connection.vendor != "mysql":
+        return Q(pk__in=RawSQL(free, keys))  # noqa: S611 - ours, as above
+    with connection.cursor() as cursor:  # before the statement, which waits for each row that it looks at
+        cursor.execute(free, keys)
+        return Q(pk__in=[key for (key,) in cursor.fetchall()])
 
 
 def _note_late(slots: Mapping[int, Sequence[dt.datetime]]) -> None:
@@ -46,7 +66,7 @@ def _note_late(slots: Mapping[int, Sequence[dt.datetime]]) -> None:
     latest = Case(*(When(pk=key, then=Value(stored(max(at)))) for key, at in slots.items()))
     count = Case(*(When(pk=key, then=Value(len(at))) for key, at in slots.items()))
     is_later = Q(last_run_at=None) | Q(last_run_at__lt=latest)
-    enabled_rows().filter(pk__in=slots).update(
+    enabled_rows().filter(_free([*slots])).update(
         total_run_count=F("total_run_count") + count,
         last_run_at=Case(When(is_later, then=latest), default=F("last_run_at")),
     )

@@ -1,0 +1,67 @@
+"""Rows that somebody else has locked while their slots are sent, as a long transaction does."""
+
+import datetime as dt
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.db import connections, transaction
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from cutover import clock
+from cutover.beats.sources import upkeep
+from cutover.schedules import rows
+
+pytestmark = [pytest.mark.integration, pytest.mark.mariadb]
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.fixture
+def tasks(alias: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, PeriodicTask]:
+    """Two rows of the database under test."""
+    for module in (upkeep, rows):
+        monkeypatch.setattr(module, "rows_database", lambda: alias)
+    hourly = IntervalSchedule.objects.using(alias).create(every=1, period="hours")
+    made = PeriodicTask.objects.using(alias).bulk_create(
+        PeriodicTask(name=name, task="demo.tasks.note", interval=hourly) for name in ("locked", "free")
+    )
+    return {row.name: row for row in made}
+
+
+@contextmanager
+def locked_by_another(row: PeriodicTask, alias: str) -> Iterator[None]:
+    """Another session has changed the row, and does not commit until the block ends; longer than any test may take."""
+    changed, ends = threading.Event(), threading.Event()
+
+    def change() -> None:
+        with transaction.atomic(using=alias):
+            PeriodicTask.objects.using(alias).filter(pk=row.pk).update(description="being edited")
+            changed.set()
+            ends.wait(60)
+        connections.close_all()
+
+    other = threading.Thread(target=change)
+    other.start()
+    try:
+        assert changed.wait(10)
+        yield
+    finally:
+        ends.set()
+        other.join()
+
+
+@pytest.mark.parametrize("alias", ["postgres", "mariadb"], indirect=True)
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres", "mariadb"])
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_row_that_another_has_locked_is_passed_over_and_the_others_are_noted(alias, tasks, is_late):
+    sent, now = [*tasks.values()], clock.now()
+    with locked_by_another(tasks["locked"], alias):
+        began_s = clock.monotonic_s()
+        upkeep.published([] if is_late else sent, [(row, now - HOUR) for row in sent] if is_late else [], now)
+        assert clock.monotonic_s() - began_s < 30, "it has waited for the other one"
+    counts = dict(PeriodicTask.objects.using(alias).values_list("name", "total_run_count"))
+    assert counts == {"locked": 0, "free": 1}
+    upkeep.published(sent, [], now)
+    counts = dict(PeriodicTask.objects.using(alias).values_list("name", "total_run_count"))
+    assert counts == {"locked": 1, "free": 2}
