@@ -24,7 +24,7 @@ from cutover.models import RUN_BY_LENGTH
 from cutover.workers import processes
 
 AGAIN_S: Final = 30.0
-"""After how long a process that had no connection to Redis asks for one again."""
+"""After how long a process asks again: for a connection to Redis where it had none, else whether it is still listed."""
 
 
 class Worker:
@@ -50,6 +50,7 @@ class Worker:
         self._server = str(self._link.commands.info("server")["run_id"])
         self._lease = Lease(self._link.commands, config.namespace, config.lease)
         self._client_id = self._link.client_id
+        self._link.check(self._lease.listed(self._client_id))
 
     def sign(self, node: str = "") -> str:
         """A mark for one run, never given twice: its connection, server and process, and the worker by celery."""
@@ -57,11 +58,21 @@ class Worker:
         return mark[:RUN_BY_LENGTH]
 
     def is_cut(self) -> bool:
-        """Whether the standing connection was closed, or could not be made a while ago; others then misjudge it."""
-        if self._link is None or not self._client_id:
-            return clock.monotonic_s() >= self._again_at_s
+        """Whether the standing connection was closed, or could not be made a while ago; others then misjudge it.
+
+        What forgets it on its way tells nobody, so the server is asked too; not at each run, which would wait for that.
+        """
+        now_s = clock.monotonic_s()
+        if self._link is None or self._lease is None or not self._client_id:
+            return now_s >= self._again_at_s
         try:
-            return self._link.is_cut()
+            if self._link.is_cut():
+                return True
+            if now_s >= self._again_at_s:
+                self._again_at_s = now_s + AGAIN_S
+                with suppress(LeaseUnavailable):  # then nobody else is told of it either
+                    self._link.check(self._lease.listed(self._client_id))
+            return False
         except Exception:  # one that cannot be asked is of no use to others either
             return True
 
