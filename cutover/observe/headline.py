@@ -10,8 +10,9 @@ from cutover.observe.conditions import Severity
 from cutover.observe.entries import EntryRecord
 from cutover.phases.evidence import detection, leading
 from cutover.phases.evidence.pauses import PAUSE, in_words
+from cutover.phases.gates.servers import CLOCKS_REFUSE
 from cutover.phases.report import command
-from cutover.phases.wording import listed, to_the_second
+from cutover.phases.wording import listed, span, to_the_second
 from cutover.plural import counted
 from cutover.types import SlotState
 
@@ -28,6 +29,10 @@ EARLY: Final = (
     "{} sent before their time by the database's clock, the last one of {}, under epoch {}: a clock was ahead; their "
     "entries go on meanwhile, and what was sent early is not sent again at its time; let NTP set the clocks of beats "
     "and database"
+)
+CLOCKS: Final = (
+    "the database's clock, by which slots are sent, is {} {} this host's and Redis's: everything is sent too {}; let "
+    "NTP set the clocks"
 )
 UNASKED: Final = "look at the workers; one without the run guard records no run: {} asks them"
 RUNS_UNKNOWN: Final = "whether workers run it is not known until a phase has asked them"
@@ -172,6 +177,10 @@ def problems(seen: Data) -> list[str]:
         said, remedy = (UNRECORDED, UNASKED) if is_unasked else (STUCK[one["state"]], LOOK_AT[one["state"]])
         remedy = remedy.format(command("phase1"))
         found.append(f"{counted(one['count'], *said)}, the oldest of {_named(one)}: {remedy}")
+    ahead_s = seen.get("clock_ahead_s", 0.0)
+    if abs(ahead_s) > CLOCKS_REFUSE.total_seconds():
+        how = ("ahead of", "early") if ahead_s > 0 else ("behind", "late")
+        found.append(CLOCKS.format(span(dt.timedelta(seconds=abs(ahead_s))), *how))
     if ahead := seen.get("early"):
         found.append(EARLY.format(counted(ahead["count"], "slot was", "slots were"), _named(ahead), ahead["epoch"]))
     for one in seen.get("unmanaged_beats", []):

@@ -27,6 +27,7 @@ from cutover.phases.evidence.sent import without_entry, without_row
 from cutover.phases.evidence.side import Sending
 from cutover.phases.evidence.unstarted import Patience
 from cutover.phases.facts import read
+from cutover.phases.gates.servers import database_ahead
 from cutover.phases.report import plain
 from cutover.phases.wording import one_line
 from cutover.schedules.project import load_tasks
@@ -164,6 +165,8 @@ def _leader(context: Context, taken: _Taken) -> None:
         seen = {"role": role, "seen_ago_s": round(beat.seen_ago.total_seconds(), 1)}
         found.append({**plain(beat, BEAT), **seen})
     data |= {"beats": found, "standbys": sum(1 for beat in found if beat["role"] == "standby")}
+    if "side" in data:
+        data["clock_ahead_s"] = round(database_ahead(context).total_seconds(), 1)
 
 
 def _slots(context: Context, taken: _Taken) -> None:

@@ -23,6 +23,8 @@ from cutover.phases.wording import inline, one_line
 
 CLOCKS_WARN: Final = dt.timedelta(seconds=1)
 CLOCKS_REFUSE: Final = dt.timedelta(seconds=5)
+REDIS: Final = "Redis"
+DATABASE: Final = "the database"
 _APPS: Final = ("cutover", "django_celery_beat")
 
 
@@ -89,18 +91,37 @@ def lease_store(context: Context) -> Check:
 @gate("clocks")
 def clocks(context: Context) -> Check:
     """Redis, database and this host agree on the time."""
-    apart: dict[str, dt.timedelta] = {}
-    with suppress(redis.RedisError, OSError, CutoverError):  # the gate on Redis says so
-        apart["Redis"] = _apart(lambda: _at(*context.redis.time()))
-    row = Cutover.objects.using(context.alias).annotate(read_at=DatabaseNow())
-    with outages(context.alias), suppress(Cutover.DoesNotExist):
-        apart["the database"] = _apart(lambda: row.get(id=1).read_at)
+    apart = _all_apart(context)
     worst = max((abs(delta) for delta in apart.values()), default=dt.timedelta(0))
     listed = ", ".join(f"{who} {delta.total_seconds():+.1f} s" for who, delta in apart.items())
     if worst > CLOCKS_REFUSE:
         return Check("clocks", False, f"against this host: {listed}", "let NTP set the clocks")
     late = " (let NTP set the clocks)" if worst > CLOCKS_WARN else ""
     return Check("clocks", True, f"against this host: {listed}{late}")
+
+
+def database_ahead(context: Context) -> dt.timedelta:
+    """How far the database's clock is ahead of this host's and of Redis's, by the one that is nearer to it.
+
+    Nothing where it is between them, or Redis does not tell: that one other clock differs proves nothing, for it may
+    be the wrong one. Raises LedgerUnavailable.
+    """
+    apart = _all_apart(context)
+    if len(apart) < 2:
+        return dt.timedelta(0)
+    least, most = sorted((apart[DATABASE], apart[DATABASE] - apart[REDIS]))
+    return max(least, dt.timedelta(0)) + min(most, dt.timedelta(0))
+
+
+def _all_apart(context: Context) -> dict[str, dt.timedelta]:
+    """How far each clock that can be read is ahead of this host's."""
+    apart: dict[str, dt.timedelta] = {}
+    with suppress(redis.RedisError, OSError, CutoverError):  # the gate on Redis says so
+        apart[REDIS] = _apart(lambda: _at(*context.redis.time()))
+    row = Cutover.objects.using(context.alias).annotate(read_at=DatabaseNow())
+    with outages(context.alias), suppress(Cutover.DoesNotExist):
+        apart[DATABASE] = _apart(lambda: row.get(id=1).read_at)
+    return apart
 
 
 def _apart(read: Callable[[], dt.datetime]) -> dt.timedelta:

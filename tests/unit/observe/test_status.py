@@ -73,6 +73,7 @@ def seen(**parts: Any) -> dict[str, Any]:
         "unknown_tasks": {},
         "overdue": [],
         "stuck": [],
+        "clock_ahead_s": 0.0,
         "early": None,
         "unmanaged_beats": [],
         "slotless": [],
@@ -94,6 +95,11 @@ def test_a_healthy_site_has_no_problem_and_a_line_for_each_part() -> None:
     ]
 
 
+@pytest.mark.parametrize("ahead_s", [5.0, -5.0])
+def test_clocks_that_phase_1_admits_are_no_problem(ahead_s: float) -> None:
+    assert problems(seen(clock_ahead_s=ahead_s)) == []
+
+
 LEASE = seen()["lease"]
 STUCK = {"count": 2, "entry": "daily", "due_at": AT}
 
@@ -103,6 +109,16 @@ STUCK = {"count": 2, "entry": "daily", "due_at": AT}
     [
         ({"not_read": ["Redis gives no answer"], "lease": None}, "Redis gives no answer"),
         ({"lease": {}}, "nobody leads for the database side"),
+        (
+            {"clock_ahead_s": 18_000.0},
+            "the database's clock, by which slots are sent, is 5 h ahead of this host's and Redis's: "
+            "everything is sent too early; let NTP set the clocks",
+        ),
+        (
+            {"clock_ahead_s": -5.1},
+            "the database's clock, by which slots are sent, is 5.1 s behind this host's and Redis's: "
+            "everything is sent too late; let NTP set the clocks",
+        ),
         ({"lease": {**LEASE, "side": "code"}}, "nobody leads for the database side"),
         (
             {"lease": {**LEASE, "connected": False}},
