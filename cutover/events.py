@@ -94,8 +94,8 @@ class Event(Enum):
     SLOT_PUBLISH_FAILED = ("cutover.slot.publish_failed", logging.WARNING)
     """The broker did not take it; it stays claimed and is swept. Keys: `entry`, `due_at`, `epoch`, `reason`."""
     SLOT_WITHHELD = ("cutover.slot.withheld", logging.INFO)
-    """The project's own scheduler class sent no message for it; the ledger has it as missed. Keys: `entry`, `due_at`,
-    `epoch`, `reason`.
+    """The project's own scheduler class, or the task's own `apply_async`, sent no message for it; the ledger has it as
+    missed. Keys: `entry`, `due_at`, `epoch`, `reason`.
     """
     SLOT_SWEPT = ("cutover.slot.swept", logging.WARNING)
     """Claimed and never confirmed: published again, under the same task id. Keys: `entry`, `due_at`, `epoch`."""

@@ -16,7 +16,7 @@ SUPERSEDED: Final = "superseded by a newer slot before it was published"
 TOO_LATE: Final = "older than the catch-up window"
 BEYOND: Final = "beyond CATCH_UP_MOST, the bound of what is caught up"
 NO_ENTRY: Final = "side {} has no such entry"
-WITHHELD: Final = "the project's own scheduler sent no message for it"
+WITHHELD: Final = "the project's own scheduler, or the task's own apply_async, sent no message under its id"
 
 
 def missed_of(due: Due) -> list[Missed]:

@@ -3,8 +3,9 @@
 The first message of a slot goes through ``Scheduler.apply_entry(entry, producer=...)``, in exactly that form: there
 monitoring agents open a check-in or a span, and celery logs it. A sweep or a resend goes through ``apply_async`` alone,
 as no second check-in is to be opened, with what was put on the first message: that ends the check-in. A project's
-scheduler that overrides either is called; what it may NOT do is send more than one message for a slot. Where nobody
-wraps or overrides anything on that path, most first messages are sent as the one before: see ``shortcut``.
+scheduler that overrides either is called, and a task that overrides the latter; what they may NOT do is send more than
+one message for a slot. Where nobody wraps or overrides anything on that path, most first messages are sent as the one
+before: see ``shortcut``.
 """
 
 import traceback
@@ -28,7 +29,7 @@ KEPT: Final = 5_000
 
 
 class Send(Protocol):
-    """Sends a slot's message; False where the project's own scheduler chose to send none. Raises what celery does."""
+    """Sends a slot's message; False where the project's own code chose to send none. Raises what celery does."""
 
     def __call__(self, message: ScheduleEntry, *, first: bool) -> bool:
         """``first``: no other leader can have sent one for the slot, so ``apply_entry`` may be called for it."""
@@ -36,8 +37,9 @@ class Send(Protocol):
 
 @dataclass(slots=True)
 class Attempt:
-    """What has come of one message so far. ``refused``: a second one was about to follow it."""
+    """What has come of the message ``task_id`` so far. ``refused``: a second one was about to follow it."""
 
+    task_id: str
     is_sent: bool = False
     refused: bool = False
     error: Exception | None = None
@@ -70,7 +72,7 @@ class Outlet:
             if not is_known:
                 producer = listening = Listening(producer)
         given.update(put_on or {})
-        attempt = self._attempt = Attempt()
+        attempt = self._attempt = Attempt(task_id)
         try:
             if first and put_on is None:
                 scheduler.apply_entry(message, producer=producer)
@@ -105,7 +107,7 @@ class Outlet:
         except Exception as exc:
             attempt.error = exc  # an override around may keep it to itself
             raise
-        attempt.is_sent = True
+        attempt.is_sent = result is None or _is_of(result, attempt)
         return result
 
     def _send_alike(self, message: ScheduleEntry, pattern: Pattern, producer: Producer) -> bool:
@@ -129,7 +131,7 @@ class Outlet:
                 raise SchedulingError(f"Couldn't apply scheduled task {message.name}: {text_of(exc)}")  # noqa: B904 - as celery
         except SchedulingError as exc:
             beats_logger.error("Message Error: %s\n%s", exc, traceback.format_stack(), exc_info=True)
-            self._keep(task_id, {}, Attempt())
+            self._keep(task_id, {}, Attempt(task_id))
             raise
         beats_logger.debug("%s sent. id->%s", message.task, task_id)
         return True
@@ -142,8 +144,8 @@ class Outlet:
             if attempt is not None:
                 attempt.error = exc
             raise
-        if attempt is not None and getattr(result, "id", None) is not None:
-            attempt.is_sent = True  # a task's result: an override has sent it in its own way
+        if attempt is not None and _is_of(result, attempt):
+            attempt.is_sent = True  # an override has sent it in its own way
         return result
 
     def _keep(self, task_id: str, put_on: dict[str, Any], attempt: Attempt) -> None:
@@ -155,6 +157,14 @@ class Outlet:
         self._put_on[task_id] = put_on
         if len(self._put_on) > KEPT:
             del self._put_on[next(iter(self._put_on))]
+
+
+def _is_of(result: Any, attempt: Attempt) -> bool:
+    """Whether what a call gave back is the result of the slot's own message.
+
+    A task that refuses to be queued twice gives that of the message that is under way already, or one of no message.
+    """
+    return str(getattr(result, "id", None)) == attempt.task_id
 
 
 def _raise_again(error: Exception) -> NoReturn:

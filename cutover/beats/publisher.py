@@ -50,8 +50,9 @@ class Published:
     """What came of some messages: the entries that were published, and whose fault it was that others were not.
 
     ``past_slots``: entries of which a past slot was published, with its instant; they are not among ``entries``.
-    ``withheld``: slots for which the project's own scheduler chose to send nothing. ``paused``: some are, and their
-    claims wait. ``fenced``: the rest was not tried, since another leads by now; its claims are for that one's sweep.
+    ``withheld``: slots for which the project's own scheduler, or task, chose to send nothing. ``paused``: some are, and
+    their claims wait. ``fenced``: the rest was not tried, since another leads by now; its claims are for that one to
+    sweep.
     """
 
     entries: list[ScheduleEntry] = field(default_factory=list)

@@ -9,17 +9,20 @@ from typing import Any
 
 import pytest
 from celery.beat import ScheduleEntry, Scheduler, SchedulingError
+from celery.result import EagerResult
 from celery.schedules import schedule
 
 from cutover import clock, models
+from cutover.beats.agenda import Agenda
 from cutover.beats.dispatcher import Dispatcher
 from cutover.beats.missed import WITHHELD
 from cutover.beats.outlet import Outlet
 from cutover.beats.overrides import TooManyMessages, require_one_message
 from cutover.beats.publisher import Publisher, send_twice_where_refused
 from cutover.beats.resend import Resend
+from cutover.guard import GuardedTask
 from cutover.types import EntryName, Side, Slot
-from tests.integration.beats.conftest import HOUR, BoundedScheduler, Broker, agenda_of, due, due_now
+from tests.integration.beats.conftest import HOUR, BoundedScheduler, Broker, agenda_of, due, due_now, entry
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_left")]
 
@@ -227,6 +230,60 @@ def test_what_the_projects_scheduler_withholds_is_not_sent_later_either(ledger, 
     assert rows() == {"published": 1, "missed": 1}
     assert models.Slot.objects.using(alias).get(entry="a").reason == WITHHELD
     assert list(due(agenda)) == []
+
+
+class Queued(GuardedTask):
+    """Is queued once, as with celery-singleton: while it is, whoever sends it gets the result of that message."""
+
+    abstract = True
+    answer: Callable[[Any], Any]
+
+    def apply_async(self, *args: Any, **options: Any) -> Any:
+        return self.answer(self)
+
+
+class Answering(GuardedTask):
+    """Is sent, and gives back what it likes."""
+
+    abstract = True
+    answer: Callable[[Any], Any]
+
+    def apply_async(self, *args: Any, **options: Any) -> Any:
+        return self.answer(super().apply_async(*args, **options))
+
+
+def of_a_task(broker: Broker, base: type[GuardedTask], answer: Callable[[Any], Any]) -> Agenda:
+    """Two entries that are due: ``a`` of a task with that base, and ``b`` of one like any other."""
+
+    def run(label: str) -> None: ...
+
+    broker.app.task(run, name="its.own", base=base, shared=False, answer=staticmethod(answer))
+    entries = [entry(broker, name) for name in ("a", "b")]
+    entries[0].task = "its.own"
+    return agenda_of(entries, clock.now() - 1.5 * HOUR)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [lambda task: task.AsyncResult("another"), lambda task: EagerResult(None, None, "REJECTED")],
+    ids=["another message's result", "of no message"],
+)
+def test_what_a_task_refuses_to_queue_is_withheld(ledger, broker, term, alias, answer, rows):
+    agenda = of_a_task(broker, Queued, answer)
+    sender = through(ledger, broker)
+    assert [entry.name for entry in sender.send(term, agenda, due(agenda)).published] == ["b"]
+    sender.sweep(term, agenda)
+    assert [entry for entry, _ in marks(broker)] == ["b"]
+    assert rows() == {"published": 1, "missed": 1}
+    assert models.Slot.objects.using(alias).get(entry="a").reason == WITHHELD
+
+
+@pytest.mark.parametrize("answer", [lambda result: result, lambda _: None], ids=["its result", "nothing"])
+def test_a_task_that_is_sent_in_its_own_way_is_honoured(ledger, broker, term, answer, rows):
+    agenda = of_a_task(broker, Answering, answer)
+    assert len(through(ledger, broker).send(term, agenda, due(agenda)).published) == 2
+    assert rows() == {"published": 2}
+    assert len(marks(broker)) == 2
 
 
 @pytest.mark.parametrize("kind", [Own, Late, Stubborn])
