@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from celery import Celery
@@ -219,6 +220,8 @@ def _is_beat(names: set[str], args: Any) -> bool:
 
 
 def _schedule(app: Celery, config: Config) -> Iterator[CheckMessage]:
+    with suppress(Exception):  # W004 says what they raise
+        project.load_tasks(app)  # modules with tasks add entries, and handlers of `on_after_finalize`
     try:
         schedule = project.code_schedule(app, config)
     except ConfigurationError as exc:

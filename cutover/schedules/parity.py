@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery
 from celery.beat import ScheduleEntry
@@ -19,6 +19,9 @@ from cutover.schedules.overlay import NOTHING, Overlay
 from cutover.schedules.timetable import zone_of
 from cutover.types import EntryName
 
+NOT_COMPARED: Final = "not compared"
+"""What the row sends, where there is nothing to compare it with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -28,6 +31,11 @@ class Difference:
     field: str
     code: Any
     row: Any
+
+    @property
+    def is_of_code(self) -> bool:
+        """Whether the code's entry itself cannot be sent, whatever the row holds."""
+        return self.row is NOT_COMPARED
 
     def __str__(self) -> str:
         return f"{self.entry}: {self.field} is {self.code} in code, {self.row} in the row"
@@ -98,7 +106,7 @@ class _Comparison:
             apart = messages.differing(in_code, in_row, lambda: self._builder.message(entry))
         except messages.Unsendable as exc:
             why = f"not to be sent ({exc})"
-            return [Difference(name, "message", *(("sent", why) if in_code else (why, "not compared")))]
+            return [Difference(name, "message", *(("sent", why) if in_code else (why, NOT_COMPARED)))]
         return [Difference(name, field, *both) for field, both in apart.items()]
 
 

@@ -115,6 +115,19 @@ def test_a_misspelt_entry_is_named_with_the_one_that_it_looks_like(settings: Set
     assert f"{name + 's'!r}; did you mean {name!r}?" in found()["W003"].msg
 
 
+def test_entries_that_are_added_once_the_app_is_finalized_are_entries_of_the_code(
+    guarded: Celery, settings: Settings
+) -> None:
+    guarded.conf.beat_schedule = {"there": {"task": "t", "schedule": 60.0}}
+
+    @guarded.on_after_finalize.connect(weak=False)
+    def late(sender: Celery, **_: Any) -> None:
+        sender.add_periodic_task(60.0, sender.signature("t"), name="late")
+
+    settings.CUTOVER = {"ENTRIES": {"late": {"CATCH_UP": "none"}}, "RENAMED": {"early": "late"}}
+    assert not {"W003", "W013"} & found().keys()
+
+
 def test_entries_that_would_be_told_as_one_are_named(guarded: Celery, settings: Settings) -> None:
     every = {"task": "t", "schedule": 60.0}
     guarded.conf.beat_schedule = dict.fromkeys(["daily digest", "daily-digest", "other"], every)

@@ -54,7 +54,10 @@ def parity_to_come(context: Context, drafted: Sequence[RowDraft]) -> Check:
 
 def _parity(context: Context, apart: Sequence[parity.Difference]) -> Check:
     if apart:
-        return Check("parity", False, inline(apart), f"type `{command('phase2')}`, or fix the row")
+        remedy = f"type `{command('phase2')}`, or fix the row"
+        if broken := sorted({one.entry for one in apart if one.is_of_code}):
+            remedy = f"fix {inline(broken, ', ')} in the code, which celery cannot send, and {remedy}"
+        return Check("parity", False, inline(apart), remedy)
     fire = counted(len(context.entries), "entry fires and sends", "entries fire and send")
     alike = f"{fire} alike on both sides ({divergence.HORIZON.days} days)"
     return Check("parity", True, alike)

@@ -63,6 +63,16 @@ def test_the_change_is_seen_also_where_no_change_was_ever_recorded(context: Surr
     assert PeriodicTasks.last_change() is not None
 
 
+def test_an_entry_that_celery_cannot_send_is_to_be_fixed_in_the_code(
+    context: Surroundings, schedule: dict[str, dict[str, Any]]
+) -> None:
+    schedule["short"] = {"task": "demo.tasks.note", "schedule": 60}
+    run(context())
+    parity = imported.same_parity(context())[-1]
+    assert "short: message is not to be sent" in parity.detail
+    assert parity.remedy.startswith("fix short in the code, which celery cannot send")
+
+
 @pytest.mark.mariadb
 def test_a_change_in_code_is_imported_by_the_next_run(
     context: Surroundings, schedule: dict[str, dict[str, Any]]
