@@ -117,7 +117,7 @@ _OF_OUTCOME: Final = {
 NOT_RUN: Final = "published and started by no worker: look at the workers"
 NOT_RECORDED: Final = "published and no run is recorded: look at the workers, one without the run guard records none"
 _OF_A_RUN: Final = {
-    Condition.LOST: "the worker {} was gone before its run ended",
+    Condition.LOST: "its process on {} was gone before the run ended",
     Condition.FAILING: "the latest run failed on {}",
     Condition.RETRYING: "the latest run asked for a retry on {}",
 }

@@ -173,7 +173,7 @@ def events_of(life: Life, claimant: Claimant | None, now: dt.datetime) -> list[E
 
 _OUTCOMES: Final = {
     RunOutcome.RUNNING.value: "not yet: it is running",
-    RunOutcome.LOST.value: "lost: its worker was gone before the run ended",
+    RunOutcome.LOST.value: "lost: its process was gone before the run ended",
     RunOutcome.RETRIED.value: "it asked for a retry",
 }
 

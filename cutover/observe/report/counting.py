@@ -267,7 +267,7 @@ _OF: Final[Mapping[str, tuple[Callable[[EntryFigures], int], Q]]] = {
 _FEW: Final = 1_000
 """How many slots of a kind are found by their entries alone, and not by going through all slots from the latest on."""
 LISTS: Final = tuple(_OF)
-"""The kinds of slots that are listed; ``lost``: their worker was gone before the run ended."""
+"""The kinds of slots that are listed; ``lost``: their process was gone before the run ended."""
 
 
 def _listed(context: Context, slots: Slots, entries: Sequence[EntryFigures], kind: str) -> Listed:

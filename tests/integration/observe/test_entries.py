@@ -94,7 +94,7 @@ def test_a_run_whose_worker_is_gone_is_lost_and_one_whose_worker_is_there_goes_o
     run(site, term, hours, of_worker(f"{process}:{int(began) - 1}"), None)
     (finding,) = read(site)["hourly"].findings
     known = f"process {process.rpartition(':')[2]} of {NODE} has ended"
-    assert str(finding) == f"lost: the worker {NODE} was gone before its run ended: {known}"
+    assert str(finding) == f"lost: its process on {NODE} was gone before the run ended: {known}"
     page = history.page(site, EntryName("hourly"))
     assert [life.outcome for life in page.slots] == [RunOutcome.LOST, RunOutcome.RUNNING]
     Slot.objects.using(site.alias).update(outcome=None)

@@ -75,7 +75,8 @@ def test_a_finding_says_what_it_is_and_of_whom():
     (failing,) = judge(Facts(NOW, life(outcome=RunOutcome.FAILED)))
     assert str(failing) == "failing: the latest run failed on celery@web-1"
     (lost,) = judge(Facts(NOW, life(outcome=RunOutcome.LOST, error="process 7 of celery@web-1 has ended")))
-    assert lost.detail == ("the worker celery@web-1 was gone before its run ended: process 7 of celery@web-1 has ended")
+    known = "process 7 of celery@web-1 has ended"
+    assert lost.detail == f"its process on celery@web-1 was gone before the run ended: {known}"
     assert str(Finding(Condition.MISSED_EARLIER)) == "missed earlier"
 
 
