@@ -3,9 +3,10 @@
 On 3.x ``server`` and ``prodserver`` run one kind of backend and ``worker`` another; those for Celery are of both kinds.
 """
 
+import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, NoReturn
 
 import click
 from celery.bin.beat import beat as beat_command
@@ -18,6 +19,9 @@ from django_prodserver.backends import base
 from cutover import conf, web
 from cutover.errors import ConfigurationError
 from cutover.schedules import project
+
+GREENLETS: Final = ("--pool=gevent", "--pool=eventlet")
+"""For these celery's command replaces parts of Python's library, which has to come before anything else is imported."""
 
 _KINDS = dict.fromkeys((base.BaseServerBackend, getattr(base, "BaseWorkerBackend", base.BaseServerBackend)))
 
@@ -44,14 +48,19 @@ class CeleryProcess(*_KINDS):  # type: ignore[misc]
         self.args = self._options(process.get("ARGS", {}))
 
     def start_server(self, *args: str) -> None:
-        """Run the command in this process until it ends; its exit code is kept, its usage errors are one line."""
+        """Run the command in this process until it ends; its exit code is kept, its usage errors are one line.
+
+        With a pool of greenlets celery's own command takes this process's place, under the same process id.
+        """
         # Not `app.start`, which loses the exit code of a worker that failed; and by name, for else celery takes the app
         # from the environment's APP, where a platform may keep a word of its own.
-        line = ["--app", self.app_path, self.command.name, *args]
+        line = ["--app", self.app_path, str(self.command.name), *args]
         from cutover.ledger.database import connection_of  # its models need the app installed; a web process does not
 
         try:
             connection_of(self.database)
+            if not set(GREENLETS).isdisjoint(args):
+                _become_celery(line)
             code = celery_command.main(args=line, prog_name="celery", standalone_mode=False)
         except ConfigurationError as exc:
             raise CommandError(str(exc)) from exc
@@ -84,6 +93,16 @@ class CeleryProcess(*_KINDS):  # type: ignore[misc]
                 raise CommandError(f"{setting} has {name!r}: {given!r}, but {whose}; {remedy}.")
             rendered += _render(setting, name, value, is_flag=getattr(known[name], "is_flag", False))
         return rendered
+
+
+def _become_celery(line: list[str]) -> NoReturn:
+    """Begin this process anew as celery's command, with what ``manage.py`` could import."""
+    paths = filter(None, (sys.path[0], os.environ.get("PYTHONPATH")))
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    command = [sys.executable, "-m", "celery", *line]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    os.execve(sys.executable, command, env)  # noqa: S606 - no shell is wanted
 
 
 class CeleryWorker(CeleryProcess):

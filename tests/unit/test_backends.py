@@ -1,5 +1,7 @@
 """prodserver's ARGS as a celery command line; each mistake is one line."""
 
+import os
+import sys
 from typing import Any
 
 import pytest
@@ -140,6 +142,27 @@ def test_what_celery_refuses_is_said_in_one_line_with_its_exit_code(arguments):
         CeleryWorker(APP=APP).start_server(*arguments)
     assert raised.value.returncode == 2
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
+def test_with_a_pool_of_greenlets_celerys_own_command_takes_the_process_over(monkeypatch, pool):
+    """Python's library is replaced before anything else is imported there; later no task would ever run."""
+    begun: list[tuple[list[str], str]] = []
+    monkeypatch.setattr(sys, "path", ["/of/manage.py", *sys.path])
+    monkeypatch.setenv("PYTHONPATH", "/their/own")
+    monkeypatch.setattr(CeleryWorker.command, "main", pytest.fail)
+
+    def execve(program: str, command: list[str], env: dict[str, str]) -> None:
+        begun.append((command, env["PYTHONPATH"]))
+        raise SystemExit
+
+    monkeypatch.setattr(os, "execve", execve)
+    worker = CeleryWorker(APP=APP, ARGS={"pool": pool, "concurrency": 50})
+    with pytest.raises(SystemExit):
+        worker.start_server(*worker.prep_server_args())
+    command = [sys.executable, "-m", "celery", "--app", "prayer_room_api.celery:app", "worker"]
+    path = os.pathsep.join(["/of/manage.py", "/their/own"])
+    assert begun == [([*command, f"--pool={pool}", "--concurrency=50"], path)]
 
 
 def test_every_backend_is_of_each_kind_that_the_installed_prodserver_runs():
