@@ -201,14 +201,15 @@ def _celery(project: Project) -> Iterator[Piece]:
     source = project.source
     file = project.relative(source.file) if source else f"the module of {project.app_path}"
     is_bare = project.app is None or not _is_guarded(project.app)
-    if source and source.guarded:
+    base = _own_base(project.app) if project.app and is_bare else None
+    if base is not None:
+        text = f"from cutover.guard import GuardedTask\nclass {base.__name__}(GuardedTask):\n"
+        place = f"{base.__module__}.{base.__qualname__}, the class of the app's tasks, derives from the run guard"
+        yield Piece(file, How.MERGE, text, place)
+    elif source and source.guarded:
         yield Piece(file, How.REPLACE, f"{source.guarded}\n", f"line {source.line} becomes", source.statement)
     elif source is None and is_bare:
         yield Piece(file, How.MERGE, f"app = Celery(..., {sources.GUARD})\n", "where the Celery app is made")
-    elif project.app and is_bare:
-        base = getattr(project.app.task_cls, "__name__", str(project.app.task_cls))
-        text = f"from cutover.guard import GuardedTask\nclass {base}(GuardedTask):\n"
-        yield Piece(file, How.MERGE, text, f"{base}, the class of the app's tasks, derives from the run guard")
     if (
         project.app
         and not project.app_reads_settings
@@ -228,6 +229,14 @@ def _is_guarded(app: Celery) -> bool:
     except Exception:  # the guard itself, too, where django-celery-beat is what is to be added
         return True
     return any(f"{kind.__module__}.{kind.__name__}" == GUARD for kind in kinds)
+
+
+def _own_base(app: Celery) -> type | None:
+    """The project's own class of the app's tasks, as it is written; None where it is one of celery's."""
+    kind: type = app.Task
+    if kind.__name__ == "Task" and "_app" in vars(kind):  # what celery has made of it for this app
+        kind = kind.__mro__[1]
+    return None if kind.__module__.partition(".")[0] == "celery" else kind
 
 
 def _requirements(project: Project) -> Iterator[Piece]:

@@ -177,6 +177,22 @@ def test_a_base_of_the_projects_own_without_the_guard_is_named(
     assert said == ([text] if text else [])
 
 
+def test_a_base_that_is_set_once_the_app_is_made_is_named_and_not_the_line_that_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ``task_cls`` says, tasks derive from what ``app.Task`` was set to."""
+    for given in ({}, {"task_cls": GuardedTask}):
+        app = Celery("shop", set_as_current=False, **given)
+        app.Task = LoggingTask
+        guarded = "" if given else "app = Celery(...)"
+        made = AppSource("shop.celery.app", tmp_path / "celery.py", 1, "app = Celery()", guarded)
+        monkeypatch.setattr("cutover.setup.sources.apps", lambda near, module, made=made: [made])
+        monkeypatch.setattr(settings, "CUTOVER", {})
+        monkeypatch.setattr(Project, "app", app)
+        said = [piece["text"] for piece in init.run(root=tmp_path).data["files"] if piece["file"] == "celery.py"]
+        assert said[:1] == ["from cutover.guard import GuardedTask\nclass LoggingTask(GuardedTask):\n"]
+
+
 @pytest.mark.parametrize(
     ("beat", "wanted"),
     [
