@@ -109,6 +109,7 @@ class Drawing:
 
 def draw(lanes: Sequence[Lane], course: Course, since: dt.datetime, now: dt.datetime) -> Drawing:
     """The timeline from ``since`` to ``now``, in whose zone its axis is."""
+    since = since.astimezone(dt.UTC)  # between two instants of one zone Python leaves out that clocks are changed
     span = now - since
 
     def across(at: dt.datetime) -> float:

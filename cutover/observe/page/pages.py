@@ -206,7 +206,7 @@ def _timeline(
 ) -> dict[str, Any]:
     key = asked.get("span", "")
     key = key if key in SPANS else USUAL_SPAN
-    since, drawing = now - SPANS[key][1], None
+    since, drawing = now.astimezone(dt.UTC) - SPANS[key][1], None  # so long, also where clocks have been changed
     with suppress(CutoverError):
         drawing = draw(lanes.read(context, names, since, now), found, since, now)
     spans = [Choice(one, said, _query(asked, span=one), one == key) for one, (said, _) in SPANS.items()]

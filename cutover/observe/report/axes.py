@@ -41,16 +41,28 @@ class Times:
     def ticks(self) -> Iterator[tuple[float, str]]:
         """Round instants and what to write beside them; the date where it is another than before."""
         length_s = self.period.buckets * self.period.bucket_s
-        step = next((step for step in _STEPS_S if length_s <= step * _TICKS), length_s // _TICKS)
-        begin = dt.datetime.fromtimestamp(self.period.begin, self.zone)
-        offset = int((begin.utcoffset() or dt.timedelta()).total_seconds())
-        first, day = -(-(self.period.begin + offset) // step) * step - offset, None
-        for second in range(first, self.period.begin + length_s, step):
+        step, day = next((step for step in _STEPS_S if length_s <= step * _TICKS), length_s // _TICKS), None
+        for second in self._round(step, self.period.begin, self.period.begin + length_s):
             at = dt.datetime.fromtimestamp(second, self.zone)
             time = f"{at:%H:%M:%S}" if step < 60 else f"{at:%H:%M}"
             text = f"{at:%d %b}" if step >= 86_400 else time if at.date() == day else f"{at:%d %b} {time}"
             yield self.x(at), text
             day = at.date()
+
+    def _round(self, step: int, begin: int, end: int) -> list[int]:
+        """When, from ``begin`` on, the clocks show a multiple of ``step``: midnights may be 23 or 25 hours apart."""
+        offsets = {self._offset(second) for second in (*range(begin, end, step), end)}
+        found = (
+            (second, offset)
+            for offset in offsets
+            for second in range(-(-(begin + offset) // step) * step - offset, end, step)
+        )
+        return sorted(second for second, offset in found if self._offset(second) == offset)
+
+    def _offset(self, second: int) -> int:
+        """How far the clocks are ahead of UTC then, in seconds."""
+        offset = dt.datetime.fromtimestamp(second, self.zone).utcoffset()
+        return int((offset or dt.timedelta()).total_seconds())
 
     def drawn(self, top: float, bottom: float) -> list[Element]:
         """Its ticks, from ``top`` to ``bottom``, and above them as many of their labels as have room."""

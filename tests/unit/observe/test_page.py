@@ -57,6 +57,21 @@ def test_marks_bands_and_phases_stand_where_their_instants_are() -> None:
     assert drawn.lanes[0].told == "2 ok (code), 1 missed (code); further messages dropped of 1"
 
 
+@pytest.mark.parametrize("ahead_min", [30, 75, 90, 150])
+def test_a_timeline_is_as_long_as_is_asked_also_where_clocks_were_changed_within_it(ahead_min: int) -> None:
+    for changed in (dt.datetime(2026, 3, 29, 1, tzinfo=dt.UTC), dt.datetime(2026, 10, 25, 1, tzinfo=dt.UTC)):
+        now = (changed + ahead_min * MINUTE).astimezone(ZoneInfo("Europe/London"))
+        since = (now.astimezone(dt.UTC) - 120 * MINUTE).astimezone(now.tzinfo)
+        due = life()._replace(due_at=now.astimezone(dt.UTC) - 60 * MINUTE)
+        [lane] = (drawn := draw([Lane(NAME, since, [due])], Course((), ()), since, now)).lanes
+        assert [mark.x for mark in lane.marks] == ["50.00%"]
+        assert [tick.label for tick in drawn.ticks][::2] == [
+            f"{since:%H:%M}",
+            f"{due.due_at.astimezone(now.tzinfo):%H:%M}",
+            f"{now:%H:%M %Z}",
+        ]
+
+
 def test_a_side_is_told_by_its_place_too() -> None:
     slots = [ran(20), ran(10)._replace(side=Side.DATABASE)]
     terms = [term(1, 50, 30), replace(term(2, 30, None), side=Side.DATABASE)]

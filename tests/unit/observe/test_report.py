@@ -75,6 +75,18 @@ def test_ticks_are_round_in_the_sites_zone_also_where_the_clocks_are_changed() -
     assert len([*Times(period(NOON, NOON, NOON + 2 * DAY), ZoneInfo("Europe/London")).ticks()]) == 8
 
 
+@pytest.mark.parametrize("noon", [NOON, NOON.replace(month=3, day=28)])
+def test_a_day_begins_at_midnight_also_after_the_clocks_were_changed(noon: dt.datetime) -> None:
+    london = ZoneInfo("Europe/London")
+    times = Times(period(noon - 3 * DAY, noon - 3 * DAY, noon + 4 * DAY), london)
+    days = [(noon + day * DAY).replace(hour=0, tzinfo=london) for day in range(-2, 5)]
+    assert [*times.ticks()] == [(times.x(day), f"{day:%d %b}") for day in days]
+    hours = Times(period(noon + DAY / 2, noon + DAY / 2, noon + DAY / 2 + DAY / 8), london)
+    assert [text[-5:] for _, text in hours.ticks()][1:5] == (
+        ["01:30", "01:00", "01:30", "02:00"] if noon is NOON else ["00:30", "02:00", "02:30", "03:00"]
+    )
+
+
 @pytest.mark.parametrize("length_s", [20, 42, 600, 7_000, 86_400, 2 * 86_400, 7 * 86_400, 300 * 86_400])
 def test_labels_of_times_do_not_lie_on_each_other(length_s: int) -> None:
     for offset_s in range(12):
