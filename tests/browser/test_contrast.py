@@ -44,7 +44,7 @@ CONTRASTS = """
         return [0, 1, 2].map((n) => top[n] * part + ground[n] * (1 - part));
     };
     const shown = [...document.querySelectorAll(".cutover *, body > header *, body > main *")]
-        .filter((one) => one.checkVisibility() && !one.closest("noscript, option, defs"));
+        .filter((one) => one.checkVisibility() && !one.closest("option, defs"));
     const isIn = (one) => one.closest("svg");
     const hasText = (one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
     const named = (one) => `${one.tagName}.${one.getAttribute("class") ?? ""}`;

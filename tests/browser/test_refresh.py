@@ -235,6 +235,16 @@ def test_what_is_old_says_so_and_since_when_and_looks_well_no_more(
 
 
 @pytest.mark.usefixtures("played")
+def test_a_page_that_its_script_does_not_reach_says_that_it_stays_as_it_is(open_page: Opens) -> None:
+    page, hint = open_page(SITE, watched=False), "Reload the page to see what is newer."
+    expect(page.get_by_text(hint)).to_be_hidden()
+    page.route("**/refresh*.js", lambda route: route.abort())  # as a policy does, or files that were not collected
+    page.reload()
+    expect(page.get_by_text(hint)).to_be_visible()
+    expect(page.locator(".cutover-pause")).to_be_hidden()
+
+
+@pytest.mark.usefixtures("played")
 def test_what_a_slow_site_has_answered_is_as_old_as_the_question(context: Surroundings, open_page: Opens) -> None:
     page = open_page(SITE)
     page.clock.install()

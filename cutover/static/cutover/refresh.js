@@ -102,6 +102,7 @@
         judge();
     };
 
+    bar.querySelector(".cutover-still").hidden = true; // it stays where this script is kept from the page, too
     button.hidden = false;
     button.addEventListener("click", () => {
         isPaused = !isPaused;

@@ -1,6 +1,7 @@
 """The page in the admin: who may see it, on which admin site, what it says, and what it costs."""
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
@@ -114,7 +115,7 @@ def test_what_went_wrong_is_each_in_its_place(client: Client, reader: User, play
     text = shown.content.decode()
     assert "<script>" not in text
     assert "style=" not in text
-    assert "<noscript>" in text
+    assert "Reload the page to see what is newer." in text
 
 
 def test_from_an_entry_to_its_row_and_to_the_life_of_a_slot(client: Client, reader: User, played: dt.datetime) -> None:
@@ -290,6 +291,22 @@ def test_a_name_turns_no_sentence_round(client: Client, reader: User, played: dt
     assert [line for line in said if "\u202e" in line] == []
     assert [line for line in said if r"import \u202estseuqer is overdue since" in line] != []
     assert "import%20%E2%80%AEstseuqer" in shown.content.decode().replace("+", "%20"), "its address has its own name"
+
+
+@on_sqlite
+def test_where_scripts_and_styles_need_a_nonce_they_have_it(client: Client, reader: User, settings: Settings) -> None:
+    [engine] = settings.TEMPLATES
+    options = engine["OPTIONS"]
+    given = [*options["context_processors"], f"{__name__}.nonce"]
+    assert "nonce" not in client.get(SITE).content.decode()
+    settings.TEMPLATES = [{**engine, "OPTIONS": {**options, "context_processors": given}}]
+    own = re.findall(r"<(?:script|link)[^>]*/cutover/[^>]*>", client.get(SITE).content.decode())
+    assert ['nonce="abc"' in tag for tag in own] == [True, True]
+
+
+def nonce(request: object) -> dict[str, str]:
+    """As Django's context processor ``csp``, from 6.0 on."""
+    return {"csp_nonce": "abc"}
 
 
 @on_sqlite
