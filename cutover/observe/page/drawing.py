@@ -17,6 +17,7 @@ from cutover.observe.rows import run_of
 from cutover.observe.slot import Life
 from cutover.plural import counted
 from cutover.types import RunOutcome, Side, SlotState
+from cutover.visible import visible
 
 LANE: Final = 38
 """How high a lane is."""
@@ -175,7 +176,7 @@ def _phases(ends: Iterable[tuple[str, float]]) -> list[Line]:
 def _mark(life: Life, x: float, line_y: int, now: dt.datetime) -> Mark:
     twice = f", {counted(life.deduplicated, 'further message')} dropped" if life.deduplicated else ""
     at = life.due_at.astimezone(now.tzinfo)
-    title = f"{life.entry}, {at:%H:%M:%S}: {run_of(life, now)}, {life.side.value} side{twice}"
+    title = visible(f"{life.entry}, {at:%H:%M:%S}: {run_of(life, now)}, {life.side.value} side{twice}")
     y, shape = line_y + OF_SIDE[life.side], shape_of(life)
     return Mark(percent(x), y, shape, life.side.value, title, query_of(life), bool(life.deduplicated))
 

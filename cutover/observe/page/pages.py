@@ -148,7 +148,7 @@ def entry(context: Context, asked: Asked) -> dict[str, Any]:
     if record is None and seen.entries is not None and not page.slots:
         raise Http404(f"There is no entry {name!r}, and no slot of it")
     return {
-        "title": str(name),
+        "title": visible(name),
         "now": _moment(seen.data["now"], now),
         "name": name,
         "problems": seen.data["not_read"],
@@ -170,7 +170,7 @@ def one_slot(context: Context, asked: Asked) -> dict[str, Any]:
         raise Http404("The ledger has no such slot")
     events = events_of(whole.life, whole.claimant, now)
     return {
-        "title": f"{name.entry}, due {due and due.full}",
+        "title": visible(f"{name.entry}, due {due and due.full}"),
         "now": Moment.of(now, now),
         "name": name.entry,
         "query": urlencode({"name": name.entry}),

@@ -19,6 +19,7 @@ from cutover.observe.slot import Life
 from cutover.observe.times import brief
 from cutover.phases.evidence.lateness import OVERDUE
 from cutover.phases.wording import span
+from cutover.visible import visible
 
 if TYPE_CHECKING:
     from cutover.observe.report.compose import Content
@@ -73,7 +74,8 @@ def page(made: "Content") -> str:
     shown, others = counted.entries[:SHOWN], counted.entries[SHOWN:]
     ill = sum(1 for one in others if not one.is_well)
     given = {
-        "verdict": made.verdict,
+        "sentence": visible(made.verdict.sentence),
+        "reservations": [*map(visible, made.verdict.reservations)],
         "severity": _SEVERITIES[made.verdict.severity],
         "period": f"{_at(over.since, zone)} to {_at(over.until, zone)} ({span(over.until - over.since)})",
         "asked": span(over.until - over.asked_since),

@@ -5,6 +5,8 @@ from xml.etree import ElementTree
 
 from django.utils.safestring import SafeString, mark_safe
 
+from cutover.visible import visible
+
 Element = ElementTree.Element
 
 
@@ -19,7 +21,7 @@ def element(tag: str, *children: Element, text: str = "", **attributes: object) 
 
 def titled(made: Element, text: str) -> Element:
     """With what is read out, and shown to who points at it."""
-    made.insert(0, element("title", text=text))
+    made.insert(0, element("title", text=visible(text)))
     return made
 
 

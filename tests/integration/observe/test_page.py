@@ -294,6 +294,17 @@ def test_a_name_turns_no_sentence_round(client: Client, reader: User, played: dt
 
 
 @on_sqlite
+def test_a_name_turns_no_title_round_either(client: Client, reader: User, played: dt.datetime) -> None:
+    turned, shown = "heart \u202etaeb", r"heart \u202etaeb"
+    Slot.objects.filter(entry="heartbeat").update(entry=turned)
+    page = client.get(ENTRY, {"name": turned})
+    slot = client.get(f"{SLOT}?{page.context['slots'][0].query}")
+    assert page.context["title"] == shown
+    assert slot.context["title"].startswith(f"{shown}, due 2")
+    assert {mark.title.partition(",")[0] for mark in page.context["drawing"].lanes[0].marks} == {shown}
+
+
+@on_sqlite
 def test_where_scripts_and_styles_need_a_nonce_they_have_it(client: Client, reader: User, settings: Settings) -> None:
     [engine] = settings.TEMPLATES
     options = engine["OPTIONS"]

@@ -8,6 +8,7 @@ import re
 import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from cutover.errors import LedgerUnavailable
 from cutover.models import Cutover, Entry, Fence, Slot, Term, Transition
 from cutover.observe import overview
 from cutover.observe.conditions import Severity
-from cutover.observe.report import compose, counting, scale, summing
+from cutover.observe.report import compose, counting, document, scale, summing
 from cutover.observe.report.compose import PeriodReport
 from cutover.observe.report.expressions import Fate
 from cutover.observe.report.figures import SHOWN, EntryFigures, Figures
+from cutover.observe.report.verdict import Verdict
 from cutover.phases.context import Context
 from cutover.phases.evidence import tally
 from cutover.phases.evidence.tally import Counting
@@ -485,6 +487,18 @@ def test_the_page_needs_nothing_from_elsewhere_and_escapes_names(
         assert "<desc" in drawing
     for word in ("missed", "run failed", "OSError: &lt;no&gt; such host", "published late", "Passwords are left out"):
         assert word in page
+
+
+def test_a_name_turns_no_sentence_of_the_page_round(context: Surroundings, ledger: str, hours: dt.datetime) -> None:
+    fill(ledger, hours)
+    Slot.objects.using(ledger).filter(entry="hourly").update(entry="ste \u202eyda")
+    made = compose.run(context()).content
+    said = Verdict("such as ste \u202eyda", made.verdict.severity, ["of ste \u202eyda"])
+    page = document.page(replace(made, verdict=said))
+    assert r"such as ste \u202eyda" in page
+    assert r"<li>of ste \u202eyda" in page
+    assert re.findall(r"<title>[^<]*&#8238;", page) == []
+    assert r"<title>ste \u202eyda: " in page
 
 
 def test_more_entries_than_fit_are_folded_and_all_counted(
