@@ -23,6 +23,12 @@ class LedgerUnavailable(CutoverError):
     remedy = "start the database, or fix DATABASES"
 
 
+class LedgerRefused(LedgerUnavailable):
+    """The database is there and refuses what was asked: nothing was written."""
+
+    remedy = "look at the rights of DATABASES' user, at its migrations, and whether it is the primary"
+
+
 class LedgerContended(LedgerUnavailable):
     """Another transaction was in the way of this one and won: nothing was written, and it may be tried again."""
 

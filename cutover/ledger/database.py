@@ -18,7 +18,14 @@ from cutover import models
 from cutover.backoff import Backoff
 from cutover.clock import SYSTEM
 from cutover.conf import NO_COMMITS, migrate
-from cutover.errors import ConfigurationError, LedgerBusy, LedgerContended, LedgerNotMigrated, LedgerUnavailable
+from cutover.errors import (
+    ConfigurationError,
+    LedgerBusy,
+    LedgerContended,
+    LedgerNotMigrated,
+    LedgerRefused,
+    LedgerUnavailable,
+)
 
 _NOT_MIGRATED: Final = "The database has no ledger yet: run `{}`."
 _REFUSALS: Final = (db.ProgrammingError, db.InternalError, db.NotSupportedError)
@@ -112,7 +119,7 @@ def silence_bounded(alias: str) -> Iterator[None]:
 
 @contextmanager
 def outages(alias: str) -> Iterator[None]:
-    """Raise LedgerUnavailable for a database that gives no answer or refuses, LedgerNotMigrated where tables miss.
+    """Raise LedgerUnavailable for a database without an answer, LedgerRefused, LedgerNotMigrated where tables miss.
 
     The connection is closed then, unless a transaction is open on it; the next statement opens another. LedgerContended
     where another transaction was in the way, LedgerBusy where one kept a lock for too long. ConfigurationError for
@@ -137,8 +144,9 @@ def outages(alias: str) -> Iterator[None]:
             raise LedgerContended(f"The database ({alias}) has given others the right of way: {said}") from exc
         if _codes(exc) & _BUSY or _sqlite_code(exc) == _SQLITE_BUSY:
             raise LedgerBusy(f"The database ({alias}) is kept locked by somebody else: {said}") from exc
-        did = "refuses" if _is_refusal(exc) else "gives no answer"
-        raise LedgerUnavailable(f"The database ({alias}) {did}: {said}") from exc
+        if _is_refusal(exc):
+            raise LedgerRefused(f"The database ({alias}) refuses: {said}") from exc
+        raise LedgerUnavailable(f"The database ({alias}) gives no answer: {said}") from exc
     finally:
         if not connection.in_atomic_block and connection.errors_occurred:
             connection.close()

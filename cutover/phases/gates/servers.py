@@ -13,7 +13,7 @@ from django_celery_beat.models import PeriodicTask
 
 from cutover import clock
 from cutover.conf import migrate
-from cutover.errors import CutoverError, LeaseUnavailable, LedgerBusy, LedgerUnavailable
+from cutover.errors import CutoverError, LeaseUnavailable, LedgerBusy, LedgerRefused, LedgerUnavailable
 from cutover.fields import DatabaseNow
 from cutover.ledger.database import outages, transaction, without_transactions
 from cutover.models import Cutover
@@ -57,7 +57,7 @@ def database(context: Context) -> Check:
     try:
         with transaction(context.alias):
             Cutover.objects.using(context.alias).filter(id=1).update(phase=F("phase"))
-    except LedgerBusy as exc:
+    except (LedgerBusy, LedgerRefused) as exc:
         return Check("database", False, one_line(exc), exc.remedy)
     except LedgerUnavailable as exc:
         return Check("database", False, f"takes no writes: {one_line(exc)}", "point DATABASES at the primary")

@@ -13,7 +13,7 @@ from django_celery_beat.models import PeriodicTask
 
 from cutover import conf, models
 from cutover.beats.resend import unstarted
-from cutover.errors import ConfigurationError, LedgerBusy, LedgerNotMigrated, LedgerUnavailable
+from cutover.errors import ConfigurationError, LedgerBusy, LedgerNotMigrated, LedgerRefused, LedgerUnavailable
 from cutover.ledger import Ledger
 from cutover.ledger.database import outages, transaction
 from cutover.ledger.runs import RunEnd
@@ -145,9 +145,9 @@ def test_a_database_that_refuses_is_there_and_said_to_be(ledger, lead, alias):
         cursor.execute(there.format("state", "state_away"))
     try:
         for method in (METHODS["claim"], METHODS["unpublished"]):
-            with pytest.raises(LedgerUnavailable) as raised:
+            with pytest.raises(LedgerRefused) as raised:
                 method(ledger, term)
-            assert type(raised.value) is LedgerUnavailable
+            assert "start the database" not in raised.value.remedy
             assert str(raised.value).startswith(f"The database ({alias}) refuses: ")
             assert "state" in str(raised.value)
     finally:
@@ -169,7 +169,8 @@ def test_a_server_that_only_reads_refuses(ledger, lead, alias):
         cursor.execute(write[connections[alias].vendor])
     with pytest.raises(LedgerUnavailable, match=r"(?i)read.?only") as told:
         ledger.claims.claim(term, [slot()])
-    assert (" refuses: " in str(told.value)) == (connections[alias].vendor != "sqlite"), "the file may be read-only"
+    is_refused = isinstance(told.value, LedgerRefused)
+    assert is_refused == (connections[alias].vendor != "sqlite"), "the file may be read-only"
     assert ledger.claims.claim(term, [slot()]) == {slot(): Claim.CLAIMED}, "the next connection may write"
 
 

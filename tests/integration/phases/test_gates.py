@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from celery import Task
-from django.db import connections
+from django.db import ProgrammingError, connections
 from django.db.migrations.recorder import MigrationRecorder
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from pytest_django import Settings
@@ -74,6 +74,21 @@ def test_rows_and_ledger_belong_in_one_database(context: Surroundings, alias: st
     check = servers.database(context())
     assert check.ok == (alias == "default")
     assert check.ok or "'default'" in check.detail
+
+
+def test_a_user_of_the_database_who_may_only_read_is_not_told_to_start_it(context: Surroundings) -> None:
+    alias = context().alias
+
+    def refuse(execute: Any, sql: str, *given: Any) -> Any:
+        if sql.startswith("UPDATE"):
+            raise ProgrammingError("permission denied for table cutover_cutover")
+        return execute(sql, *given)
+
+    with connections[alias].execute_wrapper(refuse):
+        check = servers.database(context())
+    assert not check.ok
+    assert "refuses: permission denied" in check.detail
+    assert check.remedy.startswith("look at the rights of DATABASES' user")
 
 
 def test_a_beat_without_the_lease_is_named_for_two_minutes(
