@@ -2,12 +2,15 @@
 
 import datetime as dt
 
-from django.utils.timezone import get_default_timezone
+from django.utils.timezone import get_current_timezone
 
 
 def instant(at: dt.datetime, zone: dt.tzinfo | None = None) -> str:
-    """An instant with its time zone, which is the site's own unless said; fractions of a second where it has some."""
-    local = at.astimezone(zone or get_default_timezone())
+    """An instant with its time zone, fractions of a second where it has some.
+
+    The zone is the site's own unless said, or the one that the project has activated for whoever asks.
+    """
+    local = at.astimezone(zone or get_current_timezone())
     return f"{local.replace(tzinfo=None).isoformat(sep=' ')} {local:%Z}"
 
 

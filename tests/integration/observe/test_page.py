@@ -14,6 +14,7 @@ from django.db import OperationalError, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import path, reverse
+from django.utils import timezone
 from django.utils.html import escape
 from django_celery_beat.models import PeriodicTask
 from pytest_django import Settings
@@ -189,6 +190,17 @@ def test_times_are_those_of_the_site_whatever_its_language(
     hour = (played + (dt.timedelta(hours=5, minutes=30) if zone != "UTC" else dt.timedelta(0))).strftime("%H:%M")
     assert f"{hour}:00 {'IST' if zone != 'UTC' else 'UTC'}" in first.full
     assert 'height="84"' in page.content.decode(), "a number of a drawing is no text of a language"
+
+
+@on_sqlite
+def test_of_a_zone_that_is_activated_for_a_request_is_all_that_it_says(
+    client: Client, reader: User, played: dt.datetime, context: Surroundings
+) -> None:
+    context().ledger.pauses.pause(EntryName("heartbeat"), None, "alice", "")
+    with timezone.override("Asia/Tokyo"):
+        text = client.get(SITE).content.decode()
+    assert re.findall(r"heartbeat is paused since \S+ \S+ (\w+)", text) != []
+    assert {*re.findall(r"\d\d:\d\d:\d\d (\w{3})\b", text)} == {"JST"}
 
 
 @on_sqlite
