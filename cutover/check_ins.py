@@ -52,7 +52,8 @@ def slug_of(entry: str) -> str:
     slug = slugify(entry)
     if slug and len(slug) <= SLUG_LENGTH and entry.isascii():
         return slug
-    digest = hashlib.sha256(entry.encode()).hexdigest()[:8]
+    # A name of the code may be no text, which whoever sends it says: that is no reason for `check` to end here.
+    digest = hashlib.sha256(entry.encode(errors="backslashreplace")).hexdigest()[:8]
     return f"{slug[: SLUG_LENGTH - 9].strip('-_')}-{digest}".lstrip("-")
 
 

@@ -15,9 +15,10 @@ from kombu.utils.imports import symbol_by_name
 
 from cutover.conf import Config
 from cutover.errors import ConfigurationError
-from cutover.foreign import shown, text_of
-from cutover.schedules.refusals import EntriesRefused, Refusal
+from cutover.foreign import text_of
+from cutover.schedules.refusals import EntriesRefused, Refusal, Unfit, require_name_as_such
 from cutover.types import EntryName
+from cutover.visible import visible
 
 
 def import_app(path: Any, setting: str) -> Celery:
@@ -115,10 +116,10 @@ def _code_entries(app: Celery, config: Config) -> Iterator[tuple[EntryName, Sche
     refusals: list[Refusal] = []
     now = app.now()
     for name, fields in raw.items():
-        if not isinstance(name, str):  # it could be neither sorted with the others nor found again by its text
-            refusals.append(
-                Refusal(EntryName(text_of(name)), "name", f"is {shown(name)}, no text", "give it as a string")
-            )
+        try:  # else it could be neither sorted with the others, nor asked for, nor be on a page
+            require_name_as_such(name)
+        except Unfit as unfit:
+            refusals.append(Refusal(EntryName(visible(text_of(name))), "name", *unfit.args))
             continue
         try:
             given = dict(fields, name=name, app=app)

@@ -69,6 +69,13 @@ def unsendable(entry: ScheduleEntry) -> list[Refusal]:
     return found
 
 
+def require_name_as_such(name: Any) -> None:
+    """Raises Unfit for a name by which nothing can be asked for, wherever it is from."""
+    if not isinstance(name, str):
+        raise Unfit(f"is {shown(name)}, no text", "give it as a string")
+    require_storable(name)
+
+
 def require_name(name: Any) -> None:
     """Raises Unfit for a name that cannot be an entry's on both sides, and in the ledger."""
     require_text(name, NAME_LENGTH)

@@ -159,7 +159,7 @@ def test_a_slug_is_the_name_as_services_take_it(entry: str, slug: str) -> None:
 
 
 def test_names_that_do_not_fit_keep_apart() -> None:
-    names = ["täglich", "taglich", "日報", "週報", "x" * 80, "x" * 81, "!!!"]
+    names = ["täglich", "taglich", "日報", "週報", "x" * 80, "x" * 81, "!!!", "of no \ud800", "of no \ud801"]
     slugs = [check_ins.slug_of(name) for name in names]
     assert len(set(slugs)) == len(names)
     assert all(0 < len(slug) <= 50 and set(slug) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_") for slug in slugs)

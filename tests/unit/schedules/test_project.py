@@ -64,6 +64,21 @@ def test_an_entry_whose_own_clock_fails_is_refused() -> None:
             entries_of({"broken": crontab(nowfun=broken)}, read)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("of \ud800", r"of \ud800: name has half a surrogate pair; give it as valid text"),
+        ("of \0", r"of \x00: name has a NUL character; take it out"),
+        (7, "7: name is 7, no text; give it as a string"),
+    ],
+)
+def test_a_name_by_which_no_database_and_no_page_can_be_asked_is_refused_and_written_out(name: Any, said: str) -> None:
+    for read in (project.code_entries, project.code_names):
+        with pytest.raises(EntriesRefused) as refused:
+            entries_of({"well": 30.0, name: 30.0}, read)
+        assert str(refused.value) == f"1 entry cannot be imported: {said}"
+
+
 def test_the_names_are_those_of_the_entries() -> None:
     assert entries_of({"a": 30.0, "b": crontab()}, project.code_names) == {"a", "b"}
 
