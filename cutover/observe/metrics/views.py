@@ -1,5 +1,6 @@
 """The web process's page for Prometheus: what the database and Redis know of the site."""
 
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -8,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 
 from cutover import conf
+from cutover.errors import ConfigurationError
 
 
 @never_cache  # the site's own cache, or a proxy's, would tell of a leader who is gone by now
@@ -32,6 +34,8 @@ def _registry() -> Any:
     from cutover.observe.metrics.site import Readings
     from cutover.phases.context import Context
 
-    registry = CollectorRegistry()
-    registry.register(Site(Readings(lambda: Context(conf.load())), conf.load().metrics_entries))
+    registry, limit = CollectorRegistry(), 0
+    with suppress(ConfigurationError):  # each reading logs what is wrong with it
+        limit = conf.load().metrics_entries
+    registry.register(Site(Readings(lambda: Context(conf.load())), limit))
     return registry

@@ -207,3 +207,5 @@ def test_wrong_settings_and_a_schedule_that_raises_fail_no_scrape(
     assert of(told, "cutover_up") == {("database",): 1, ("redis",): 1}
     assert not of(told, "cutover_entries")
     assert conf.load().metrics_entries == 200
+    settings.CUTOVER = {"LEESE": 1}
+    assert scrape() == {}

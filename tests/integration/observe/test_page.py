@@ -268,7 +268,10 @@ def test_servers_that_are_away_are_said(client: Client, reader: User, settings: 
     assert shown.status_code == 200
     assert "Redis" in shown.context["first"].verdict
     settings.CUTOVER = {"LEESE": 1}
-    assert "LEESE" in client.get(SITE).context["failure"]
+    for page in (SITE, f"{ENTRY}?name=heartbeat", f"{SLOT}?entry=heartbeat&due=2026-11-29T00:00Z"):
+        failed = client.get(page)
+        assert "LEESE" in failed.context["failure"]
+        assert "<bdi></bdi>" not in failed.content.decode()
 
 
 @on_sqlite
