@@ -21,11 +21,13 @@ from cutover.observe.slot import Life
 from cutover.observe.times import brief, relative
 from cutover.phases.context import Context
 from cutover.phases.evidence import side as sides
+from cutover.phases.facts import following
 from cutover.phases.report import Outcome, Report, command, plain
 from cutover.phases.wording import SHOWN
 from cutover.plural import counted
-from cutover.types import EntryName
+from cutover.types import EntryName, Side
 
+NAME: Final = "status"
 _NEAR: Final = 3
 """How many entries are suggested for a name that there is not."""
 SLOT: Final = (
@@ -76,8 +78,8 @@ def run(context: Context, *, check: bool = False, entry: str | None = None) -> R
     outcome = Outcome.FAILED if check and first.problems else Outcome.DONE
     if check and not first.problems:
         shown.append("Passed: the active side is led and nothing is overdue.")
-    following = command(f"phase{phase + 1}") if (phase := data.get("phase", 4)) < 4 else ""
-    given = "status", outcome, (), shown, following, "", data
+    name = following(data["phase"], Side(data["side"])) if "phase" in data else NAME
+    given = NAME, outcome, (), shown, command(name) if name != NAME else "", "", data
     return Status(*given, at=seen.at, headline=first, around=around, entries=records)
 
 

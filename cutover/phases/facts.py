@@ -44,6 +44,11 @@ class State:
         """Whether phase 3 has changed something that no rollback has undone, if only the rows."""
         return self.phase >= 3 or self.side is Side.DATABASE or self.snapshot > 0
 
+    @property
+    def following(self) -> str:
+        """The command that goes on from here."""
+        return following(self.phase, self.side)
+
     def in_words(self) -> str:
         """One line on how far the cutover has come, and what to type to go on or back."""
         if self.side is Side.DATABASE and self.phase < 3:
@@ -54,6 +59,13 @@ class State:
             return "Phase 3 has prepared the rows and not switched: run phase3 again, or rollback."
         done = f"Phase {self.phase} is done" if self.phase else "No phase is done yet"
         return f"{done}; the {self.side} side is active."
+
+
+def following(phase: int, side: Side) -> str:
+    """The command that goes on from a phase: the next one, a rollback that is not finished, or `status` at the end."""
+    if side is Side.CODE and phase >= 3:
+        return "rollback"
+    return f"phase{phase + 1}" if phase < 4 else "status"
 
 
 def read(context: Context) -> State:

@@ -38,12 +38,12 @@ def run(
     state = read(context)
     if not _is_due(context, state):
         if state.fence.guarded_since:
-            return already(NAME, state.phase, what=unchanged)
-        return _ask_workers_again(context, state.phase)
+            return already(NAME, state.phase, state.following, what=unchanged)
+        return _ask_workers_again(context, state)
     with at_work(context.alias, NAME, dry_run=dry_run) as journal:
         state = read(context)
         if not _is_due(context, state):  # somebody else was faster
-            return already(NAME, state.phase)
+            return already(NAME, state.phase, state.following)
         remembered.beats_stopped(context, stopped)
         checks = [*first, *_checks(context, no_code_beat=no_code_beat)]
         if not all_hold(checks):
@@ -84,14 +84,14 @@ def _checks(context: Context, *, no_code_beat: bool) -> list[Check]:
     return [*checks, installation.sent_schedule(context)] if readable.ok and checks[-1].ok else checks
 
 
-def _ask_workers_again(context: Context, phase: int) -> Report:
+def _ask_workers_again(context: Context, state: State) -> Report:
     """After a rollback workers of the release before may have come back, and gone again; or none has answered yet."""
     check = broker.workers(context)
     if not check.ok:
         return refused(NAME, [check])
     if check.assumed:
-        return already(NAME, phase)
+        return already(NAME, state.phase, state.following)
     with at_work(context.alias, NAME, dry_run=context.is_dry_run):
         remembered.workers_guarded(context, [check])
     what = "nothing was changed" if context.is_dry_run else "nothing else was changed"
-    return already(NAME, phase, [check], f"The workers were asked again; {what}.")
+    return already(NAME, state.phase, state.following, [check], f"The workers were asked again; {what}.")

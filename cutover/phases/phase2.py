@@ -42,12 +42,12 @@ def run(
     context.is_dry_run = dry_run
     state = read(context)
     if state.is_switched:
-        return already(NAME, state.phase)
+        return already(NAME, state.phase, state.following)
     with at_work(context.alias, NAME, dry_run=dry_run) as journal:
         state = read(context)
         checks = [progress.phase_done(state, 1)]
         if not all_hold(checks):
-            return journal.refused(NAME, checks, next_command=command(f"phase{state.phase + 1}"))
+            return journal.refused(NAME, checks, next_command=command(state.following))
         if state.is_begun:
             return journal.refused(NAME, [*checks, Check("rows", False, state.in_words(), command("rollback"))])
         checks = progress.approved_plan(context, state, plan)

@@ -53,7 +53,7 @@ def run(
     unchanged = remembered.senders_named(context, only_beat_sends, called_by_hand)
     state = read(context)
     if state.is_switched:
-        return already(NAME, state.phase, what=unchanged)
+        return already(NAME, state.phase, state.following, what=unchanged)
     if state.phase >= 3:
         unfinished = Check("order", False, state.in_words(), command("rollback"))
         return refused(NAME, [unfinished], next_command=command("rollback"))

@@ -72,7 +72,7 @@ def run(
         if all_hold(checks):
             checks.append(progress.active_side(state, Side.DATABASE))
         if not all_hold(checks):
-            return journal.refused(NAME, checks, next_command=command(f"phase{min(state.phase, 2) + 1}"))
+            return journal.refused(NAME, checks, next_command=command(state.following))
         context.progress("reading the ledger")
         evidence = _gather(context, state)
         if strange := _strange(evidence, waive):

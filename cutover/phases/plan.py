@@ -85,7 +85,7 @@ def run(context: Context, *, check: bool = False) -> Report:
     if check:
         outcome = Outcome.FAILED if not all_hold(checks) else Outcome.CHANGES if data["changes"] else outcome
         lines.append(_CHECKED[outcome])
-    return Report(NAME, outcome, checks, lines, command(f"phase{min(state.phase, 3) + 1}"), "", data)
+    return Report(NAME, outcome, checks, lines, command(state.following), "", data)
 
 
 def _changes(state: State, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

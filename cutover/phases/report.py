@@ -100,10 +100,12 @@ def gate(name: str) -> Callable[[Callable[_P, Check]], Callable[_P, Check]]:
     return decorate
 
 
-def already(phase: str, now: int, checks: Sequence[Check] = (), what: str = "Nothing was changed.") -> Report:
-    """A phase was done before; ``now``: the phase that the cutover has come to since."""
+def already(
+    phase: str, now: int, following: str, checks: Sequence[Check] = (), what: str = "Nothing was changed."
+) -> Report:
+    """A phase was done before; ``now``: the phase that the cutover has come to since, ``following``: what goes on."""
     lines = [f"Phase {phase[-1]} is done already (phase {now} now). {what}"]
-    return Report(phase, Outcome.ALREADY, checks, lines, command(f"phase{min(now + 1, 4)}"), command("rollback"))
+    return Report(phase, Outcome.ALREADY, checks, lines, command(following), command("rollback"))
 
 
 def dry_run_report(phase: str, checks: Sequence[Check], steps: Sequence[Step], lines: Sequence[str] = ()) -> Report:
