@@ -5,13 +5,14 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import PurePath
 from typing import Any, Final
 
 import click
 from celery.bin.beat import beat as beat_command
+from celery.bin.celery import celery as celery_command
 from celery.bin.worker import worker as worker_command
 
 
@@ -28,11 +29,16 @@ CODE_SCHEDULER: Final = "cutover.schedulers:CodeScheduler"
 STOCK_SCHEDULER: Final = "celery.beat:PersistentScheduler"
 DATABASE_SCHEDULER: Final = "cutover.schedulers:DatabaseScheduler"
 STOCK_OF_ROWS: Final = "django_celery_beat.schedulers:DatabaseScheduler"
-_SCHEDULER: Final = re.compile(r"\s(?:-S\s*|--scheduler[=\s]\s*)(\S+)")
+_SCHEDULER: Final = {
+    Kind.BEAT: re.compile(r"\s(?:-S\s*|--scheduler[=\s]\s*)(\S+)"),
+    Kind.WORKER: re.compile(r"\s--scheduler[=\s]\s*(\S+)"),  # its -S names the file of its state
+}
 SCHEDULE: Final = "schedule"
 SCHEDULES: Final = {SCHEDULE, "schedule-filename"}
 """The options of celery that name the schedule file."""
-_ENTERED: Final = re.compile(r"cd\s+([^\s;&]+)\s*(?:&&|;)\s")
+_ENTERED: Final = re.compile(r"cd\s+([^\s;&]+)\s*(?:&&|;)\s+")
+_SHELLS_OWN: Final = re.compile(r"\s*(?:\s\d*[<>]|[|;&])")
+"""Where a program's own words end: at a redirection, a pipe, or another command."""
 _OF_CELERY: Final = {
     Kind.WORKER: re.compile(r"\bcelery\s(?:.*\s)?worker(?=[\s'\"]|$)"),
     Kind.BEAT: re.compile(r"\bcelery\s(?:.*\s)?(?:beat|-B|--beat)(?=[\s'\"]|$)"),
@@ -58,6 +64,7 @@ class Process:
     """One line: its name, its command, what that starts and with which options; ``strange``: why it cannot be read.
 
     ``folder``: where it runs, from where the line is typed; empty for there. Files in ``args`` are named from there.
+    ``python``: how a Python is started in the place of its program, after all that the line has before that.
     """
 
     name: str
@@ -67,6 +74,7 @@ class Process:
     served: str = ""
     strange: str = ""
     folder: str = ""
+    python: str = "python"
 
     @property
     def has_beat(self) -> bool:
@@ -86,26 +94,54 @@ def process(name: str, command: str) -> Process:
         words = shlex.split(command)
     except ValueError as exc:
         return Process(name, command, Kind.OTHER, strange=str(exc))
-    for position, word in enumerate(words):
-        program, rest = PurePath(word).name, words[position + 1 :]
+    entered = _ENTERED.match(command)
+    for position in range(len(shlex.split(entered[0])) if entered else 0, len(words)):
+        program, rest = PurePath(words[position]).name, words[position + 1 :]
         if program == "gunicorn":
-            return _gunicorn(name, command, rest)
+            return replace(_gunicorn(name, command, rest), python=_python(command, words, position))
         if program == "celery":
-            entered = _ENTERED.match(command)
-            return _celery(name, command, rest, shlex.split(entered[1])[0] if entered else "")
+            found = _celery(name, command, rest, shlex.split(entered[1])[0] if entered else "")
+            return replace(found, python=_python(command, words, position))
     return Process(name, command, Kind.OTHER)
+
+
+def _python(command: str, words: Sequence[str], position: int) -> str:
+    """How a Python is started in the place of the program at ``position``, from where the line is typed.
+
+    What stands before the program stays as it is written: variables, a wrapper, commands that come first.
+    """
+    program = words[position]
+    starts = [found.start() for found in re.finditer(re.escape(program), command)]
+    start = next((start for start in starts if _words(command[:start]) == [*words[:position]]), 0)
+    entered = _ENTERED.match(command)
+    before = command[entered.end() if entered else 0 : start]
+    if entered and (first := re.match(r"(.*\S)(\s*(?:&&|;)\s.*)", before)):
+        before = f"({entered[0]}{first[1]}){first[2]}"
+    if words[position - 1 : position] == ["-m"]:
+        return before.rstrip().removesuffix("-m").rstrip()
+    return f"{before}{PurePath(program).with_name('python')}"
+
+
+def _words(text: str) -> list[str] | None:
+    """The words of a line as far as it goes; None within quotes."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return None
 
 
 def unseen(process: Process) -> list[Kind]:
     """What a line seems to start besides what is understood of it: within quotes, or after a first command."""
+    if process.kind in _OF_CELERY and not process.strange:
+        return []  # each of its words is understood; an app may be called `worker`
     seen = {process.kind, *([Kind.BEAT] if process.has_beat else [])}
     return [kind for kind, spelt in _OF_CELERY.items() if kind not in seen and spelt.search(process.command)]
 
 
 def scheduler_of(process: Process) -> str:
     """The scheduler that a command names; empty where it leaves that to the settings."""
-    own = _SCHEDULER.search(process.command)
-    return own[1] if own else ""
+    own = _SCHEDULER[process.kind].search(process.command)
+    return own[1].strip("'\"") if own else ""
 
 
 def with_scheduler(process: Process, scheduler: str = "", stock: str = STOCK_SCHEDULER) -> str:
@@ -113,24 +149,38 @@ def with_scheduler(process: Process, scheduler: str = "", stock: str = STOCK_SCH
 
     What a command names goes before the settings.
     """
-    return f"{_SCHEDULER.sub('', process.command)} --scheduler {scheduler or scheduler_of(process) or stock}"
+    command = _SCHEDULER[process.kind].sub("", process.command)
+    begun = _OF_CELERY[process.kind].search(command)
+    ends = (found.start() for found in _SHELLS_OWN.finditer(command, begun.end() if begun else 0))
+    end = next((end for end in ends if _words(command[:end]) is not None), len(command))
+    return f"{command[:end]} --scheduler {scheduler or scheduler_of(process) or stock}{command[end:]}"
 
 
 def _celery(name: str, command: str, words: Sequence[str], entered: str) -> Process:
+    at = _of_its_command(words)
     for kind, known in ((Kind.WORKER, worker_command), (Kind.BEAT, beat_command)):
-        if known.name in words:
+        if words[at : at + 1] == [known.name]:
             try:
-                args = _options(known, words[words.index(known.name) + 1 :])
+                args = _options(known, words[at + 1 :])
             except click.ClickException as exc:
                 return Process(name, command, kind, strange=exc.format_message().rstrip("."))
             if kind is Kind.BEAT:
                 args.pop("scheduler", None)
             elif args.get("beat"):
                 args["scheduler"] = DATABASE_SCHEDULER
-            folder = _folder(words[: words.index(known.name)], entered)
+            folder = _folder(words[:at], entered)
             args = {name: from_folder(folder, value) if name in _FILES else value for name, value in args.items()}
             return Process(name, command, kind, args, folder=folder)
     return Process(name, command, Kind.OTHER)
+
+
+def _of_its_command(words: Sequence[str]) -> int:
+    """Where the name of celery's command stands, after celery's own options: an app may have that name, too."""
+    try:
+        rest = celery_command.make_parser(click.Context(celery_command)).parse_args([*words])[1]
+    except click.ClickException:
+        return next((at for at, word in enumerate(words) if word in (worker_command.name, beat_command.name)), 0)
+    return len(words) - len(rest)
 
 
 def _folder(before: Sequence[str], entered: str) -> str:

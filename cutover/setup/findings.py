@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -55,18 +56,19 @@ class Project:
     def is_list(self, name: str) -> bool:
         """Whether the setting is a plain list where it is written, and nothing that makes one."""
         owner = self.where.owner
-        return isinstance(getattr(owner or settings, name, None), list | tuple)
+        return not self.where.keeper and isinstance(getattr(owner or settings, name, None), list | tuple)
 
     def relative(self, file: Path) -> str:
         """The file as it is named where commands are typed."""
         return os.path.relpath(file.resolve(), self.root.resolve())
 
     @property
-    def manage(self) -> str:
-        """The project's ``manage.py``, by which this command was typed, as it is named where commands are typed."""
+    def manage(self) -> tuple[str, ...]:
+        """What Python is given: the ``manage.py`` by which this command was typed, else the one here, else Django."""
         typed = Path(sys.argv[0])
-        is_script = typed.suffix == ".py" and typed.name != "__main__.py" and typed.is_file()
-        return self.relative(typed) if is_script else releases.MANAGE
+        if typed.suffix == ".py" and typed.name != "__main__.py" and typed.is_file():
+            return (self.relative(typed),)
+        return releases.MANAGE if (self.root / releases.MANAGE[0]).exists() else releases.OF_DJANGO
 
     # --- the Celery app
 
@@ -79,7 +81,14 @@ class Project:
     def app_path(self) -> str:
         """The dotted path of the app; of one that is to be made, where there is none."""
         found = self.source.path if self.source else self.loaded_app
-        return self.named_app or found or f"{self.package}.celery.app"
+        return self.named_app or found or f"{self.new_module}.app"
+
+    @property
+    def new_module(self) -> str:
+        """The module of an app that is to be made, in the settings' package. Beside a lone `settings.py` there is none:
+        a folder of that name would take its place, and a `celery.py` that of celery.
+        """
+        return f"{self.package}.celery" if (self.where.root / self.package).is_dir() else "celery_app"
 
     @property
     def has_app(self) -> bool:
@@ -106,11 +115,9 @@ class Project:
     @cached_property
     def schedule(self) -> dict[str, Any]:
         """The code schedule as this process has it."""
-        try:
-            if self.app:
+        if self.app:
+            with suppress(Exception):  # the project's own modules, and ours before all is there; `check` says what
                 project.load_tasks(self.app)
-        except Exception:  # the project's own modules; `check` says what
-            return {}
         return dict(self.app.conf.beat_schedule or {}) if self.app else {}
 
     # --- servers
@@ -155,7 +162,7 @@ class Project:
     def processes(self) -> list[Process]:
         """Those of the Procfile; where it has no worker or beat, or there is none, as the stock commands would be."""
         file = self.root / "Procfile"
-        found = commands.read(file.read_text()) if file.exists() else []
+        found = commands.read(sources.text(file)) if file.exists() else []
         kinds = {process.kind for process in found} | {Kind.BEAT for process in found if process.has_beat}
         app = ":".join(self.app_path.rsplit(".", 1))
         stock = {Kind.WORKER: f"celery -A {app} worker -l INFO", Kind.BEAT: f"celery -A {app} beat -l INFO"}
@@ -233,6 +240,9 @@ class Project:
             tasks = sorted({str(entry.get("task")) for entry in self.schedule.values()})
             yield f'celery {celery} marks no message of a beat: let CUTOVER have "SENT_BY_BEAT_ALONE", a list of'
             yield f"those tasks that nothing but beat sends, of these: {', '.join(tasks) or '(none are seen here)'}."
+        if self.manage == releases.OF_DJANGO:
+            yield "There is no manage.py here: `python -m django` wants DJANGO_SETTINGS_MODULE in each process's"
+            yield "environment, and the project where Python finds it (installed, or by PYTHONPATH)."
         if self.is_asgi and not self.given("CUTOVER") and not (self.root / "Procfile").exists():
             yield "The web process serves ASGI_APPLICATION: it keeps its command in every release."
         for process in self.processes:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from celery import Celery
 from django.apps import apps
@@ -35,7 +35,7 @@ app = Celery("{package}", task_cls="cutover.guard.GuardedTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 '''
-IMPORT_APP: Final = "from .celery import app as celery_app  # noqa: F401 - so that @shared_task finds it\n"
+IMPORT_APP: Final = "from {module} import app as celery_app  # noqa: F401 - so that @shared_task finds it\n"
 
 
 class How(StrEnum):
@@ -45,6 +45,16 @@ class How(StrEnum):
     APPEND = "append"
     REPLACE = "replace"
     MERGE = "merge"
+
+
+PYPROJECT: Final = "pyproject.toml"
+REQUIREMENTS: Final = {
+    **dict.fromkeys(("requirements.in", "requirements.txt"), (How.APPEND, "add at its end")),
+    **dict.fromkeys(("requirements/base.in", "requirements/base.txt"), (How.APPEND, "add at its end")),
+    "Pipfile": (How.MERGE, "to its packages, in a Pipfile's own form"),
+    PYPROJECT: (How.MERGE, "to its dependencies"),
+}
+"""Where a project may have its requirements: the first that is there has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +102,8 @@ def _pieces(project: Project) -> Iterator[Piece]:
     kept = [process.name for process in webs if not project.can_be_served(process)]
     if not any("prodserver" in process.command for process in project.processes):  # else it is past these releases
         of_code = _of_code(project)
-        names = {"stock": of_code.path, "of_code": of_code.leased_path} if of_code else {}
-        names |= {"manage": project.manage}
+        names: dict[str, Any] = {"manage": project.manage}
+        names |= {"stock": of_code.path, "of_code": of_code.leased_path} if of_code else {}
         made = releases.procfiles(project.processes, kept, project.database(), project.rows_by, **names)
         for file, text in made.items():
             yield from _new(project, file, text)
@@ -129,7 +139,11 @@ def _settings(project: Project) -> Iterator[Piece]:
         indent = "    " if where.owner else ""
         place = f"add at the end of class {where.owner.__name__}" if where.owner else "add at its end"
         text = "".join(f"{indent}{line}\n" for line in lines)
-        yield Piece(project.relative(where.file), How.APPEND, text, place)
+        if where.keeper:
+            read = f"where {where.keeper} reads them, in its own form: it goes before what stands here"
+            yield Piece(project.relative(where.file), How.MERGE, text, read)
+        else:
+            yield Piece(project.relative(where.file), How.APPEND, text, place)
 
 
 def _without_pid_file(process: Process) -> Process:
@@ -191,10 +205,13 @@ def _of_code(project: Project) -> own.OwnScheduler | None:
 
 def _celery(project: Project) -> Iterator[Piece]:
     if not project.has_app:
-        folder = project.where.root / project.package
+        *package, name = project.new_module.split(".")
+        folder = project.where.root.joinpath(*package)
         text = NEW_APP.format(settings=settings.SETTINGS_MODULE, package=project.package)
-        yield from _new(project, project.relative(folder / "celery.py"), text)
-        yield Piece(project.relative(folder / "__init__.py"), How.APPEND, IMPORT_APP, "add at its top")
+        yield from _new(project, project.relative(folder / f"{name}.py"), text)
+        first = "__init__" if package else getattr(settings, "ROOT_URLCONF", "urls").replace(".", "/")
+        text = IMPORT_APP.format(module=f".{name}" if package else name)
+        yield Piece(project.relative(folder / f"{first}.py"), How.APPEND, text, "add at its top")
         return
     if scheduler := project.own_scheduler:
         yield from _new(project, project.relative(scheduler.leased_file), scheduler.text)
@@ -243,14 +260,15 @@ def _requirements(project: Project) -> Iterator[Piece]:
     installed = {name: importlib.metadata.version(name) for name in ("Django", "celery")}
     gunicorn = any(process.kind is Kind.WEB for process in project.processes)
     wanted = pins.requirements(installed, redis_broker=project.has_redis_broker(), gunicorn=gunicorn)
-    text, file = "".join(f"{line}\n" for line in wanted), project.root / "requirements.txt"
-    if file.exists():
-        if "django-cutover" not in file.read_text():
-            yield Piece(file.name, How.APPEND, text, "add at its end")
-    elif (project.root / "pyproject.toml").exists():
-        yield Piece("pyproject.toml", How.MERGE, text, "to its dependencies")
-    else:
-        yield Piece(file.name, How.CREATE, text)
+    text = "".join(f"{line}\n" for line in wanted)
+    there = {name: sources.text(file) for name in REQUIREMENTS if (file := project.root / name).is_file()}
+    # A pyproject.toml may be there for the settings of tools alone.
+    name = next((name for name, said in there.items() if name != PYPROJECT or "dependencies" in said), "")
+    if not name:
+        yield Piece("requirements.txt", How.CREATE, text)
+    elif "django-cutover" not in there[name]:
+        how, place = REQUIREMENTS[name]
+        yield Piece(name, how, text, place)
 
 
 def _app_json(project: Project) -> Iterator[Piece]:
@@ -268,7 +286,7 @@ def _gunicorn(project: Project) -> Iterator[Piece]:
     file = project.root / "gunicorn.conf.py"
     if not file.exists():
         yield Piece(file.name, How.CREATE, ONE_LINE)
-    elif "cutover.web" not in file.read_text():
+    elif "cutover.web" not in sources.text(file):
         yield Piece(file.name, How.APPEND, ONE_LINE, "add at its top")
 
 

@@ -12,7 +12,9 @@ from cutover.setup.commands import CODE_SCHEDULER, STOCK_SCHEDULER, Kind, Proces
 
 GUARDED_WORKERS, CODE_SIDE = "Procfile.guarded-workers", "Procfile.code-side"
 BOTH_SIDES, DATABASE_SIDE = "Procfile.both-sides", "Procfile.database-side"
-MANAGE: Final = "manage.py"
+MANAGE: Final = ("manage.py",)
+OF_DJANGO: Final = ("-m", "django")
+"""The same where a project has no ``manage.py``; it wants DJANGO_SETTINGS_MODULE in the environment."""
 RELEASE: Final = "release"
 
 
@@ -23,26 +25,27 @@ def procfiles(
     rows_by: str = "",
     stock: str = STOCK_SCHEDULER,
     of_code: str = CODE_SCHEDULER,
-    manage: str = MANAGE,
+    manage: Sequence[str] = MANAGE,
 ) -> dict[str, str]:
     """By their names: what may go before release B, with the stock beat; then release B, release C, release D.
 
     ``kept``: processes that prodserver cannot start. ``database``: the alias of the ledger's. ``rows_by``: the
     scheduler that sends the rows already; such a site has no release whose beat sends the code's entries alone.
-    ``stock``, ``of_code``: what sends the code's entries without the lease, and under it. ``manage``: the project's
-    ``manage.py``, as it is named where commands are typed.
+    ``stock``, ``of_code``: what sends the code's entries without the lease, and under it. ``manage``: what Python is
+    given where commands are typed: the project's ``manage.py``, or what stands for it.
     """
     if not any(process.name == RELEASE for process in processes):
         migrate = " && ".join(
-            f"{conf.migrate(alias, shlex.quote(manage))} --noinput"
+            f"{conf.migrate(alias, shlex.join(manage))} --noinput"
             for alias in dict.fromkeys((DEFAULT_DB_ALIAS, database))
         )
         processes = [*processes, Process(RELEASE, migrate, Kind.OTHER)]
-    prodserver = f"python {shlex.quote(manage)} prodserver"
+    prodserver = f"{shlex.join(manage)} prodserver"
     both = {process.name: _new(process, kept, prodserver) for process in processes}
     old = {process.name: _old(process, of_code) for process in processes}
     before = {process.name: _old(process, stock=rows_by or stock) for process in processes}
-    legacy = {LEGACY: f"{prodserver} {LEGACY}"}
+    python = next((process.python for process in processes if process.has_beat), "python")
+    legacy = {LEGACY: f"{python} {prodserver} {LEGACY}"}
     return {
         GUARDED_WORKERS: _lines(before),
         **({} if rows_by else {CODE_SIDE: _lines({**old, **legacy})}),
@@ -51,7 +54,7 @@ def procfiles(
     }
 
 
-def health_checks(processes: Sequence[Process], manage: str = MANAGE) -> dict[str, Any]:
+def health_checks(processes: Sequence[Process], manage: Sequence[str] = MANAGE) -> dict[str, Any]:
     """For ``app.json``: a beat passes once it could lead, a worker once it answers, the web process once it is up."""
     checks = {process.name: list(_checks(process, manage)) for process in processes if process.kind is not Kind.OTHER}
     return {**checks, LEGACY: [_asking("standby", manage)]}
@@ -63,14 +66,14 @@ def _old(process: Process, scheduler: str = "", stock: str = STOCK_SCHEDULER) ->
 
 def _new(process: Process, kept: Sequence[str], prodserver: str) -> str:
     is_kept = process.kind is Kind.OTHER or process.name in kept
-    return process.command if is_kept else f"{prodserver} {process.name}"
+    return process.command if is_kept else f"{process.python} {prodserver} {process.name}"
 
 
 def _lines(commands: dict[str, str]) -> str:
     return "".join(f"{name}: {command}\n" for name, command in commands.items())
 
 
-def _checks(process: Process, manage: str) -> Iterator[dict[str, Any]]:
+def _checks(process: Process, manage: Sequence[str]) -> Iterator[dict[str, Any]]:
     if process.kind is Kind.WEB:
         yield {"type": "startup", "name": f"{process.name} stays up", "uptime": 10}
     if process.kind is Kind.WORKER:
@@ -79,7 +82,7 @@ def _checks(process: Process, manage: str) -> Iterator[dict[str, Any]]:
         yield _asking("standby", manage)
 
 
-def _asking(role: str, manage: str) -> dict[str, Any]:
-    command = ["python", manage, "cutover", "status", "--check", "--role", role]
+def _asking(role: str, manage: Sequence[str]) -> dict[str, Any]:
+    command = ["python", *manage, "cutover", "status", "--check", "--role", role]
     name = {"worker": "worker answers", "standby": "beat leads or stands by"}[role]
     return {"type": "startup", "name": name, "command": command, "attempts": 10, "wait": 3, "timeout": 20}

@@ -1,10 +1,12 @@
 """Where the project's settings and its Celery app stand in its files: sources are read, the app alone is imported."""
 
 import ast
+import codecs
 import importlib
 import inspect
 import os
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,14 +35,22 @@ class SettingsFile:
 
     def has(self, name: str) -> bool:
         """Whether ``name`` can be written there as it is."""
-        return name in (vars(self.owner) if self.owner else vars(self.module))
+        if self.keeper:
+            return False
+        return name in (_written(self.owner) if self.owner else vars(self.module))
+
+    @property
+    def keeper(self) -> str:
+        """The package that keeps the settings in Django's stead, and goes before this file; empty for Django."""
+        package = type(settings).__module__.partition(".")[0]
+        return "" if package == "django" else package
 
     def spelt(self, name: str) -> str:
         """``name`` as it is written there: of a class's parent by the parent's name; empty where it cannot be."""
         if self.has(name):
             return name
         for parent in self.owner.__mro__[1:] if self.owner else ():
-            if name in vars(parent) and getattr(self.module, parent.__name__, None) is parent:
+            if getattr(self.module, parent.__name__, None) is parent and name in _written(parent):
                 return f"{parent.__name__}.{name}"
         return ""
 
@@ -71,6 +81,26 @@ def settings_file() -> SettingsFile:
     return SettingsFile(Path(inspect.getsourcefile(owner) or file), sys.modules[owner.__module__], owner)
 
 
+def _written(kind: type) -> set[str]:
+    """The names that a class's own lines give a value, and no call: that may make what has its value only later.
+
+    Not what the class has: one of django-configurations is given all that its parents have, as its own.
+    """
+    try:
+        body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    except (OSError, TypeError, SyntaxError):
+        return set()
+    given = [node for node in getattr(body, "body", ()) if isinstance(node, ast.Assign | ast.AnnAssign)]
+    plain = [node for node in given if node.value is not None and not isinstance(node.value, ast.Call)]
+    return {name for node in plain for name in _targets(node)}
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> set[str]:
+    """The names that an assignment gives a value."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
 def _root(file: Path, module: str) -> Path:
     """The directory from which ``module``, which is in ``file``, is imported."""
     return file.parents[module.count(".") + (file.name == "__init__.py")]
@@ -86,6 +116,13 @@ def apps(near: Path, module: str) -> list[AppSource]:
         if found := [source for file in _modules(folder) for source in _apps_in(file, root)]:
             return found
     return []
+
+
+def text(file: Path) -> str:
+    """What a file that is no Python says, whatever wrote it: UTF-8, or UTF-16 as Windows has it."""
+    raw = file.read_bytes()
+    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return raw.decode("utf-16" if wide else "utf-8-sig", "replace")
 
 
 def imported(path: str) -> Celery | None:
@@ -119,9 +156,8 @@ def _assigned(file: Path) -> set[str]:
         tree = ast.parse(file.read_text())
     except (OSError, ValueError, SyntaxError):
         return set()
-    targets = [target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
-    targets += [node.target for node in tree.body if isinstance(node, ast.AnnAssign)]
-    return {target.id for target in targets if isinstance(target, ast.Name)}
+    given = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)]
+    return {name for node in given for name in _targets(node)}
 
 
 def _modules(folder: Path) -> Iterator[Path]:

@@ -25,6 +25,8 @@ from cutover.setup.commands import Kind, process, with_scheduler
         ("python manage.py migrate --noinput", Kind.OTHER, {}),
         ("daphne shop.asgi:application", Kind.OTHER, {}),
         ("celery -A shop flower", Kind.OTHER, {}),
+        ("celery -A worker beat -l INFO", Kind.BEAT, {"loglevel": "INFO"}),
+        ("celery --app worker worker -c 2", Kind.WORKER, {"concurrency": "2"}),
     ],
 )
 def test_a_line_is_read(command: str, kind: Kind, args: dict[str, object]) -> None:
@@ -55,6 +57,32 @@ def test_files_are_named_from_where_the_line_is_typed(command: str, folder: str,
 
 
 @pytest.mark.parametrize(
+    ("command", "python"),
+    [
+        ("celery -A shop worker", "python"),
+        ("REMAP_SIGTERM=SIGQUIT celery -A shop beat", "REMAP_SIGTERM=SIGQUIT python"),
+        ("exec poetry run celery -A shop worker -B", "exec poetry run python"),
+        (
+            "bin/start-pgbouncer newrelic-admin run-program gunicorn a.b",
+            "bin/start-pgbouncer newrelic-admin run-program python",
+        ),
+        ("python3 -X dev -m celery -A celery beat", "python3 -X dev"),
+        ("/app/.venv/bin/celery -A shop worker", "/app/.venv/bin/python"),
+        ('LABEL="a celery" "$HOME"/run celery -A shop worker', 'LABEL="a celery" "$HOME"/run python'),
+        ("python manage.py migrate && gunicorn shop.wsgi", "python manage.py migrate && python"),
+        ("cd back && exec celery -A shop beat", "exec python"),
+        (
+            "cd back && ./wait; python manage.py migrate && celery -A shop beat",
+            "(cd back && ./wait; python manage.py migrate) && python",
+        ),
+    ],
+)
+def test_what_stands_before_a_program_stays_before_prodserver(command: str, python: str) -> None:
+    """Else a deploy would lose its migrations, its variables, or what watches it."""
+    assert process("name", command).python == python
+
+
+@pytest.mark.parametrize(
     ("command", "said"),
     [
         ("celery -A shop worker --concurency 4", "--concurency"),
@@ -72,7 +100,7 @@ def test_a_line_that_cannot_be_read_says_why(command: str, said: str) -> None:
         ("celery -A shop beat", "celery -A shop beat"),
         ("celery -A shop beat -S a.b:C -l INFO", "celery -A shop beat -l INFO"),
         ("celery -A shop beat --scheduler=a.b:C", "celery -A shop beat"),
-        ("celery -A shop beat --scheduler a.b:C", "celery -A shop beat"),
+        ("celery -A shop beat --scheduler 'a.b:C'", "celery -A shop beat"),
     ],
 )
 def test_the_old_beat_keeps_its_command_but_for_the_scheduler(command: str, wanted: str) -> None:
@@ -80,6 +108,21 @@ def test_the_old_beat_keeps_its_command_but_for_the_scheduler(command: str, want
     assert with_scheduler(process("beat", command), code) == f"{wanted} --scheduler {code}"
     stock = "a.b:C" if "a.b:C" in command else "celery.beat:PersistentScheduler"
     assert with_scheduler(process("beat", command)) == f"{wanted} --scheduler {stock}"
+
+
+@pytest.mark.parametrize(
+    ("command", "wanted"),
+    [
+        ("celery -A shop beat 2>&1 | tee log", "celery -A shop beat --scheduler {} 2>&1 | tee log"),
+        (
+            "cd celery && celery -A shop beat -s 'a;b' >>log",
+            "cd celery && celery -A shop beat -s 'a;b' --scheduler {} >>log",
+        ),
+        ("celery -A shop worker -B -S state", "celery -A shop worker -B -S state --scheduler {}"),
+    ],
+)
+def test_the_scheduler_is_an_option_of_celery_and_of_nothing_else_in_the_line(command: str, wanted: str) -> None:
+    assert with_scheduler(process("beat", command), "a.b:C") == wanted.format("a.b:C")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +134,7 @@ def test_the_old_beat_keeps_its_command_but_for_the_scheduler(command: str, want
         ("celery -A shop worker -B", []),
         ("celery -A shop worker -Q beat,mail -n worker@%h", []),
         ("celery -A beat.worker beat", []),
+        ("celery -A worker beat", []),
         ("celery -A shop flower", []),
     ],
 )

@@ -278,3 +278,14 @@ def test_no_two_beats_share_a_pid_file(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_beat_in_a_line_that_is_not_understood_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "Procfile").write_text("worker: celery -A shop worker & celery -A shop beat\n")
     assert [note for note in Project(tmp_path).notes() if note.startswith("`worker` seems to start a beat in a way")]
+
+
+def test_a_schedule_is_seen_though_its_tasks_cannot_be_imported_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guarded app's cannot before django_celery_beat is installed, which is what `init` says."""
+    app = Celery("shop", include=["no.such.module"], set_as_current=False)
+    app.conf.beat_schedule = {"tick": {"task": "tick", "schedule": 1}}
+    monkeypatch.setattr(Project, "app", app)
+    assert [*Project(tmp_path).schedule] == ["tick"]
+    assert not [note for note in Project(tmp_path).notes() if "beat_schedule" in note]

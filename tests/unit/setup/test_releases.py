@@ -50,12 +50,12 @@ def test_a_ledger_in_a_database_of_its_own_is_migrated_too() -> None:
 
 
 def test_each_line_names_the_projects_own_manage_py() -> None:
-    made = procfiles(read(PROJECT), (), manage="my site/manage.py")
+    made = procfiles(read(PROJECT), (), manage=["my site/manage.py"])
     for text in made.values():
         assert "\nrelease: python 'my site/manage.py' migrate --noinput\n" in text
         assert "python manage.py" not in text
     assert "web: python 'my site/manage.py' prodserver web\n" in made["Procfile.both-sides"]
-    checks = health_checks(read(PROJECT), "my site/manage.py")
+    checks = health_checks(read(PROJECT), ["my site/manage.py"])
     assert {tuple(check["command"][:3]) for found in checks.values() for check in found if "command" in check} == {
         ("python", "my site/manage.py", "cutover")
     }
@@ -71,6 +71,14 @@ def test_a_site_whose_rows_send_has_no_release_that_sends_the_codes_entries_alon
 def test_a_worker_with_a_beat_is_under_the_lease_too() -> None:
     found = releases("worker: celery -A shop worker -B")
     assert found["Procfile.code-side"]["worker"] == f"celery -A shop worker -B {LEASE}"
+
+
+def test_what_stands_before_a_program_stays() -> None:
+    """Of the old beat's before that of its side, too."""
+    found = releases("web: ./migrate && gunicorn shop.wsgi\nbeat: A=1 celery -A shop beat\n")["Procfile.both-sides"]
+    assert found["web"] == "./migrate && python manage.py prodserver web"
+    assert found["beat"] == "A=1 python manage.py prodserver beat"
+    assert found["legacy-beat"] == "A=1 python manage.py prodserver legacy-beat"
 
 
 def test_each_process_is_known_by_the_check_of_its_kind() -> None:

@@ -68,6 +68,49 @@ def test_where_there_is_none_none_is_found(tmp_path: Path) -> None:
     assert sources.apps(project(tmp_path, site__settings=""), "site.settings") == []
 
 
+COPYING = """
+class Copies(type):
+    def __new__(kind, name, bases, given):
+        inherited = {name: value for base in bases for name, value in vars(base).items() if name.isupper()}
+        return super().__new__(kind, name, bases, {**inherited, **given})
+
+def late(value):
+    return value
+
+class Base(metaclass=Copies):
+    INSTALLED_APPS: list = []
+    BROKER_URL = late("redis://")
+
+class Local(Base):
+    DEBUG = True
+"""
+
+
+def test_what_a_class_was_given_as_its_own_is_written_by_the_name_of_the_parent_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """So django-configurations does. What a call makes may be no value yet while the class is made."""
+    (tmp_path / "copied_to_classes.py").write_text(COPYING)
+    monkeypatch.syspath_prepend(tmp_path)
+    import_module("copied_to_classes")
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "copied_to_classes")
+    monkeypatch.setenv("DJANGO_CONFIGURATION", "Local")
+    found = sources.settings_file()
+    assert [found.spelt(name) for name in ("INSTALLED_APPS", "DEBUG", "BROKER_URL")] == [
+        "Base.INSTALLED_APPS",
+        "DEBUG",
+        "",
+    ]
+
+
+def test_settings_that_another_package_keeps_are_not_taken_for_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """dynaconf's go before what is written in the file."""
+    assert (sources.settings_file().keeper, sources.settings_file().has("INSTALLED_APPS")) == ("", True)
+    kept = type("LazySettings", (), {"__module__": "dynaconf.base", "SETTINGS_MODULE": "tests.settings"})()
+    monkeypatch.setattr(sources, "settings", kept)
+    assert (sources.settings_file().keeper, sources.settings_file().has("INSTALLED_APPS")) == ("dynaconf", False)
+
+
 def test_settings_that_are_classes_get_it_where_the_others_derive_from_or_where_the_environment_says(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
