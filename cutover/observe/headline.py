@@ -10,11 +10,12 @@ from cutover.observe.conditions import Severity
 from cutover.observe.entries import EntryRecord
 from cutover.phases.evidence import detection, leading
 from cutover.phases.evidence.pauses import PAUSE, in_words
+from cutover.phases.gates.beats import START
 from cutover.phases.gates.servers import CLOCKS_REFUSE
 from cutover.phases.report import command
 from cutover.phases.wording import listed, span, to_the_second
 from cutover.plural import counted
-from cutover.types import SlotState
+from cutover.types import Side, SlotState
 
 STUCK: Final = {
     SlotState.CLAIMED: ("claimed slot is not published", "claimed slots are not published"),
@@ -161,9 +162,10 @@ def problems(seen: Data) -> list[str]:
     if "lease" in seen and "side" in seen:
         held = seen["lease"]
         if held is None or held["side"] != seen["side"]:
-            found.append(f"nobody leads for the {seen['side']} side")
+            found.append(f"nobody leads for the {seen['side']} side: {_by_whom(seen)}")
         elif held["connected"] is False:
-            found.append(f"the leader {held['holder']} is dead or cut off: its connection to Redis is gone")
+            dead = f"the leader {held['holder']} is dead or cut off: its connection to Redis is gone"
+            found.append(f"{dead}; {_by_whom(seen)}")
         elif held["epoch"] is None:
             found.append(f"nobody leads for the {seen['side']} side: {leading.NOT_HERE.format(held['holder'])}")
     found += listed(seen.get("overdue", []), "", "are overdue", _overdue)
@@ -191,6 +193,14 @@ def problems(seen: Data) -> list[str]:
         unheard = detection.Unheard(seen["celery_of_workers"], tasks)
         found.append(f"a beat without the lease {unheard}; {detection.REMEDY}: {command('phase1')} takes that")
     return found
+
+
+def _by_whom(seen: Data) -> str:
+    """Who is to lead where nobody does: whoever stands by, or a beat that is to be started."""
+    waiting = [beat for beat in seen.get("beats", ()) if (beat["side"], beat["role"]) == (seen["side"], "standby")]
+    if not waiting:
+        return START[Side(seen["side"])]
+    return f"{_beat(waiting[0]).name} stands by for it; if it does not lead in a moment, look at its log"
 
 
 def _overdue(late: Data) -> str:

@@ -98,7 +98,8 @@ def _taken(context: Context, parts: Sequence[Callable[[Context, "_Taken"], None]
         except CutoverError as exc:
             took_s = clock.monotonic_s() - began_s
             is_silent = is_silent or (isinstance(exc, LedgerUnavailable) and took_s >= SILENT_S)
-            if (said := one_line(exc)) not in data["not_read"]:
+            said = f"{one_line(exc)} -> {exc.remedy}" if exc.remedy else one_line(exc)
+            if said not in data["not_read"]:
                 data["not_read"].append(said)
     return Seen(clock.now(), data, taken.entries)
 

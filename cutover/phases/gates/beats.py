@@ -14,7 +14,7 @@ from cutover.types import Side
 
 START: Final = {
     Side.CODE: "start a beat with the scheduler cutover.schedulers:CodeScheduler, or `prodserver legacy-beat`",
-    Side.DATABASE: "start one with `prodserver beat` (backend cutover.backends.DatabaseBeat)",
+    Side.DATABASE: "start a beat with `prodserver beat` (backend cutover.backends.DatabaseBeat)",
 }
 
 

@@ -101,6 +101,7 @@ def test_clocks_that_phase_1_admits_are_no_problem(ahead_s: float) -> None:
 
 
 LEASE = seen()["lease"]
+START = "start a beat with `prodserver beat` (backend cutover.backends.DatabaseBeat)"
 STUCK = {"count": 2, "entry": "daily", "due_at": AT}
 
 
@@ -108,7 +109,6 @@ STUCK = {"count": 2, "entry": "daily", "due_at": AT}
     ("part", "problem"),
     [
         ({"not_read": ["Redis gives no answer"], "lease": None}, "Redis gives no answer"),
-        ({"lease": {}}, "nobody leads for the database side"),
         (
             {"clock_ahead_s": 18_000.0},
             "the database's clock, by which slots are sent, is 5 h ahead of this host's and Redis's: "
@@ -119,10 +119,16 @@ STUCK = {"count": 2, "entry": "daily", "due_at": AT}
             "the database's clock, by which slots are sent, is 5.1 s behind this host's and Redis's: "
             "everything is sent too late; let NTP set the clocks",
         ),
-        ({"lease": {**LEASE, "side": "code"}}, "nobody leads for the database side"),
+        ({"lease": {}}, f"nobody leads for the database side: {START}"),
+        ({"lease": {**LEASE, "side": "code"}}, f"nobody leads for the database side: {START}"),
+        (
+            {"lease": {}, "beats": [{**seen()["beats"][0], "role": "standby"}]},
+            "nobody leads for the database side: web:1 stands by for it; if it does not lead in a moment, look at its "
+            "log",
+        ),
         (
             {"lease": {**LEASE, "connected": False}},
-            "the leader web:1:x is dead or cut off: its connection to Redis is gone",
+            f"the leader web:1:x is dead or cut off: its connection to Redis is gone; {START}",
         ),
         ({"overdue": [{"entry": "daily", "due_at": AT}]}, f"daily is overdue since {SHOWN_AT}"),
         ({"unsendable": {"daily": "its row has no schedule"}}, "daily is not sent: its row has no schedule"),
