@@ -1,9 +1,11 @@
 """What was typed, judged as a whole before anything is done with it: what no option alone can say."""
 
+import datetime as dt
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from cutover import clock
 from cutover.errors import ConfigurationError
 from cutover.visible import visible
 
@@ -20,6 +22,10 @@ def judge(options: Mapping[str, Any]) -> None:
         raise ConfigurationError("--html and --json cannot both be written to standard output.")
     if len(files) == len(FILES) and STDOUT not in files and len({Path(file).resolve() for file in files}) == 1:
         raise ConfigurationError(f"--html and --json cannot both be written to {files[0]}.")
+    since, until = options.get("since"), options.get("until")
+    if isinstance(since, dt.datetime) and since > (until or clock.now()):
+        end = "--until" if until else "now"
+        raise ConfigurationError(f"--since is later than {end}: nothing was due between them.")
     if options.get("role") and not options.get("check"):
         raise ConfigurationError("--role goes with --check: it says of whom the check is.")
     for text in _texts(options):

@@ -8,9 +8,10 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
-from django.core.management.base import OutputWrapper
+from django.core.management.base import BaseCommand, OutputWrapper
 from django.core.management.color import Style
 
 from cutover.phases.report import Report, plain
@@ -151,6 +152,14 @@ def stdout_kept_free(verbosity: int) -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def reopen_closed(typed: BaseCommand) -> None:
+    """Lead to nowhere what was closed before this process began, as by ``>&-``: Python has None in its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as the process lives
+            setattr(typed, name, OutputWrapper(getattr(sys, name)))
 
 
 def _redirect_to_nowhere(stream: Any) -> None:

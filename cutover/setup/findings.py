@@ -240,7 +240,7 @@ class Project:
             tasks = sorted({str(entry.get("task")) for entry in self.schedule.values()})
             yield f'celery {celery} marks no message of a beat: let CUTOVER have "SENT_BY_BEAT_ALONE", a list of'
             yield f"those tasks that nothing but beat sends, of these: {', '.join(tasks) or '(none are seen here)'}."
-        if self.manage == releases.OF_DJANGO:
+        if self.manage == releases.OF_DJANGO and not given:
             yield "There is no manage.py here: `python -m django` wants DJANGO_SETTINGS_MODULE in each process's"
             yield "environment, and the project where Python finds it (installed, or by PYTHONPATH)."
         if self.is_asgi and not self.given("CUTOVER") and not (self.root / "Procfile").exists():

@@ -128,6 +128,20 @@ def test_a_reader_that_has_seen_enough_is_no_error(sqlite_site: Site, command: s
     assert [line for line in err.splitlines() if not line.startswith("... ")] == []
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "closed"),
+    [
+        *(("status", 0, ">&-"), ("phase4 --slots x", 2, ">&- 2>&-")),
+        pytest.param("plan", 0, ">&- 2>&- <&-", marks=pytest.mark.long),
+        pytest.param("--help", 0, ">&-", marks=pytest.mark.long),
+    ],
+)
+def test_a_stream_that_is_closed_is_no_error(sqlite_site: Site, command: str, code: int, closed: str) -> None:
+    """As a daemon's are."""
+    ended, read, err = typed_into(closed, sqlite_site, command)
+    assert (ended, read, "Traceback" in err) == (code, "", False)
+
+
 @pytest.mark.parametrize("buffered", ["", "1"])
 def test_a_full_disk_is_one_line(sqlite_site: Site, buffered: str) -> None:
     code, read, err = typed_into("> /dev/full", sqlite_site, "status", PYTHONUNBUFFERED=buffered)

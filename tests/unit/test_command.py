@@ -51,6 +51,8 @@ def test_wrong_options_are_answered_in_one_line(
         (["report", "--html", ""], "The name of a file to write is empty"),
         (["status", "--role", "any"], "--role goes with --check"),
         (["status", "--entry", "caf\udce9 \x1b[1m"], r"'caf\udce9 \x1b[1m' has bytes that are no text"),
+        (["replay", "--missed", "--since", "2h", "--until", "3h"], "--since is later than --until: nothing was due"),
+        (["replay", "--missed", "--since", "2999-01-01"], "--since is later than now"),
         (["pause", "--reason", "\udce9"], "has bytes that are no text"),
         (["phase4", "--waive", "fine", "--waive", "\udce9"], "has bytes that are no text"),
     ],

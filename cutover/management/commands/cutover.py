@@ -20,7 +20,7 @@ from cutover.errors import ConfigurationError, CutoverError, PhaseFailed
 from cutover.management import given, phase3_options, usage
 from cutover.management.live import LiveLine
 from cutover.management.silence import bounded
-from cutover.management.terminal import Terminal, stdout_kept_free
+from cutover.management.terminal import Terminal, reopen_closed, stdout_kept_free
 from cutover.phases import facts
 from cutover.phases.context import Context
 from cutover.phases.evidence.pauses import with_pauses
@@ -177,6 +177,7 @@ class Command(BaseCommand):
 
     def run_from_argv(self, argv: list[str]) -> None:
         """As Django does it; a misspelt phase is answered with the nearest one."""
+        reopen_closed(self)
         if len(argv) > 2 and not argv[2].startswith("-") and argv[2] not in PHASES:
             with_next = "".join(argv[2:4])  # `phase 3`
             close = [with_next] if with_next in PHASES else difflib.get_close_matches(argv[2], PHASES, n=1)

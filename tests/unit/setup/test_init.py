@@ -27,6 +27,8 @@ def test_without_a_manage_py_there_is_django_itself(
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).touch()
     monkeypatch.setattr("sys.argv", [str(tmp_path / typed), "cutover", "init"])
+    monkeypatch.setattr("cutover.setup.sources.apps", lambda near, module: [])
+    monkeypatch.setattr(settings, "CUTOVER", {})
     project = Project(tmp_path)
     assert " ".join(project.manage) == manage
     assert any("DJANGO_SETTINGS_MODULE" in note for note in project.notes()) is (manage == "-m django")
