@@ -49,7 +49,8 @@ def run(
         if not all_hold(checks):
             return journal.refused(NAME, checks, next_command=command(state.following))
         if state.is_begun:
-            return journal.refused(NAME, [*checks, Check("rows", False, state.in_words(), command("rollback"))])
+            checks.append(Check("rows", False, state.in_words(), command("rollback")))
+            return journal.refused(NAME, checks, next_command=command(state.following))
         checks = progress.approved_plan(context, state, plan)
         if plan and all_hold(checks):
             remembered.plan_approved(context, plan)

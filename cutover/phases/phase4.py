@@ -61,7 +61,7 @@ def run(
         until, counting = context.ledger.fence.read_now() + wait, Counting()
         context.wait_for(lambda: _conclusive(context, slots, waive, until, counting), wait, "enough slots", every_s=1.0)
     state = read(context)
-    if state.phase >= 4:
+    if state.phase >= 4 and state.is_switched:
         lines = [f"Phase 4 is done already: the cutover is closed. {unchanged}"]
         if waived := noted(context.alias, NAME, WAIVE, state.switched_at):
             lines.append(f"Closed without a proof of what was waived by name: {waived}.")

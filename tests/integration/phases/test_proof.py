@@ -420,6 +420,14 @@ def test_a_row_that_was_disabled_is_owed_nothing(site: Site) -> None:
     assert site.prove().outcome is Outcome.DONE
 
 
+def test_a_closed_cutover_whose_rollback_was_killed_after_its_switch_is_closed_no_more(site: Site) -> None:
+    Cutover.objects.using(site.alias).update(phase=4)
+    Fence.objects.using(site.alias).update(side=Side.CODE)
+    report = site.prove()
+    assert report.outcome is Outcome.REFUSED
+    assert report.next_command == phase2.run(site.context()).next_command == "python manage.py cutover rollback"
+
+
 def test_before_the_switch_there_is_nothing_to_prove(site: Site) -> None:
     assert rollback.run(site.context(), force=True).outcome is Outcome.DONE
     report = site.prove()
