@@ -70,7 +70,7 @@ def _is_due(context: Context, state: State) -> bool:
 def _checks(context: Context, *, no_code_beat: bool) -> list[Check]:
     checks = [servers.lease_store(context), servers.clocks(context)]
     context.progress(f"asking the broker, up to {broker.BROKER_TIMEOUT_S:g} s")
-    reached, readable = broker.broker(context), installation.code_schedule(context)
+    reached, readable = broker.broker(context), installation.code_schedule(context, optional=no_code_beat)
     checks += [reached, installation.versions(context), installation.processes(context), readable]
     if readable.ok:
         checks.append(installation.tasks(context))

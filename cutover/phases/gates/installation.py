@@ -9,8 +9,10 @@ from django.utils.module_loading import import_string
 
 from cutover.errors import ConfigurationError, LeaseUnavailable
 from cutover.foreign import text_of
+from cutover.ledger.database import outages
 from cutover.phases.context import Context
 from cutover.phases.evidence import detection, sent
+from cutover.phases.evidence.side import enabled_rows
 from cutover.phases.report import Check, gate
 from cutover.phases.wording import inline, to_the_second
 from cutover.plural import counted
@@ -20,8 +22,11 @@ from cutover.workers import coverage
 
 
 @gate("code schedule")
-def code_schedule(context: Context) -> Check:
-    """The code schedule can be read, has entries, and a beat that claims slots can send each as celery's own does."""
+def code_schedule(context: Context, *, optional: bool = False) -> Check:
+    """The code schedule can be read, has entries, and a beat that claims slots can send each as celery's own does.
+
+    ``optional``: nothing sends it, so that it may be empty where there are rows to be sent.
+    """
     try:
         refused = [one for entry in context.entries.values() for one in unsendable(entry)]
         count = len(context.entries)
@@ -29,8 +34,15 @@ def code_schedule(context: Context) -> Check:
         refused = exc.refusals
     if refused:
         return Check("code schedule", False, inline(refused), "fix the code schedule: a beat would leave these out")
-    remedy = "set CUTOVER['CODE_SCHEDULE'] to the dotted path of the retired schedule"
-    return Check("code schedule", bool(count), counted(count, "entry"), "" if count else remedy)
+    if count:
+        return Check("code schedule", True, counted(count, "entry"))
+    with outages(context.alias):
+        rows = enabled_rows(context).count()
+    if rows and optional:
+        return Check("code schedule", True, f"no entry; {counted(rows, 'row is', 'rows are')} enabled, to be sent")
+    alone = f"; where nothing but the {counted(rows, 'enabled row')} is to be sent, add --no-code-beat" if rows else ""
+    remedy = f"set CUTOVER['CODE_SCHEDULE'] to the dotted path of the retired schedule{alone}"
+    return Check("code schedule", False, counted(count, "entry"), remedy)
 
 
 @gate("sent schedule")

@@ -13,9 +13,9 @@ from pytest_django import Settings
 
 from cutover import clock
 from cutover.errors import PhaseFailed
-from cutover.models import Slot, UnmanagedBeat
+from cutover.models import Cutover, Slot, UnmanagedBeat
 from cutover.observe import status
-from cutover.phases import phase1, plan
+from cutover.phases import phase1, phase2, phase3, plan
 from cutover.phases.context import Context
 from cutover.phases.evidence import unmanaged_beats
 from cutover.phases.gates import beats as beat_gates
@@ -230,7 +230,26 @@ def test_a_process_that_cannot_be_imported_is_named(
 
 def test_an_empty_code_schedule_is_no_schedule(context: Surroundings, schedule: dict[str, dict[str, Any]]) -> None:
     schedule.clear()
-    assert not installation.code_schedule(context()).ok
+    for optional in (False, True):
+        check = installation.code_schedule(context(), optional=optional)
+        assert (check.ok, "--no-code-beat" in check.remedy) == (False, False), "a forgotten CODE_SCHEDULE, too"
+
+
+def test_a_site_of_rows_alone_goes_through_its_phases_without_a_code_schedule(
+    context: Surroundings, schedule: dict[str, dict[str, Any]], beat: Beats
+) -> None:
+    schedule.clear()
+    seconds = IntervalSchedule.objects.using(context().alias).create(every=1, period="seconds")
+    PeriodicTask.objects.using(context().alias).create(name="row", task="demo.tasks.note", interval=seconds)
+    check = installation.code_schedule(context())
+    assert (check.ok, check.remedy.endswith("the 1 enabled row is to be sent, add --no-code-beat")) == (False, True)
+    assert installation.code_schedule(context(), optional=True).ok
+    Cutover.objects.using(context().alias).update(phase=1)
+    assert phase2.run(context()).outcome is Outcome.DONE
+    with beat(Side.DATABASE):
+        wait_until(lambda: context().warm_beats(Side.DATABASE), "it stands by")
+        assert phase3.run(context()).outcome is Outcome.DONE
+        wait_until(lambda: Slot.objects.using(context().alias).filter(entry="row").exists(), "the row is sent")
 
 
 @pytest.mark.parametrize(
