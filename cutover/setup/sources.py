@@ -5,6 +5,7 @@ import codecs
 import importlib
 import inspect
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from celery import Celery
 from django.conf import settings
 
 GUARD: Final = 'task_cls="cutover.guard.GuardedTask"'
+_SETTINGS: Final = re.compile(r"^(?:INSTALLED_APPS\b|from \S+ import \*)", re.MULTILINE)
 PASSED_BY: Final = {"node_modules", "site-packages", "__pycache__", "migrations"}
 
 
@@ -38,6 +40,13 @@ class SettingsFile:
         if self.keeper:
             return False
         return name in (_written(self.owner) if self.owner else vars(self.module))
+
+    def others(self) -> list[str]:
+        """The modules of settings beside this one, such as a `production` beside `local`."""
+        is_package = self.file.name == "__init__.py"
+        package = self.module.__name__ if is_package else self.module.__name__.rpartition(".")[0]
+        files = sorted(file for file in self.file.parent.glob("*.py") if file != self.file and file.stem != "__init__")
+        return [f"{package}.{file.stem}".lstrip(".") for file in files if _SETTINGS.search(text(file))]
 
     @property
     def keeper(self) -> str:

@@ -75,3 +75,11 @@ def test_an_app_beside_a_lone_settings_file_takes_the_place_of_nothing(
     assert 'DJANGO_SETTINGS_MODULE", "settings"' in made["celery_app.py"]
     assert made["shop/urls.py"].startswith("from celery_app import app as celery_app")
     assert Project(tmp_path).app_path == "celery_app.app"
+
+
+def test_processes_that_were_not_read_are_said_to_be_guessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may be in units or in a compose file, with options that would be lost."""
+    monkeypatch.setattr(settings, "PRODUCTION_PROCESSES", {})
+    assert [note for note in Project(tmp_path).notes() if note.startswith("There is no Procfile here")]
+    (tmp_path / "Procfile").write_text("beat: celery -A shop beat\n")
+    assert not [note for note in Project(tmp_path).notes() if note.startswith("There is no Procfile here")]

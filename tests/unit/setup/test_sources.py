@@ -103,6 +103,19 @@ def test_what_a_class_was_given_as_its_own_is_written_by_the_name_of_the_parent_
     ]
 
 
+@pytest.mark.parametrize("chosen", ["settings_of_many.local", "settings_of_many"])
+def test_settings_beside_these_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, chosen: str) -> None:
+    files = {"__init__": "", "base": "INSTALLED_APPS = []", "local": "from .base import *", "urls": "urlpatterns = []"}
+    for name, text in {**files, "live": "DEBUG = 0\nfrom .base import *  # noqa\n"}.items():
+        (tmp_path / "settings_of_many").mkdir(exist_ok=True)
+        (tmp_path / "settings_of_many" / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    import_module(chosen)
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", chosen)
+    found = sources.settings_file().others()
+    assert found == [f"settings_of_many.{name}" for name in ("base", "live", "local") if name not in chosen]
+
+
 def test_settings_that_another_package_keeps_are_not_taken_for_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """dynaconf's go before what is written in the file."""
     assert (sources.settings_file().keeper, sources.settings_file().has("INSTALLED_APPS")) == ("", True)
