@@ -49,6 +49,7 @@ from cutover.election.elector import Elector, News
 from cutover.election.lease import Lease
 from cutover.errors import ConfigurationError, LedgerUnavailable
 from cutover.ledger import Ledger
+from cutover.ledger.database import keep
 from cutover.schedules import project
 from cutover.schedules.rows import rows_database
 from cutover.types import HolderId, Identity, Side
@@ -167,9 +168,7 @@ class Leased(InStockTick, ABC):
         if self._ledger is None:
             config = conf.load()
             _forget_inherited_connections()
-            database = connections[config.database].settings_dict
-            if not database.get("OPTIONS", {}).get("pool"):  # Django's own pool keeps connections, and takes no age
-                database["CONN_MAX_AGE"] = None  # a connection made for every turn would cost more than the turn
+            keep(config.database)  # a connection made for every turn would cost more than the turn
             self._ledger = Ledger(config.database, config.namespace, config.retention, config.renames)
         return self._ledger
 

@@ -50,6 +50,17 @@ _WRITE_LOCK: Final = f"UPDATE {models.Fence._meta.db_table} SET epoch = epoch WH
 """Writes no row, and has SQLite lock other writers out."""
 SILENCE_S: Final = 3
 """How long whoever is within a transaction may say nothing, frozen or cut off, before the server ends its session."""
+_GIVES_UP: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""libpq's options by which a connection that the network has forgotten is an error after some ten seconds.
+
+Without them the kernel waits for a quarter of an hour for what was sent to arrive, and for two hours for an answer.
+"""
 
 
 P = ParamSpec("P")
@@ -164,6 +175,20 @@ def connection_of(alias: str) -> BaseDatabaseWrapper:
     if not connection.settings_dict["AUTOCOMMIT"]:
         raise ConfigurationError(NO_COMMITS.format(alias))
     return connection
+
+
+def keep(alias: str) -> None:
+    """Have this process keep its connections, as one does that has no requests, and notice when one is silently gone.
+
+    What the project's own OPTIONS say goes before. Django's own pool keeps connections by itself, and takes no age.
+    """
+    connection = db.connections[alias]
+    settings = connection.settings_dict
+    options = settings.get("OPTIONS", {})
+    if not options.get("pool"):
+        settings["CONN_MAX_AGE"] = None
+        if connection.vendor == "postgresql":
+            settings["OPTIONS"] = {**_GIVES_UP, **options}
 
 
 def _unusable(alias: str, exc: Exception) -> ConfigurationError:

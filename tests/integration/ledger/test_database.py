@@ -15,7 +15,7 @@ from cutover import conf, models
 from cutover.beats.resend import unstarted
 from cutover.errors import ConfigurationError, LedgerBusy, LedgerNotMigrated, LedgerRefused, LedgerUnavailable
 from cutover.ledger import Ledger
-from cutover.ledger.database import outages, transaction
+from cutover.ledger.database import keep, outages, transaction
 from cutover.ledger.runs import RunEnd
 from cutover.ledger.single_rows import make_missing
 from cutover.types import Claim, Epoch, Identity, RunOutcome, SentBy, Side
@@ -289,3 +289,39 @@ def test_a_lock_that_is_kept_for_too_long_is_not_said_to_be_an_outage(alias, led
         with pytest.raises(CommandError, match=r"kept locked by somebody else: .* -> try again"):
             make_missing(using=alias)
     connections[alias].close()
+
+
+@pytest.mark.parametrize("alias", ["postgres"], indirect=True)
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+def test_a_kept_connection_that_the_network_forgets_is_given_up_unless_the_project_says_otherwise(alias, monkeypatch):
+    connection = connections[alias]
+    connection.close()
+    options = {**connection.settings_dict["OPTIONS"], "keepalives_idle": 60}
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 0)
+    keep(alias)
+    connection.ensure_connection()
+    told = connection.connection.info.get_parameters()
+    assert connection.close_at is None
+    assert (told["tcp_user_timeout"], told["connect_timeout"], told["keepalives_idle"]) == ("10000", "10", "60")
+    connection.close()
+
+
+@ON_SQLITE
+@pytest.mark.django_db(transaction=True)
+def test_a_file_has_nothing_of_the_network_to_be_told(alias, monkeypatch):
+    settings = connections[alias].settings_dict
+    monkeypatch.setitem(settings, "CONN_MAX_AGE", 0)
+    options = settings["OPTIONS"]
+    keep(alias)
+    assert (settings["OPTIONS"], settings["CONN_MAX_AGE"]) == (options, None)
+
+
+@pytest.mark.parametrize("alias", ["postgres"], indirect=True)
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+def test_a_pool_stays_as_it_is(alias, monkeypatch):
+    settings = connections[alias].settings_dict
+    monkeypatch.setitem(settings, "CONN_MAX_AGE", 0)
+    monkeypatch.setitem(settings, "OPTIONS", {"pool": True})
+    keep(alias)
+    assert (settings["OPTIONS"], settings["CONN_MAX_AGE"]) == ({"pool": True}, 0)
