@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Final
 
 from django.db import connections
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, F, Model, Q, Value, When
 from django.db.models.expressions import RawSQL
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
@@ -47,18 +47,28 @@ def published(
         return _end([row for row in (*rows, *(row for row, _ in past_slots)) if row.one_off], now)
 
 
-def _free(keys: Sequence[int]) -> Q:
+def _free(keys: Sequence[int], model: type[Model] = PeriodicTask) -> Q:
     """Those of these rows that nobody else has locked, for the statement that writes them: to be made for it alone."""
     connection = connections[rows_database()]
     if not (keys and connection.features.has_select_for_update_skip_locked):
         return Q(pk__in=keys)
-    table, given = PeriodicTask._meta.db_table, ", ".join(["%s"] * len(keys))
-    free = f"SELECT id FROM {table} WHERE id IN ({given}) FOR UPDATE SKIP LOCKED"  # noqa: S608 - a name of theirs
+    key, given = model._meta.pk.column, ", ".join(["%s"] * len(keys))
+    found = f"SELECT {key} FROM {model._meta.db_table} WHERE {key} IN ({given})"  # noqa: S608 - names of theirs
+    free = f"{found} FOR UPDATE SKIP LOCKED"
     if connection.vendor != "mysql":
         return Q(pk__in=RawSQL(free, keys))  # noqa: S611 - ours, as above
     with connection.cursor() as cursor:  # before the statement, which waits for each row that it looks at
         cursor.execute(free, keys)
         return Q(pk__in=[key for (key,) in cursor.fetchall()])
+
+
+def _announce(now: dt.datetime) -> None:
+    """Say that rows have changed. Who has that locked, having saved a row, says so as soon as this can be seen."""
+    announced = PeriodicTasks.objects.using(rows_database())
+    if announced.filter(ident=1).exists():
+        announced.filter(_free([1], PeriodicTasks)).update(last_update=stored(now))
+    else:
+        PeriodicTasks.update_changed()
 
 
 def _note_late(slots: Mapping[int, Sequence[dt.datetime]]) -> None:
@@ -98,7 +108,7 @@ def _disable(row: PeriodicTask, now: dt.datetime, *, has_expired: bool) -> None:
     with transaction(rows_database()):
         if not enabled_rows().filter(**as_read).update(**ended):
             return
-        PeriodicTasks.update_changed()
+        _announce(now)
     reason = "its end has come"
     if not has_expired:
         at = as_instant(row.clocked.clocked_time).isoformat()
@@ -128,5 +138,5 @@ def _end(once: Sequence[PeriodicTask], now: dt.datetime) -> Collection[EntryName
         with transaction(rows_database()):
             # Also when it was changed: the admin's "enable" does not say so, and `recover` must not end it again.
             standing.update(enabled=False, total_run_count=0, date_changed=stored(now))
-            PeriodicTasks.update_changed()
+            _announce(now)
     return [EntryName(row.name) for row in once]
