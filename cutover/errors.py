@@ -24,9 +24,9 @@ class LedgerUnavailable(CutoverError):
 
 
 class LedgerRefused(LedgerUnavailable):
-    """The database is there and refuses what was asked: nothing was written."""
+    """The database is there and refuses what it was asked: a right, a column or room is missing, or it only reads."""
 
-    remedy = "look at the rights of DATABASES' user, at its migrations, and whether it is the primary"
+    remedy = "look at the rights of DATABASES' user, at its migrations and its disk, and whether it is the primary"
 
 
 class LedgerContended(LedgerUnavailable):

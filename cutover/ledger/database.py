@@ -30,8 +30,10 @@ from cutover.errors import (
 _NOT_MIGRATED: Final = "The database has no ledger yet: run `{}`."
 _REFUSALS: Final = (db.ProgrammingError, db.InternalError, db.NotSupportedError)
 """What a database that is there says of a statement: no right to it, no such column, a server that only reads."""
-_SQLITE_ERROR: Final = 1
-"""SQLite's code for a statement that it cannot run; Django has no type for that."""
+_SQLITE_REFUSALS: Final = frozenset({1, 8, 13})
+"""SQLite's codes for a statement that it cannot run, a file that it may only read, a full disk: Django has no type."""
+_FULL: Final = frozenset({1021, 1114, "53100"})
+"""A full disk, or table: codes of MySQL and MariaDB, an SQLSTATE of PostgreSQL. Their drivers take it for an outage."""
 _MYSQL_REFUSALS: Final = frozenset({1054, 1142, 1143, 1223, 1227, 1290, 1792, 1836, 3989})
 """MySQL's and MariaDB's codes for the like, most of which their drivers take for outages.
 
@@ -198,9 +200,9 @@ def _unusable(alias: str, exc: Exception) -> ConfigurationError:
 
 def _is_refusal(exc: db.Error) -> bool:
     """Whether a database that is there has refused a statement."""
-    if isinstance(exc, _REFUSALS) or _sqlite_code(exc) == _SQLITE_ERROR:
+    if isinstance(exc, _REFUSALS) or _sqlite_code(exc) in _SQLITE_REFUSALS:
         return True
-    return bool(_codes(exc) & _MYSQL_REFUSALS)
+    return bool(_codes(exc) & (_MYSQL_REFUSALS | _FULL))
 
 
 def _sqlite_code(exc: db.Error) -> int:
