@@ -173,6 +173,11 @@ def sign_out(page: Page) -> None:
     Session.objects.all().delete()
 
 
+def lead_away(page: Page) -> None:
+    elsewhere = {"Location": "https://sign-in.invalid/authorize"}
+    page.route("**/overview/**", lambda route: route.fulfill(status=302, headers=elsewhere))
+
+
 def maintain(page: Page) -> None:
     page.route("**/overview/**", lambda route: route.fulfill(status=200, body="<h1>Back soon</h1>"))
 
@@ -202,6 +207,7 @@ def hold(page: Page) -> list[Route]:
         (refuse, "the site answered 500. Trying again."),
         (cut_off, "the site does not answer. Trying again."),
         (sign_out, "you are signed out. Load the page again."),
+        (lead_away, "you are signed out. Load the page again."),
         (maintain, "you may be signed out. Load the page again."),
         (keep_waiting, "waiting for the site's answer."),
         (pause, "it is paused."),
@@ -227,7 +233,7 @@ def test_what_is_old_says_so_and_since_when_and_looks_well_no_more(
     assert well.evaluate("(one) => getComputedStyle(one).color") != green
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     expect(note).to_be_in_viewport()
-    if befall in (refuse, cut_off, maintain):
+    if befall in (refuse, cut_off, lead_away, maintain):
         page.unroute_all()
         page.evaluate(REFRESH)
         expect(note).to_have_text("", timeout=SOON_MS)

@@ -52,15 +52,17 @@
         const signal = AbortSignal.timeout(PATIENCE);
         let answer, text;
         try {
-            answer = await fetch(location.href, { credentials: "same-origin", signal });
+            // Who is signed out is led away, perhaps to another site, of which a page may read nothing.
+            answer = await fetch(location.href, { credentials: "same-origin", redirect: "manual", signal });
             text = await answer.text();
         } catch {
             throw new Error("the site does not answer. Trying again");
         }
+        if (answer.type === "opaqueredirect") throw new Error("you are signed out. Load the page again");
         if (!answer.ok) throw new Error(`the site answered ${answer.status}. Trying again`);
         const page = new DOMParser().parseFromString(text, "text/html");
         if (page.getElementById(bar.id)) return page;
-        throw new Error(`${answer.redirected ? "you are" : "you may be"} signed out. Load the page again`);
+        throw new Error("you may be signed out. Load the page again");
     };
 
     const refresh = async () => {
