@@ -3,9 +3,10 @@
 The ledger of slots grows to millions of rows, so its list asks nothing that an index does not answer.
 """
 
+import datetime as dt
 import uuid
 from contextlib import suppress
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -14,21 +15,41 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
 from cutover import models
+from cutover.fields import stored
 from cutover.observe.page.admin import LinksToSlots, OverviewAdmin
 from cutover.types import SlotState
 
 __all__ = ["LinksToSlots", "OverviewAdmin"]
 
+_Row = TypeVar("_Row", bound=Model)
 PAGED: Final = 1_000
 """How many rows of a large table can be paged through; what is older is found by its entry."""
 SEARCHED: Final = 10_000
 """How many of the latest slots are searched for what has no index, which every claim would pay for."""
 
 
+class InSiteTime(ChangeList):
+    """A list whose instants are as Django shows its own."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """See Django."""
+        super().get_results(request)
+        self.result_list = [_in_site_time(row) for row in self.result_list]
+
+
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at run time
     """A model that can be looked at by whoever may view it, and changed by nobody."""
 
     show_full_result_count = False
+
+    def get_changelist(self, request: HttpRequest, **_: Any) -> type[ChangeList]:
+        """See Django."""
+        return InSiteTime
+
+    def get_object(self, *args: Any, **kwargs: Any) -> Model | None:
+        """See Django."""
+        row: Model | None = super().get_object(*args, **kwargs)
+        return row and _in_site_time(row)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Nobody changes, adds or deletes."""
@@ -37,7 +58,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic a
     has_add_permission = has_delete_permission = has_change_permission
 
 
-class LatestFirst(ChangeList):
+class LatestFirst(InSiteTime):
     """A list in its model's own order, whatever the address asks for: no other has an index."""
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
@@ -107,6 +128,14 @@ class SlotAdmin(LargeTableAdmin):
         with suppress(ValueError):
             return _latest(queryset.filter(task_id=uuid.UUID(term))), False
         return queryset.filter(entry=term) if term else queryset, False
+
+
+def _in_site_time(row: _Row) -> _Row:
+    """The same, to be looked at: an aware instant is put into the site's zone by Django with ``USE_TZ`` alone."""
+    for field in row._meta.concrete_fields:
+        if isinstance(at := getattr(row, field.attname), dt.datetime):
+            setattr(row, field.attname, stored(at))
+    return row
 
 
 def _latest(slots: QuerySet[Any]) -> QuerySet[Any]:

@@ -1,6 +1,7 @@
 """The tables in the admin: every one can be looked at, none can be written."""
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.apps import apps
@@ -8,6 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
+from django.utils.formats import localize
 from pytest_django import Settings
 
 from cutover import clock
@@ -62,6 +64,20 @@ def admin(client: Client) -> Client:
     run = ShadowRun.objects.create(asked_at=NOW, seconds=1)
     ShadowSlot.objects.create(run=run, entry="e", due_at=NOW, seen_at=NOW)
     return client
+
+
+@pytest.mark.parametrize("model", ["slot", "term", "shadowslot"])
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_instants_are_in_the_sites_zone_as_those_of_other_tables_are(
+    admin: Client, settings: Settings, model: str, use_tz: bool
+) -> None:
+    settings.USE_TZ, settings.TIME_ZONE = use_tz, "Asia/Kolkata"
+    row = apps.get_model("cutover", model)._default_manager.get()
+    pages = reverse(f"admin:cutover_{model}_changelist"), reverse(f"admin:cutover_{model}_change", args=[row.pk])
+    for page in pages:
+        shown = admin.get(page, secure=True).content.decode()
+        assert localize(NOW.astimezone(ZoneInfo("Asia/Kolkata"))) in shown
+        assert localize(NOW) not in shown
 
 
 @pytest.mark.parametrize("model", MODELS)
