@@ -14,7 +14,7 @@ from cutover.phases.context import Context
 from cutover.types import RunOutcome
 from demo.waiting import wait_until
 from tests.browser import scene
-from tests.browser.conftest import NARROW
+from tests.browser.conftest import NARROW, STRICT
 from tests.browser.test_page import SITE, SOON_MS, Opens, Surroundings, played, tab_to  # noqa: F401 - a fixture
 
 pytestmark = [
@@ -248,6 +248,22 @@ def test_a_page_that_its_script_does_not_reach_says_that_it_stays_as_it_is(open_
     page.reload()
     expect(page.get_by_text(hint)).to_be_visible()
     expect(page.locator(".cutover-pause")).to_be_hidden()
+
+
+@pytest.mark.usefixtures("played")
+def test_it_refreshes_itself_where_texts_have_to_be_trusted_before_they_are_parsed(
+    context: Surroundings, open_page: Opens
+) -> None:
+    def demand(route: Route) -> None:
+        answer = route.fetch()
+        policy = {"content-security-policy": f"{STRICT}; require-trusted-types-for 'script'"}
+        route.fulfill(response=answer, headers={**answer.headers, **policy})
+
+    page = open_page(SITE)
+    page.route("**/overview/**", demand)
+    page.reload()
+    fail(context(), "heartbeat", "no route to the host")
+    refreshed(page, "no route to the host")
 
 
 @pytest.mark.usefixtures("played")
