@@ -38,9 +38,10 @@ def redis_client(config: Config) -> redis.Redis:
     try:
         shared = get_redis_connection(config.redis_alias)
     except (NotImplementedError, ImproperlyConfigured, ValueError) as exc:
+        why = "it has another one" if isinstance(exc, NotImplementedError) else exc  # whose text speaks of a "feature"
         raise ConfigurationError(
             f"CUTOVER['REDIS_ALIAS'] = {config.redis_alias!r} must name a CACHES entry with the backend "
-            f"'django_redis.cache.RedisCache', or CUTOVER['REDIS_URL'] be set: {exc}"
+            f"'django_redis.cache.RedisCache', or CUTOVER['REDIS_URL'] be set: {why}"
         ) from exc
     except redis.RedisError as exc:
         raise LeaseUnavailable(f"Redis (CACHES[{config.redis_alias!r}]) gives no answer: {exc}") from exc

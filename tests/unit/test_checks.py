@@ -82,6 +82,13 @@ def test_a_process_without_celerys_rows_says_so_instead_of_failing_to_import_the
     assert "(cutover.E002) django_celery_beat is not in INSTALLED_APPS." in ended.stderr
 
 
+def test_a_cache_that_is_no_redis_is_said_to_have_another_backend(settings: Settings) -> None:
+    settings.CACHES = {**settings.CACHES, "default": LOCMEM}
+    settings.CUTOVER = {"APP": APP}
+    [message] = found().values()
+    assert "or CUTOVER['REDIS_URL'] be set: it has another one" in str(message)
+
+
 @pytest.mark.parametrize(
     ("values", "number"),
     [
