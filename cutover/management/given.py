@@ -28,6 +28,8 @@ def judge(options: Mapping[str, Any]) -> None:
         raise ConfigurationError(f"--since is later than {end}: nothing was due between them.")
     if options.get("role") and not options.get("check"):
         raise ConfigurationError("--role goes with --check: it says of whom the check is.")
+    if options.get("check") and options.get("entry") is not None:
+        raise ConfigurationError("--check judges the site, and --entry shows the slots of one entry: type one of them.")
     for text in _texts(options):
         if any("\ud800" <= letter <= "\udfff" for letter in text):
             said = "has bytes that are no text in this terminal's encoding; set LANG to one of UTF-8, and type it again"

@@ -50,6 +50,7 @@ def test_wrong_options_are_answered_in_one_line(
         (["report", "--html", "one", "--json", "./one"], "cannot both be written to one"),
         (["report", "--html", ""], "The name of a file to write is empty"),
         (["status", "--role", "any"], "--role goes with --check"),
+        (["status", "--check", "--entry", "nightly"], "--check judges the site, and --entry shows the slots of one"),
         (["status", "--entry", "caf\udce9 \x1b[1m"], r"'caf\udce9 \x1b[1m' has bytes that are no text"),
         (["replay", "--missed", "--since", "2h", "--until", "3h"], "--since is later than --until: nothing was due"),
         (["replay", "--missed", "--since", "2999-01-01"], "--since is later than now"),

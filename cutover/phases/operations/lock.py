@@ -20,7 +20,7 @@ from cutover.ledger.fence import Fence
 from cutover.models import Cutover
 from cutover.phases.facts import operator_of
 from cutover.phases.operations.renewal import renewed
-from cutover.phases.wording import instant
+from cutover.phases.wording import to_the_second
 from cutover.workers import processes
 
 STALE_AFTER: Final = dt.timedelta(seconds=15)
@@ -51,7 +51,7 @@ def held(alias: str, command: str) -> Iterator[Callable[[], None]]:
     """
     rows = Cutover.objects.using(alias).filter(id=1)
     # Unique, and what another operator reads.
-    mark = f"{operator_name()[:180]} with {command} since {instant(clock.now())}"
+    mark = f"{operator_name()[:180]} with {command} since {to_the_second(clock.now())}"
     mine = rows.filter(operator=mark)
     fence = Fence(alias)
 
