@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 from celery.bin.beat import beat as beat_command
@@ -40,8 +40,8 @@ _ENTERED: Final = re.compile(r"cd\s+([^\s;&]+)\s*(?:&&|;)\s+")
 _SHELLS_OWN: Final = re.compile(r"\s*(?:\s\d*[<>]|[|;&])")
 """Where a program's own words end: at a redirection, a pipe, or another command."""
 _OF_CELERY: Final = {
-    Kind.WORKER: re.compile(r"\bcelery\s(?:.*\s)?worker(?=[\s'\"]|$)"),
-    Kind.BEAT: re.compile(r"\bcelery\s(?:.*\s)?(?:beat|-B|--beat)(?=[\s'\"]|$)"),
+    Kind.WORKER: re.compile(r"\bcelery\s(?:.*\s)?worker(?=[\s'\";&|)]|$)"),
+    Kind.BEAT: re.compile(r"\bcelery\s(?:.*\s)?(?:beat|-B|--beat)(?=[\s'\";&|)]|$)"),
 }
 PID_FILE: Final = "pidfile"
 _FILES: Final = {*SCHEDULES, PID_FILE, "logfile", "statedb"}
@@ -206,15 +206,22 @@ def _options(command: click.Command, words: Sequence[str]) -> dict[str, Any]:
     return {str(long[name]): value for name, value in values.items()}
 
 
+def _refuse(message: str) -> NoReturn:
+    """Instead of argparse, which would print its usage, of many lines, and end."""
+    raise click.UsageError(message)
+
+
 def _gunicorn(name: str, command: str, words: Sequence[str]) -> Process:
     try:
         from gunicorn.config import KNOWN_SETTINGS, Config
 
-        given = vars(Config().parser().parse_args(list(words)))
+        parser = Config().parser()
+        parser.error = _refuse
+        given = vars(parser.parse_args(list(words)))
     except ImportError:
         return Process(name, command, Kind.WEB, strange="gunicorn is not installed here")
-    except SystemExit:  # of argparse, which has said why on stderr
-        return Process(name, command, Kind.WEB, strange="its options cannot be read")
+    except click.UsageError as exc:
+        return Process(name, command, Kind.WEB, strange=f"its options cannot be read: {exc.message}")
     long = {s.name: next(o[2:] for o in s.cli if o.startswith("--")) for s in KNOWN_SETTINGS if s.cli}
     args = {long[key]: value for key, value in given.items() if value is not None and key in long}
     if set(bound := args.get("bind", [])) <= GUNICORNS_OWN:

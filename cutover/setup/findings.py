@@ -159,14 +159,19 @@ class Project:
     # --- processes
 
     @cached_property
+    def lines(self) -> list[Process]:
+        """Those of the Procfile as they are there."""
+        file = self.root / "Procfile"
+        return commands.read(sources.text(file)) if file.exists() else []
+
+    @cached_property
     def processes(self) -> list[Process]:
         """Those of the Procfile; where it has no worker or beat, or there is none, as the stock commands would be."""
-        file = self.root / "Procfile"
-        found = commands.read(sources.text(file)) if file.exists() else []
+        found = self.lines
         kinds = {process.kind for process in found} | {Kind.BEAT for process in found if process.has_beat}
         app = ":".join(self.app_path.rsplit(".", 1))
         stock = {Kind.WORKER: f"celery -A {app} worker -l INFO", Kind.BEAT: f"celery -A {app} beat -l INFO"}
-        if not file.exists():
+        if not found:
             stock = {Kind.WEB: f"gunicorn {shlex.quote(self._wsgi())}", **stock} if not self.is_asgi else stock
         names = {process.name for process in found}
         missing = [kind for kind in stock if kind not in kinds and kind.value not in names]
@@ -251,6 +256,11 @@ class Project:
             yield "environment, and the project where Python finds it (installed, or by PYTHONPATH)."
         if self.is_asgi and not self.given("CUTOVER") and not (self.root / "Procfile").exists():
             yield "The web process serves ASGI_APPLICATION: it keeps its command in every release."
+        unread = [line.name for line in self.lines if line.kind is Kind.OTHER and line.name != releases.RELEASE]
+        if unread and not any(line.has_beat for line in self.lines) and any(one.has_beat for one in self.processes):
+            yield f"`beat` is added, for no line is seen to start one. Does one of these: {', '.join(unread)}?"
+            yield "Then take `beat` out, for two that know no lease send everything twice; or have that line start"
+            yield "celery, and type this again."
         for process in self.processes:
             if unseen := commands.unseen(process):
                 kinds = " and a ".join(unseen)

@@ -44,7 +44,8 @@ def procfiles(
     both = {process.name: _new(process, kept, prodserver) for process in processes}
     old = {process.name: _old(process, of_code) for process in processes}
     before = {process.name: _old(process, stock=rows_by or stock) for process in processes}
-    python = next((process.python for process in processes if process.has_beat), "python")
+    beats = sorted((one for one in processes if one.has_beat), key=lambda one: one.kind is not Kind.BEAT)
+    python = next((beat.python for beat in beats), "python")
     legacy = {LEGACY: f"{python} {prodserver} {LEGACY}"}
     return {
         GUARDED_WORKERS: _lines(before),

@@ -86,7 +86,8 @@ def test_what_stands_before_a_program_stays_before_prodserver(command: str, pyth
     ("command", "said"),
     [
         ("celery -A shop worker --concurency 4", "--concurency"),
-        ("gunicorn shop.wsgi --no-such-option", "cannot be read"),
+        ("gunicorn shop.wsgi --no-such-option -w 2", "cannot be read: unrecognized arguments: --no-such-option"),
+        ("gunicorn shop.wsgi -w $N", "cannot be read: argument -w/--workers: invalid int value: '$N'"),
         ("gunicorn 'shop.wsgi", "No closing quotation"),
     ],
 )
@@ -133,6 +134,8 @@ def test_the_scheduler_is_an_option_of_celery_and_of_nothing_else_in_the_line(co
         ("celery -A shop worker -B 2>&1 | tee log", [Kind.BEAT]),
         ("celery -A shop worker -B", []),
         ("celery -A shop worker -Q beat,mail -n worker@%h", []),
+        ("while true; do celery -A shop beat; done", [Kind.BEAT]),
+        ("(celery -A shop worker&)", [Kind.WORKER]),
         ("celery -A beat.worker beat", []),
         ("celery -A worker beat", []),
         ("celery -A shop flower", []),

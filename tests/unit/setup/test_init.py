@@ -83,3 +83,13 @@ def test_processes_that_were_not_read_are_said_to_be_guessed(tmp_path: Path, mon
     assert [note for note in Project(tmp_path).notes() if note.startswith("There is no Procfile here")]
     (tmp_path / "Procfile").write_text("beat: celery -A shop beat\n")
     assert not [note for note in Project(tmp_path).notes() if note.startswith("There is no Procfile here")]
+
+
+@pytest.mark.parametrize(
+    ("line", "is_told"),
+    [("clock: ./beat.sh", True), ("beat: celery -A shop beat", False), ("release: ./migrate", False)],
+)
+def test_a_beat_that_is_added_beside_what_may_be_one_is_told_of(tmp_path: Path, line: str, is_told: bool) -> None:
+    """Two that know no lease double every run."""
+    (tmp_path / "Procfile").write_text(f"web: gunicorn shop.wsgi\n{line}\n")
+    assert any(note.startswith("`beat` is added") for note in Project(tmp_path).notes()) is is_told
