@@ -17,6 +17,8 @@ from typing import Any, Final
 from celery import Celery
 from django.conf import settings
 
+from cutover.errors import ConfigurationError
+
 GUARD: Final = 'task_cls="cutover.guard.GuardedTask"'
 _SETTINGS: Final = re.compile(r"^(?:INSTALLED_APPS\b|from \S+ import \*)", re.MULTILINE)
 PASSED_BY: Final = {"node_modules", "site-packages", "__pycache__", "migrations"}
@@ -77,8 +79,13 @@ class AppSource:
 
 
 def settings_file() -> SettingsFile:
-    """Where this process's settings come from."""
-    module = sys.modules[os.environ.get("DJANGO_SETTINGS_MODULE", "") or settings.SETTINGS_MODULE]
+    """Where this process's settings come from. Raises ConfigurationError where that is no module."""
+    module = sys.modules.get(os.environ.get("DJANGO_SETTINGS_MODULE") or settings.SETTINGS_MODULE or "")
+    if module is None:
+        raise ConfigurationError(
+            "The settings come from settings.configure() and from no module, which `init` reads: add what README.md "
+            "has under 'In your project', then type `check`."
+        )
     file = Path(module.__file__ or "settings.py")
     classes = [kind for kind in vars(module).values() if isinstance(kind, type) and hasattr(kind, "INSTALLED_APPS")]
     chosen = os.environ.get("DJANGO_CONFIGURATION", "")

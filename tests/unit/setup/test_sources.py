@@ -2,9 +2,11 @@
 
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from cutover.errors import ConfigurationError
 from cutover.setup import sources
 
 GUARDED = 'task_cls="cutover.guard.GuardedTask"'
@@ -114,6 +116,13 @@ def test_settings_beside_these_are_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", chosen)
     found = sources.settings_file().others()
     assert found == [f"settings_of_many.{name}" for name in ("base", "live", "local") if name not in chosen]
+
+
+def test_settings_of_no_module_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE")
+    monkeypatch.setattr(sources, "settings", SimpleNamespace(SETTINGS_MODULE=None))
+    with pytest.raises(ConfigurationError, match=r"settings\.configure"):
+        sources.settings_file()
 
 
 def test_settings_that_another_package_keeps_are_not_taken_for_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
