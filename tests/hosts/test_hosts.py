@@ -139,7 +139,7 @@ def _begun(project: Newcomer) -> list[Process]:
     added = {piece["file"]: piece["text"] for piece in project.put_in()}
     [release] = re.findall("^release: (.*)$", added["Procfile.code-side"], re.MULTILINE)
     for command in release.split(" && "):
-        project.manage(*command.removeprefix("python manage.py ").split())
+        project.manage(*command.removeprefix("python -m django ").split())
     old = [project.start(command) for command in project.kind.before]
     wait_until(lambda: read_runs(project.runs), "the code schedule is run")
     return old
