@@ -25,7 +25,8 @@ class CheckId(StrEnum):
     """
     E006 = "cutover.E006"
     """`CUTOVER["REDIS_ALIAS"]` is no `CACHES` entry, or none of django-redis; `CUTOVER["REDIS_URL"]` is no URL of
-    Redis. Do: Set `REDIS_URL`, or add an entry for the lease alone; it need not be `default`.
+    Redis, or has an option of kombu's. Do: Set `REDIS_URL`, or add an entry for the lease alone; it need not be
+    `default`.
     """
     E007 = "cutover.E007"
     """No Celery app is found, or `CUTOVER["APP"]` is none. Do: Say `"your_project.celery.app"`: dots, no colon."""

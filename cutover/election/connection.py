@@ -26,15 +26,11 @@ _OF_ONE_POOL: Final = ("maint_notifications_pool_handler", "orig_")
 def redis_client(config: Config) -> redis.Redis:
     """A thread-safe client of ``CUTOVER['REDIS_URL']``, else of the alias ``CUTOVER['REDIS_ALIAS']``.
 
-    It connects at its first command. Raises ConfigurationError when the URL is none of Redis, or when the alias is
-    missing or is not django-redis.
+    It connects at its first command. Raises ConfigurationError when the URL is none of Redis or has an option that
+    redis-py does not take, or when the alias is missing or is not django-redis.
     """
     if config.redis_url:
-        try:
-            return redis.Redis(connection_pool=_bounded(redis.ConnectionPool.from_url(config.redis_url)))
-        except (ValueError, TypeError) as exc:  # whose text may hold a part of the password
-            forms = "redis://host:6379/0, rediss://... or unix:///path?db=0, what is special in a password as %XX"
-            raise ConfigurationError(f"CUTOVER['REDIS_URL'] is no URL of Redis, such as {forms}.") from exc
+        return redis.Redis(connection_pool=_of_url(config.redis_url))
     try:
         shared = get_redis_connection(config.redis_alias)
     except (NotImplementedError, ImproperlyConfigured, ValueError) as exc:
@@ -52,6 +48,20 @@ def redis_client(config: Config) -> redis.Redis:
             "one server, or a primary that Sentinel names. Name another CACHES entry."
         )
     return redis.Redis(connection_pool=_bounded(pool))
+
+
+def _of_url(url: str) -> redis.ConnectionPool:
+    try:
+        pool = _bounded(redis.ConnectionPool.from_url(url))
+    except (ValueError, TypeError) as exc:  # whose text may hold a part of the password
+        forms = "redis://host:6379/0, rediss://... or unix:///path?db=0, what is special in a password as %XX"
+        raise ConfigurationError(f"CUTOVER['REDIS_URL'] is no URL of Redis, such as {forms}.") from exc
+    try:
+        pool.connection_class(**pool.connection_kwargs)  # it connects at its first command
+    except (TypeError, redis.RedisError) as exc:  # whose text names an option: kombu's URLs of a broker have others
+        said = f"CUTOVER['REDIS_URL'] has an option after its question mark that redis-py does not take: {exc}."
+        raise ConfigurationError(said) from exc
+    return pool
 
 
 def _bounded(pool: redis.ConnectionPool) -> redis.ConnectionPool:

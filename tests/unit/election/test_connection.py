@@ -73,6 +73,19 @@ def test_a_client_of_many_servers_is_refused(monkeypatch):
         redis_client(Config())
 
 
+@pytest.mark.parametrize(
+    ("url", "option"),
+    [
+        ("redis://:secret@host/0?visibility_timeout=30", "visibility_timeout"),
+        ("rediss://:secret@host/0?ssl_cert_reqs=CERT_NONE", "CERT_NONE"),
+    ],
+)
+def test_an_option_of_a_brokers_url_that_redis_py_does_not_take_is_named(url, option):
+    with pytest.raises(ConfigurationError, match=f"redis-py does not take: .*{option}") as refused:
+        redis_client(Config(redis_url=url))
+    assert "secret" not in str(refused.value)
+
+
 @pytest.mark.parametrize("url", ["http://:secret@host", "redis://user:sec/ret@host", "/var/redis"])
 def test_a_url_that_is_none_is_refused_without_being_shown(url):
     with pytest.raises(ConfigurationError, match="no URL of Redis") as refused:
