@@ -151,6 +151,9 @@ def _report(context: Context, evidence: Evidence, slots: int, named: Collection[
         f"{counted(entries, 'is', 'are')} proven, {counted(unproven, 'is', 'are')} not"
         + (f", {counted(len(waived), 'is', 'are')} waived." if waived else "."),
     ]
+    if evidence.withheld:
+        entries_of = inline((f"{name} {count}" for name, count in sorted(evidence.withheld.items())), ", ")
+        lines.append(f"Not sent, for the project's own scheduler or task chose to send nothing: {entries_of}.")
     if waived:
         lines.append(f"Waived by name, without a proof: {', '.join(waived)}.")
     if open_:

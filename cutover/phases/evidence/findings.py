@@ -62,6 +62,7 @@ class Why(StrEnum):
     NO_ROW = "it has no row: nothing sends it"
     DISABLED = "its row is disabled: nothing sends it"
     PAUSED = "all of it that fell due since the switch was kept back by a pause"
+    WITHHELD = "of all that fell due since the switch the project's own scheduler or task sent no message"
 
 
 @dataclass(slots=True)
@@ -72,7 +73,8 @@ class Evidence:
     timetable and next slot of each that falls due again. ``moved``: the entries that the cutover moves, of which each
     is to be proved; others have rows that it did not bring in. ``every``: those whose every slot counts.
     ``pauses``: those since then, the oldest first; ``kept_back``: how many slots of each entry are missed for one that
-    was: that is somebody's wish, and proves nothing.
+    was, ``withheld``: for which the project's own code chose to send nothing. Both are somebody's wish, and prove
+    nothing.
     """
 
     since: dt.datetime
@@ -90,6 +92,7 @@ class Evidence:
     upcoming: dict[EntryName, tuple[Timetable, dt.datetime]] = field(default_factory=dict)
     pauses: Sequence[Pause] = ()
     kept_back: Counter[EntryName] = field(default_factory=Counter)
+    withheld: Counter[EntryName] = field(default_factory=Counter)
 
     def due_by(self, count: int) -> dt.datetime | None:
         """When ``count`` (>= 1) more slots will have fallen due; None when that is never."""

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 from django.db.models import QuerySet, Sum
 
 from cutover import models
+from cutover.beats.missed import WITHHELD
 from cutover.fields import as_instant
 from cutover.ledger import quick
 from cutover.ledger.pauses import PAUSED, Pause
@@ -80,6 +81,8 @@ def read_slots(slots: Slots) -> Iterator[Any]:
 def _judge(evidence: Evidence, name: EntryName, slot: Any) -> None:
     if _is_kept_back(slot):
         evidence.kept_back[name] += 1
+    elif slot.state == SlotState.MISSED and slot.reason == WITHHELD:
+        evidence.withheld[name] += 1
     elif slot.state == SlotState.MISSED:
         more = f" (and {slot.passed_over} older ones)" if slot.passed_over else ""
         evidence.failures.add(Finding(name, slot.due_at, f"was missed: {slot.reason}{more}"))

@@ -52,9 +52,10 @@ def gather(context: Context, since: dt.datetime, until: dt.datetime, counting: C
         judge_beyond(evidence, slots.filter(due_at__gt=since, due_at__lte=until), read)
     for findings in (evidence.failures, evidence.pending):
         findings.kept.sort(key=lambda found: (found.entry, found.due_at))
-    for name in evidence.kept_back:
-        if not evidence.proven[name]:
-            evidence.unproven.setdefault(name, Why.PAUSED)
+    for of_entries, why in ((evidence.kept_back, Why.PAUSED), (evidence.withheld, Why.WITHHELD)):
+        for name in of_entries:
+            if not evidence.proven[name]:
+                evidence.unproven.setdefault(name, why)
     _expect(context, evidence, set(sending.schedules))
     return evidence
 

@@ -11,6 +11,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from pytest_django import Settings
 
 from cutover import clock
+from cutover.beats.missed import WITHHELD
 from cutover.errors import PhaseFailed
 from cutover.models import Cutover, Declaration, Entry, Fence, ImportedEntry, Slot, Transition
 from cutover.observe import overview
@@ -238,6 +239,21 @@ def test_a_missed_slot_is_named_with_its_reason(site: Site) -> None:
     site.ledger.claims.claim(site.term, [], [Missed(site.slot(7), "older than the catch-up window", passed_over=2)])
     [(_, reason)] = findings(site.prove(), "failures")
     assert reason == "was missed: older than the catch-up window (and 2 older ones)"
+
+
+def test_what_the_projects_own_code_withheld_is_no_failure_and_proves_nothing(site: Site) -> None:
+    site.send(*[minute for minute in ALL if minute != 7])
+    site.ledger.claims.claim(site.term, [], [Missed(site.slot(7), WITHHELD)])
+    report = site.prove()
+    assert (report.outcome, report.data["proven"], report.data["failures"]) == (Outcome.DONE, len(ALL) - 1, [])
+    assert "Not sent, for the project's own scheduler or task chose to send nothing: minutely 1." in report.lines
+
+
+def test_an_entry_of_which_all_was_withheld_is_not_proved(site: Site) -> None:
+    site.ledger.claims.claim(site.term, [], [Missed(site.slot(minute), WITHHELD) for minute in ALL])
+    report = site.prove()
+    assert (report.outcome, report.data["unproven"]) == (Outcome.INCONCLUSIVE, ["minutely"])
+    assert any("the project's own scheduler or task sent no message" in line for line in report.lines)
 
 
 @pytest.mark.parametrize(
