@@ -136,10 +136,11 @@ class Publisher:
 
     def _not_published(self, slot: Slot, epoch: Epoch, exc: Exception) -> bool:
         """Log it, and note an entry's own fault on its claim; whether it is the broker's fault."""
-        log_slot(Event.SLOT_PUBLISH_FAILED, slot, epoch, reason=text_of(exc))
+        said = _in_words(exc)
+        log_slot(Event.SLOT_PUBLISH_FAILED, slot, epoch, reason=said)
         if self._is_brokers_fault(exc):
             return True
-        self._ledger.claims.note_fault(slot, text_of(exc))
+        self._ledger.claims.note_fault(slot, said)
         return False
 
     def _is_brokers_fault(self, exc: BaseException) -> bool:
@@ -160,6 +161,12 @@ class Publisher:
         }
         message.options = {**entry.options, "task_id": slot.task_id(self._namespace), "headers": named}
         return message
+
+
+def _in_words(exc: BaseException) -> str:
+    """The error's text; celery's own repeats that of what it was raised for, which may say little without its type."""
+    cause = (exc.__cause__ or exc.__context__) if isinstance(exc, SchedulingError) else None
+    return text_of(exc) if cause is None else f"{text_of(exc)} ({type(cause).__qualname__})"
 
 
 def log_slot(event: Event, slot: Slot, epoch: Epoch, **details: Any) -> None:

@@ -278,6 +278,21 @@ def test_what_a_task_refuses_to_queue_is_withheld(ledger, broker, term, alias, a
     assert models.Slot.objects.using(alias).get(entry="a").reason == WITHHELD
 
 
+class AlreadyQueued(Exception):
+    """As celery-once raises it: its text is how long the lock lasts."""
+
+
+def test_a_task_that_raises_as_it_is_queued_is_tried_again_and_its_error_has_a_type(ledger, broker, term, alias, rows):
+    def refuse(task: Any) -> None:
+        raise AlreadyQueued(3595.5)
+
+    agenda = of_a_task(broker, Queued, refuse)
+    sender = through(ledger, broker)
+    assert [entry.name for entry in sender.send(term, agenda, due(agenda)).published] == ["b"]
+    assert rows() == {"published": 1, "claimed": 1}
+    assert models.Slot.objects.using(alias).get(entry="a").reason.endswith("3595.5 (AlreadyQueued)")
+
+
 @pytest.mark.parametrize("answer", [lambda result: result, lambda _: None], ids=["its result", "nothing"])
 def test_a_task_that_is_sent_in_its_own_way_is_honoured(ledger, broker, term, answer, rows):
     agenda = of_a_task(broker, Answering, answer)
