@@ -96,7 +96,7 @@ class CeleryProcess(*_KINDS):  # type: ignore[misc]
 
 
 def _become_celery(line: list[str]) -> NoReturn:
-    """Begin this process anew as celery's command, with what ``manage.py`` could import."""
+    """Have celery's command take this process's place, with what ``manage.py`` could import."""
     paths = filter(None, (sys.path[0], os.environ.get("PYTHONPATH")))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

@@ -151,8 +151,6 @@ def _degrees(field: str, value: Any) -> str:
 
 def _interval(found: schedule) -> IntervalValues:
     microseconds = found.run_every // dt.timedelta(microseconds=1)
-    if microseconds < 1:
-        raise Unfit("is no positive interval", "give it at least a microsecond")
     seconds, rest = divmod(microseconds, 1_000_000)
     if rest == 0 and seconds <= MOST:
         return IntervalValues(seconds, IntervalSchedule.SECONDS)

@@ -19,6 +19,7 @@ from cutover.models import ImportedEntry
 from cutover.schedules import rows
 from cutover.schedules.convert import RowDraft
 from cutover.schedules.fingerprint import fingerprint, stand_in
+from cutover.schedules.timetable import is_endless
 from cutover.schedules.values import restored
 from cutover.types import EntryName
 
@@ -104,7 +105,9 @@ class Reader:
             return plain
         held = type(model), *(getattr(model, field.attname) for field in model._meta.concrete_fields[1:])
         if held not in self._shared:
-            self._shared[held] = model.schedule
+            if is_endless(made := model.schedule):
+                raise ValueError("it is no positive interval")
+            self._shared[held] = made
         self._shared[(column, key)] = self._shared[held]
         return self._shared[held]
 

@@ -19,7 +19,7 @@ from cutover import clock
 from cutover.errors import EntryRefused, ScheduleFailed
 from cutover.foreign import shown, text_of
 from cutover.plural import counted
-from cutover.schedules.timetable import timetable
+from cutover.schedules.timetable import is_endless, timetable
 from cutover.types import NAME_LENGTH, EntryName
 
 _KINDS: Final = (TzAwareCrontab, crontab, schedule, solar, clocked)
@@ -106,6 +106,8 @@ def require_foretold(found: BaseSchedule) -> None:
     Of a subclass of a known kind: one that decides by itself when it is due. What else it overrides (how it is shown,
     which fields it is made of) is followed. A class of any other kind is asked once, whether it keeps to its own word.
     """
+    if is_endless(found):
+        raise Unfit("is no positive interval", "give it at least a microsecond")
     _require_true_clock(found)
     kinds = type(found).__mro__
     base = next((kind for kind in kinds if kind in _KINDS), None)

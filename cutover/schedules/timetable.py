@@ -151,6 +151,12 @@ def timetable(schedule: schedules.BaseSchedule) -> Timetable:
     return _Calendar(schedule)
 
 
+def is_endless(schedule: schedules.BaseSchedule) -> bool:
+    """Whether it is an interval of no length, or of less: what has it falls due without end."""
+    every = schedule.run_every if isinstance(schedule, schedules.schedule) else None
+    return isinstance(every, dt.timedelta) and every <= dt.timedelta(0)
+
+
 class Timetables:
     """The timetables of many entries, each made once: entries on one schedule share its object, as rows do."""
 

@@ -26,17 +26,19 @@ def test_every_row_is_read_and_a_model_is_made_for_each_schedule_alone(context: 
         for minute, hour in (("0", "*"), ("30", "8"), ("sixty", "*"))
     )
     often = IntervalSchedule.objects.using(site.alias).create(every=30, period="seconds")
+    never = IntervalSchedule.objects.using(site.alias).create(every=0, period="seconds")
     kinds = {"hourly": {"crontab": hourly}, "daily": {"crontab": daily}, "often": {"interval": often}}
     odd = [
         PeriodicTask(name="bare", task="t"),  # written past the model's own checks
         PeriodicTask(name="broken", task="t", crontab=broken),
+        PeriodicTask(name="endless", task="t", interval=never),
         PeriodicTask(name="no list", task="t", crontab=hourly, args="{}"),
         PeriodicTask(name="later", task="other", crontab=hourly, start_time=START),
         PeriodicTask(name="off", task="t", crontab=hourly, enabled=False),
     ]
     well = [PeriodicTask(name=f"{kind} {n}", task="t", **on) for kind, on in kinds.items() for n in range(20)]
     rows.bulk_create([*odd, *well])
-    sent = [row for row in with_schedules(rows.filter(enabled=True)) if row.name not in ("bare", "broken")]
+    sent = [row for row in with_schedules(rows.filter(enabled=True)) if row.name not in ("bare", "broken", "endless")]
     made = list[PeriodicTask]()
 
     def note(instance: PeriodicTask, **_: object) -> None:
@@ -50,8 +52,9 @@ def test_every_row_is_read_and_a_model_is_made_for_each_schedule_alone(context: 
     assert found.schedules == {row.name: row.schedule for row in sent}
     assert found.tasks == {row.name: row.task for row in rows.filter(enabled=True)}
     assert found.limits == {"later": Limits(START, None)}
-    assert found.unsendable.keys() == {"bare", "broken", "no list"}
+    assert found.unsendable.keys() == {"bare", "broken", "endless", "no list"}
     assert found.unsendable["bare"] == "its row has no schedule"
     assert found.unsendable["broken"].startswith("its row's schedule cannot be read: ")
+    assert found.unsendable["endless"] == "its row's schedule cannot be read: it is no positive interval"
     assert found.unsendable["no list"] == "its row cannot be sent: args is no JSON list"
-    assert len(made) == len(kinds) + len(("bare", "broken"))
+    assert len(made) == len(kinds) + len(("bare", "broken", "endless"))

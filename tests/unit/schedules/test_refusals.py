@@ -48,6 +48,11 @@ def test_a_name_that_is_no_text_or_too_long_is_refused(name: Any, said: str) -> 
     assert said in reason
 
 
+@pytest.mark.parametrize("seconds", [0, -5])
+def test_an_interval_of_no_length_is_refused(seconds: int) -> None:
+    assert refused(when=schedule(seconds, app=APP)) == [("schedule", "is no positive interval")]
+
+
 def yes(self: Any, last_run_at: dt.datetime) -> tuple[bool, float]:
     return True, 1.0
 
