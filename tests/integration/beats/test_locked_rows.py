@@ -1,19 +1,18 @@
 """Rows that somebody else has locked while their slots are sent, as a long transaction does."""
 
 import datetime as dt
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 
 from cutover import clock
 from cutover.beats.sources import upkeep
 from cutover.schedules import rows
+from tests.support.locked import locked_by_another
 
 pytestmark = [pytest.mark.integration, pytest.mark.mariadb]
 HOUR = dt.timedelta(hours=1)
@@ -31,26 +30,9 @@ def tasks(alias: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, PeriodicTask
     return {row.name: row for row in made}
 
 
-@contextmanager
-def locked_by_another(rows: QuerySet[Any], **changed_to: Any) -> Iterator[None]:
+def changed_by_another(rows: QuerySet[Any], **changed_to: Any) -> AbstractContextManager[None]:
     """Another session has changed rows, and does not commit until the block ends; longer than any test may take."""
-    changed, ends = threading.Event(), threading.Event()
-
-    def change() -> None:
-        with transaction.atomic(using=rows.db):
-            rows.update(**changed_to)
-            changed.set()
-            ends.wait(60)
-        connections.close_all()
-
-    other = threading.Thread(target=change)
-    other.start()
-    try:
-        assert changed.wait(10)
-        yield
-    finally:
-        ends.set()
-        other.join()
+    return locked_by_another(transaction.atomic(using=rows.db), lambda: rows.update(**changed_to))
 
 
 @pytest.mark.parametrize("alias", ["postgres", "mariadb"], indirect=True)
@@ -58,7 +40,7 @@ def locked_by_another(rows: QuerySet[Any], **changed_to: Any) -> Iterator[None]:
 @pytest.mark.parametrize("is_late", [False, True])
 def test_a_row_that_another_has_locked_is_passed_over_and_the_others_are_noted(alias, tasks, is_late):
     sent, now = [*tasks.values()], clock.now()
-    with locked_by_another(PeriodicTask.objects.using(alias).filter(name="locked"), description="being edited"):
+    with changed_by_another(PeriodicTask.objects.using(alias).filter(name="locked"), description="being edited"):
         began_s = clock.monotonic_s()
         upkeep.published([] if is_late else sent, [(row, now - HOUR) for row in sent] if is_late else [], now)
         assert clock.monotonic_s() - began_s < 30, "it has waited for the other one"
@@ -78,7 +60,7 @@ def test_a_row_that_is_sent_once_ends_though_another_has_saved_some_row_and_not_
     once = tasks["free"]
     PeriodicTask.objects.using(alias).filter(pk=once.pk).update(one_off=True)
     once.one_off = True
-    with locked_by_another(saved.filter(ident=1), last_update=now + HOUR):
+    with changed_by_another(saved.filter(ident=1), last_update=now + HOUR):
         began_s = clock.monotonic_s()
         assert upkeep.published([once], [], now) == ["free"]
         assert clock.monotonic_s() - began_s < 30, "it has waited for the other one"

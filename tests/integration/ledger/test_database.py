@@ -1,6 +1,5 @@
 """What callers see of a database that is away or has no tables, on real SQLite and real PostgreSQL."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +19,7 @@ from cutover.ledger.runs import RunEnd
 from cutover.ledger.single_rows import make_missing
 from cutover.types import Claim, Epoch, Identity, RunOutcome, SentBy, Side
 from tests.support.ledger import NOW, name, slot
+from tests.support.locked import locked_by_another
 from tests.support.rooms import in_threads
 
 pytestmark = [pytest.mark.integration, pytest.mark.mariadb, pytest.mark.usefixtures("nothing_left")]
@@ -238,27 +238,6 @@ def test_the_rows_tables_count_too(ledger, alias):
             cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
 
 
-@contextmanager
-def locked_by_another(alias: str, for_s: float) -> Iterator[None]:
-    """Another writer holds SQLite's one write lock for a while, or until the block ends."""
-    written, ends = threading.Event(), threading.Event()
-
-    def write() -> None:
-        with transaction(alias):
-            written.set()
-            ends.wait(for_s)
-        connections.close_all()
-
-    other = threading.Thread(target=write)
-    other.start()
-    try:
-        assert written.wait(10)
-        yield
-    finally:
-        ends.set()
-        other.join()
-
-
 def read_and_write(ledger: Ledger, alias: str) -> None:
     with transaction(alias):
         ledger.fence.read()
@@ -281,7 +260,7 @@ def test_what_reads_first_waits_for_another_writer_on_sqlite_too(ledger, alias, 
         models.Cutover.objects.using(alias).all().delete()
     connections[alias].close()
     monkeypatch.setitem(connections[alias].settings_dict, "OPTIONS", {"timeout": 20})
-    with locked_by_another(alias, for_s=0.3):
+    with locked_by_another(transaction(alias), for_s=0.3):
         READ_FIRST[what](ledger, alias)
     assert models.Cutover.objects.using(alias).exists()
     connections[alias].close()
@@ -293,7 +272,7 @@ def test_a_lock_that_is_kept_for_too_long_is_not_said_to_be_an_outage(alias, led
     with connections[alias].cursor() as cursor:
         cursor.execute("PRAGMA busy_timeout = 50")
     models.Cutover.objects.using(alias).all().delete()
-    with locked_by_another(alias, for_s=10):
+    with locked_by_another(transaction(alias), for_s=10):
         with pytest.raises(LedgerBusy, match="is kept locked by somebody else"):
             ledger.fence.set_guarded(NOW)
         with connections[alias].cursor() as cursor:  # that of a new connection
