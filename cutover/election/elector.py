@@ -81,6 +81,7 @@ class Elector:
         self._campaign = Campaign(side, ttl.total_seconds(), renew_every.total_seconds())
         self._connection = _Connection.DOWN
         self._description = Description()
+        self._reported: Description | None = None
         self._heartbeat_s = time.monotonic_s()
         self._news: set[News] = set()
         self._is_stopping = False
@@ -162,10 +163,8 @@ class Elector:
 
     def _serve(self, link: Link) -> None:
         lease = self._lease.over(link.commands)
-        described = self._description
         while not self._is_stopping:
-            if described != self._description:
-                described = self._description
+            if self._reported != self._description:
                 self._report(lease, link)
             self._act(lease, link)
             message = link.wait(self._campaign.wait_s(self._time.monotonic_s(), self._heartbeat_s))
@@ -245,6 +244,7 @@ class Elector:
         if campaign.role is not Role.CAMPAIGNING:  # which asks with each look for its rival
             link.check(lease.listed(link.client_id))
         view = lease.report(self._who, details, dt.timedelta(seconds=COUNTS_FOR * every_s))
+        self._reported = description
         now_s = self._time.monotonic_s()
         before, after = self._take(lambda campaign: campaign.reported(view, self._who.holder, now_s))
         if before.role is Role.LEADING and after.role is not Role.LEADING:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pytest
 import redis
@@ -483,6 +483,19 @@ def test_what_the_loop_says_of_itself_is_reported_at_once(start, lease):
     wait_until(lease.beats, "it reports")
     racer.elector.describe(Description(True, "2026-05-05", 3))
     took = timed(lambda: [b for b in lease.beats() if b.warm and b.schedule_version == "2026-05-05"], "it is reported")
+    assert took < 1
+
+
+def test_what_the_loop_says_during_the_first_report_is_reported_at_once(redis_client, identity, lease, monkeypatch):
+    report = Lease.report
+
+    def interrupted(self: Lease, *given: Any) -> Any:
+        racer.elector.describe(Description(True, "2026-05-05", 3))
+        return report(self, *given)
+
+    monkeypatch.setattr(Lease, "report", interrupted)
+    with Racer(redis_client, identity()) as racer:
+        took = timed(lambda: [b for b in lease.beats() if b.warm and b.entries == 3], "it is reported")
     assert took < 1
 
 
