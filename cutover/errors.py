@@ -17,6 +17,12 @@ class LeaseUnavailable(CutoverError):
     remedy = "start Redis, or fix CUTOVER['REDIS_URL'] or the alias's LOCATION"
 
 
+class LeaseRefused(LeaseUnavailable):
+    """Redis is there and refuses what it was asked; says why, and what to do."""
+
+    remedy = ""
+
+
 class LedgerUnavailable(CutoverError):
     """The database gave no usable answer; nothing was written."""
 

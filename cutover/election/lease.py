@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 import redis
 
-from cutover.errors import LeaseUnavailable
+from cutover.errors import LeaseRefused, LeaseUnavailable
 from cutover.types import HolderId, Identity, Side
 
 _T = TypeVar("_T")
@@ -76,7 +76,10 @@ class Presence(Details):
 
 
 class Lease:
-    """The lease of one namespace. Every method raises LeaseUnavailable when Redis gives no usable answer."""
+    """The lease of one namespace.
+
+    Every method raises LeaseUnavailable when Redis gives no usable answer, LeaseRefused when that is a refusal.
+    """
 
     def __init__(self, client: redis.Redis, namespace: str, ttl: dt.timedelta) -> None:
         self._client = client
@@ -84,6 +87,7 @@ class Lease:
         # One hash tag for all keys: they live on one node of a cluster, as scripts demand.
         self._lease = f"{{cutover:{namespace}}}:lease"
         self._beats = f"{{cutover:{namespace}}}:beats"
+        self._probe = f"{{cutover:{namespace}}}:probe"
         self.channel = f"{{cutover:{namespace}}}:wake"
         self._scripts = {
             name: client.register_script(resources.files("cutover.election").joinpath(f"lua/{name}.lua").read_text())
@@ -147,6 +151,14 @@ class Lease:
             found.append(Presence(holder=HolderId(holder), seen_ago=int(seen_ms) * _MS, **told))
         return sorted(found, key=lambda beat: beat.holder)
 
+    def probe(self) -> None:
+        """Write a key that is gone after a second: raises LeaseRefused where nobody could take or renew the lease."""
+        self._ask(lambda: self._client.set(self._probe, "1", px=1000))
+
+    def memory(self) -> dict[str, Any]:
+        """What the server says of its memory, and of what it does when that is full."""
+        return self._ask(lambda: self._client.info("memory"))
+
     def is_connected(self, client_id: int) -> bool | None:
         """Whether the server still lists that connection; None where it does not say."""
         listed = self.listed(client_id)
@@ -177,11 +189,13 @@ class Lease:
         try:
             return command()
         except redis.exceptions.ReadOnlyError as exc:
-            raise LeaseUnavailable(
-                "Redis is read-only: point the alias at the primary, or let Sentinel choose it."
-            ) from exc
+            said = "Redis is read-only: point the alias at the primary, or let Sentinel choose it."
+            raise LeaseRefused(said) from exc
         except redis.exceptions.OutOfMemoryError as exc:
-            raise LeaseUnavailable("Redis is out of memory: raise maxmemory or free some.") from exc
+            raise LeaseRefused("Redis is out of memory: raise maxmemory or free some.") from exc
+        except redis.ResponseError as exc:
+            said = str(exc).removesuffix(".")
+            raise LeaseRefused(f"Redis refuses: {said}. Look at its log, its disk and its user's rights.") from exc
         except (redis.RedisError, OSError) as exc:
             raise LeaseUnavailable(f"Redis gives no answer: {exc}") from exc
 

@@ -168,6 +168,8 @@ def _leader(context: Context, taken: _Taken) -> None:
     data |= {"beats": found, "standbys": sum(1 for beat in found if beat["role"] == "standby")}
     if "side" in data:
         data["clock_ahead_s"] = round(database_ahead(context).total_seconds(), 1)
+    if held is None or data["lease"]["connected"] is False:
+        context.lease.probe()  # where Redis takes no writes, that is why
 
 
 def _slots(context: Context, taken: _Taken) -> None:

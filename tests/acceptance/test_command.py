@@ -259,11 +259,13 @@ def test_redis_that_is_no_place_for_a_lease(sqlite_site: Site, own_valkey: Valke
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", "1")
         full = cutover(sqlite_site, "phase1", **there)
+        seen = cutover(sqlite_site, "status", **there)
         client.config_set("maxmemory", "0")
         client.replicaof(HOST, str(valkey.port))
         replica = cutover(sqlite_site, "phase1", **there)
     assert "allkeys-lru" in evicting.out
     assert "out of memory" in full.out
+    assert "Not healthy: Redis is out of memory: raise maxmemory or free some. (and" in seen.out
     assert "read-only" in replica.out
     assert all("redis" in answer.crosses for answer in (evicting, full, replica))
 

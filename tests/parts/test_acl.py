@@ -69,7 +69,7 @@ def test_a_user_that_lacks_a_command_is_told_of_in_one_line(
     if beat is None:
         assert re.search(rf"redis: .*(permission|NOPERM).*{lacking}", command.output, re.IGNORECASE), command.output
     else:
-        assert re.search(r"code beat: (no beat|Redis gives no answer|\S+ runs, but none leads)", command.output)
+        assert re.search(r"code beat: (no beat|Redis refuses: |\S+ runs, but none leads)", command.output)
         assert "redis.lost" in beat.output
         assert lacking.partition("|")[0] in beat.output.lower()
         assert beat.stop() == 0, beat.output

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import redis
 from django.db import connections, router
@@ -13,7 +13,7 @@ from django_celery_beat.models import PeriodicTask
 
 from cutover import clock
 from cutover.conf import migrate
-from cutover.errors import CutoverError, LeaseUnavailable, LedgerBusy, LedgerRefused, LedgerUnavailable
+from cutover.errors import CutoverError, LedgerBusy, LedgerRefused, LedgerUnavailable
 from cutover.fields import DatabaseNow
 from cutover.ledger.database import outages, transaction, without_transactions
 from cutover.models import Cutover
@@ -71,21 +71,13 @@ def database(context: Context) -> Check:
 @gate("redis")
 def lease_store(context: Context) -> Check:
     """Redis is reached, takes writes, and evicts nothing."""
-    name, probe = "redis", f"{{cutover:{context.config.namespace}}}:probe"
-    try:
-        context.redis.set(probe, "1", px=1000)
-        memory: Any = context.redis.info("memory")
-    except redis.exceptions.ReadOnlyError:
-        return Check(name, False, "is a read-only replica", "point the alias at the primary, or let Sentinel choose it")
-    except redis.exceptions.OutOfMemoryError:
-        return Check(name, False, "is out of memory", "raise maxmemory, or free some")
-    except (redis.RedisError, OSError) as exc:
-        return Check(name, False, f"gives no answer: {one_line(exc)}", LeaseUnavailable.remedy)
+    context.lease.probe()
+    memory = context.lease.memory()
     policy, most = memory.get("maxmemory_policy", "noeviction"), int(memory.get("maxmemory", 0))
     if most and policy != "noeviction":
         remedy = "set maxmemory-policy noeviction, or give the lease a Redis of its own"
-        return Check(name, False, f"evicts keys ({policy}): the lease could vanish", remedy)
-    return Check(name, True, "reached and written, evicts nothing")
+        return Check("redis", False, f"evicts keys ({policy}): the lease could vanish", remedy)
+    return Check("redis", True, "reached and written, evicts nothing")
 
 
 @gate("clocks")

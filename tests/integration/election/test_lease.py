@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from cutover.election.lease import RELEASED, SCHEDULE, SWITCHED, Details, Lease, Renewal
-from cutover.errors import LeaseUnavailable
+from cutover.errors import LeaseRefused, LeaseUnavailable
 from cutover.types import HolderId, Identity, Side
 from demo.services import HOST, Valkey, free_port
 from demo.waiting import wait_until
@@ -318,6 +318,8 @@ METHODS = {
     "beats": lambda lease, who: lease.beats(),
     "is_connected": lambda lease, who: lease.is_connected(7),
     "announce_schedule": lambda lease, who: lease.announce_schedule(),
+    "memory": lambda lease, who: lease.memory(),
+    "probe": lambda lease, who: lease.probe(),
     "poke": lambda lease, who: lease.poke(who.holder),
 }
 
@@ -332,7 +334,7 @@ def test_without_a_server_every_method_says_so(method, a):
         METHODS[method](Lease(client, "tests", LONG), a)
 
 
-@pytest.mark.parametrize("method", ["acquire", "renew", "report", "leave"])
+@pytest.mark.parametrize("method", ["acquire", "renew", "report", "leave", "probe"])
 def test_a_replica_is_told_from_a_primary(valkey, redis_client, lease, a, method):
     redis_client.replicaof("127.0.0.1", 1)
     try:
@@ -340,6 +342,15 @@ def test_a_replica_is_told_from_a_primary(valkey, redis_client, lease, a, method
             METHODS[method](lease, a)
     finally:
         redis_client.replicaof("NO", "ONE")
+
+
+def test_a_refusal_is_told_from_no_answer(redis_client, lease):
+    redis_client.set("{cutover:tests}:lease", "of another program")
+    try:
+        with pytest.raises(LeaseRefused, match=r"Redis refuses: WRONGTYPE .*Look at its log"):
+            lease.view()
+    finally:
+        redis_client.delete("{cutover:tests}:lease")
 
 
 def test_a_full_server_says_what_to_do(redis_client, lease, a):
