@@ -149,6 +149,8 @@ class Candidate:
         self._dispatcher.sweep_first()
         self._refresh(full=False)
         self._leadership, self._logged_for = Leadership(term), None
+        # The first message waits for no poll: what there was news of has just been read.
+        self._news, self._poll_at_s = frozenset(), self._time.monotonic_s() + POLL_EVERY_S
         return self._lead(self._leadership)
 
     def _lead(self, leadership: Leadership) -> float:
@@ -156,7 +158,7 @@ class Candidate:
         term = leadership.term
         if not self._elector.is_leading:
             return self._step_down(leadership, "the lease is lost")
-        if leadership.has_ticked and self._is_poll_due():
+        if self._is_poll_due():
             fence = self._poll()
             agenda = self._schedule.agenda
             if fence.epoch != term.epoch or not all(chore.run(term, fence, agenda) for chore in self._chores):

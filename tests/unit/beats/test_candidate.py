@@ -308,7 +308,7 @@ def test_a_shadow_run_wakes_a_standby_earlier(world):
 
 
 def test_one_that_is_elected_opens_a_term_settles_sweeps_sends_and_says_so(world):
-    candidate = world.candidate()
+    candidate, world.news = world.candidate(), {News.ELECTION}
     candidate.turn()
     world.made()
     world.is_leading = True
@@ -367,6 +367,17 @@ def test_one_whose_broker_takes_nothing_has_not_ticked_until_it_does(world):
     world.may_claim = True
     candidate.turn()
     assert world.made() == ["send", "first tick", "retract"]
+
+
+def test_one_whose_broker_takes_nothing_from_its_election_on_polls_now_and_then_and_does_not_spin(world):
+    candidate = world.candidate()
+    candidate.turn()
+    world.is_leading, world.may_claim = True, False
+    candidate.turn()
+    world.made()
+    world.sweep_in_s, world.now_s = 9.0, world.now_s + POLL_EVERY_S
+    candidate.turn()
+    assert (world.made(), world.waited_s[-1]) == (["poll", "chore", "seen", "declare", "refresh"], POLL_EVERY_S)
 
 
 # --- leader -----------------------------------------------------------------------------------------------------------
