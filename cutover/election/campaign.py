@@ -138,8 +138,13 @@ class Campaign:
     def check_heartbeat(self, now_s: float, heartbeat_s: float) -> Campaign:
         """Whether the loop is stalled, by its last heartbeat; a leader without one for a whole lease steps down."""
         stalled = now_s - heartbeat_s >= self.lease_s
-        leading = self.role is Role.LEADING
-        return replace(self, is_stalled=stalled, role=Role.STEPPING_DOWN if stalled and leading else self.role)
+        role = Role.STEPPING_DOWN if stalled and self.role is Role.LEADING else self.role
+        after = replace(self, is_stalled=stalled, role=role)
+        return after if stalled is self.is_stalled else after.changed()
+
+    def changed(self) -> Campaign:
+        """What is to be reported of this candidate is not what it was: it is reported at once."""
+        return replace(self, report_at_s=0.0)
 
     def connected(self) -> Campaign:
         """On a new connection everything is due at once: nothing is known of what happened meanwhile."""
@@ -171,12 +176,18 @@ class Campaign:
         """The lease is one's own no more."""
         return replace(self, role=_AFTER_RELEASE.get(self.role, self.role))
 
+    @property
+    def report_every_s(self) -> float:
+        """How long it is from one report to the next."""
+        return self.renew_every_s if self.role is Role.LEADING else REPORT_EVERY_S
+
+    def reporting(self, now_s: float) -> Campaign:
+        """A report begins, of what is now: what changes before it is made is for the next one."""
+        return replace(self, report_at_s=now_s + self.report_every_s)
+
     def reported(self, holder: LeaseView | None, own: HolderId, now_s: float) -> Campaign:
         """A report was made, which showed who holds the lease (None for nobody)."""
-        leading = self.role is Role.LEADING
-        after = replace(self, report_at_s=now_s + (self.renew_every_s if leading else REPORT_EVERY_S))
-        if leading and holder is not None and holder.holder != own:
-            after = after.lost()
+        after = self if holder is None or holder.holder == own else self.lost()
         free = holder is None or holder.side is not self.side
         return replace(after, attempt_at_s=now_s if free else after.attempt_at_s)._seen(holder, now_s)
 

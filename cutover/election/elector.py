@@ -18,7 +18,7 @@ import redis
 
 from cutover.backoff import Backoff
 from cutover.clock import SYSTEM, Clock
-from cutover.election.campaign import COUNTS_FOR, REPORT_EVERY_S, Action, Campaign, Role
+from cutover.election.campaign import COUNTS_FOR, Action, Campaign, Role
 from cutover.election.connection import Link
 from cutover.election.lease import POKED, SCHEDULE, SWITCHED, Details, Lease, Renewal
 from cutover.errors import LeaseUnavailable
@@ -81,7 +81,6 @@ class Elector:
         self._campaign = Campaign(side, ttl.total_seconds(), renew_every.total_seconds())
         self._connection = _Connection.DOWN
         self._description = Description()
-        self._reported: Description | None = None
         self._heartbeat_s = time.monotonic_s()
         self._news: set[News] = set()
         self._is_stopping = False
@@ -113,13 +112,15 @@ class Elector:
 
     def heartbeat(self) -> None:
         """Say that the loop is alive; to be called at every turn of it, and within long ones."""
-        self._heartbeat_s = self._time.monotonic_s()
+        self._heartbeat_s = now_s = self._time.monotonic_s()
+        if self._campaign.is_stalled:  # else the thread hears of it when it wakes by itself
+            self._decide(lambda campaign: campaign.check_heartbeat(now_s, now_s))
 
     def describe(self, description: Description) -> None:
         """What to report of this beat."""
         if self._description != description:
             self._description = description
-            self._poke()
+            self._decide(Campaign.changed)
 
     def wake(self, news: News) -> None:
         """Wake the loop from its wait; safe in a signal handler."""
@@ -164,8 +165,6 @@ class Elector:
     def _serve(self, link: Link) -> None:
         lease = self._lease.over(link.commands)
         while not self._is_stopping:
-            if self._reported != self._description:
-                self._report(lease, link)
             self._act(lease, link)
             message = link.wait(self._campaign.wait_s(self._time.monotonic_s(), self._heartbeat_s))
             if message is not None:
@@ -226,25 +225,24 @@ class Elector:
         log(Event.LEASE_RENEWED if outcome is Renewal.RENEWED else Event.LEASE_RESTORED, holder=self._who.holder)
 
     def _report(self, lease: Lease, link: Link) -> None:
-        campaign, description = self._campaign, self._description
-        leading = campaign.role is Role.LEADING
+        began_s = self._time.monotonic_s()
+        _, campaign = self._take(lambda campaign: campaign.reporting(began_s))
+        description = self._description  # after that: what is said in between is reported twice, not never
         details = Details(
             side=campaign.side,
             host=self._who.host,
             pid=self._who.pid,
             release=self._who.release,
-            role="leader" if leading else "standby",
+            role="leader" if campaign.role is Role.LEADING else "standby",
             warm=description.warm and not campaign.is_stalled,
             schedule_version=description.schedule_version,
             entries=description.entries,
             client_id=link.client_id,
             celery=celery.__version__,
         )
-        every_s = campaign.renew_every_s if leading else REPORT_EVERY_S
         if campaign.role is not Role.CAMPAIGNING:  # which asks with each look for its rival
             link.check(lease.listed(link.client_id))
-        view = lease.report(self._who, details, dt.timedelta(seconds=COUNTS_FOR * every_s))
-        self._reported = description
+        view = lease.report(self._who, details, dt.timedelta(seconds=COUNTS_FOR * campaign.report_every_s))
         now_s = self._time.monotonic_s()
         before, after = self._take(lambda campaign: campaign.reported(view, self._who.holder, now_s))
         if before.role is Role.LEADING and after.role is not Role.LEADING:

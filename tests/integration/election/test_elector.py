@@ -244,6 +244,17 @@ def test_a_loop_that_does_not_come_back_takes_no_lease(start, lease, identity):
     wait_until(lambda: wedged.leads, "it leads once it has come back")
 
 
+def test_a_standby_that_stalls_and_comes_back_says_so_at_once(start, lease, identity):
+    lease.acquire(holder := identity("holder"), Side.CODE, 0)
+    wedged = start("wedged", ttl=SHORT)
+    wedged.elector.describe(Description(True, "1", 3))
+    wait_until(lambda: [beat.warm for beat in lease.beats()] == [True], "it is warm")
+    assert timed(lambda: [beat.warm for beat in lease.beats()] == [False], "it is stalled") < 2
+    wedged.elector.heartbeat()
+    assert timed(lambda: [beat.warm for beat in lease.beats()] == [True], "it has come back") < 0.5
+    lease.release(holder.holder)
+
+
 # --- the dead and the slow --------------------------------------------------------------------------------------------
 
 

@@ -47,6 +47,7 @@ ROLES = [
     ("it has renewed", lambda c: c.renewed(NOW), {S: S, C: C, U: U, L: L, D: D}),
     ("it has lost the lease", Campaign.lost, {S: S, C: C, U: U, L: D, D: D}),
     ("it has released the lease", Campaign.released, {S: S, C: C, U: C, L: L, D: S}),
+    ("it reports", lambda c: c.reporting(NOW), {S: S, C: C, U: U, L: L, D: D}),
     ("its report shows itself", lambda c: c.reported(held_by(ME), ME, NOW), {S: S, C: C, U: U, L: L, D: D}),
     ("its report shows nobody", lambda c: c.reported(None, ME, NOW), {S: S, C: C, U: U, L: L, D: D}),
     ("its report shows another", lambda c: c.reported(held_by(), ME, NOW), {S: S, C: C, U: U, L: D, D: D}),
@@ -116,8 +117,33 @@ def test_an_elected_leader_renews_in_time_and_reports_at_once():
 
 
 def test_leaders_report_as_often_as_they_renew_and_standbys_less_often():
-    assert campaign(L).reported(held_by(ME), ME, NOW).report_at_s == NOW + RENEW_S
-    assert campaign(C).reported(held_by(), ME, NOW).report_at_s == NOW + REPORT_EVERY_S
+    assert campaign(L).reporting(NOW).report_at_s == NOW + RENEW_S
+    assert campaign(C).reporting(NOW).report_at_s == NOW + REPORT_EVERY_S
+
+
+@pytest.mark.parametrize(
+    ("role", "change"),
+    [
+        (S, Campaign.campaign),
+        (L, Campaign.withdraw),
+        (C, Campaign.changed),
+        (C, lambda c: c.check_heartbeat(NOW, NOW - LEASE_S)),
+        (L, lambda c: c.check_heartbeat(NOW, NOW - LEASE_S)),
+    ],
+    ids=["it campaigns", "it withdraws", "it has other things to say", "its loop is stalled", "so is a leader's"],
+)
+def test_what_changes_while_a_report_is_under_way_is_reported_at_once(role, change):
+    assert change(campaign(role).reporting(NOW)).reported(held_by(ME), ME, NOW).report_at_s == 0.0
+
+
+def test_a_stall_and_its_end_are_reported_at_once_and_no_other_heartbeat():
+    stalled = campaign(C).check_heartbeat(NOW, NOW - LEASE_S)
+    assert (stalled.is_stalled, stalled.report_at_s) == (True, 0.0)
+    still = stalled.reporting(NOW).check_heartbeat(NOW + 1, NOW - LEASE_S)
+    assert (still.is_stalled, still.report_at_s) == (True, NOW + REPORT_EVERY_S)
+    over = still.check_heartbeat(NOW + 1, NOW + 1)
+    assert (over.is_stalled, over.report_at_s) == (False, 0.0)
+    assert over.reporting(NOW + 1).check_heartbeat(NOW + 2, NOW + 1).report_at_s == NOW + 1 + REPORT_EVERY_S
 
 
 @pytest.mark.parametrize("view", [None, held_by(side=Side.DATABASE)], ids=["free", "the other side's"])
@@ -187,7 +213,7 @@ def test_whatever_happens_a_lease_that_may_be_ones_own_is_kept_or_released(trans
             state = transition(state) if mine else state
         elif transition is Campaign.released:
             state, mine = (transition(state), False) if state.action(NOW) is Action.RELEASE else (state, mine)
-        elif transition in (Campaign.lost, ROLES[10][1], ROLES[4][1]):
+        elif transition in (Campaign.lost, ROLES[11][1], ROLES[4][1]):
             continue  # another cannot hold what is one's own
         else:
             state = transition(state)
@@ -207,7 +233,7 @@ def test_an_idle_candidate_sends_less_than_two_commands_a_second(role):
         if action is Action.RENEW:
             candidate = candidate.renewed(now_s)
         elif action is Action.REPORT:
-            candidate = candidate.reported(held_by(ME if role is L else OTHER), ME, now_s)
+            candidate = candidate.reporting(now_s).reported(held_by(ME if role is L else OTHER), ME, now_s)
         else:
             candidate = candidate.rival_is_connected(now_s)
     assert commands / 60 < (0.7 if role is L else 2)
