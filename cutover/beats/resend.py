@@ -47,9 +47,12 @@ class Resend:
         self._due_at_s = 0.0
 
     def run(self, term: Term, fence: FenceView, agenda: Agenda) -> bool:
-        """Send once more what seems lost, if it is time to look and all workers are guarded; False when fenced."""
+        """Send once more what seems lost, if it is time to look and all workers are guarded; False when fenced.
+
+        Not while the broker takes nothing: each time that is recorded doubles the wait for the next.
+        """
         now_s = clock.monotonic_s()
-        if fence.guarded_since is None or now_s < self._due_at_s:
+        if fence.guarded_since is None or now_s < self._due_at_s or not self._dispatcher.may_claim:
             return True
         self._due_at_s = now_s + self._after.total_seconds() / 4
         lost = self._lost(agenda, fence.guarded_since)

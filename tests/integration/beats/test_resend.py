@@ -159,6 +159,19 @@ def test_it_is_looked_for_four_times_in_the_time_that_a_message_may_wait(ledger,
     assert broker.messages() == [], "it is not yet time to look again"
 
 
+def test_while_the_broker_takes_nothing_nothing_is_sent_once_more_and_none_counts_as_sent(
+    ledger, broker, term, lost, alias
+):
+    sending = dispatcher(ledger, broker)
+    looking, view = Resend(ledger, sending, AFTER), fence(ledger, clock.now() - HOUR)
+    sending.sweep_first()
+    assert looking.run(term, view, lost)
+    assert not models.Slot.objects.using(alias).filter(resent__gt=0).exists()
+    sending.sweep(term, lost)
+    assert looking.run(term, view, lost), "it looks as soon as the broker is back"
+    assert [message["headers"]["cutover_entry"] for message in broker.messages()] == ["a"]
+
+
 def test_what_was_replayed_counts_as_young_from_then_on(ledger, broker, term, lost, alias):
     """Of a slot as old as that nothing is sent once more: somebody who wants it now has asked for it."""
     row = models.Slot.objects.using(alias).filter(entry="a", run_started_at=None)
