@@ -69,3 +69,7 @@ class OperatorBusy(CutoverError):
 
 class PhaseFailed(CutoverError):
     """A phase began and could not be completed; says what was put back."""
+
+
+class NobodyLed(PhaseFailed):
+    """No beat of a side has led in time; the other side is active again."""

@@ -28,7 +28,7 @@ def run(
     ``force`` goes on where no beat of the code side stands by, or one that lacks imported entries. ``drop_edits`` also
     undoes what people have edited in the rows since phase 3; they are shown and kept otherwise. ``dry_run``: ask every
     gate, go through every step, and do nothing. ``because``: why a guard wants it, for the journal. Raises
-    PhaseFailed, with the database side active again, when none leads in time.
+    NobodyLed, with the database side active again, when none leads in time.
     """
     context.is_dry_run = dry_run
     state = read(context)

@@ -1,11 +1,12 @@
 """The watch over a switch: what the ledger shows since then, and the way back where that is not well."""
 
 import datetime as dt
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cutover import clock
-from cutover.errors import CutoverError, LedgerUnavailable, OperatorBusy, PhaseFailed
+from cutover.errors import CutoverError, LedgerUnavailable, NobodyLed
 from cutover.ledger.database import outages
 from cutover.models import SwitchGuard
 from cutover.phases import rollback
@@ -153,8 +154,9 @@ class _Watch:
 
 
 def _roll_back(context: Context, row: SwitchGuard, verdict: Verdict, done: Report) -> tuple[Verdict, Report]:
-    """Roll back, by the command's own code; tried again while another command, or a gate, is in the way."""
-    attended.change(context, row, detail=verdict.reason)  # before anything is done: what holds if this is killed
+    """Roll back, by the command's own code; tried again while another command, a gate or an outage is in the way."""
+    with suppress(LedgerUnavailable):  # before anything is done: what holds if this is killed
+        attended.change(context, row, detail=verdict.reason)
     context.progress(f"rolling back, for {verdict.reason}")
     until, failed = max(row.until, context.ledger.fence.now()) + PATIENCE, ""
     while True:
@@ -163,10 +165,9 @@ def _roll_back(context: Context, row: SwitchGuard, verdict: Verdict, done: Repor
             if report.outcome in (Outcome.DONE, Outcome.ALREADY):
                 return verdict, replace(report, data={**done.data, **report.data})
             failed = "; ".join(f"{check.name}: {check.detail}" for check in report.checks if not check.ok)
-        except (OperatorBusy, PhaseFailed) as exc:
+        except NobodyLed as exc:  # of the code side: it was switched back, and the rows send
             failed = one_line(exc)
-            if isinstance(exc, PhaseFailed) and read(context).side is Side.DATABASE:
-                break  # nobody of the code side has led in time: it was switched back
+            break
         except CutoverError as exc:
             failed = one_line(exc)
         if context.ledger.fence.now() >= until:

@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.utils.timezone import get_default_timezone
 
 from cutover import clock, conf
-from cutover.errors import ConfigurationError, CutoverError, PhaseFailed
+from cutover.errors import ConfigurationError, CutoverError, NobodyLed, PhaseFailed
 from cutover.management import given, phase3_options, usage
 from cutover.management.live import LiveLine
 from cutover.management.silence import bounded
@@ -221,7 +221,8 @@ class Command(BaseCommand):
             terminal.say(f"Interrupted. {_summary(context)}")
             sys.exit(0 if options.get("watch") else 130)
         except CutoverError as exc:
-            outcome = {ConfigurationError: Outcome.USAGE, PhaseFailed: Outcome.FAILED}.get(type(exc), Outcome.REFUSED)
+            outcomes = {ConfigurationError: Outcome.USAGE, PhaseFailed: Outcome.FAILED, NobodyLed: Outcome.FAILED}
+            outcome = outcomes.get(type(exc), Outcome.REFUSED)
             if options["phase"] == PLAN and options["check"]:
                 outcome = Outcome.FAILED  # every error ends a checked plan alike
             live.end()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.db.models import Subquery
 from django_celery_beat.models import PeriodicTasks
 
-from cutover.errors import LeaseUnavailable, PhaseFailed
+from cutover.errors import LeaseUnavailable, NobodyLed, PhaseFailed
 from cutover.events import Event, log
 from cutover.ledger.database import outages, silence_bounded
 from cutover.models import Cutover, Fence, Term
@@ -54,13 +54,13 @@ def switch(context: Context, journal: Journal, to: Side, *, is_back: bool = Fals
 def switch_over(context: Context, journal: Journal, phase: str, to: Side, *, alone: bool) -> Lead | None:
     """Switch to a side and wait until it leads; None when nobody leads yet, which only ``alone`` allows.
 
-    Raises PhaseFailed, with the other side active again, when nobody leads within the takeover timeout.
+    Raises NobodyLed, with the other side active again, when nobody leads within the takeover timeout.
     """
 
     def led() -> Lead | None:
         lead = _wait_for_leader(context, to)
         if lead is None and not alone:
-            raise PhaseFailed(f"no beat of the {to} side led in time")
+            raise NobodyLed(f"no beat of the {to} side led in time")
         return lead
 
     in_one_commit = f"make the {to} side the active one, in one commit: from then on claims of the other are refused"
@@ -70,10 +70,10 @@ def switch_over(context: Context, journal: Journal, phase: str, to: Side, *, alo
         return journal.take(
             phase, "lead", led, f"wait up to {within} for a beat of the {to} side to lead, else go back"
         )
-    except PhaseFailed as exc:
+    except NobodyLed as exc:
         back = f"make the {to.other} side the active one again"
         journal.take(phase, "switch back", lambda: switch(context, journal, to.other, is_back=True), back)
-        raise PhaseFailed(
+        raise NobodyLed(
             f"No beat of the {to} side led within {within}. "
             f"The {to.other} side is active again. Look at the log of the {to}-side beat."
         ) from exc

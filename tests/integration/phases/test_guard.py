@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from cutover import clock
+from cutover.errors import LedgerUnavailable, PhaseFailed
 from cutover.models import Fence, Pause, Slot, SwitchGuard, Term, Transition
 from cutover.observe import status
-from cutover.phases import facts, phase3, phase3_command, rollback
+from cutover.phases import facts, phase3, phase3_command, rollback, switch_guard
 from cutover.phases.context import Context
 from cutover.phases.report import Outcome, Report
 from cutover.types import EntryName, Missed, RunOutcome, Side, Slotless
@@ -159,6 +160,34 @@ def test_a_guard_that_cannot_roll_back_says_so_and_leaves_the_side_that_sends(si
     assert (report.outcome, report.data["guard"]["outcome"]) == (Outcome.FAILED, "not rolled back")
     assert "code standby: no warm beat stands by" in report.data["guard"]["reason"]
     assert facts.read(site.context()).is_switched
+
+
+@pytest.mark.parametrize("on_the_way", [True, False], ids=["amid the rollback", "before it"])
+def test_a_guard_whose_rollback_meets_an_outage_tries_again(
+    site: Site, beat: Beats, monkeypatch: pytest.MonkeyPatch, on_the_way: bool
+) -> None:
+    absent(site)
+    away, tried = LedgerUnavailable("The database gives no answer."), itertools.count()
+    read, roll_back = switch_guard.read, rollback.run
+
+    def run(context: Context, **options: Any) -> Report:
+        if next(tried):
+            monkeypatch.setattr(switch_guard, "read", read)
+            return roll_back(context, **options)
+
+        def unread(context: Context) -> facts.State:
+            raise away
+
+        monkeypatch.setattr(switch_guard, "read", unread)
+        if not on_the_way:
+            raise away
+        raise PhaseFailed("This happened on the way.") from away
+
+    monkeypatch.setattr(rollback, "run", run)
+    with beat(Side.CODE):
+        report = watch(site.context())
+    assert report.data["guard"]["outcome"] == "rolled back", report
+    assert facts.read(site.context()).side is Side.CODE
 
 
 def test_a_guard_that_is_overtaken_by_a_rollback_says_so(site: Site) -> None:
