@@ -42,7 +42,7 @@ class Ends:
     def reset(self) -> None:
         """Forget all: in a process that was forked they are its parent's."""
         self._waiting: deque[RunEnd] = deque()
-        self._turn = threading.Lock()
+        self._turn, self._recording = threading.Lock(), threading.Lock()
         self._is_answered = True
 
     def record_soon(self, end: RunEnd) -> None:
@@ -60,6 +60,10 @@ class Ends:
             self._background.put_once(self._work)
 
     def _record(self) -> None:
+        with self._recording:  # where a process ends its threads come here, each for itself
+            self._record_oldest()
+
+    def _record_oldest(self) -> None:
         with self._turn:
             ends = list(islice(self._waiting, AT_ONCE))
         if not ends:

@@ -8,7 +8,7 @@ import itertools
 import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -28,10 +28,13 @@ AGAIN_S: Final = 30.0
 
 
 class Worker:
-    """One worker process and its standing connection; ``process``, its name, stays when that is made again."""
+    """One worker process and its standing connection; ``process``, its name, stays when that is made again.
 
-    def __init__(self, name: str) -> None:
-        self.process = name
+    So do ``runs``, the numbers of its runs: where Redis cannot be reached nothing else tells one mark from another.
+    """
+
+    def __init__(self, name: str, runs: Iterator[int] | None = None) -> None:
+        self.process, self.runs = name, itertools.count(1) if runs is None else runs
         self._link: Link | None = None
         self._lease: Lease | None = None
         self._server, self._client_id = "", 0
@@ -41,7 +44,6 @@ class Worker:
             reason = f"{type(exc).__name__}: {text_of(exc)}; no other worker can resume what this process runs"
             log(Event.REDIS_LOST, reason=reason)
         self._again_at_s = clock.monotonic_s() + AGAIN_S
-        self._runs = itertools.count(1)
 
     def _connect(self) -> None:
         config = conf.load()
@@ -54,7 +56,7 @@ class Worker:
 
     def sign(self, node: str = "") -> str:
         """A mark for one run, never given twice: its connection, server and process, and the worker by celery."""
-        mark = f"{self._client_id}@{self._server}#{next(self._runs)} {processes.with_node(self.process, node)}"
+        mark = f"{self._client_id}@{self._server}#{next(self.runs)} {processes.with_node(self.process, node)}"
         return mark[:RUN_BY_LENGTH]
 
     def is_cut(self) -> bool:
@@ -118,5 +120,5 @@ def this_worker() -> Worker:
             _of_process[pid] = Worker(f"{processes.own_name()}:{secrets.token_hex(4)}:{celery.__version__}")
         elif known.is_cut():
             known.leave()
-            _of_process[pid] = Worker(known.process)
+            _of_process[pid] = Worker(known.process, known.runs)
         return _of_process[pid]

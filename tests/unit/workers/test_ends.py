@@ -4,7 +4,7 @@ import datetime as dt
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +16,7 @@ from cutover.ledger.runs import RunEnd
 from cutover.types import EntryName, RunOutcome, Slot
 from cutover.workers import ends as room
 from cutover.workers.ends import Ends
+from tests.support.rooms import in_threads
 
 DUE_AT = dt.datetime(2026, 11, 27, tzinfo=dt.UTC)
 AWAY = LedgerUnavailable("no answer")
@@ -118,6 +119,24 @@ def test_an_end_whose_process_was_interrupted_is_recorded_with_the_next(ends, bo
     ends.record_soon(end(1))
     work(by_hand)
     assert [[each.worker for each in some] for some in books.recorded] == [["w0", "w1"]]
+
+
+def test_threads_of_a_process_that_ends_record_each_end_once(ends, books, monkeypatch):
+    """No thread can be started any more: each that has run a task records for itself."""
+    monkeypatch.setattr(ends._background, "put_once", lambda job: False)
+    given, number = books.end, 4
+    for each in range(number - 1):
+        ends._waiting.append(end(each))
+    begun = threading.Barrier(2)
+
+    def slowly(some: Sequence[RunEnd]) -> None:
+        with suppress(threading.BrokenBarrierError):
+            begun.wait(0.2)  # for a second one that would record the same
+        given(some)
+
+    monkeypatch.setattr(books, "end", slowly)
+    in_threads(lambda: ends.record_soon(end(number - 1)), lambda: ends.record_soon(end(number)))
+    assert sorted(each.worker for some in books.recorded for each in some) == [f"w{n}" for n in range(number + 1)]
 
 
 def test_very_many_are_several_statements(ends, books, by_hand, waits):

@@ -56,3 +56,18 @@ def test_without_a_connection_it_asks_for_one_again_after_a_while(monkeypatch: p
     assert (alone.sign(), alone.is_cut()) == ("0@#1 host:1", False)
     now_s += liveness.AGAIN_S
     assert alone.is_cut()
+
+
+def test_no_mark_is_given_twice_where_a_connection_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its mark the ledger tells of which run an end is."""
+    now_s = 100.0
+    monkeypatch.setattr("cutover.clock.monotonic_s", lambda: now_s)
+    monkeypatch.setattr("cutover.workers.liveness.conf.load", lambda: (_ for _ in ()).throw(OSError("no route")))
+    monkeypatch.setattr(liveness, "_of_process", {})
+    first = liveness.this_worker()
+    marks = [first.sign(), first.sign()]
+    now_s += liveness.AGAIN_S
+    again = liveness.this_worker()
+    assert again is not first
+    marks += [again.sign(), again.sign()]
+    assert len({*marks}) == len(marks)
