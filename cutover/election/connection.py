@@ -93,8 +93,8 @@ class Link:
 
     The second one is evidence: as long as the process lives and the network holds, the server lists it by
     ``client_id``, and by that others tell a dead process from a slow one. Its owner waits on it, and so notices
-    at once when it is cut; and a server that closes idle connections leaves subscribed ones alone. Every
-    method raises ``redis.RedisError``.
+    at once when it is cut; and a server that closes idle connections leaves subscribed ones alone. Methods raise
+    ``redis.RedisError``, but for ``is_cut`` and ``close``.
     """
 
     def __init__(self, client: redis.Redis, channel: str) -> None:

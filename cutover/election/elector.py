@@ -266,7 +266,7 @@ class Elector:
         if holder is not None:
             self._take(lambda campaign: campaign.not_elected(holder, now_s))
             return
-        with self._changed:  # one step: who sees that it leads has the news of it too, not with a later wait
+        with self._changed:  # one step: a loop whose wait ends just now sees that it leads with the news, not before
             self._take(lambda campaign: campaign.elected(now_s))
             self.wake(News.ELECTION)
         event = Event.LEASE_TAKEN_OVER if dead else Event.LEASE_ACQUIRED

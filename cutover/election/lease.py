@@ -175,7 +175,7 @@ class Lease:
         return frozenset(int(found) for found in re.findall(r"^id=(\d+) ", str(lines), re.MULTILINE))
 
     def announce_schedule(self) -> None:
-        """Wake all beats to read the schedule now instead of at their next look."""
+        """Wake all beats to read the schedule now instead of at their next poll."""
         self._ask(lambda: self._client.publish(self.channel, SCHEDULE))
 
     def poke(self, holder: HolderId) -> None:

@@ -132,11 +132,11 @@ def silence_bounded(alias: str) -> Iterator[None]:
 
 @contextmanager
 def outages(alias: str) -> Iterator[None]:
-    """Raise LedgerUnavailable for a database without an answer, LedgerRefused, LedgerNotMigrated where tables miss.
+    """Raise LedgerUnavailable for a database that gives no answer, or one of its kinds for an answer that is a refusal.
 
-    The connection is closed then, unless a transaction is open on it; the next statement opens another. LedgerContended
-    where another transaction was in the way, LedgerBusy where one kept a lock for too long. ConfigurationError for
-    settings with which there can be no connection.
+    These are LedgerRefused; LedgerNotMigrated where tables are missing; LedgerContended where another transaction was
+    in the way, LedgerBusy where one kept a lock for too long. The connection is closed then, unless a transaction is
+    open on it; the next statement opens another. ConfigurationError for settings with which there can be no connection.
     """
     connection = connection_of(alias)
     try:
