@@ -28,7 +28,6 @@ PROBE_AGAIN_S: Final = 0.1
 
 It does so within half of that, and writes the new connection into the lease.
 """
-NEVER_S: Final = float("inf")
 
 
 class Role(StrEnum):
