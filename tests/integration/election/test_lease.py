@@ -338,10 +338,11 @@ def test_without_a_server_every_method_says_so(method, a):
 def test_a_replica_is_told_from_a_primary(valkey, redis_client, lease, a, method):
     redis_client.replicaof("127.0.0.1", 1)
     try:
-        with pytest.raises(LeaseUnavailable, match="read-only: point the alias at the primary"):
+        with pytest.raises(LeaseRefused, match="read-only: point the alias at the primary") as told:
             METHODS[method](lease, a)
     finally:
         redis_client.replicaof("NO", "ONE")
+    assert not told.value.remedy, "it is there: nobody is told to start it"
 
 
 def test_a_refusal_is_told_from_no_answer(redis_client, lease):
@@ -356,10 +357,11 @@ def test_a_refusal_is_told_from_no_answer(redis_client, lease):
 def test_a_full_server_says_what_to_do(redis_client, lease, a):
     redis_client.config_set("maxmemory", 1)
     try:
-        with pytest.raises(LeaseUnavailable, match="out of memory: raise maxmemory"):
+        with pytest.raises(LeaseRefused, match="out of memory: raise maxmemory") as told:
             lease.report(a, details(Side.CODE), LONG)
     finally:
         redis_client.config_set("maxmemory", 0)
+    assert not told.value.remedy, "it is there: nobody is told to start it"
 
 
 def test_a_server_that_lets_nobody_in_says_so_in_one_line(valkey: Valkey, a):
