@@ -37,6 +37,23 @@ def test_two_thousand_entries_are_settled_at_once(ledger, lead):
     assert all(at > first[n] for n, at in settle(ledger, term, dict.fromkeys(entries, "g")).items())
 
 
+def test_who_watches_the_projects_queries_may_count_and_read_the_rows_before_they_are_written(ledger, lead, alias):
+    many = []
+
+    def watch(execute, sql, params, is_many, context):
+        if is_many:
+            many.append((len(params), len([*params])))
+        return execute(sql, params, is_many, context)
+
+    term, entries = lead(), {name(f"e{i}"): "f" for i in range(1_200)}
+    with connections[alias].execute_wrapper(watch):
+        first = settle(ledger, term, entries)
+        settle(ledger, term, dict.fromkeys(entries, "g"))
+    assert many
+    assert all(counted == read for counted, read in many)
+    assert settle(ledger, term, dict.fromkeys(entries, "g")).keys() == first.keys() == entries.keys()
+
+
 def test_a_standby_reads_what_is_new_of_the_entries_and_not_all_of_them_again(ledger, lead, standby, read):
     term = lead()
     settle(ledger, term, dict.fromkeys([name("a"), name("b")], "f"))
