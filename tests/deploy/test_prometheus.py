@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cutover.observe.conditions import Condition
+from cutover.observe.conditions import Condition, Severity
 from cutover.observe.metrics.catalogue import BUCKETS_S, METRICS, Kind
 from demo.processes import ROOT
 
@@ -144,6 +144,12 @@ def test_the_dashboard_is_one_that_grafana_takes() -> None:
         assert not taken & cells, "panels lie beside each other"
         taken |= cells
     assert [one["name"] for one in board["templating"]["list"]] == ["datasource"]
+
+
+def test_the_dashboard_counts_the_entries_with_a_problem_and_no_notice() -> None:
+    [panel] = [panel for panel in panels() if panel["title"] == "Entries with something wrong"]
+    [left_out] = re.findall(r'condition!~"([^"]*)"', panel["targets"][0]["expr"])
+    assert left_out.split("|") == [one.value for one in Condition if one.severity is not Severity.PROBLEM]
 
 
 @needs_promtool
