@@ -23,6 +23,9 @@ from cutover.schedules import project
 GREENLETS: Final = ("--pool=gevent", "--pool=eventlet")
 """For these celery's command replaces parts of Python's library, which has to come before anything else is imported."""
 
+ASGI_WORKERS: Final = {"UvicornWorker", "ASGIWorker"}
+"""The classes of uvicorn's workers and of gunicorn's own ``asgi``, or what they derive from."""
+
 _KINDS = dict.fromkeys((base.BaseServerBackend, getattr(base, "BaseWorkerBackend", base.BaseServerBackend)))
 
 
@@ -179,8 +182,8 @@ class Gunicorn(base.BaseServerBackend):
                     super().load_config()
                 finally:
                     sys.argv = typed
-                for hook in ("on_starting", "when_ready"):
-                    self.cfg.set(hook, _both(getattr(web, hook), getattr(self.cfg, hook)))
+                for hook, ours in (("on_starting", _begin), ("when_ready", web.when_ready)):
+                    self.cfg.set(hook, _both(ours, getattr(self.cfg, hook), getattr(web, hook)))
 
         Site("%(prog)s [OPTIONS]", prog=f"{sys.argv[0]} prodserver").run()
 
@@ -189,9 +192,25 @@ class Gunicorn(base.BaseServerBackend):
         return self.args
 
 
-def _both(ours: Callable[[Any], None], theirs: Callable[[Any], None]) -> Callable[[Any], None]:
-    """A hook of gunicorn that runs the project's own, where it has one, and ours."""
-    if theirs is ours:
+def _begin(server: Any) -> None:
+    """As ``web.on_starting``; end with 1 where the worker class serves ASGI: each request would be answered 500."""
+    worker = server.cfg.worker_class
+    serves_wsgi = getattr(worker, "CONFIG_KWARGS", {}).get("interface") == "wsgi"  # as uvicorn's can be told to
+    if not serves_wsgi and not ASGI_WORKERS.isdisjoint(kind.__name__ for kind in worker.__mro__):
+        server.log.error(
+            "The worker class %s serves ASGI, and cutover.backends.Gunicorn serves WSGI_APPLICATION. Take sync or "
+            "gthread (worker-class), or leave this process its own command. See docs/web.md.",
+            server.cfg.worker_class_str,
+        )
+        sys.exit(1)
+    web.on_starting(server)
+
+
+def _both(
+    ours: Callable[[Any], None], theirs: Callable[[Any], None], known: Callable[[Any], None]
+) -> Callable[[Any], None]:
+    """A hook of gunicorn that runs the project's own, where it has one beside the one ``known``, and ours."""
+    if theirs is known:
         return ours
 
     def hook(server: Any) -> None:

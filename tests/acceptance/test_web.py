@@ -145,6 +145,13 @@ def test_of_a_worker_that_is_not_gunicorns_own_it_is_said_that_its_end_is_not_kn
     assert (said in process.output) is not is_known
 
 
+def test_a_worker_class_of_asgi_is_refused_where_it_would_answer_each_request_with_an_error(site: Web) -> None:
+    process = site.start(UNDER_PRODSERVER, GUNICORN_CMD_ARGS="--worker-class asgi")
+    assert process.wait() == 1
+    assert "Traceback" not in process.output
+    assert "The worker class asgi serves ASGI, and cutover.backends.Gunicorn serves WSGI_APPLICATION." in process.output
+
+
 @pytest.mark.parametrize("drain_s", [0, 1])
 def test_a_new_worker_ends_at_once_and_the_master_after_its_time(site: Web, drain_s: int) -> None:
     process = site.start(f"{sys.executable} -c '{FORKED}'", WEB_DRAIN_S=str(drain_s))
