@@ -54,10 +54,13 @@ def begin_worker(sender: Any, **_: Any) -> None:
     from celery.concurrency import get_implementation
     from celery.concurrency.prefork import TaskPool
 
-    is_own = False
-    if issubclass(get_implementation(sender.pool_cls), TaskPool) and DIRECTORY not in os.environ:
-        if "prometheus_client" in sys.modules:  # it has decided to keep numbers in memory
-            reason = f"no metrics of this worker: set {DIRECTORY} to an empty directory, as prometheus_client is in use"
+    is_own, is_in_use = False, "prometheus_client" in sys.modules
+    if not os.environ.get(DIRECTORY) and not is_in_use:
+        os.environ.pop(DIRECTORY, None)  # empty, it is where the worker runs, and nobody adds up what is left there
+    if issubclass(get_implementation(sender.pool_cls), TaskPool) and not os.environ.get(DIRECTORY):
+        if is_in_use:  # it has decided where to keep numbers
+            remedy = f"set {DIRECTORY} to an empty directory, as prometheus_client is in use"
+            reason = f"no metrics of this worker: {remedy}, by the project or a package such as Flower"
             log(Event.METRICS_FAILED, port=port, reason=reason)
             return
         os.environ[DIRECTORY] = _own_directory()
@@ -85,7 +88,7 @@ def expose_worker(**_: Any) -> None:
 
 def begin_process(**_: Any) -> None:
     """Count in a process of the pool that has inherited nothing, as one that is spawned."""
-    if type(metrics.worker) is metrics.WorkerMeter and DIRECTORY in os.environ and _port(Place.WORKER) is not None:
+    if type(metrics.worker) is metrics.WorkerMeter and os.environ.get(DIRECTORY) and _port(Place.WORKER) is not None:
         from cutover.observe.metrics.worker import WorkerMeter
 
         with suppress(OSError):  # the main process has said so
@@ -94,7 +97,7 @@ def begin_process(**_: Any) -> None:
 
 def end_process(pid: int, **_: Any) -> None:
     """Mark what a process of the pool has left as that of a dead one."""
-    if type(metrics.worker) is not metrics.WorkerMeter and DIRECTORY in os.environ:
+    if type(metrics.worker) is not metrics.WorkerMeter and os.environ.get(DIRECTORY):
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(pid)  # type: ignore[no-untyped-call]

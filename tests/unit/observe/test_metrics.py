@@ -208,15 +208,34 @@ def test_a_pool_of_threads_counts_in_memory(exposed: list[Any], ports: dict[str,
     assert collected(collector)["cutover_runs_deduplicated_total",] == 1
 
 
+@pytest.mark.parametrize("directory", [None, ""])
 def test_a_pool_of_processes_whose_project_keeps_numbers_in_memory_says_what_to_set(
-    exposed: list[Any], ports: dict[str, int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    directory: str | None,
+    exposed: list[Any],
+    ports: dict[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.delenv(start.DIRECTORY, raising=False)
+    if directory is not None:
+        monkeypatch.setenv(start.DIRECTORY, directory)
     assert "prometheus_client" in sys.modules
     start.begin_worker(SimpleNamespace(pool_cls="prefork"))
+    start.begin_process()
     start.expose_worker()
-    assert exposed == []
+    assert (exposed, type(metrics.worker)) == ([], metrics.WorkerMeter)
     assert "set PROMETHEUS_MULTIPROC_DIR to an empty directory" in caplog.text
+
+
+def test_a_directory_without_a_name_is_none(
+    exposed: list[Any], ports: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(start.DIRECTORY, "")
+    monkeypatch.delitem(sys.modules, "prometheus_client")
+    start.begin_worker(SimpleNamespace(pool_cls="prefork"))
+    directory = Path(os.environ[start.DIRECTORY])
+    assert directory.is_dir()
+    directory.rmdir()
 
 
 def test_a_directory_that_cannot_be_used_is_said_and_no_process_of_the_pool_fails(
