@@ -79,6 +79,6 @@ def require_apps_at_import() -> None:
         raise SystemExit(str(exc)) from exc
 
 
-def migrate(alias: str, manage: str = "manage.py") -> str:
+def migrate(alias: str, manage: str = "manage.py", python: str = "python") -> str:
     """The command that makes the tables in this database: without its alias Django makes those of the default one."""
-    return f"python {manage} migrate" + (f" --database {alias}" if alias != DEFAULT_DB_ALIAS else "")
+    return f"{python} {manage} migrate" + (f" --database {alias}" if alias != DEFAULT_DB_ALIAS else "")

@@ -43,6 +43,8 @@ _OF_CELERY: Final = {
     Kind.WORKER: re.compile(r"\bcelery\s(?:.*\s)?worker(?=[\s'\";&|)]|$)"),
     Kind.BEAT: re.compile(r"\bcelery\s(?:.*\s)?(?:beat|-B|--beat)(?=[\s'\";&|)]|$)"),
 }
+_RUNNERS: Final = {"hatch", "pdm", "pipenv", "pixi", "poetry", "rye", "uv"}
+"""Programs whose ``run`` starts another one in the project's environment."""
 PID_FILE: Final = "pidfile"
 _FILES: Final = {*SCHEDULES, PID_FILE, "logfile", "statedb"}
 _ANYWHERE: Final = ("/", "$", "~", "-")
@@ -80,6 +82,19 @@ class Process:
     def has_beat(self) -> bool:
         """Whether it is a beat, or a worker that brings one, ``-B``."""
         return self.kind is Kind.BEAT or (self.kind is Kind.WORKER and bool(self.args.get("beat")))
+
+    @property
+    def interpreter(self) -> list[str]:
+        """The words that start a Python of its environment without a shell, as a platform's check has to."""
+        words = _words(self.python) or []
+        at = next((n for n in reversed(range(len(words))) if PurePath(words[n]).name.startswith("python")), None)
+        if at is None:
+            return ["python"]
+        runs = (n for n in reversed(range(at)) if PurePath(words[n]).name in _RUNNERS and words[n + 1] == "run")
+        found = words[next(runs, at) : at + 1]
+        if any(word in ("&&", "||") or _SHELLS_OWN.search(f" {word}") or word.endswith(";") for word in found):
+            found = words[at : at + 1]
+        return found if not any("$" in word or word.startswith("~") for word in found) else ["python"]
 
 
 def read(procfile: str) -> list[Process]:
@@ -128,6 +143,16 @@ def _words(text: str) -> list[str] | None:
         return shlex.split(text)
     except ValueError:
         return None
+
+
+def beside(interpreter: Sequence[str], program: str) -> str:
+    """The command of a program that is installed where this Python is."""
+    return shlex.join([*interpreter[:-1], str(PurePath(interpreter[-1]).with_name(program))])
+
+
+def interpreter_of(processes: Sequence[Process]) -> list[str]:
+    """How a Python of the project's is started, as the first of these lines that is understood has it."""
+    return next((one.interpreter for one in processes if one.kind is not Kind.OTHER), ["python"])
 
 
 def unseen(process: Process) -> list[Kind]:

@@ -170,7 +170,8 @@ class Project:
         found = self.lines
         kinds = {process.kind for process in found} | {Kind.BEAT for process in found if process.has_beat}
         app = ":".join(self.app_path.rsplit(".", 1))
-        stock = {Kind.WORKER: f"celery -A {app} worker -l INFO", Kind.BEAT: f"celery -A {app} beat -l INFO"}
+        celery = f"{commands.beside(commands.interpreter_of(found), 'celery')} -A {app}"
+        stock = {Kind.WORKER: f"{celery} worker -l INFO", Kind.BEAT: f"{celery} beat -l INFO"}
         if not found:
             stock = {Kind.WEB: f"gunicorn {shlex.quote(self._wsgi())}", **stock} if not self.is_asgi else stock
         names = {process.name for process in found}

@@ -8,7 +8,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 from cutover import conf
 from cutover.setup.additions import LEGACY
-from cutover.setup.commands import CODE_SCHEDULER, STOCK_SCHEDULER, Kind, Process, with_scheduler
+from cutover.setup.commands import CODE_SCHEDULER, STOCK_SCHEDULER, Kind, Process, interpreter_of, with_scheduler
 
 GUARDED_WORKERS, CODE_SIDE = "Procfile.guarded-workers", "Procfile.code-side"
 BOTH_SIDES, DATABASE_SIDE = "Procfile.both-sides", "Procfile.database-side"
@@ -35,8 +35,9 @@ def procfiles(
     given where commands are typed: the project's ``manage.py``, or what stands for it.
     """
     if not any(process.name == RELEASE for process in processes):
+        interpreter = shlex.join(interpreter_of(processes))
         migrate = " && ".join(
-            f"{conf.migrate(alias, shlex.join(manage))} --noinput"
+            f"{conf.migrate(alias, shlex.join(manage), interpreter)} --noinput"
             for alias in dict.fromkeys((DEFAULT_DB_ALIAS, database))
         )
         processes = [*processes, Process(RELEASE, migrate, Kind.OTHER)]
@@ -44,8 +45,7 @@ def procfiles(
     both = {process.name: _new(process, kept, prodserver) for process in processes}
     old = {process.name: _old(process, of_code) for process in processes}
     before = {process.name: _old(process, stock=rows_by or stock) for process in processes}
-    beats = sorted((one for one in processes if one.has_beat), key=lambda one: one.kind is not Kind.BEAT)
-    python = next((beat.python for beat in beats), "python")
+    python = next((beat.python for beat in _beats(processes)), "python")
     legacy = {LEGACY: f"{python} {prodserver} {LEGACY}"}
     return {
         GUARDED_WORKERS: _lines(before),
@@ -58,7 +58,12 @@ def procfiles(
 def health_checks(processes: Sequence[Process], manage: Sequence[str] = MANAGE) -> dict[str, Any]:
     """For ``app.json``: a beat passes once it could lead, a worker once it answers, the web process once it is up."""
     checks = {process.name: list(_checks(process, manage)) for process in processes if process.kind is not Kind.OTHER}
-    return {**checks, LEGACY: [_asking("standby", manage)]}
+    return {**checks, LEGACY: [_asking("standby", interpreter_of(_beats(processes)), manage)]}
+
+
+def _beats(processes: Sequence[Process]) -> list[Process]:
+    """Those that have a beat, a beat of its own first."""
+    return sorted((one for one in processes if one.has_beat), key=lambda one: one.kind is not Kind.BEAT)
 
 
 def _old(process: Process, scheduler: str = "", stock: str = STOCK_SCHEDULER) -> str:
@@ -78,12 +83,12 @@ def _checks(process: Process, manage: Sequence[str]) -> Iterator[dict[str, Any]]
     if process.kind is Kind.WEB:
         yield {"type": "startup", "name": f"{process.name} stays up", "uptime": 10}
     if process.kind is Kind.WORKER:
-        yield _asking("worker", manage)
+        yield _asking("worker", process.interpreter, manage)
     if process.has_beat:
-        yield _asking("standby", manage)
+        yield _asking("standby", process.interpreter, manage)
 
 
-def _asking(role: str, manage: Sequence[str]) -> dict[str, Any]:
-    command = ["python", *manage, "cutover", "status", "--check", "--role", role]
+def _asking(role: str, python: Sequence[str], manage: Sequence[str]) -> dict[str, Any]:
+    command = [*python, *manage, "cutover", "status", "--check", "--role", role]
     name = {"worker": "worker answers", "standby": "beat leads or stands by"}[role]
     return {"type": "startup", "name": name, "command": command, "attempts": 10, "wait": 3, "timeout": 20}

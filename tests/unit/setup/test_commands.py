@@ -83,6 +83,26 @@ def test_what_stands_before_a_program_stays_before_prodserver(command: str, pyth
 
 
 @pytest.mark.parametrize(
+    ("command", "python"),
+    [
+        ("celery -A shop worker", ["python"]),
+        ("REMAP_SIGTERM=SIGQUIT celery -A shop beat", ["python"]),
+        ("exec poetry run celery -A shop worker -B", ["poetry", "run", "python"]),
+        ("A=1 uv run --no-sync celery -A shop worker", ["uv", "run", "--no-sync", "python"]),
+        ("poetry run python manage.py migrate && celery -A shop beat", ["python"]),
+        ("poetry run ./migrate; exec pipenv run celery -A shop beat", ["pipenv", "run", "python"]),
+        ("bin/start-pgbouncer newrelic-admin run-program celery -A shop worker", ["python"]),
+        ("python3 -X dev -m celery -A celery beat", ["python3"]),
+        ("/app/.venv/bin/celery -A shop worker", ["/app/.venv/bin/python"]),
+        ('"$HOME"/.venv/bin/celery -A shop worker', ["python"]),
+        ("./anything", ["python"]),
+    ],
+)
+def test_a_python_of_its_environment_is_started_without_a_shell(command: str, python: list[str]) -> None:
+    assert process("name", command).interpreter == python
+
+
+@pytest.mark.parametrize(
     ("command", "said"),
     [
         ("celery -A shop worker --concurency 4", "--concurency"),

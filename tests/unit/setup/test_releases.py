@@ -81,6 +81,19 @@ def test_what_stands_before_a_program_stays() -> None:
     assert found["legacy-beat"] == "A=1 python manage.py prodserver legacy-beat"
 
 
+def test_migrations_and_checks_run_in_the_environment_of_what_is_there() -> None:
+    lines = "web: gunicorn shop.wsgi\nworker: uv run celery -A shop worker\nbeat: .venv/bin/celery -A shop beat\n"
+    assert releases(lines)["Procfile.both-sides"]["release"] == "python manage.py migrate --noinput"
+    made = releases(lines.partition("\n")[2])["Procfile.both-sides"]
+    assert made["release"] == "uv run python manage.py migrate --noinput"
+    checks = health_checks(read(lines))
+    assert {name: check[-1]["command"][:-5] for name, check in checks.items() if "command" in check[-1]} == {
+        "worker": ["uv", "run", "python", "manage.py"],
+        "beat": [".venv/bin/python", "manage.py"],
+        "legacy-beat": [".venv/bin/python", "manage.py"],
+    }
+
+
 def test_each_process_is_known_by_the_check_of_its_kind() -> None:
     checks = health_checks(read(PROJECT + "both: celery -A shop worker -B"))
     roles = {name: [check["command"][-1] for check in found if "command" in check] for name, found in checks.items()}
