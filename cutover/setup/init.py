@@ -263,12 +263,13 @@ def _requirements(project: Project) -> Iterator[Piece]:
     text = "".join(f"{line}\n" for line in wanted)
     there = {name: sources.text(file) for name in REQUIREMENTS if (file := project.root / name).is_file()}
     # A pyproject.toml may be there for the settings of tools alone.
-    name = next((name for name, said in there.items() if name != PYPROJECT or "dependencies" in said), "")
+    names = [name for name, said in there.items() if name != PYPROJECT or "dependencies" in said]
+    name = min(names, key=lambda name: pins.is_made(there[name]), default="")
     if not name:
         yield Piece("requirements.txt", How.CREATE, text)
     elif "django-cutover" not in there[name]:
         how, place = REQUIREMENTS[name]
-        yield Piece(name, how, text, place)
+        yield Piece(name, how, text, place + pins.form(there[name]))
 
 
 def _app_json(project: Project) -> Iterator[Piece]:
