@@ -1,0 +1,44 @@
+"""The page on paper: dark on white, from the first sheet on, and not beside a list of models."""
+
+import pytest
+from playwright.sync_api import expect
+
+from demo.waiting import wait_until
+from tests.browser.test_page import SITE, Opens, Surroundings, played  # noqa: F401 - a fixture
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.long,
+    pytest.mark.parametrize("alias", ["default"], indirect=True),
+    pytest.mark.django_db(transaction=True),
+]
+
+SHEET = {"width": 816, "height": 1056}
+BRIGHT = """
+() => [...document.querySelectorAll("#content, #content *")]
+    .filter((one) => one.checkVisibility() && [...one.childNodes].some((it) => it.nodeType === 3 && it.data.trim()))
+    .filter((one) => {
+        const { color, fill } = getComputedStyle(one);
+        const shown = one.closest("svg") ? fill : color;
+        return Math.min(...shown.match(/[\\d.]+/g).slice(0, 3).map(Number)) > 128;
+    })
+    .map((one) => one.outerHTML.slice(0, 80))
+"""
+"""What is written in a colour that white paper does not show."""
+
+
+@pytest.mark.usefixtures("played")
+@pytest.mark.parametrize("page_of", ["", "entry/?name=heartbeat"])
+def test_on_paper_all_is_dark_on_white_and_as_wide_as_the_sheet(open_page: Opens, page_of: str) -> None:
+    page = open_page(f"{SITE}{page_of}", color_scheme="dark", viewport=SHEET)
+    assert page.evaluate(BRIGHT), "so it is on a screen"
+    page.emulate_media(media="print")
+    for theme in ("dark", "light", "auto"):
+        page.evaluate("(theme) => { document.documentElement.dataset.theme = theme; }", theme)
+        wait_until(lambda: page.evaluate(BRIGHT) == [], "all is dark: a link's colour takes a while to change")
+    for unwanted in ("#nav-sidebar", "#header", ".breadcrumbs", ".cutover-pause", ".cutover-spans"):
+        expect(page.locator(unwanted)).to_be_hidden()
+    shown = page.locator(".cutover").bounding_box()
+    assert shown
+    assert shown["y"] < SHEET["height"] / 4
+    assert shown["width"] > SHEET["width"] * 0.9
