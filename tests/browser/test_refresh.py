@@ -1,5 +1,6 @@
 """What the page's own refresh does to who reads it, types on it or listens to it; and that what is old says so."""
 
+import itertools
 import re
 from collections.abc import Callable
 
@@ -182,6 +183,24 @@ def maintain(page: Page) -> None:
     page.route("**/overview/**", lambda route: route.fulfill(status=200, body="<h1>Back soon</h1>"))
 
 
+def keep(page: Page) -> None:
+    """Have a cache answer for the site, with what is shown already or with what it has kept besides."""
+    old, new = [page.context.request.get(page.url).text() for _ in range(2)]
+    answers = itertools.cycle([old, new])
+    page.route("**/overview/**", lambda route: route.fulfill(body=next(answers), content_type="text/html"))
+    for kept in (old, new):
+        page.evaluate(REFRESH)
+        [instant] = re.findall(r"As of <time datetime=\"(\S+)\"", kept)
+        expect(page.locator("#cutover-as-of time")).to_have_attribute("datetime", instant, timeout=SOON_MS)
+
+
+def set_clock_back(page: Page) -> None:
+    page.click(".cutover-pause")
+    expect(page.get_by_role("status")).to_have_text("")
+    page.evaluate("(now) => { Date.now = () => now - 3_600_000; }", page.evaluate("Date.now()"))
+    page.clock.run_for(1_500)
+
+
 def keep_waiting(page: Page) -> None:
     hold(page)
     page.clock.run_for(27_500)
@@ -209,6 +228,8 @@ def hold(page: Page) -> list[Route]:
         (sign_out, "you are signed out. Load the page again."),
         (lead_away, "you are signed out. Load the page again."),
         (maintain, "you may be signed out. Load the page again."),
+        (keep, "the answer is one that a cache has kept. Trying again."),
+        (set_clock_back, "it is paused."),
         (keep_waiting, "waiting for the site's answer."),
         (pause, "it is paused."),
     ],
@@ -233,7 +254,7 @@ def test_what_is_old_says_so_and_since_when_and_looks_well_no_more(
     assert well.evaluate("(one) => getComputedStyle(one).color") != green
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     expect(note).to_be_in_viewport()
-    if befall in (refuse, cut_off, lead_away, maintain):
+    if befall in (refuse, cut_off, lead_away, maintain, keep):
         page.unroute_all()
         page.evaluate(REFRESH)
         expect(note).to_have_text("", timeout=SOON_MS)
@@ -282,6 +303,18 @@ def test_what_a_slow_site_has_answered_is_as_old_as_the_question(context: Surrou
     said = rf"What is shown is old, as of {as_of}: the site takes 2\d s to answer\."  # and what the test took
     expect(page.get_by_role("status")).to_have_text(re.compile(said))
     assert len(asked) == 1, "and is not asked again so soon"
+
+
+@pytest.mark.usefixtures("played")
+def test_a_machine_that_slept_while_the_site_was_asked_asks_again_soon(open_page: Opens) -> None:
+    page = open_page(SITE)
+    page.clock.install()
+    page.reload()
+    asked = hold(page)
+    page.clock.fast_forward("08:00:00")
+    expect(page.get_by_role("status")).to_have_text(re.compile("Trying again"), timeout=SOON_MS)
+    page.clock.run_for(121_000)
+    wait_until(lambda: page.evaluate("true") and len(asked) > 1, "the site is asked again")
 
 
 @pytest.mark.usefixtures("played")

@@ -12,6 +12,8 @@
     const OLD = 6 * usual, PATIENCE = 30000;
     let timer = 0, isPaused = false, isAsking = false, trouble = "", took = 0;
     let shownAt = Date.now() - performance.now(); // an answer is not younger than its question
+    const instantOf = (page) => page.querySelector("#cutover-as-of time").dateTime;
+    const seen = new Set([instantOf(document)]);
 
     const keyOf = (node) => node.dataset?.key || node.id || "";
     const isAlike = (one, other) => one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
@@ -56,7 +58,8 @@
         let answer, text;
         try {
             // Who is signed out is led away, perhaps to another site, of which a page may read nothing.
-            answer = await fetch(location.href, { credentials: "same-origin", redirect: "manual", signal });
+            const how = { cache: "no-store", credentials: "same-origin", redirect: "manual", signal };
+            answer = await fetch(location.href, how);
             text = await answer.text();
         } catch {
             throw new Error("the site does not answer. Trying again");
@@ -64,8 +67,11 @@
         if (answer.type === "opaqueredirect") throw new Error("you are signed out. Load the page again");
         if (!answer.ok) throw new Error(`the site answered ${answer.status}. Trying again`);
         const page = new DOMParser().parseFromString(trusted.createHTML(text), "text/html");
-        if (page.getElementById(bar.id)) return page;
-        throw new Error("you may be signed out. Load the page again");
+        if (!page.getElementById(bar.id)) throw new Error("you may be signed out. Load the page again");
+        const instant = instantOf(page); // no two answers of the site itself are of the same one
+        if (seen.has(instant)) throw new Error("the answer is one that a cache has kept. Trying again");
+        seen.add(instant);
+        return page;
     };
 
     const refresh = async () => {
@@ -80,7 +86,7 @@
         } catch (error) {
             trouble = error.message;
         }
-        took = Date.now() - beganAt;
+        took = Math.min(Date.now() - beganAt, PATIENCE); // the machine may have slept meanwhile
         isAsking = false;
         judge();
         if (!isPaused && !document.hidden) timer = setTimeout(refresh, Math.max(usual, 4 * took));
@@ -94,7 +100,7 @@
     };
 
     const judge = () => {
-        const isOld = trouble !== "" || Date.now() - shownAt > OLD;
+        const isOld = trouble !== "" || Math.abs(Date.now() - shownAt) > OLD; // a clock may be set back, too
         const asOf = document.querySelector("#cutover-as-of time").textContent;
         const said = isOld ? `What is shown is old, as of ${asOf}: ${why()}.` : "";
         bar.parentElement.classList.toggle("is-old", isOld);
