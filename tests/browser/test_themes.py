@@ -68,6 +68,23 @@ def test_shapes_lines_and_buttons_are_told_apart_without_djangos_colours(
     assert style("#cutover-missed", "fill") == "rgb(18, 18, 18)", "what is behind light text is dark"
 
 
+@pytest.mark.parametrize("theme", ["its style sheet", "Django's dark colours"])
+def test_an_admin_that_is_always_light_has_the_colours_for_a_light_ground(
+    played: None, open_page: Callable[..., Page], theme: str
+) -> None:
+    page = open_page(SITE, color_scheme="dark")
+    colour = "getComputedStyle(document.querySelector('.cutover-side.is-database')).color"
+    assert page.evaluate(colour) == "rgb(79, 209, 171)"
+    sheets = "/admin/css/" if theme == "its style sheet" else "dark_mode.css"
+    page.evaluate(
+        "(sheets) => document.querySelectorAll(`link[href*='${sheets}']`).forEach((it) => it.remove())", sheets
+    )
+    page.evaluate("document.documentElement.removeAttribute('data-theme')")
+    assert page.evaluate(colour) == "rgb(11, 125, 99)", "who reads it likes it dark, but the page is not"
+    page.evaluate("document.documentElement.className = 'dark'")
+    assert page.evaluate(colour) == "rgb(79, 209, 171)"
+
+
 @pytest.mark.parametrize("width", [1024, 1100, 1280])
 def test_what_is_wrong_is_on_the_screen_of_a_small_laptop(
     played: None, open_page: Callable[..., Page], width: int
