@@ -12,12 +12,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
+from billiard import current_process
 from billiard.einfo import ExceptionInfo
 from celery.app.task import Context, Task
 from celery.app.trace import TraceInfo, trace_ok_t
 from celery.exceptions import Ignore, Reject
 from celery.result import EagerResult
-from celery.states import FAILURE, IGNORED, REJECTED, RETRY, SUCCESS
+from celery.states import FAILURE, IGNORED, RETRY, SUCCESS
 
 from cutover import headers
 from cutover.errors import LedgerUnavailable
@@ -34,6 +35,9 @@ DEFER_S: Final = 5.0
 """After how long a deferred message is tried again (half as much to twice as much)."""
 _in_hand: set[int] = set()
 """The requests that are being run, by identity: whoever wraps a task's tracer once more may give it to the task."""
+
+_MAIN: Final = "MainProcess"
+"""Billiard's name for a process that is not one of a pool's."""
 
 OUTCOMES: Final = {
     SUCCESS: RunOutcome.SUCCEEDED,
@@ -71,8 +75,8 @@ def _run(admission: Admission, tracer: Tracer, task_id: str, args: Any, kwargs: 
     try:
         with running(task_id, admission.slot, admission.attempt):
             outcome = tracer(task_id, args, kwargs, request)
-    except Reject as exc:  # of a hook after the task: celery's main process settles it
-        _end(admission, REJECTED, exc)
+    except BaseException as exc:
+        _end_raised(admission, exc)
         raise
     finally:
         _in_hand.discard(id(request))
@@ -82,6 +86,20 @@ def _run(admission: Admission, tracer: Tracer, task_id: str, args: Any, kwargs: 
     else:  # celery's own failure, as to store the result, has none
         _end(admission, FAILURE if isinstance(result, ExceptionInfo) else SUCCESS, result)
     return outcome
+
+
+def _end_raised(admission: Admission, exc: BaseException) -> None:
+    """Record the end of a run where celery's tracer has raised, for whoever called it to settle.
+
+    So it does where a hook or the result backend fails, and with what is no ``Exception``: ``sys.exit()``, a time limit
+    among greenlets. In a pool of processes ``sys.exit()`` is the end of the process, which is seen. Others go on, and
+    celery may not acknowledge the message: then it comes again.
+    """
+    is_mains = current_process().name == _MAIN
+    if not is_mains and isinstance(exc, SystemExit | KeyboardInterrupt):
+        return
+    is_time_limit = any(kind.__name__ == "Timeout" for kind in type(exc).__mro__)  # gevent's, eventlet's
+    _end(admission, FAILURE, exc, may_return=is_mains and not (isinstance(exc, Exception) or is_time_limit))
 
 
 def apply_once(
@@ -164,9 +182,14 @@ def _defer(task: Task, admission: Admission, context: Context) -> None:
     again.apply_async(headers={**(context.headers or {}), **admission.marks()})
 
 
-def _end(admission: Admission, state: str, why: Any = None, *, is_eager: bool = False) -> None:
-    """Record the end; what goes wrong here undoes nothing: the task has run, and its result is stored."""
-    is_given_back = isinstance(why, Reject) and bool(why.requeue)
+def _end(
+    admission: Admission, state: str, why: Any = None, *, is_eager: bool = False, may_return: bool = False
+) -> None:
+    """Record the end; what goes wrong here undoes nothing: the task has run, and its result is stored.
+
+    ``may_return``: the message may come again, and is to be run then.
+    """
+    is_given_back = may_return or (isinstance(why, Reject) and bool(why.requeue))
     try:
         outcome = None if is_given_back else OUTCOMES.get(state, RunOutcome.FAILED)
         admission.end(outcome, why, is_eager=is_eager)

@@ -6,6 +6,7 @@ What runs is what a task wrote down; results are those that a backend was handed
 import asyncio
 import datetime as dt
 import socket
+import types
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from celery.schedules import crontab
 from celery.signals import task_postrun, task_prerun
 from django.db import connections
 
-from cutover import background, clock, current_slot, headers, models, seldom
+from cutover import background, clock, current_slot, headers, models, seldom, signals
 from cutover.errors import LedgerUnavailable
 from cutover.guard import GuardedTask
 from cutover.ledger.cursors import Cursors
@@ -140,6 +141,11 @@ def after(exc: BaseException) -> Callable[..., Any]:
         raise exc
 
     return committed
+
+
+def of_a_pool() -> types.SimpleNamespace:
+    """As billiard has a process of a pool of processes."""
+    return types.SimpleNamespace(name="ForkPoolWorker-1")
 
 
 def instead(exc: BaseException) -> Callable[..., Any]:
@@ -326,6 +332,56 @@ def test_a_failure_of_celerys_own_says_why_too(site, slot, monkeypatch):
     assert (site.row.outcome, site.row.error) == ("failed", "OSError: the disk is full")
 
 
+class Timeout(BaseException):
+    """As gevent's and eventlet's."""
+
+
+@pytest.mark.parametrize("acks_late", [False, True])
+@pytest.mark.parametrize(
+    ("exc", "outcomes"),
+    [
+        (SystemExit(3), ("failed", "retried")),
+        (asyncio.CancelledError(), ("failed", "retried")),
+        (Timeout("2 seconds"), ("failed", "failed")),
+    ],
+)
+def test_a_run_has_ended_that_raised_what_celery_lets_through_where_the_process_goes_on(
+    site, slot, exc, outcomes, acks_late
+):
+    task = site.task(lambda task: None if len(site.ran) > 1 else instead(exc)(), acks_late=acks_late)
+    with pytest.raises(type(exc)):
+        site.deliver(task, slot)
+    outcome = outcomes[acks_late]
+    assert site.row.outcome == outcome
+    assert type(exc).__name__ in site.row.error
+    site.deliver(task, slot, redelivered=True)
+    assert len(site.ran) == (2 if outcome == "retried" else 1), "a message that was not acknowledged runs again"
+
+
+def test_a_process_of_a_pool_that_goes_on_says_how_a_run_ended(site, slot, monkeypatch):
+    monkeypatch.setattr(run_guard, "current_process", of_a_pool)
+    task = site.task(instead(asyncio.CancelledError()), acks_late=True)
+    with pytest.raises(asyncio.CancelledError):
+        site.deliver(task, slot)
+    assert (site.row.outcome, site.row.error) == ("failed", "asyncio.exceptions.CancelledError")
+
+
+@pytest.mark.parametrize("acks_late", [False, True])
+def test_a_hook_that_fails_as_it_is_told_of_a_failure_leaves_no_run_without_an_end(site, slot, acks_late):
+    failed: list[str] = []
+
+    def receiver(error: str, **_: Any) -> None:
+        failed.append(error)
+
+    signals.run_failed.connect(receiver)
+    task = site.task(failing, acks_late=acks_late, on_failure=instead(OSError("no channel to tell it to")))
+    with pytest.warns(RuntimeWarning, match="no channel"):
+        site.deliver(task, slot)
+    assert (site.row.outcome, site.row.error) == ("failed", "OSError: no channel to tell it to")
+    signals.run_failed.disconnect(receiver)
+    assert failed == ["OSError: no channel to tell it to"]
+
+
 def test_messages_of_errors_are_left_out_where_the_settings_say_so(site, slot, settings):
     settings.CUTOVER["RUN_ERROR_MESSAGES"] = False
     site.deliver(site.task(failing), slot)
@@ -347,8 +403,10 @@ def test_an_attempt_is_resumed_once_its_worker_is_gone_and_only_the_latest_one(s
             raise SystemExit
 
     task = site.task(killed, acks_late=True)
+    monkeypatch.setattr(run_guard, "current_process", of_a_pool)
     with pytest.raises(SystemExit):
         site.deliver(task, slot, retries=retries)
+    assert site.row.outcome == "running", "how it ended is said by nobody: its process ends"
     monkeypatch.setattr(liveness.this_worker(), "is_gone", GONE)
     if retries:
         site.deliver(task, slot, redelivered=True)
