@@ -100,7 +100,7 @@ def test_a_silent_database_is_asked_once_and_redis_all_the_same(monkeypatch: pyt
     context = Context(Config())
     for part in ("_cutover", "_pauses", "_slots", "_sending", "_without_row", "_entries", "_late", "_unmanaged"):
         monkeypatch.setattr(overview, part, silent)
-    context.lease = SimpleNamespace(view=lambda: asked.append("redis"), beats=lambda: [])
+    context.lease = SimpleNamespace(view=lambda: asked.append("redis"), beats=lambda: [], probe=lambda: None)
     seen = overview.take(context)
     assert asked == ["database", "redis"]
     assert headline(seen.data, seen.entries).verdict.startswith("Not healthy: The database (default) gives no answer")
