@@ -136,7 +136,7 @@ class Fence:
     def record_first_tick(self, term: Term) -> None:
         """Record that the leader of ``term`` has completed its first tick."""
         with outages(self._alias):
-            self._terms.filter(epoch=term.epoch, first_tick_at=None).update(first_tick_at=self.now())
+            self._row(term).filter(first_tick_at=None).update(first_tick_at=self.now())
 
     def record_seen(self, term: Term) -> None:
         """Record that the leader of ``term`` is alive, every ten seconds; nothing where the term has ended."""
@@ -144,13 +144,13 @@ class Fence:
         if self._seen is not None and self._seen[0] == term and now_s < self._seen[1] + SEEN_EVERY_S:
             return
         with outages(self._alias):
-            self._terms.filter(epoch=term.epoch, ended_at=None).update(seen_at=self.now())
+            self._row(term).filter(ended_at=None).update(seen_at=self.now())
         self._seen = term, now_s
 
     def end_term(self, term: Term, reason: str) -> None:
         """Record why a leadership ended; the first reason stays."""
         with outages(self._alias):
-            self._terms.filter(epoch=term.epoch, ended_at=None).update(ended_at=self.now(), end_reason=reason)
+            self._row(term).filter(ended_at=None).update(ended_at=self.now(), end_reason=reason)
 
     def switch(self, to: Side) -> Epoch:
         """Make ``to`` the active side and raise the epoch, in one commit, which ends the other side's claims.
@@ -172,6 +172,10 @@ class Fence:
         """The newest term whose epoch is at least ``epoch``; None when nobody has led since."""
         with outages(self._alias):
             return self._terms.filter(epoch__gte=epoch).order_by("-epoch").first()
+
+    def _row(self, term: Term) -> QuerySet[models.Term]:
+        """The row of ``term``: of its leader, too, for the reason that ``_HOLDER`` has."""
+        return self._terms.filter(epoch=term.epoch, holder=term.holder)
 
     def _raise_epoch(self, fence: FenceView, reason: str, **changes: Any) -> Epoch:
         """End the term that was led under ``fence``, which is held, and what else changes with it."""

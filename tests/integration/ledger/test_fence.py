@@ -99,6 +99,20 @@ def test_the_first_tick_and_the_first_reason_of_an_end_stay(ledger, lead, alias)
     assert (row.first_tick_at, row.end_reason) == (seen, "fenced")
 
 
+def test_a_leader_from_before_a_flush_says_nothing_of_a_later_ones_term_of_the_same_number(ledger, lead, alias):
+    before = lead()
+    for model in (models.Term, models.Fence):
+        model.objects.using(alias).all().delete()
+    models.Fence.objects.using(alias).create(id=1)
+    term = lead()
+    assert (term.epoch, term.holder != before.holder) == (before.epoch, True)
+    ledger.fence.record_first_tick(before)
+    ledger.fence.record_seen(before)
+    ledger.fence.end_term(before, "fenced")
+    row = models.Term.objects.using(alias).get()
+    assert (row.first_tick_at, row.seen_at, row.ended_at) == (None, None, None)
+
+
 def test_terms_opened_at_the_same_moment_get_epochs_of_their_own(ledger, identity):
     terms = in_threads(*[lambda: ledger.fence.open_term(identity(), Side.CODE)] * 8)
     assert sorted(term.epoch for term in terms) == list(range(1, 9))
