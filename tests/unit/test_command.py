@@ -6,7 +6,8 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from cutover.management.commands.cutover import Command
+from cutover.management.commands.cutover import PHASES, Command
+from cutover.management.live import LiveLine
 
 
 @pytest.mark.parametrize(
@@ -81,3 +82,12 @@ def test_what_was_there_before_a_typed_command_is_not_gone_through_by_its_garbag
 def test_wrong_options_given_by_code_are_an_error_of_djangos() -> None:
     with pytest.raises(CommandError, match="--entri"):
         call_command("cutover", "status", "--entri")
+
+
+def test_the_line_that_is_drawn_is_taken_away_also_by_what_nobody_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[LiveLine] = []
+    monkeypatch.setattr(LiveLine, "end", lambda line: ended.append(line))
+    monkeypatch.setitem(PHASES, "status", ("", lambda *_, **__: {}["nobody"], ""))
+    with pytest.raises(KeyError, match="nobody"):
+        call_command("cutover", "status")
+    assert ended

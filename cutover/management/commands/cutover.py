@@ -231,7 +231,8 @@ class Command(BaseCommand):
                 terminal.report(report)
             terminal.say(f"{exc} -> {exc.remedy}" if exc.remedy else str(exc))
             sys.exit(outcome.exit_code)
-        live.end()
+        finally:
+            live.end()  # also by what nobody expected: a terminal whose cursor is hidden stays so
         self._is_answered = True
         # What is watched was shown already, and nobody reads any more.
         if not options.get("watch") and (code := terminal.last_word(report)):
