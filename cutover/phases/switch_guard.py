@@ -181,6 +181,7 @@ def _report(context: Context, done: Report, seen: SinceSwitch | None, verdict: V
     numbers = {name: getattr(seen, name) if seen is not None else None for name in _SEEN.split()}
     data: dict[str, Any] = {**done.data, "guard": {"outcome": verdict.outcome, "reason": verdict.reason, **numbers}}
     proven = seen.proven if seen is not None else 0
+    stands = read(context).in_words() if verdict.outcome == OVERTAKEN else ""
     line, following, undo = {
         HELD: (
             f"The guard has watched for {span(length)}: {counted(proven, 'slot')} proven, nothing was wrong.",
@@ -188,7 +189,7 @@ def _report(context: Context, done: Report, seen: SinceSwitch | None, verdict: V
             "rollback",
         ),
         INCONCLUSIVE: (f"Inconclusive: {verdict.reason}. The switch holds; phase4 proves it.", "phase4", "rollback"),
-        OVERTAKEN: (f"The guard has ended: {verdict.reason}. {read(context).in_words()}", "status", ""),
+        OVERTAKEN: (f"The guard has ended: {verdict.reason}. {stands}", "status", ""),
         ROLLED_BACK: (f"The guard has rolled back, for {verdict.reason}.", "status", "phase3"),
         NOT_ROLLED_BACK: (f"The guard wanted to roll back and could not: {verdict.reason}.", "rollback", ""),
     }[verdict.outcome]
