@@ -1,6 +1,7 @@
 """Phase 1, preflight: every condition that the cutover rests on, and the code side under the lease."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cutover.phases.context import Context
 from cutover.phases.facts import State, read
@@ -29,11 +30,12 @@ def run(
     ``dry_run``: check everything, and record nothing.
     """
     context.is_dry_run = dry_run
+    again = command(f"{NAME} --no-code-beat" if no_code_beat else NAME)
     first = [servers.migrations(context)]
     if all_hold(first):
         first.append(servers.database(context))
     if not all_hold(first):
-        return refused(NAME, first)
+        return refused(NAME, first, next_command=again)
     unchanged = remembered.senders_named(context, only_beat_sends, called_by_hand)
     state = read(context)
     if not _is_due(context, state):
@@ -47,12 +49,12 @@ def run(
         remembered.beats_stopped(context, stopped)
         checks = [*first, *_checks(context, no_code_beat=no_code_beat)]
         if not all_hold(checks):
-            return journal.refused(NAME, checks)
+            return journal.refused(NAME, checks, next_command=again)
         journal.finish(NAME, phase := max(1, state.phase))
         # Last, for phase 0 has no way back; where it is not reached phase 3 makes up for it.
         remembered.workers_guarded(context, checks)
     if isinstance(journal, DryRun):
-        return dry_run_report(NAME, checks, journal.steps)
+        return replace(dry_run_report(NAME, checks, journal.steps), next_command=again)
     lines = ["Phase 1 is done: the code side sends under the lease."]
     if no_code_beat:
         lines = ["Phase 1 is done. No beat of the code side was asked for: so far nothing sends the code schedule."]

@@ -82,7 +82,9 @@ def test_a_dry_run_of_preflight_and_import_leaves_database_and_redis_as_they_are
     before = everything(context())
     looked = phase1.run(context(), no_code_beat=True, only_beat_sends=["all"], dry_run=True)
     assert (looked.outcome, [one["step"] for one in looked.data["steps"]]) == (Outcome.DONE, ["finish"])
+    assert looked.next_command.endswith(" phase1 --no-code-beat"), "without it the next line typed would be refused"
     refused = phase1.run(context(), dry_run=True)
+    assert refused.next_command.endswith(" phase1")
     assert [check.name for check in refused.checks if not check.ok] == ["code beat"]
     assert phase2.run(context(), dry_run=True).next_command.endswith("phase1")
     assert everything(context()) == before
