@@ -247,8 +247,8 @@ class Project:
             yield f'celery {celery} marks no message of a beat: let CUTOVER have "SENT_BY_BEAT_ALONE", a list of'
             yield f"those tasks that nothing but beat sends, of these: {', '.join(tasks) or '(none are seen here)'}."
         if not given and (others := self.where.others()):
-            yield f"This is for {self.where.module.__name__}. There are also: {', '.join(others)}."
-            yield "What all processes need goes into the file that they share: see docs/install.md."
+            yield f"This is for {self.where.name}. There are also: {', '.join(others)}."
+            yield "What all processes need goes into what they share: see docs/install.md."
         if self.has_app and not (self.root / "Procfile").exists() and not self.given("PRODUCTION_PROCESSES"):
             yield "There is no Procfile here, and units, compose files and scripts are not read: bring the options that"
             yield "yours have into ARGS, such as queues, concurrency and the beat's schedule file."

@@ -44,11 +44,20 @@ class SettingsFile:
         return name in (_written(self.owner) if self.owner else vars(self.module))
 
     def others(self) -> list[str]:
-        """The modules of settings beside this one, such as a `production` beside `local`."""
+        """The settings beside these, such as a `production` beside `local`: modules; or classes that none derives from."""
+        if self.owner:
+            kinds = [kind for kind in _kinds(self.module) if kind.__module__ == self.module.__name__]
+            lowest = [kind for kind in kinds if not any(kind in other.__mro__[1:] for other in kinds)]
+            return [f"{kind.__module__}.{kind.__name__}" for kind in lowest if self.owner not in kind.__mro__]
         is_package = self.file.name == "__init__.py"
         package = self.module.__name__ if is_package else self.module.__name__.rpartition(".")[0]
         files = sorted(file for file in self.file.parent.glob("*.py") if file != self.file and file.stem != "__init__")
         return [f"{package}.{file.stem}".lstrip(".") for file in files if _SETTINGS.search(text(file))]
+
+    @property
+    def name(self) -> str:
+        """As Python names it."""
+        return f"{self.module.__name__}.{self.owner.__name__}" if self.owner else self.module.__name__
 
     @property
     def keeper(self) -> str:
@@ -87,7 +96,7 @@ def settings_file() -> SettingsFile:
             "has under 'In your project', then type `check`."
         )
     file = Path(module.__file__ or "settings.py")
-    classes = [kind for kind in vars(module).values() if isinstance(kind, type) and hasattr(kind, "INSTALLED_APPS")]
+    classes = _kinds(module)
     chosen = os.environ.get("DJANGO_CONFIGURATION", "")
     if ("INSTALLED_APPS" in vars(module) and not chosen) or not classes:
         return SettingsFile(file, module)
@@ -95,6 +104,11 @@ def settings_file() -> SettingsFile:
     # The one that was chosen, else the one that the others derive from.
     owner = next((kind for kind in own if kind.__name__ == chosen), min(own, key=lambda kind: len(kind.__mro__)))
     return SettingsFile(Path(inspect.getsourcefile(owner) or file), sys.modules[owner.__module__], owner)
+
+
+def _kinds(module: ModuleType) -> list[type]:
+    """The classes that a module has settings in."""
+    return [kind for kind in vars(module).values() if isinstance(kind, type) and hasattr(kind, "INSTALLED_APPS")]
 
 
 def _written(kind: type) -> set[str]:

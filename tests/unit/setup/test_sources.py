@@ -137,7 +137,8 @@ def test_settings_that_are_classes_get_it_where_the_others_derive_from_or_where_
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "kept_in_classes.py").write_text(
-        "class Base:\n    INSTALLED_APPS = []\n    SECRET = 1\n\n\nclass Production(Base):\n    DEBUG = False\n"
+        "class Base:\n    INSTALLED_APPS = []\n    SECRET = 1\n\n\nclass Production(Base):\n    DEBUG = False\n\n\n"
+        "class Local(Base):\n    DEBUG = True\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     import_module("kept_in_classes")
@@ -147,4 +148,6 @@ def test_settings_that_are_classes_get_it_where_the_others_derive_from_or_where_
     monkeypatch.setenv("DJANGO_CONFIGURATION", "Production")
     chosen = sources.settings_file()
     assert (chosen.owner.__name__, chosen.spelt("INSTALLED_APPS")) == ("Production", "Base.INSTALLED_APPS")
+    assert (chosen.name, chosen.others()) == ("kept_in_classes.Production", ["kept_in_classes.Local"])
+    assert (base.name, base.others()) == ("kept_in_classes.Base", [])
     assert chosen.spelt("NOWHERE") == ""
