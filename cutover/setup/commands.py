@@ -77,6 +77,8 @@ class Process:
     strange: str = ""
     folder: str = ""
     python: str = "python"
+    app: str = ""
+    """What celery's ``-A`` names."""
 
     @property
     def has_beat(self) -> bool:
@@ -181,31 +183,41 @@ def with_scheduler(process: Process, scheduler: str = "", stock: str = STOCK_SCH
     return f"{command[:end]} --scheduler {scheduler or scheduler_of(process) or stock}{command[end:]}"
 
 
+def kept(process: Process, scheduler: str) -> Process:
+    """A line that is to stay as it is, whatever the settings are to say of the scheduler that its beat has now."""
+    stock = STOCK_SCHEDULER if scheduler.startswith("cutover.") else scheduler
+    command = with_scheduler(process, stock=stock) if process.has_beat else process.command
+    return replace(process, kind=Kind.OTHER, command=command)
+
+
 def _celery(name: str, command: str, words: Sequence[str], entered: str) -> Process:
-    at = _of_its_command(words)
+    at, app = _of_its_command(words)
     for kind, known in ((Kind.WORKER, worker_command), (Kind.BEAT, beat_command)):
         if words[at : at + 1] == [known.name]:
             try:
                 args = _options(known, words[at + 1 :])
             except click.ClickException as exc:
-                return Process(name, command, kind, strange=exc.format_message().rstrip("."))
+                return Process(name, command, kind, strange=exc.format_message().rstrip("."), app=app)
             if kind is Kind.BEAT:
                 args.pop("scheduler", None)
             elif args.get("beat"):
                 args["scheduler"] = DATABASE_SCHEDULER
             folder = _folder(words[:at], entered)
             args = {name: from_folder(folder, value) if name in _FILES else value for name, value in args.items()}
-            return Process(name, command, kind, args, folder=folder)
+            return Process(name, command, kind, args, folder=folder, app=app)
     return Process(name, command, Kind.OTHER)
 
 
-def _of_its_command(words: Sequence[str]) -> int:
-    """Where the name of celery's command stands, after celery's own options: an app may have that name, too."""
+def _of_its_command(words: Sequence[str]) -> tuple[int, str]:
+    """Where the name of celery's command stands, after celery's own options, and the app among these.
+
+    An app may have a command's name, too.
+    """
     try:
-        rest = celery_command.make_parser(click.Context(celery_command)).parse_args([*words])[1]
+        given, rest, _ = celery_command.make_parser(click.Context(celery_command)).parse_args([*words])
     except click.ClickException:
-        return next((at for at, word in enumerate(words) if word in (worker_command.name, beat_command.name)), 0)
-    return len(words) - len(rest)
+        return next((at for at, word in enumerate(words) if word in (worker_command.name, beat_command.name)), 0), ""
+    return len(words) - len(rest), str(given.get("app") or "")
 
 
 def _folder(before: Sequence[str], entered: str) -> str:

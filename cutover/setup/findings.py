@@ -34,17 +34,24 @@ class Project:
         self.where = sources.settings_file()
         self.package = settings.SETTINGS_MODULE.split(".")[0]
         found = sources.apps(self.where.file, self.where.module.__name__)
-        current = current_app._get_current_object()
-        self.source = self._chosen(found, current)
-        self.loaded_app = "" if self.named_app or self.source else sources.loaded(self.where.root, current)
+        current = current_app._get_current_object()  # before another is imported, which becomes that
+        typed = self._typed()
+        self.source = self._chosen(found, typed, current)
+        self.loaded_app = "" if self.named_app or self.source else sources.loaded(self.where.root, typed or current)
         self.others = [one.path for one in found if one is not self.source] if not self.named_app else []
 
-    def _chosen(self, found: list[AppSource], current: Celery) -> AppSource | None:
-        """The named app, else the one that this process has made its current one, else the first."""
+    def _chosen(self, found: list[AppSource], typed: Celery | None, current: Celery) -> AppSource | None:
+        """The named app; else the one that the Procfile names, or that this process has as current; or the first."""
         if self.named_app:
             return next((one for one in found if one.path == self.named_app), None)
-        is_current = (one for one in found if sources.imported(one.path) is current)
-        return next(is_current, next(iter(found), None))
+        is_wanted = (one for one in found if sources.imported(one.path) is (typed or current))
+        return next(is_wanted, None if typed else next(iter(found), None))
+
+    def _typed(self) -> Celery | None:
+        """The app that the lines with a beat name, else any line; None where there are several."""
+        lines = [line for line in self.lines if line.has_beat and line.app] or [line for line in self.lines if line.app]
+        apps = [app for app in map(sources.typed, sorted({line.app for line in lines})) if app is not None]
+        return apps[0] if apps and all(app is apps[0] for app in apps) else None
 
     # --- settings
 
@@ -167,7 +174,7 @@ class Project:
     @cached_property
     def processes(self) -> list[Process]:
         """Those of the Procfile; where it has no worker or beat, or there is none, as the stock commands would be."""
-        found = self.lines
+        found = [self._of_another(line) or line for line in self.lines]
         kinds = {process.kind for process in found} | {Kind.BEAT for process in found if process.has_beat}
         app = ":".join(self.app_path.rsplit(".", 1))
         celery = f"{commands.beside(commands.interpreter_of(found), 'celery')} -A {app}"
@@ -179,6 +186,11 @@ class Project:
         return [*(commands.process(kind.value, stock[kind]) for kind in missing if kind is Kind.WEB), *found] + [
             commands.process(kind.value, stock[kind]) for kind in missing if kind is not Kind.WEB
         ]
+
+    def _of_another(self, line: Process) -> Process | None:
+        """A line of another app than ours, as one that stays as it is, with its beat as it sends today."""
+        app = sources.typed(line.app) if self.app and line.app else None
+        return None if app is None or app is self.app else commands.kept(line, str(app.conf.beat_scheduler))
 
     @cached_property
     def scheduler(self) -> str:
@@ -263,7 +275,9 @@ class Project:
             yield "Then take `beat` out, for two that know no lease send everything twice; or have that line start"
             yield "celery, and type this again."
         for process in self.processes:
-            if unseen := commands.unseen(process):
+            if process.app and process.kind is Kind.OTHER:
+                yield f"`{process.name}` is of another app, {process.app}, and keeps its command in every release."
+            elif unseen := commands.unseen(process):
                 kinds = " and a ".join(unseen)
                 yield f"`{process.name}` seems to start a {kinds} in a way that is not understood: have it start celery"
                 yield "alone, not in a shell's quotes or beside another command, and type this again."

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from celery import Celery
+from celery.app.utils import find_app
 from django.conf import settings
 
 from cutover.errors import ConfigurationError
@@ -44,7 +45,7 @@ class SettingsFile:
         return name in (_written(self.owner) if self.owner else vars(self.module))
 
     def others(self) -> list[str]:
-        """The settings beside these, such as a `production` beside `local`: modules; or classes that none derives from."""
+        """Settings beside these, such as a `production` beside `local`: modules, or classes that none derives from."""
         if self.owner:
             kinds = [kind for kind in _kinds(self.module) if kind.__module__ == self.module.__name__]
             lowest = [kind for kind in kinds if not any(kind in other.__mro__[1:] for other in kinds)]
@@ -161,6 +162,15 @@ def imported(path: str) -> Celery | None:
     try:
         app = getattr(importlib.import_module(module), name, None)
     except Exception:  # the project's own code; `check` says it in full
+        return None
+    return app if isinstance(app, Celery) else None
+
+
+def typed(name: str) -> Celery | None:
+    """The app that celery finds by what ``-A`` names; None where there is none, whatever the import raises."""
+    try:
+        app = find_app(name)
+    except Exception:  # the project's own code; or it is found from another folder alone
         return None
     return app if isinstance(app, Celery) else None
 
