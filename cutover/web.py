@@ -121,6 +121,8 @@ def _trouble(host: str, port: int) -> str:
             with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((host, port))
+        except (OverflowError, UnicodeError) as error:  # a port above 65535; a name that can be none
+            return str(error)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or not further:
                 return error.strerror or str(error)

@@ -89,6 +89,14 @@ def test_a_port_that_is_taken_is_one_line(sqlite_site: Site) -> None:
     assert "Traceback" not in web.output
 
 
+def test_a_port_that_is_none_is_one_line(sqlite_site: Site) -> None:
+    web = sqlite_site.prodserver("web", WEB_BIND=f"{HOST}:99999")
+    assert web.wait() == 1, web.output
+    [line] = [line for line in web.output.splitlines() if '"error"' in line]
+    assert f"Cannot listen at {HOST} port 99999: bind(): port must be 0-65535" in line
+    assert "Traceback" not in web.output
+
+
 def test_a_database_user_that_does_not_exist_is_one_line(sqlite_site: Site, postgres: Postgres) -> None:
     sqlite_site.env["DATABASE_URL"] = postgres.url("postgres").replace(f"//{Postgres.USER}@", "//stranger:a-secret@")
     detail, remedy = finding(sqlite_site.cutover("phase1"), "migrations")

@@ -28,7 +28,7 @@ def _serve(collector: Any, address: str, port: int) -> None:
         try:
             start_http_server(port, address, registry)
             break
-        except OSError as exc:
+        except (OSError, UnicodeError) as exc:  # the second: of a name that can be none
             if (reason := str(exc)) != said:
                 log(Event.METRICS_FAILED, port=port, reason=f"no metrics on {address}:{port}: {reason}")
             said = reason

@@ -253,6 +253,16 @@ def test_a_directory_that_cannot_be_used_is_said_and_no_process_of_the_pool_fail
     assert (exposed, type(metrics.worker)) == ([], metrics.WorkerMeter)
 
 
+def test_an_address_that_can_be_none_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = list[str]()
+    monkeypatch.setattr(exposition, "log", lambda event, **keys: said.append(f"{event} {keys['reason']}"))
+    monkeypatch.setattr(exposition.time, "sleep", lambda _: sys.exit())
+    with pytest.raises(SystemExit):
+        exposition._serve(BeatMeter(Side.CODE), "a..b", free_port())
+    [line] = said
+    assert "no metrics on a..b:" in line
+
+
 def test_a_port_that_another_has_is_said_once_and_taken_when_it_is_free(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
