@@ -100,7 +100,7 @@ def _pieces(project: Project) -> Iterator[Piece]:
     yield from _requirements(project)
     webs = [process for process in project.processes if process.kind is Kind.WEB]
     kept = [process.name for process in webs if not project.can_be_served(process)]
-    if not any("prodserver" in process.command for process in project.processes):  # else it is past these releases
+    if not releases.are_begun(project.lines, project.given("PRODUCTION_PROCESSES")):
         of_code = _of_code(project)
         names: dict[str, Any] = {"manage": project.manage}
         names |= {"stock": of_code.path, "of_code": of_code.leased_path} if of_code else {}

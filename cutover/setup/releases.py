@@ -1,13 +1,13 @@
 """Pure: the Procfile of each release, and the health checks without which a platform takes a beat for well."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from django.db import DEFAULT_DB_ALIAS
 
 from cutover import conf
-from cutover.setup.additions import LEGACY
+from cutover.setup.additions import BACKENDS, LEGACY
 from cutover.setup.commands import CODE_SCHEDULER, STOCK_SCHEDULER, Kind, Process, interpreter_of, with_scheduler
 
 GUARDED_WORKERS, CODE_SIDE = "Procfile.guarded-workers", "Procfile.code-side"
@@ -16,6 +16,9 @@ MANAGE: Final = ("manage.py",)
 OF_DJANGO: Final = ("-m", "django")
 """The same where a project has no ``manage.py``; it wants DJANGO_SETTINGS_MODULE in the environment."""
 RELEASE: Final = "release"
+OURS: Final = {f"cutover.backends.{BACKENDS[kind]}" for kind in (Kind.WORKER, Kind.BEAT)} | {
+    "cutover.backends.CodeBeat"
+}
 
 
 def procfiles(
@@ -53,6 +56,15 @@ def procfiles(
         BOTH_SIDES: _lines({**both, **legacy}),
         DATABASE_SIDE: _lines(both),
     }
+
+
+def are_begun(lines: Sequence[Process], settings: Mapping[str, Any]) -> bool:
+    """Whether prodserver starts anything of ours but the web process, or what ``settings`` do not tell of.
+
+    A project may have had its web process, or others, started by prodserver before.
+    """
+    given = [settings.get(line.name) for line in lines if "prodserver" in line.command]
+    return any(not isinstance(one, Mapping) or one.get("BACKEND") in OURS for one in given)
 
 
 def health_checks(processes: Sequence[Process], manage: Sequence[str] = MANAGE) -> dict[str, Any]:

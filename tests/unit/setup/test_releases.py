@@ -1,6 +1,9 @@
 """The releases of a project: who sends in each, and by which check a platform knows it."""
 
+import pytest
+
 from cutover.setup.commands import read
+from cutover.setup.releases import are_begun as releases_begun
 from cutover.setup.releases import health_checks, procfiles
 
 PROJECT = """web: gunicorn shop.wsgi
@@ -92,6 +95,22 @@ def test_migrations_and_checks_run_in_the_environment_of_what_is_there() -> None
         "beat": [".venv/bin/python", "manage.py"],
         "legacy-beat": [".venv/bin/python", "manage.py"],
     }
+
+
+@pytest.mark.parametrize(
+    ("backend", "are_begun"),
+    [
+        ("django_prodserver.backends.servers.uvicorn.UvicornServer", False),
+        ("cutover.backends.Gunicorn", False),
+        ("cutover.backends.DatabaseBeat", True),
+        (None, True),
+    ],
+)
+def test_a_web_process_that_prodserver_starts_already_is_no_release(backend: str | None, are_begun: bool) -> None:
+    lines = read("it: python manage.py prodserver it\nworker: celery -A shop worker\n")
+    told = {"it": {"BACKEND": backend}} if backend else {}
+    assert releases_begun(lines, told) is are_begun
+    assert not releases_begun(read("worker: celery -A shop worker"), told)
 
 
 def test_each_process_is_known_by_the_check_of_its_kind() -> None:
