@@ -191,13 +191,21 @@ def loaded(root: Path, app: Celery) -> str:
 
 
 def _assigned(file: Path) -> set[str]:
-    """The names that a module assigns at its top level."""
+    """The names that a module assigns at its top level, under whatever condition."""
     try:
         tree = ast.parse(file.read_text())
     except (OSError, ValueError, SyntaxError):
         return set()
-    given = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)]
+    given = [node for node in _run(tree) if isinstance(node, ast.Assign | ast.AnnAssign)]
     return {name for node in given for name in _targets(node)}
+
+
+def _run(node: ast.AST) -> Iterator[ast.AST]:
+    """The statements that importing a module runs: those under an ``if``, a ``try`` or a ``with``, too."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.expr):
+            yield child
+            yield from _run(child)
 
 
 def _modules(folder: Path) -> Iterator[Path]:

@@ -232,8 +232,17 @@ def create(name, **given):
 
 queue = create("shop"{given})
 """
+CONDITIONAL = """import celery
+
+try:
+    if celery:
+        queue = celery.Celery("shop", set_as_current=False{given})
+finally:
+    pass
+"""
 
 
+@pytest.mark.parametrize("text", [FACTORY, CONDITIONAL], ids=["by a function", "on a condition"])
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -241,14 +250,14 @@ queue = create("shop"{given})
         (', task_cls="cutover.guard.GuardedTask"', []),
     ],
 )
-def test_an_app_that_a_function_makes_is_found_where_it_is_assigned(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, said: list[str]
+def test_an_app_that_is_not_simply_made_is_found_where_it_is_assigned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, given: str, said: list[str]
 ) -> None:
     """Taken for none, a second app would be added to the project."""
-    package = "shop_of_a_factory" + ("_guarded" if given else "")
+    package = f"shop_{'factory' if text is FACTORY else 'condition'}" + ("_guarded" if given else "")
     (tmp_path / package).mkdir()
     (tmp_path / package / "__init__.py").write_text("from .work import queue as app\n")
-    (tmp_path / package / "work.py").write_text(FACTORY.replace("{given}", given))
+    (tmp_path / package / "work.py").write_text(text.replace("{given}", given))
     monkeypatch.syspath_prepend(tmp_path)
     made = importlib.import_module(f"{package}.work").queue
     monkeypatch.setattr("cutover.setup.sources.apps", lambda near, module: [])
