@@ -115,7 +115,7 @@ class Project:
 
     def celery_name(self, name: str) -> str:
         """One of celery's settings as Django's settings have it: under the app's namespace, or by its old name."""
-        namespace = self.app.namespace if self.app else "CELERY"
+        namespace = str(self.app.namespace or "").rstrip("_") if self.app else "CELERY"  # celery adds its own, once
         old = {"BROKER_URL": "BROKER_URL"}.get(name, f"CELERY{name}")
         return f"{namespace}_{name}" if namespace else old
 

@@ -225,6 +225,24 @@ def test_what_is_started_elsewhere_is_named_from_where_commands_are_typed(
     assert wanted or '"schedule":' not in block
 
 
+@pytest.mark.parametrize(
+    ("namespace", "name"),
+    [
+        ("CELERY", "CELERY_BEAT_SCHEDULER"),
+        ("JOBS_", "JOBS_BEAT_SCHEDULER"),
+        (None, "CELERYBEAT_SCHEDULER"),
+    ],
+)
+def test_a_setting_of_celery_is_named_as_the_app_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, namespace: str | None, name: str
+) -> None:
+    app = Celery("shop", set_as_current=False, namespace=namespace, changes={"broker_url": "memory://"})
+    app.config_from_object({name: "a:B"}, namespace=namespace)
+    assert app.conf.beat_scheduler == "a:B"
+    monkeypatch.setattr(Project, "app", app)
+    assert Project(tmp_path).celery_name("BEAT_SCHEDULER") == name
+
+
 FACTORY = """import celery
 
 def create(name, **given):
