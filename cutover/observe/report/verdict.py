@@ -7,6 +7,7 @@ from typing import Final
 
 from cutover.errors import CutoverError
 from cutover.ledger.database import outages
+from cutover.ledger.pauses import SITE, Pause
 from cutover.models import SlotlessSender
 from cutover.observe.conditions import Severity
 from cutover.observe.report.expressions import RUNS, Fate
@@ -32,6 +33,7 @@ class Basis:
     ``findings``: the first slots that phase 4's proof, over the part of the period since ``proved_since``, says were
     not sent and run once; ``found``: how many there are, None where there is no such proof, and ``unproved`` says why.
     ``not_proved``: the entries of which it proves nothing, and why. ``slotless``: what was run besides.
+    ``pauses``: those in effect, the site's first.
     """
 
     state: State
@@ -43,6 +45,7 @@ class Basis:
     unproved: str = ""
     not_proved: Sequence[tuple[EntryName, Why]] = ()
     slotless: Sequence[SlotlessSender] = ()
+    pauses: Sequence[Pause] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +63,21 @@ def read(context: Context, state: State, figures: Figures, counting: Counting | 
     ``counting``: what the proof would count, where that was done already.
     """
     over = figures.period
-    unmanaged = beats.no_unmanaged_beat(context)
+    unmanaged, pauses = beats.no_unmanaged_beat(context), context.ledger.pauses.read()
     with outages(context.alias):
         slotless = [row for row in detection.slotless(context) if row.last_seen_at > over.since]
     given = state, context.config.retention, unmanaged
     if not state.is_switched:
         why = "the code side is active, and its schedule may be another in each process"
-        return Basis(*given, unproved=why, slotless=slotless)
+        return Basis(*given, unproved=why, slotless=slotless, pauses=pauses)
     since = max(over.since, state.switched_at or over.since)
     try:
         is_counted = counting is not None and counting.since == since
         found = proof.gather(context, since, over.until, counting if is_counted else None)
     except CutoverError as exc:
-        return Basis(*given, unproved=one_line(exc).rstrip("."), slotless=slotless)
+        return Basis(*given, unproved=one_line(exc).rstrip("."), slotless=slotless, pauses=pauses)
     findings, open_ = found.failures[:PROVED], sorted(found.unproven.items())
-    return Basis(*given, since, len(found.failures), findings, not_proved=open_, slotless=slotless)
+    return Basis(*given, since, len(found.failures), findings, not_proved=open_, slotless=slotless, pauses=pauses)
 
 
 def judge(figures: Figures, basis: Basis, zone: dt.tzinfo = dt.UTC) -> Verdict:
@@ -87,6 +90,8 @@ def judge(figures: Figures, basis: Basis, zone: dt.tzinfo = dt.UTC) -> Verdict:
     besides = _told(_BESIDES, figures)
     if unsent := [name for name, why in basis.not_proved if why is Why.NO_ROW]:
         besides.insert(0, f"{_many(len(unsent), 'entry', 'entries')} of code without a row, never sent")
+    if basis.pauses:
+        besides.append(_paused(basis.pauses))
     told, unknown = f"; {', '.join(besides)}" if besides else "", list(_reservations(figures, basis, zone))
     entries = sum(1 for one in figures.entries if one.slots)
     ran = figures.of(*RUNS)
@@ -111,7 +116,11 @@ def judge(figures: Figures, basis: Basis, zone: dt.tzinfo = dt.UTC) -> Verdict:
         return Verdict(sentence, at_least, unknown)
     of_all = f"{_many(ran, 'slot')} of {_many(entries, 'entry', 'entries')}"
     sentence = f"Sent and run once{as_far}: each of {of_all}{told}."
-    return Verdict(sentence, at_least if is_ill or figures.late else Severity.WELL, unknown)
+    return Verdict(sentence, at_least if is_ill or figures.late or basis.pauses else Severity.WELL, unknown)
+
+
+def _paused(pauses: Sequence[Pause]) -> str:
+    return f"{'everything is' if pauses[0].entry == SITE else _many(len(pauses), 'entry is', 'entries are')} paused"
 
 
 def _lost(figures: Figures) -> int:
@@ -172,6 +181,9 @@ def _reservations(figures: Figures, basis: Basis, zone: dt.tzinfo) -> Sequence[s
     if basis.slotless:
         count = sum(row.messages for row in basis.slotless)
         said.append(f"{_many(count, 'message')} of scheduled tasks named no slot, and were run besides.")
+    if basis.pauses:
+        what, since = _paused(basis.pauses).capitalize(), at(min(one.paused_at for one in basis.pauses))
+        said.append(f"{what}: what has been kept back since {since} is not among the slots.")
     if basis.not_proved:
         said.append(
             f"Of {_many(len(basis.not_proved), 'entry', 'entries')} this period proves nothing (each is named)."

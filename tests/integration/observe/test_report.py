@@ -20,6 +20,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from cutover import clock
 from cutover.errors import LedgerUnavailable
+from cutover.ledger.pauses import SITE
 from cutover.models import Cutover, Entry, Fence, Slot, Term, Transition
 from cutover.observe import overview
 from cutover.observe.conditions import Severity
@@ -411,6 +412,19 @@ def test_an_empty_period_proves_nothing(context: Surroundings, ledger: str) -> N
     said = compose.run(context()).content
     assert said.verdict.sentence == "Inconclusive: the ledger has no slot of this period."
     assert "<svg" not in compose.run(context()).page()
+
+
+def test_while_something_is_paused_it_is_said_that_what_is_kept_back_is_not_counted(
+    context: Surroundings, ledger: str, hours: dt.datetime
+) -> None:
+    Slot.objects.using(ledger).bulk_create([slot("hourly", hours - n * HOUR) for n in range(24)])
+    context().ledger.pauses.pause(SITE, None, "alice", "the mail server moves")
+    verdict = compose.run(context(), since=24 * HOUR).content.verdict
+    assert "everything is paused" in verdict.sentence
+    assert any(one.startswith("Everything is paused: what has been kept back since") for one in verdict.reservations)
+    context().ledger.pauses.resume(SITE, "alice")
+    verdict = compose.run(context(), since=24 * HOUR).content.verdict
+    assert "paused" not in " ".join([verdict.sentence, *verdict.reservations])
 
 
 def test_the_database_side_is_judged_as_phase_4_does(context: Surroundings, ledger: str, hours: dt.datetime) -> None:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from cutover.ledger.fence import FenceView
+from cutover.ledger.pauses import SITE, Pause
 from cutover.observe.conditions import Severity
 from cutover.observe.course import Course
 from cutover.observe.report import timeline
@@ -214,6 +215,20 @@ def basis(**changed: object) -> Basis:
             Severity.PROBLEM,
         ),
         (counted(), WELL, "Inconclusive: the ledger has no slot of this period.", Severity.NOTICE),
+        (
+            counted(succeeded=2),
+            basis(pauses=[Pause(SITE, NOON - DAY, None, "alice", "")]),
+            "Sent and run once, as far as can be known (see the reservations): each of 2 slots of 1 entry; everything "
+            "is paused.",
+            Severity.NOTICE,
+        ),
+        (
+            counted(succeeded=2, failed=1),
+            basis(pauses=[Pause(EntryName("e"), NOON - DAY, None, "alice", "")]),
+            "Sent and run once, as far as can be known (see the reservations): each of 3 slots of 1 entry; 1 run "
+            "failed, 1 entry is paused.",
+            Severity.PROBLEM,
+        ),
         (
             counted(),
             basis(not_proved=[(EntryName("f"), Why.NO_ROW)]),
