@@ -2,16 +2,17 @@
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cutover.errors import CutoverError
 from cutover.ledger.database import outages
 from cutover.ledger.pauses import SITE, Pause
-from cutover.models import SlotlessSender
+from cutover.models import SlotlessSender, Term
 from cutover.observe.conditions import Severity
 from cutover.observe.report.expressions import RUNS, Fate
 from cutover.observe.report.figures import Figures
+from cutover.observe.slot import Claimant
 from cutover.phases.context import Context
 from cutover.phases.evidence import detection, proof
 from cutover.phases.evidence.findings import Finding, Why
@@ -24,6 +25,8 @@ from cutover.types import EntryName
 
 PROVED: Final = 50
 """How many findings of the proof are listed."""
+UNLED: Final = dt.timedelta(minutes=1)
+"""For how long nobody leads before it is said: a handover, also one from a leader that was killed, is shorter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Basis:
     ``findings``: the first slots that phase 4's proof, over the part of the period since ``proved_since``, says were
     not sent and run once; ``found``: how many there are, None where there is no such proof, and ``unproved`` says why.
     ``not_proved``: the entries of which it proves nothing, and why. ``slotless``: what was run besides.
-    ``pauses``: those in effect, the site's first.
+    ``pauses``: those in effect, the site's first. ``led_until``: when a leader was seen last, where none leads.
     """
 
     state: State
@@ -46,6 +49,7 @@ class Basis:
     not_proved: Sequence[tuple[EntryName, Why]] = ()
     slotless: Sequence[SlotlessSender] = ()
     pauses: Sequence[Pause] = ()
+    led_until: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +66,23 @@ def read(context: Context, state: State, figures: Figures, counting: Counting | 
 
     ``counting``: what the proof would count, where that was done already.
     """
-    over = figures.period
-    unmanaged, pauses = beats.no_unmanaged_beat(context), context.ledger.pauses.read()
+    over, pauses = figures.period, context.ledger.pauses.read()
+    basis = Basis(state, context.config.retention, beats.no_unmanaged_beat(context), pauses=pauses)
     with outages(context.alias):
         slotless = [row for row in detection.slotless(context) if row.last_seen_at > over.since]
-    given = state, context.config.retention, unmanaged
+        last = Term.objects.using(context.alias).order_by("epoch").last()
+    led_until = Claimant.of(last).known_until(over.until) if last else over.until
+    basis = replace(basis, slotless=slotless, led_until=led_until if over.until - led_until > UNLED else None)
     if not state.is_switched:
-        why = "the code side is active, and its schedule may be another in each process"
-        return Basis(*given, unproved=why, slotless=slotless, pauses=pauses)
+        return replace(basis, unproved="the code side is active, and its schedule may be another in each process")
     since = max(over.since, state.switched_at or over.since)
     try:
         is_counted = counting is not None and counting.since == since
         found = proof.gather(context, since, over.until, counting if is_counted else None)
     except CutoverError as exc:
-        return Basis(*given, unproved=one_line(exc).rstrip("."), slotless=slotless, pauses=pauses)
-    findings, open_ = found.failures[:PROVED], sorted(found.unproven.items())
-    return Basis(*given, since, len(found.failures), findings, not_proved=open_, slotless=slotless, pauses=pauses)
+        return replace(basis, unproved=one_line(exc).rstrip("."))
+    proved = replace(basis, proved_since=since, found=len(found.failures), findings=found.failures[:PROVED])
+    return replace(proved, not_proved=sorted(found.unproven.items()))
 
 
 def judge(figures: Figures, basis: Basis, zone: dt.tzinfo = dt.UTC) -> Verdict:
@@ -92,11 +97,13 @@ def judge(figures: Figures, basis: Basis, zone: dt.tzinfo = dt.UTC) -> Verdict:
         besides.insert(0, f"{_many(len(unsent), 'entry', 'entries')} of code without a row, never sent")
     if basis.pauses:
         besides.append(_paused(basis.pauses))
+    if basis.led_until:
+        besides.append(f"nobody has led since {to_the_second(basis.led_until, zone)}")
     told, unknown = f"; {', '.join(besides)}" if besides else "", list(_reservations(figures, basis, zone))
     entries = sum(1 for one in figures.entries if one.slots)
     ran = figures.of(*RUNS)
     as_far = ", as far as can be known (see the reservations)" if unknown else ""
-    is_ill = unsent or figures.of(Fate.FAILED) or _lost(figures)
+    is_ill = unsent or figures.of(Fate.FAILED) or _lost(figures) or basis.led_until
     at_least = Severity.PROBLEM if is_ill else Severity.NOTICE  # what is not known makes nothing better
     if not figures.slots and not wrong:
         return Verdict(f"Inconclusive: the ledger has no slot of this period{told}.", at_least, unknown)
@@ -181,6 +188,8 @@ def _reservations(figures: Figures, basis: Basis, zone: dt.tzinfo) -> Sequence[s
     if basis.slotless:
         count = sum(row.messages for row in basis.slotless)
         said.append(f"{_many(count, 'message')} of scheduled tasks named no slot, and were run besides.")
+    if basis.led_until:
+        said.append(f"What fell due since {at(basis.led_until)}, when a leader was seen last, is not among the slots.")
     if basis.pauses:
         what, since = _paused(basis.pauses).capitalize(), at(min(one.paused_at for one in basis.pauses))
         said.append(f"{what}: what has been kept back since {since} is not among the slots.")

@@ -32,6 +32,7 @@ from cutover.observe.report.verdict import Verdict
 from cutover.phases.context import Context
 from cutover.phases.evidence import tally
 from cutover.phases.evidence.tally import Counting
+from cutover.phases.wording import to_the_second
 from cutover.schedules.fingerprint import fingerprint
 from cutover.workers import processes
 from tests.support.plans import plans
@@ -56,7 +57,8 @@ def ledger(context: Surroundings, hours: dt.datetime) -> str:
     """Two days of leadership, and the alias."""
     alias, began = context().alias, hours - 48 * HOUR
     Fence.objects.using(alias).update(guarded_since=began)
-    Term.objects.using(alias).create(epoch=1, holder="h:1:x", side="code", host="h", pid=1, started_at=began)
+    term = {"epoch": 1, "holder": "h:1:x", "side": "code", "host": "h", "pid": 1}
+    Term.objects.using(alias).create(**term, started_at=began, seen_at=clock.now())
     for name in ("hourly", STRANGE, "yearly"):
         Entry.objects.using(alias).create(name=name, fingerprint="f", eligible_since=began)
     return alias
@@ -412,6 +414,20 @@ def test_an_empty_period_proves_nothing(context: Surroundings, ledger: str) -> N
     said = compose.run(context()).content
     assert said.verdict.sentence == "Inconclusive: the ledger has no slot of this period."
     assert "<svg" not in compose.run(context()).page()
+
+
+def test_where_nobody_leads_any_more_it_is_said_since_when(
+    context: Surroundings, ledger: str, hours: dt.datetime
+) -> None:
+    Slot.objects.using(ledger).bulk_create([slot("hourly", hours - n * HOUR) for n in range(20, 24)])
+    terms = Term.objects.using(ledger)
+    well = compose.run(context(), since=48 * HOUR).content.verdict
+    assert (well.severity, "nobody" in well.sentence) == (Severity.WELL, False)
+    for silent in ({"seen_at": hours - 20 * HOUR}, {"ended_at": hours - 20 * HOUR}):
+        terms.update(**{"seen_at": None, "ended_at": None, **silent})
+        ill = compose.run(context(), since=48 * HOUR).content.verdict
+        assert ill.severity is Severity.PROBLEM
+        assert f"nobody has led since {to_the_second(hours - 20 * HOUR)}" in ill.sentence
 
 
 def test_while_something_is_paused_it_is_said_that_what_is_kept_back_is_not_counted(

@@ -217,6 +217,13 @@ def basis(**changed: object) -> Basis:
         (counted(), WELL, "Inconclusive: the ledger has no slot of this period.", Severity.NOTICE),
         (
             counted(succeeded=2),
+            basis(led_until=NOON - DAY),
+            "Sent and run once, as far as can be known (see the reservations): each of 2 slots of 1 entry; nobody has "
+            "led since 2026-10-23 12:00:00 UTC.",
+            Severity.PROBLEM,
+        ),
+        (
+            counted(succeeded=2),
             basis(pauses=[Pause(SITE, NOON - DAY, None, "alice", "")]),
             "Sent and run once, as far as can be known (see the reservations): each of 2 slots of 1 entry; everything "
             "is paused.",
