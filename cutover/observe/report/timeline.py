@@ -170,12 +170,14 @@ def _blocks(buckets: Sequence[int], times: Times, y: float, height: float) -> It
 
 
 def _steps(course: Course, times: Times, bottom: float) -> list[Element]:
-    made, last = [], 0.0
+    made: list[Element] = []
+    labels: list[tuple[float, list[str]]] = []
     for step in course.steps:
         x = times.x(step.at)
-        if x > last + 50:  # each has its title; those that are close share the first one's label
-            made.append(element("text", x=x, y=bottom + 12, class_="small", text=step.phase, text_anchor="middle"))
-            last = x
+        if not labels or x > labels[-1][0] + max(50, 30 + 3 * len(_joined(labels[-1][1]))):
+            labels.append((x, [step.phase]))
+        elif step.phase not in labels[-1][1]:  # those that are close share a label, at the first of them
+            labels[-1][1].append(step.phase)
         line = element(
             "path",
             d=f"M{number(x)} {LEGEND + LEADERS - 6:g}V{bottom:g}",
@@ -183,4 +185,12 @@ def _steps(course: Course, times: Times, bottom: float) -> list[Element]:
         )
         said = step.phase if not step.is_switch else f"{step.phase}: {step.step}"
         made.append(titled(line, f"{said}, {step.at.astimezone(times.zone):%d %b %H:%M:%S}"))
+    for x, phases in labels:
+        text, room = _joined(phases), WIDTH - x
+        anchor = "middle" if room > 3 * len(text) else "end"
+        made.append(element("text", x=x, y=bottom + 12, class_="small", text=text, text_anchor=anchor))
     return made
+
+
+def _joined(phases: Sequence[str]) -> str:
+    return ", ".join([phases[0], *(one.removeprefix("phase") for one in phases[1:])])

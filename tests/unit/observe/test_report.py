@@ -10,7 +10,7 @@ import pytest
 from cutover.ledger.fence import FenceView
 from cutover.ledger.pauses import SITE, Pause
 from cutover.observe.conditions import Severity
-from cutover.observe.course import Course
+from cutover.observe.course import Course, Step
 from cutover.observe.report import timeline
 from cutover.observe.report.axes import LEFT, WIDTH, Times
 from cutover.observe.report.delays import STEPS_MS, Delays, delays, histogram
@@ -145,6 +145,20 @@ def test_a_name_is_as_wide_as_its_column_at_most(name: str, shown: str) -> None:
     [clip] = [one for one in timeline._lane(EntryName(name), [], times, 0.0) if one.tag == "svg"]
     assert [text.text for text in clip.iter("text")] == [shown]
     assert float(clip.attrib["width"]) < LEFT
+
+
+def test_steps_that_are_close_share_a_label_that_names_each_phase() -> None:
+    times = Times(period(NOON - 7 * DAY, NOON - 7 * DAY, NOON), dt.UTC)
+    done = [("phase1", "finish", 0), ("phase2", "finish", 1), ("phase3", "switch", 2), ("phase3", "finish", 2)]
+    late = [("phase4", "finish", 60 * 24 * 3), ("rollback", "switch", 60 * 24 * 6 + 60 * 23)]
+    began = NOON - 7 * DAY
+    ats = [(phase, step, began + dt.timedelta(minutes=minutes)) for phase, step, minutes in [*done, *late]]
+    course = Course([], [Step(phase, step, "done", "", "alice", at, at) for phase, step, at in ats])
+    made = timeline._steps(course, times, 100.0)
+    texts = [one for one in made if one.tag == "text"]
+    assert [one.text for one in texts] == ["phase1, 2, 3", "phase4", "rollback"]
+    assert [one.attrib["text-anchor"] for one in texts] == ["middle", "middle", "end"]
+    assert len(made) - len(texts) == len(course.steps), "each has a line of its own"
 
 
 def test_a_drawing_escapes_and_names_itself() -> None:
