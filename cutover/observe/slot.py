@@ -17,6 +17,7 @@ import redis
 from cutover import models
 from cutover.errors import CutoverError
 from cutover.ledger.database import outages
+from cutover.ledger.fence import SUCCEEDED
 from cutover.phases.context import Context
 from cutover.types import EntryName, RunOutcome, Side, SlotState
 from cutover.types import Slot as SlotName
@@ -127,12 +128,22 @@ class Claimant:
     def of(cls, row: models.Term) -> Self:
         """The term of a row of the ledger."""
         told = (row.host, row.pid, row.release, row.started_at, row.ended_at, row.end_reason)
-        signs = (row.started_at, row.first_tick_at, row.seen_at, row.ended_at)
+        signs = (row.started_at, row.first_tick_at, row.seen_at, None if row.end_reason == SUCCEEDED else row.ended_at)
         return cls(row.epoch, Side(row.side), *told, max(at for at in signs if at is not None))
+
+    @property
+    def told_end(self) -> dt.datetime | None:
+        """When its leader said that it ended; None for one that did not, also where a successor has ended the term."""
+        return None if self.end_reason == SUCCEEDED else self.ended_at
+
+    @property
+    def end_in_words(self) -> str:
+        """Why it ended; empty where nobody has said so yet."""
+        return "did not say, and another took over" if self.end_reason == SUCCEEDED else self.end_reason
 
     def known_until(self, now: dt.datetime) -> dt.datetime:
         """Until when it is known to have lasted: a leader that was killed says no end, and leaves its last sign."""
-        return now if self.ended_at is None and now - self.seen_at <= SILENT else self.ended_at or self.seen_at
+        return now if self.ended_at is None and now - self.seen_at <= SILENT else self.told_end or self.seen_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,7 +203,7 @@ def _bands(
             break
         left, right = across(term.started_at), across(ended_at)
         title = f"epoch {term.epoch}: {term.host}:{term.pid} led for the {term.side.value} side"
-        if term.ended_at is None and ended_at < end:
+        if term.told_end is None and ended_at < end:
             title += f"; its last sign of life is of {_clock(ended_at, now, span)}, and no end is recorded"
         if ended_at > since:
             width = f"{98 * (right - left):.2f}%"

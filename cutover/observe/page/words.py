@@ -227,9 +227,9 @@ class TermLine:
             f"{term.host}:{term.pid}",
             term.release,
             Moment.of(term.started_at, now),
-            None if leads else Moment.of(term.ended_at or term.seen_at, now),
-            term.ended_at is None and not leads,
-            term.end_reason or ("ended" if term.ended_at else without_end),
+            None if leads else Moment.of(term.told_end or term.seen_at, now),
+            term.told_end is None and not leads,
+            term.end_in_words or ("ended" if term.ended_at else without_end),
         )
 
 

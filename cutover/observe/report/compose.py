@@ -29,7 +29,7 @@ NAME: Final = "report"
 WEEK: Final = dt.timedelta(days=7)
 GRACE: Final = dt.timedelta(seconds=5)
 """How old a slot must be to be in it: the message of a younger one may be under way."""
-_TERM: Final = "epoch side host pid release started_at ended_at end_reason"
+_TERM: Final = "epoch side host pid release started_at seen_at ended_at end_reason"
 _ENTRY: Final = " ".join(["slots", *(field.name for field in fields(EntryFigures))])
 _DELAYS: Final = " ".join(field.name for field in fields(Delays))
 

@@ -203,8 +203,8 @@ def _course(made: "Content") -> list[Table]:
             f"{one.host}:{one.pid}",
             one.release or "not told",
             _at(one.started_at, zone),
-            _at(one.ended_at, zone) if one.ended_at else f"last seen {_at(one.seen_at, zone)}, no end is recorded",
-            one.end_reason,
+            _at(one.told_end, zone) if one.told_end else f"last seen {_at(one.seen_at, zone)}, no end is recorded",
+            one.end_in_words,
         )
         for one in told.terms
     ]

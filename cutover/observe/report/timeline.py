@@ -106,12 +106,12 @@ def _terms(terms: Sequence[Claimant], times: Times, bottom: float) -> list[Eleme
         known_until = min(term.known_until(until_), max(following, term.started_at))
         begin, end = times.x(term.started_at), times.x(known_until)
         width, y = max(end - begin, 1.0), LEGEND + LEADERS - 4
-        ended_at = term.ended_at and term.ended_at.astimezone(times.zone)
+        ended_at = term.told_end and term.told_end.astimezone(times.zone)
         seen_at = f"{term.seen_at.astimezone(times.zone):%d %b %H:%M:%S}"
         until = f"to {ended_at:%d %b %H:%M:%S}" if ended_at else f"on, last seen {seen_at}, with no end recorded"
         told = f"epoch {term.epoch}: {term.host}:{term.pid} led for the {term.side} side, release {term.release or '?'}"
         since = f"{term.started_at.astimezone(times.zone):%d %b %H:%M:%S}"
-        why = f" ({term.end_reason})" if term.end_reason else ""
+        why = f" ({term.end_in_words})" if term.end_reason else ""
         band = element("rect", x=begin, y=y, width=width, height=14.0, class_=f"term {term.side}")
         made.append(titled(band, f"{told}, from {since} {until}{why}"))
         if odd % 2:

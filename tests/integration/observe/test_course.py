@@ -7,6 +7,7 @@ import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
+from cutover.ledger.fence import SUCCEEDED
 from cutover.models import Entry, Slot, Term, Transition
 from cutover.observe import course, lanes
 from cutover.phases.context import Context
@@ -41,6 +42,16 @@ def test_an_entry_of_a_second_hides_none_of_an_hour(context: Surroundings) -> No
     }
     assert [lane.since for lane in found] == [now - 4 * SECOND, since, since, since]
     assert lanes.read(site, [], since, now) == []
+
+
+def test_a_successor_is_no_sign_of_life_of_a_leader_that_was_killed(context: Surroundings) -> None:
+    site, now = context(), at_this_minute()
+    one = {"side": Side.CODE, "holder": "h:1:x", "host": "h", "pid": 1, "started_at": now - 90 * SECOND}
+    signs = {"seen_at": now - 60 * SECOND, "ended_at": now}
+    for epoch, reason in ((1, SUCCEEDED), (2, "stopped")):
+        Term.objects.using(site.alias).create(epoch=epoch, **one, **signs, end_reason=reason)
+    killed, stopped = course.latest(site).terms
+    assert (killed.known_until(now), stopped.known_until(now)) == (now - 60 * SECOND, now)
 
 
 def test_the_course_is_told_in_its_order(context: Surroundings) -> None:

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from cutover.ledger.fence import SUCCEEDED
 from cutover.observe.course import Course, Step
 from cutover.observe.entries import EntryRecord
 from cutover.observe.lanes import Lane
@@ -98,6 +99,16 @@ def test_the_band_of_a_leader_that_was_killed_ends_with_its_last_sign_of_life() 
     assert line.is_seen_last
     assert line.ended is not None
     assert line.ended.shown == "11:30:00 UTC"
+
+
+def test_the_term_of_a_leader_that_was_killed_lasts_no_longer_for_having_a_successor() -> None:
+    course = Course([term(1, 45, 10, SUCCEEDED, seen=30), term(2, 10, None)], [])
+    _, band = draw([], course, NOW - 60 * MINUTE, NOW).bands
+    assert (band.x, band.width) == ("25.50%", "24.50%")
+    assert band.title.endswith("; its last sign of life is of 11:30, and no end is recorded")
+    line = TermLine.of(course.terms[0], NOW, leads=False)
+    assert (line.is_seen_last, line.ended and line.ended.shown) == (True, "11:30:00 UTC")
+    assert line.end == "did not say, and another took over"
 
 
 def test_a_lane_says_from_when_on_it_is_drawn() -> None:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cutover.ledger.fence import FenceView
+from cutover.ledger.fence import SUCCEEDED, FenceView
 from cutover.ledger.pauses import SITE, Pause
 from cutover.observe.conditions import Severity
 from cutover.observe.course import Course, Step
@@ -114,9 +114,10 @@ def test_of_a_url_its_place_alone_is_shown(url: str, shown: str) -> None:
     assert place(url) == shown
 
 
-def test_the_band_of_a_leader_that_was_killed_ends_with_its_last_sign_of_life() -> None:
+@pytest.mark.parametrize("end", [(None, ""), (NOON - DAY / 8, SUCCEEDED)], ids=["nobody yet", "its successor"])
+def test_the_band_of_a_leader_that_was_killed_ends_with_its_last_sign_of_life(end: tuple[dt.datetime, str]) -> None:
     over = counted().period
-    killed = Claimant(7, Side.CODE, "h", 7, "v1", NOON - DAY / 2, None, "", NOON - DAY / 4)
+    killed = Claimant(7, Side.CODE, "h", 7, "v1", NOON - DAY / 2, *end, NOON - DAY / 4)
     alive = Claimant(8, Side.CODE, "h", 8, "v1", NOON - DAY / 8, None, "", NOON - dt.timedelta(seconds=9))
     drawn = ElementTree.fromstring(timeline.draw(counted(), Course([killed, alive], []), dt.UTC).replace("xmlns", "x"))
     times = Times(over, dt.UTC)
