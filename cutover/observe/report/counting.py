@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from django.db.models import Case, Min, Q, QuerySet, SmallIntegerField, Value, When
+from django.db.models import Case, Q, QuerySet, SmallIntegerField, Value, When
 from django.db.models.lookups import GreaterThan
 
 from cutover import models
@@ -69,10 +69,13 @@ def read(context: Context, since: dt.datetime, until: dt.datetime, proof: Counti
 
 
 def _known_since(context: Context, since: dt.datetime, until: dt.datetime) -> dt.datetime:
-    """``since``; or when the ledger begins, with its first slot or term, where that is later."""
-    first = models.Slot.objects.using(context.alias).aggregate(at=Min("due_at"))["at"]
-    led = models.Term.objects.using(context.alias).aggregate(at=Min("started_at"))["at"]
-    return min(until, max(since, min(filter(None, (first, led)), default=since)))
+    """``since``, or when the ledger begins to have all: an entry's latest slot and the latest terms stay longer."""
+    config, terms = context.config, models.Term.objects.using(context.alias).order_by("started_at")
+    began = [*terms.values_list("started_at", flat=True)[:1]]
+    slots = models.Slot.objects.using(context.alias).order_by("due_at").values_list("due_at", "claimed_at")
+    # A row's only slot may be sent however late it was seen.
+    began += [max(due_at, claimed_at - config.catch_up_window) for due_at, claimed_at in slots[:1]]
+    return min(until, max(since, until - config.retention, min(began, default=since)))
 
 
 def _entries(

@@ -416,6 +416,20 @@ def test_an_empty_period_proves_nothing(context: Surroundings, ledger: str) -> N
     assert "<svg" not in compose.run(context()).page()
 
 
+def test_a_period_is_no_longer_than_the_ledger_keeps_all_of_it_or_has_been_there(
+    context: Surroundings, ledger: str, hours: dt.datetime
+) -> None:
+    day = 24 * HOUR
+    slots = [slot("hourly", hours - n * HOUR) for n in range(24)]
+    Slot.objects.using(ledger).bulk_create([*slots, slot("clocked", hours - 20 * day, claimed_at=hours)])
+    begun = compose.run(context(), since=30 * day).content
+    assert begun.figures.period.since == hours - 48 * HOUR, "a slot that is sent late was not sent before the ledger"
+    Slot.objects.using(ledger).bulk_create([slot("yearly", hours - 200 * day)])
+    kept = compose.run(context(), since=90 * day).content
+    assert kept.figures.period.until - kept.figures.period.since == context().config.retention
+    assert kept.verdict.reservations[0].startswith("The ledger begins at"), "of what it forgets nothing is known"
+
+
 def test_where_nobody_leads_any_more_it_is_said_since_when(
     context: Surroundings, ledger: str, hours: dt.datetime
 ) -> None:
