@@ -138,12 +138,15 @@ def _history(context: Context, entry: EntryName) -> History:
     if not page.slots:
         with outages(context.alias):
             known = {*Entry.objects.using(context.alias).values_list("name", flat=True)}
-        known |= {*sides.schedules(context, context.ledger.fence.read().side)}
+        sending = sides.read(context, context.ledger.fence.read().side)
+        known |= {*sending.schedules, *sending.unsendable}
         with suppress(CutoverError):  # what it has, and no row, is shown as well
             known |= context.entries.keys()
         if entry not in known:
             raise ConfigurationError(f"There is no entry {entry!r}{_near(entry, known) or '.'}")
-    title = f"{entry}: its latest slots ({len(page.slots)}), newest first" if page.slots else f"{entry} has no slot yet"
+        title = f"{entry} has no slot yet" + (f": {why}" if (why := sending.unsendable.get(entry)) else "")
+    else:
+        title = f"{entry}: its latest slots ({len(page.slots)}), newest first"
     rows = [history_row(life, get_default_timezone()) for life in page.slots]
     shown = [title, *(table(HISTORY_HEADS, rows) if rows else [])]
     data = {"entry": entry, "slots": [plain(life, SLOT) for life in page.slots]}

@@ -53,7 +53,7 @@ def known(context: Context, entry: str | None) -> EntryName:
         return SITE
     with outages(context.alias):
         names = {*models.Entry.objects.using(context.alias).values_list("name", flat=True)}
-    names |= {*side.schedules(context, read(context).side)}
+    names |= side.names(context, read(context).side)
     names |= {pause.entry for pause in context.ledger.pauses.read()}
     if entry not in names or entry == SITE:
         raise ConfigurationError(f"There is no entry {entry!r}{near(entry, names) or '.'}")

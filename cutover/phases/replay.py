@@ -91,7 +91,7 @@ def _require(context: Context, side: Side, entry: EntryName) -> None:
     """Raises ConfigurationError for an entry that neither the side nor the ledger knows."""
     with outages(context.alias):
         known = {*Entry.objects.using(context.alias).values_list("name", flat=True)}
-    known |= {*sides.schedules(context, side)}
+    known |= sides.names(context, side)
     if entry not in known:
         raise ConfigurationError(f"There is no entry {entry!r}{near(entry, known) or '.'}")
 

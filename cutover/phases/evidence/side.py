@@ -130,3 +130,9 @@ def _delay(options: Mapping[str, Any]) -> dt.timedelta | None:
 def schedules(context: Context, side: Side) -> Mapping[EntryName, BaseSchedule]:
     """The schedules that ``side`` sends by. Raises as ``read``."""
     return read(context, side).schedules
+
+
+def names(context: Context, side: Side) -> set[EntryName]:
+    """The entries of ``side``, also those that cannot be sent as they are. Raises as ``read``."""
+    found = read(context, side)
+    return {*found.schedules, *found.unsendable}

@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
+from django_celery_beat.models import CrontabSchedule, PeriodicTask
 from pytest_django import Settings
 
 from cutover import clock
 from cutover.ledger.runs import RunEnd
-from cutover.models import Entry, Slot
-from cutover.observe import entries, history, slot
+from cutover.models import Entry, Fence, Slot
+from cutover.observe import entries, history, slot, status
 from cutover.observe.conditions import Condition, Severity
 from cutover.observe.entries import EntryRecord, Known
+from cutover.phases import pause, replay
 from cutover.phases.context import Context
 from cutover.phases.evidence import side
 from cutover.phases.evidence.lateness import overdue
@@ -188,6 +190,18 @@ def test_the_history_of_an_entry_is_read_by_pages(context: Surroundings, term: T
         pages.append(history.page(site, entry, pages[-1].before, size=2))
     assert [[life.due_at for life in page.slots] for page in pages] == [due[:2], due[2:4], due[4:]]
     assert history.page(site, EntryName("no such")) == history.Page([], None)
+
+
+def test_an_entry_that_status_names_since_it_cannot_be_sent_is_one_for_every_command(context: Surroundings) -> None:
+    site, name = context(), EntryName("broken")
+    cron = CrontabSchedule.objects.using(site.alias).create(minute="sixty", timezone="UTC")
+    PeriodicTask.objects.using(site.alias).bulk_create([PeriodicTask(name=name, task="t", crontab=cron)])
+    Fence.objects.using(site.alias).update(side=Side.DATABASE)
+    assert status.run(site, entry=name).lines == [
+        f"broken has no slot yet: {side.read(site, Side.DATABASE).unsendable[name]}"
+    ]
+    assert pause.known(site, name) == name
+    replay._require(site, Side.DATABASE, name)
 
 
 def test_a_slot_has_its_whole_life_and_who_claimed_it(context: Surroundings, term: Term, hours: dt.datetime) -> None:
