@@ -10,9 +10,11 @@ from urllib.parse import urlencode
 from django.core.paginator import Paginator
 from django.http import Http404
 from django.utils.timezone import get_current_timezone
+from django_celery_beat.models import PeriodicTask
 
 from cutover import clock, conf
 from cutover.errors import CutoverError
+from cutover.ledger.database import outages
 from cutover.observe import course, history, lanes, overview, slot
 from cutover.observe.conditions import Severity
 from cutover.observe.entries import EntryRecord
@@ -145,7 +147,7 @@ def entry(context: Context, asked: Asked) -> dict[str, Any]:
     now = seen.at.astimezone(get_current_timezone())
     record = next((one for one in seen.entries or () if one.entry == name), None)
     page = history.page(context, name, before)
-    if record is None and seen.entries is not None and not page.slots:
+    if record is None and seen.entries is not None and not page.slots and not _has_row(context, name):
         raise Http404(f"There is no entry {name!r}, and no slot of it")
     return {
         "title": visible(name),
@@ -234,6 +236,12 @@ def _guarded(context: Context, now: dt.datetime) -> Moment | None:
 
 def _moment(iso: str | None, now: dt.datetime) -> Moment | None:
     return Moment.of(dt.datetime.fromisoformat(iso), now) if iso else None
+
+
+def _has_row(context: Context, name: EntryName) -> bool:
+    """Whether it is a periodic task, enabled or not, from which a link may lead here."""
+    with outages(context.alias):
+        return bool(PeriodicTask._default_manager.using(context.alias).filter(name=name).exists())
 
 
 def _text(given: str) -> str:

@@ -236,6 +236,19 @@ def test_the_rooms_own_list_of_schedules_leads_to_the_slots(client: Client, read
 
 
 @on_sqlite
+def test_the_link_of_a_row_that_is_off_leads_to_a_page_that_says_so(
+    client: Client, reader: User, played: dt.datetime
+) -> None:
+    row = PeriodicTask.objects.get(name="heartbeat")
+    row.pk, row.name, row.enabled = None, "off", False
+    row.save()
+    off = client.get(ENTRY, {"name": "off"})
+    assert off.status_code == 200
+    assert "its periodic task may be disabled" in off.content.decode()
+    assert client.get(ENTRY, {"name": "nor this"}).status_code == 404
+
+
+@on_sqlite
 def test_what_is_paused_and_that_a_switch_is_watched_stands_on_the_page(
     client: Client, reader: User, played: dt.datetime, context: Surroundings
 ) -> None:
