@@ -127,17 +127,22 @@ class Runs:
             with connection.cursor() as cursor:
                 cursor.execute(f"UPDATE {_TABLE} SET {sets} WHERE {rows}", given)  # noqa: S608 - names of ours
 
-    def give_back(self, slot: Slot, worker: str, error: str = "") -> None:
-        """Record that the attempt marked ``worker`` gave its message back to the broker, to be run once more."""
+    def give_back(self, slot: Slot, worker: str, error: str = "", outcome: RunOutcome = RunOutcome.RETRIED) -> None:
+        """Record that the attempt marked ``worker`` gave its message back to the broker, to be run once more.
+
+        ``outcome`` FAILED: it may not come, so that the run has ended as long as it does not.
+        """
+        ended_at = clock.now() if outcome is RunOutcome.FAILED else None
         with outages(self._alias):
-            self._rows(slot).filter(run_by=worker).update(run_by="", outcome=RunOutcome.RETRIED, error=error or None)
+            rows = self._rows(slot).filter(run_by=worker)
+            rows.update(run_by="", outcome=outcome, error=error or None, run_ended_at=ended_at)
 
     def read(self, slot: Slot) -> RunView:
         """Who started a slot's run, and whether it is known to have ended."""
         with outages(self._alias):
             found = self._rows(slot).values_list("run_by", "run_ended_at", "sender", "run_attempt")
             worker, ended_at, sender, attempt = next(iter(found), ("", None, None, 0))
-        return RunView(worker, ended_at is not None, sender or "", attempt)
+        return RunView(worker, ended_at is not None and bool(worker), sender or "", attempt)
 
     def resume(self, slot: Slot, dead: str, worker: str) -> bool:
         """Make a slot's run that of ``worker``; False when somebody else was first.
@@ -146,9 +151,10 @@ class Runs:
         empty for a run that was given back.
         """
         with outages(self._alias):
-            rows = self._rows(slot).filter(run_by=dead, run_ended_at=None)
+            rows = self._rows(slot).filter(run_by=dead)
+            rows = rows.filter(run_ended_at=None) if dead else rows
             started = {"run_started_at": clock.now(), "run_by": worker, "outcome": RunOutcome.RUNNING, "error": None}
-            return bool(rows.update(**started))
+            return bool(rows.update(**started, run_ended_at=None))
 
     def recorded(self, slots: Collection[Slot]) -> set[Slot]:
         """Those of ``slots`` (not empty, all of one entry, by whichever of its names) that the ledger has."""

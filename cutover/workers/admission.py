@@ -122,17 +122,18 @@ class Admission:
             dt.datetime.fromisoformat(self._seen_at),
         )
 
-    def end(self, outcome: RunOutcome | None, why: Any, *, is_eager: bool) -> None:
+    def end(self, outcome: RunOutcome | None, why: Any, *, is_eager: bool, may_return: bool = False) -> None:
         """Record how the run has ended, and tell of a failure; ``why`` is celery's word for what the task raised.
 
-        ``outcome`` None: it gave its message back to the broker. Recorded when this returns where the run was
+        ``outcome`` None: it gave its message back to the broker. ``may_return``: whether that has it back is not known,
+        where it was not acknowledged; if it has, it runs. Recorded when this returns where the run was
         ``is_eager``, or its message is still to be acknowledged: the end decides then whether a redelivered one runs.
         Else soon. Raises LedgerUnavailable.
         """
         if self._slot is None:
             return
-        is_given_back = outcome is None and self._task.acks_late
-        outcome = RunOutcome.RETRIED if is_given_back else outcome or RunOutcome.FAILED
+        is_given_back = (outcome is None or may_return) and self._task.acks_late
+        outcome = outcome or (RunOutcome.RETRIED if is_given_back else RunOutcome.FAILED)
         metrics.worker.ended(outcome, clock.monotonic_s() - self._admitted_s)
         is_well = outcome is RunOutcome.SUCCEEDED
         error = "" if is_well else reason.line(why, with_message=config().run_error_messages)
@@ -143,7 +144,7 @@ class Admission:
                 return
             with session():
                 if is_given_back:
-                    ledger().runs.give_back(self._slot, self._mark, error)
+                    ledger().runs.give_back(self._slot, self._mark, error, outcome)
                 else:
                     ledger().runs.end([end])
         finally:  # that it has failed is true, recorded or not

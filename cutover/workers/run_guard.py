@@ -189,10 +189,10 @@ def _end(
 
     ``may_return``: the message may come again, and is to be run then.
     """
-    is_given_back = may_return or (isinstance(why, Reject) and bool(why.requeue))
+    is_given_back = isinstance(why, Reject) and bool(why.requeue)
     try:
         outcome = None if is_given_back else OUTCOMES.get(state, RunOutcome.FAILED)
-        admission.end(outcome, why, is_eager=is_eager)
+        admission.end(outcome, why, is_eager=is_eager, may_return=may_return)
     except LedgerUnavailable as exc:
         log(Event.DATABASE_LOST, reason=f"the end of a run is not recorded: {exc}")
     except Exception as exc:

@@ -338,24 +338,25 @@ class Timeout(BaseException):
 
 @pytest.mark.parametrize("acks_late", [False, True])
 @pytest.mark.parametrize(
-    ("exc", "outcomes"),
-    [
-        (SystemExit(3), ("failed", "retried")),
-        (asyncio.CancelledError(), ("failed", "retried")),
-        (Timeout("2 seconds"), ("failed", "failed")),
-    ],
+    ("exc", "may_return"),
+    [(SystemExit(3), True), (asyncio.CancelledError(), True), (Timeout("2 seconds"), False)],
 )
-def test_a_run_has_ended_that_raised_what_celery_lets_through_where_the_process_goes_on(
-    site, slot, exc, outcomes, acks_late
+def test_a_run_has_failed_that_raised_what_celery_lets_through_where_the_process_goes_on(
+    site, slot, exc, may_return, acks_late
 ):
     task = site.task(lambda task: None if len(site.ran) > 1 else instead(exc)(), acks_late=acks_late)
     with pytest.raises(type(exc)):
         site.deliver(task, slot)
-    outcome = outcomes[acks_late]
-    assert site.row.outcome == outcome
+    assert site.row.outcome == "failed"
+    assert site.row.run_ended_at is not None
     assert type(exc).__name__ in site.row.error
-    site.deliver(task, slot, redelivered=True)
-    assert len(site.ran) == (2 if outcome == "retried" else 1), "a message that was not acknowledged runs again"
+    site.deliver(task, slot)
+    assert len(site.ran) == 1, "another message of the slot is no redelivery"
+    for _ in range(2):
+        site.deliver(task, slot, redelivered=True)
+    runs_again = acks_late and may_return
+    assert len(site.ran) == (2 if runs_again else 1), "a message that was not acknowledged runs again, once"
+    assert site.row.outcome == ("succeeded" if runs_again else "failed")
 
 
 def test_a_process_of_a_pool_that_goes_on_says_how_a_run_ended(site, slot, monkeypatch):
