@@ -233,12 +233,14 @@ def _schedule(app: Celery, config: Config) -> Iterator[CheckMessage]:
         message = f"CUTOVER['ENTRIES'] names what is no entry of the code schedule: {named}."
         yield Warning(message, hint="Right where it is the name of a row; else fix the name.", id=CheckId.W003)
     yield from _renamed(schedule, config)
-    yield from _check_ins([*map(text_of, schedule)], config)
+    given: Mapping[Any, Any] = schedule  # the project's own: anything may stand in it
+    due = {name: entry.get("schedule") if isinstance(entry, Mapping) else None for name, entry in given.items()}
+    yield from _check_ins({text_of(name): each for name, each in due.items()}, config)
 
 
-def _check_ins(names: Collection[str], config: Config) -> Iterator[CheckMessage]:
+def _check_ins(schedules: Mapping[str, Any], config: Config) -> Iterator[CheckMessage]:
     """W011, W012: what would be told as one, and what Sentry's own integration tells already."""
-    told = {name: where for name in names if (where := config.check_ins_of(EntryName(name)))}
+    told = {name: where for name in schedules if (where := config.check_ins_of(EntryName(name)))}
     by_place: dict[str, list[str]] = {}
     for name, where in told.items():
         for place in filter(None, (where.ping_url, where.slug if where.sentry is not None else "")):
@@ -250,7 +252,8 @@ def _check_ins(names: Collection[str], config: Config) -> Iterator[CheckMessage]
     if any(where.sentry is not None for where in told.values()):
         from cutover.observe.check_ins.sentry import is_monitored
 
-        if twice := sorted(name for name, where in told.items() if where.sentry is not None and is_monitored(name)):
+        ours = [name for name, where in told.items() if where.sentry is not None]
+        if twice := sorted(name for name in ours if is_monitored(name, schedules[name])):
             named = ", ".join(map(repr, twice))
             message = f"Sentry's own integration (monitor_beat_tasks) checks in for {named}, and so ours does not."
             hint = "Turn off either that or CUTOVER['CHECK_INS']['SENTRY'], which tells of missed slots, too."

@@ -164,7 +164,7 @@ def test_what_sentrys_own_integration_tells_is_named(
     guarded.conf.beat_schedule = {name: {"task": "t", "schedule": 60.0} for name in ("hourly", "often")}
     settings.CUTOVER = {"CHECK_INS": {"SENTRY": True}}
     assert "W012" not in found()
-    monkeypatch.setattr(sentry, "is_monitored", lambda entry: entry == "hourly")
+    monkeypatch.setattr(sentry, "is_monitored", lambda entry, given: (entry, given) == ("hourly", 60.0))
     assert "'hourly', and so ours does not" in found()["W012"].msg
 
 

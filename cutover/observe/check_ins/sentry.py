@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from celery import current_app
 from celery.beat import ScheduleEntry
-from celery.schedules import crontab, schedule
+from celery.schedules import crontab, maybe_schedule, schedule
 
 from cutover.observe.check_ins.news import CheckIn, Word
 
@@ -22,7 +23,7 @@ def check_in_with_sentry(check_in: CheckIn, slug: str, said: Mapping[str, Any], 
 
     if not sentry_sdk.get_client().is_active():
         raise OSError("sentry_sdk.init() was not called in this process, the beat: call it in Django's settings")
-    if is_monitored(check_in.slot.entry):
+    if is_monitored(check_in.slot.entry, None if entry is None else entry.schedule):
         return
     timing = None if entry is None else timing_of(entry)
     config = cast("MonitorConfig", {**timing, **said}) if timing else None
@@ -30,15 +31,28 @@ def check_in_with_sentry(check_in: CheckIn, slug: str, said: Mapping[str, Any], 
     capture_checkin(slug, check_in.key.hex, _STATUSES[check_in.word], took_s, config)
 
 
-def is_monitored(entry: str) -> bool:
-    """Whether Sentry's own integration, with ``monitor_beat_tasks``, checks in for that entry."""
+def is_monitored(entry: str, given: Any) -> bool:
+    """Whether Sentry's own integration, with ``monitor_beat_tasks``, checks in for that entry.
+
+    ``given``: its schedule, as code may have it; None where it is not known.
+    """
     import sentry_sdk
     from sentry_sdk.utils import match_regex_list
 
     integration: Any = sentry_sdk.get_client().get_integration("celery")
     if not getattr(integration, "monitor_beat_tasks", False):
         return False
-    return not match_regex_list(entry, integration.exclude_beat_tasks)
+    return not match_regex_list(entry, integration.exclude_beat_tasks) and (given is None or _takes(entry, given))
+
+
+def _takes(entry: str, given: Any) -> bool:
+    """Whether that integration takes such a schedule, by its own word: it leaves out seconds, the sun, and others."""
+    try:
+        from sentry_sdk.integrations.celery.beat import _get_monitor_config as monitor
+
+        return bool(monitor(maybe_schedule(given), current_app, entry))
+    except Exception:  # not a public function, and none of ours
+        return True
 
 
 def timing_of(entry: ScheduleEntry) -> dict[str, Any] | None:

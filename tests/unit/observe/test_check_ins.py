@@ -195,11 +195,11 @@ import datetime as dt, uuid
 import sentry_sdk
 from celery import Celery
 from celery.beat import ScheduleEntry
-from celery.schedules import crontab
+from celery.schedules import crontab, solar
 from sentry_sdk.integrations.celery import CeleryIntegration
 from sentry_sdk.transport import Transport
 from cutover.observe.check_ins.news import CheckIn, Word
-from cutover.observe.check_ins.sentry import check_in_with_sentry
+from cutover.observe.check_ins.sentry import check_in_with_sentry, is_monitored
 from cutover.types import EntryName, Slot
 
 class Captured(Transport):
@@ -226,6 +226,10 @@ tell("ours-daily", Word.START, entry=daily)
 tell("ours-daily", Word.SUCCESS, dt.timedelta(seconds=1.5), daily)
 tell("ours-daily", Word.FAIL)
 tell("ours-daily", Word.MISSED)
+app = Celery("b", set_as_current=False)
+for name, given in (("often", 20.0), ("sun", solar("sunrise", 52, 13)), ("minutely", 60.0), ("nightly", crontab(0, 2))):
+    print(name, is_monitored(name, given))
+    tell(name, Word.SUCCESS, entry=ScheduleEntry(name, "t", schedule=given, app=app))
 """
 
 
@@ -248,6 +252,12 @@ def test_sentry_is_told_by_its_own_sdk_and_not_of_what_its_own_integration_tells
         f"ours-daily ok {key} 1.5 {config}",
         f"ours-daily error {key} None None",
         f"ours-daily error {key} None None",
+        "often False",
+        f"often ok {key} None None",
+        "sun False",
+        f"sun ok {key} None None",
+        "minutely True",
+        "nightly True",
     ], done.stderr
 
 
