@@ -6,7 +6,6 @@ any settings: so nothing here imports a model. What does is imported when the fi
 
 from collections.abc import Callable
 from functools import partial
-from itertools import takewhile
 from types import ModuleType
 from typing import Any, Final
 
@@ -68,12 +67,16 @@ OWN: Final = ("run_guard", "__trace__", "Strategy")
 
 
 def override(task: GuardedTask) -> str:
-    """What may keep the guard off a task, and where it stands; empty for nothing."""
-    for kind in takewhile(lambda kind: kind is not GuardedTask, type(task).__mro__):
-        if found := [name for name in OWN if name in vars(kind)]:
+    """What may keep the guard off a task, and where it stands; empty for nothing.
+
+    By the order of its bases: one that stands beside the guard's may bring what celery's own class would give.
+    """
+    for name in OWN:
+        kind = next(kind for kind in type(task).__mro__ if name in vars(kind))
+        if kind not in (GuardedTask, celery.Task):
             is_option = "_decorated" in vars(kind)  # celery's mark of a class that a decorator made
             place = "the task's option " if is_option else f"{kind.__module__}.{kind.__qualname__}."
-            return f"{place}{found[0]} may keep the guard off"
+            return f"{place}{name} may keep the guard off"
     return ""
 
 

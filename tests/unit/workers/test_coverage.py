@@ -71,6 +71,9 @@ class Batches(Task):
 class InBatches(Batches, GuardedTask): ...
 
 
+class BesideBatches(GuardedTask, Batches): ...
+
+
 class Bare(GuardedTask):
     __trace__ = None
 
@@ -88,6 +91,7 @@ LOST = [
     ({"base": Claiming}, f"{HERE}.Claiming.run_guard may"),
     ({"base": Bare}, f"{HERE}.Bare.__trace__ may"),
     ({"base": InBatches}, f"{HERE}.Batches.Strategy may"),
+    ({"base": BesideBatches}, f"{HERE}.Batches.Strategy may"),
     ({"run_guard": None}, "the task's option run_guard may"),
 ]
 
