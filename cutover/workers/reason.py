@@ -4,6 +4,7 @@ Never a traceback, and nothing that celery puts into a message of its own about 
 still hold what the task put into it: ``CUTOVER["RUN_ERROR_MESSAGES"]`` leaves all of them out.
 """
 
+import datetime as dt
 import re
 from contextlib import suppress
 from itertools import islice
@@ -13,6 +14,7 @@ from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from celery.exceptions import MaxRetriesExceededError, Reject, Retry
 from celery.utils.serialization import UnpickleableExceptionWrapper
 
+from cutover import clock
 from cutover.models import ERROR_LENGTH
 
 _READ: Final = 4_000
@@ -30,6 +32,24 @@ def line(why: Any, *, with_message: bool) -> str:
         return ""
     kind, message = _kind(exc), _message(exc) if with_message else ""
     return (f"{kind}: {message}" if message else kind)[:ERROR_LENGTH]
+
+
+def is_in_vain(retry: Retry) -> bool:
+    """Whether the retry that a task asks for expires before it is due, as its message does: workers drop it then."""
+    options, now = dict(getattr(retry.sig, "options", None) or {}), clock.now()
+    due_at = _instant(options.get("eta") or options.get("countdown") or 0, now)
+    expires_at = _instant(options.get("expires"), now)
+    return due_at is not None and expires_at is not None and due_at > expires_at
+
+
+def _instant(given: Any, now: dt.datetime) -> dt.datetime | None:
+    """What celery takes for an instant: seconds from now on, or a time; None where it is none, or not known of when."""
+    with suppress(ValueError, TypeError, OverflowError):
+        if isinstance(given, int | float):
+            return now + dt.timedelta(seconds=given)
+        found = dt.datetime.fromisoformat(given) if isinstance(given, str) else given
+        return found if isinstance(found, dt.datetime) and found.tzinfo else None
+    return None
 
 
 def _cause(why: Any) -> Any:

@@ -16,7 +16,7 @@ from billiard import current_process
 from billiard.einfo import ExceptionInfo
 from celery.app.task import Context, Task
 from celery.app.trace import TraceInfo, trace_ok_t
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, Retry
 from celery.result import EagerResult
 from celery.states import FAILURE, IGNORED, RETRY, SUCCESS
 
@@ -26,6 +26,7 @@ from cutover.events import Event, log
 from cutover.foreign import text_of
 from cutover.seldom import log_seldom
 from cutover.types import RunOutcome
+from cutover.workers import reason
 from cutover.workers.admission import Admission, Undecided, is_beats, scheduled_tasks
 from cutover.workers.current import running
 from cutover.workers.request import START_UNSENT, send_started
@@ -156,9 +157,9 @@ def _admit(task: Task, admission: Admission, context: Callable[[], Context]) -> 
             with session():
                 return admission.decide()
         except (LedgerUnavailable, Undecided) as exc:
-            kind, reason = "", str(exc)
+            kind, said = "", str(exc)
         except Exception as exc:
-            kind, reason = type(exc).__name__, _log_failed(exc, **admission.details)
+            kind, said = type(exc).__name__, _log_failed(exc, **admission.details)
         try:
             _defer(task, admission, context())
         except Exception as exc:
@@ -166,9 +167,9 @@ def _admit(task: Task, admission: Admission, context: Callable[[], Context]) -> 
             is_held = True
         else:
             if kind:  # of every message, for as long as it lasts
-                log_seldom(Event.RUN_DEFERRED, kind, **admission.details, reason=reason)
+                log_seldom(Event.RUN_DEFERRED, kind, **admission.details, reason=said)
             else:
-                log(Event.RUN_DEFERRED, **admission.details, reason=reason)
+                log(Event.RUN_DEFERRED, **admission.details, reason=said)
             return False
 
 
@@ -192,6 +193,8 @@ def _end(
     is_given_back = isinstance(why, Reject) and bool(why.requeue)
     try:
         outcome = None if is_given_back else OUTCOMES.get(state, RunOutcome.FAILED)
+        if isinstance(why, Retry) and reason.is_in_vain(why):
+            outcome = RunOutcome.FAILED
         admission.end(outcome, why, is_eager=is_eager, may_return=may_return)
     except LedgerUnavailable as exc:
         log(Event.DATABASE_LOST, reason=f"the end of a run is not recorded: {exc}")

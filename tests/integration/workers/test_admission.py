@@ -313,6 +313,16 @@ def test_the_ledger_has_when_how_and_why_each_run_ended(site, slot, body, outcom
         assert (site.row.outcome, site.row.run_attempt, site.row.error) == ("succeeded", 1, None)
 
 
+@pytest.mark.parametrize(("expires_s", "outcome"), [(30, "failed"), (90, "retried")])
+def test_a_retry_that_expires_before_it_is_due_is_none(site, slot, expires_s, outcome):
+    def later(task: Task) -> None:
+        raise task.retry(countdown=60, exc=ConnectionResetError("by peer"))
+
+    expires_at = clock.now() + dt.timedelta(seconds=expires_s)
+    site.deliver(site.task(later), slot, expires=expires_at.isoformat())
+    assert (site.row.outcome, site.row.error) == (outcome, "ConnectionResetError: by peer")
+
+
 def test_the_end_that_decides_of_a_redelivered_message_is_recorded_before_the_first_is_acknowledged(
     site, slot, monkeypatch
 ):

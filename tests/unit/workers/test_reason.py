@@ -1,11 +1,14 @@
 """Why a run did not succeed, in one line: without a server."""
 
+import datetime as dt
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from billiard.einfo import ExceptionInfo
 from celery.exceptions import MaxRetriesExceededError, Reject, Retry
 
+from cutover import clock
 from cutover.models import ERROR_LENGTH
 from cutover.workers import reason
 
@@ -73,3 +76,30 @@ def test_it_is_short() -> None:
 @pytest.mark.parametrize("why", [None, 7, "a result"])
 def test_what_is_no_exception_is_no_reason(why: Any) -> None:
     assert reason.line(why, with_message=True) == ""
+
+
+NOW = dt.datetime(2026, 11, 29, 12, tzinfo=dt.UTC)
+SOON, LATER = ((NOW + dt.timedelta(seconds=seconds)).isoformat() for seconds in (30, 90))
+
+
+@pytest.mark.parametrize(
+    ("options", "is_in_vain"),
+    [
+        ({"countdown": 60, "expires": SOON}, True),
+        ({"countdown": 60, "expires": LATER}, False),
+        ({"countdown": 60, "expires": 30}, True),
+        ({"eta": LATER, "expires": dt.datetime.fromisoformat(SOON)}, True),
+        ({"eta": SOON, "countdown": None, "expires": LATER}, False),
+        ({"countdown": 60, "expires": None}, False),
+        ({"countdown": 60, "expires": "some time"}, False),
+        ({"countdown": 1e18, "expires": SOON}, False),
+        ({"eta": dt.datetime(2026, 11, 29, 13), "expires": SOON}, False),  # noqa: DTZ001 - as a project may have it
+        ({}, False),
+    ],
+)
+def test_a_retry_is_in_vain_where_it_expires_before_it_is_due(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], is_in_vain: bool
+) -> None:
+    monkeypatch.setattr(clock, "now", lambda: NOW)
+    assert reason.is_in_vain(Retry(sig=SimpleNamespace(options=options))) is is_in_vain
+    assert not reason.is_in_vain(Retry("of a task's own"))
