@@ -6,7 +6,7 @@ from argparse import ArgumentTypeError
 import pytest
 
 from cutover import clock
-from cutover.management.commands.cutover import _moment
+from cutover.management.option_types import moment
 
 
 @pytest.mark.parametrize(
@@ -20,16 +20,16 @@ from cutover.management.commands.cutover import _moment
 )
 def test_an_instant_is_said_as_iso_has_it_in_the_projects_time_zone_where_it_names_none(settings, said, at):
     settings.TIME_ZONE = "Europe/London"
-    assert _moment(said) == at
+    assert moment(said) == at
 
 
 def test_some_time_ago_is_said_as_for_a_report(monkeypatch):
     now = dt.datetime(2026, 11, 26, 10, tzinfo=dt.UTC)
     monkeypatch.setattr(clock, "now", lambda: now)
-    assert _moment("24h") == now - dt.timedelta(days=1)
+    assert moment("24h") == now - dt.timedelta(days=1)
 
 
 @pytest.mark.parametrize("said", ["", "yesterday", "2026-13-01", "0h", "400d"])
 def test_what_is_neither_is_said_in_one_line(said):
     with pytest.raises(ArgumentTypeError, match="is no time ago, such as 12h or 7d, and no instant"):
-        _moment(said)
+        moment(said)

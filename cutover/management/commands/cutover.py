@@ -3,21 +3,17 @@
 import datetime as dt
 import difflib
 import gc
-import re
 import sys
-from argparse import ArgumentTypeError
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.utils.timezone import get_default_timezone
 
 from cutover import clock, conf
 from cutover.errors import ConfigurationError, CutoverError, NobodyLed, PhaseFailed
-from cutover.management import given, phase3_options, usage
+from cutover.management import given, option_types, phase3_options, usage
 from cutover.management.live import LiveLine
 from cutover.management.silence import bounded
 from cutover.management.terminal import Terminal, reopen_closed, stdout_kept_free
@@ -126,7 +122,7 @@ class Command(BaseCommand):
         add("--no-code-beat", "phase1", "nothing has sent the code schedule so far: ask for no beat of it")
         add("--adopt", "phase2", "take over rows of the same names that differ or are enabled")
         shadow = "let a standby compute for so long (90s, 15m, 2h) what it would send, and compare"
-        add("--shadow", "phase2", shadow, type=_duration, metavar="TIME")
+        add("--shadow", "phase2", shadow, type=option_types.duration, metavar="TIME")
         add("--plan", "phase2 phase3", "refuse unless this is still the plan", default="", metavar="HASH")
         add("--accept-edits", "phase3", "take rows as they are that were edited since their import")
         stopped = "an unmanaged beat that you have stopped, as status names it; may be repeated"
@@ -139,21 +135,21 @@ class Command(BaseCommand):
         force = "switch even to a side on which no beat stands by, or one that lacks imported entries"
         add("--force", "phase3 rollback", force)
         add("--dry-run", "phase1 phase2 phase3 phase4 rollback", "ask every gate and name every step; change nothing")
-        phase3_options.add_to(made["phase3"], time=_duration)
-        add("--slots", "phase4", "how many slots are proof enough (10)", type=_positive)
-        seconds = {"type": lambda text: dt.timedelta(seconds=_positive(text)), "metavar": "SECONDS"}
+        phase3_options.add_to(made["phase3"], time=option_types.duration)
+        add("--slots", "phase4", "how many slots are proof enough (10)", type=option_types.positive)
+        seconds = {"type": lambda text: dt.timedelta(seconds=option_types.positive(text)), "metavar": "SECONDS"}
         add("--wait", "phase4", "try again for so long while inconclusive", default=dt.timedelta(0), **seconds)
         waive = "an entry that may stay without a proof, by its name; may be repeated; is recorded"
         add("--waive", "phase4", waive, action="append", default=[], metavar="ENTRY")
         only = "one entry alone, by its name"
         add("--entry", "pause resume", only, metavar="NAME")
-        until: dict[str, Any] = {"dest": "length", "type": _period, "metavar": "TIME"}
+        until: dict[str, Any] = {"dest": "length", "type": option_types.period, "metavar": "TIME"}
         add("--for", "pause", "how long (90s, 2h, 3d), by the database's clock; without it until resume", **until)
         add("--reason", "pause", "why: shown, and written to what is missed for it", default="", metavar="TEXT")
-        add("--since", REPORT, "for how long back (12h, 7d; 7d without it)", type=_period, metavar="TIME")
+        add("--since", REPORT, "for how long back (12h, 7d; 7d without it)", type=option_types.period, metavar="TIME")
         made[REPLAY].add_argument("--missed", action="store_true", required=True, help="the slots that were missed")
         add("--entry", REPLAY, "of this entry alone, by its name", metavar="NAME")
-        moment: dict[str, Any] = {"type": _moment, "metavar": "TIME"}
+        moment: dict[str, Any] = {"type": option_types.moment, "metavar": "TIME"}
         add("--since", REPLAY, "due then or later: how long ago (24h, 7d), or an instant (2026-11-26T10:00)", **moment)
         add("--until", REPLAY, "due then or before, said in the same way", **moment)
         add("--dry-run", REPLAY, "list them, how many, the oldest and the newest; nothing is changed")
@@ -264,33 +260,3 @@ def _summary(context: Context | None) -> str:
         return facts.read(context).in_words() if context is not None else "Nothing was changed."
     except CutoverError as exc:
         return str(exc)
-
-
-def _duration(text: str, most: int = 7, examples: str = "to a week, such as 90s, 15m or 2h") -> dt.timedelta:
-    found = re.fullmatch(r"(\d+)([smhd]?)", text, re.ASCII)
-    seconds = int(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]] if found else 0
-    if not 1 <= seconds <= most * 86_400:
-        raise ArgumentTypeError(f"{text!r} is no time from 1s {examples}")
-    return dt.timedelta(seconds=seconds)
-
-
-def _period(text: str) -> dt.timedelta:
-    return _duration(text, 366, "to a year, such as 12h or 7d")
-
-
-def _moment(text: str) -> dt.datetime:
-    """An instant: some time ago, or ISO 8601, in the project's time zone where it names none."""
-    try:
-        at = dt.datetime.fromisoformat(text)
-    except ValueError:
-        with suppress(ArgumentTypeError):
-            return clock.now() - _period(text)
-        said = "such as 12h or 7d, and no instant, such as 2026-11-26T10:00 or 2026-11-26T10:00+00:00"
-        raise ArgumentTypeError(f"{text!r} is no time ago, {said}") from None
-    return (at if at.tzinfo else at.replace(tzinfo=get_default_timezone())).astimezone(dt.UTC)
-
-
-def _positive(text: str) -> int:
-    if not re.fullmatch(r"0*[1-9]\d*", text, re.ASCII):
-        raise ArgumentTypeError(f"{text!r} is no whole number of at least 1")
-    return int(text)
