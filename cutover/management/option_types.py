@@ -24,13 +24,20 @@ def period(text: str) -> dt.timedelta:
     return duration(text, 366, "to a year, such as 12h or 7d")
 
 
+def ago(text: str) -> dt.timedelta:
+    """A length back from now; what has no unit is refused: a report of some seconds would look well."""
+    if text.isdecimal():
+        raise ArgumentTypeError(f"{text!r} has no unit: write {text}d for days, or {text}h for hours")
+    return period(text)
+
+
 def moment(text: str) -> dt.datetime:
     """An instant: some time ago, or ISO 8601, in the project's time zone where it names none."""
     try:
         at = dt.datetime.fromisoformat(text)
     except ValueError:
         with suppress(ArgumentTypeError):
-            return clock.now() - period(text)
+            return clock.now() - ago(text)
         said = "such as 12h or 7d, and no instant, such as 2026-11-26T10:00 or 2026-11-26T10:00+00:00"
         raise ArgumentTypeError(f"{text!r} is no time ago, {said}") from None
     return (at if at.tzinfo else at.replace(tzinfo=get_default_timezone())).astimezone(dt.UTC)

@@ -30,6 +30,7 @@ def test_a_phase_that_there_is_not_is_answered_with_the_one_that_was_meant(
         (["status", "--entry"], "status: argument --entry: expected one argument -> python manage.py cutover status"),
         (["phase1", "--stoped=7@old"], "did you mean --stopped?"),
         (["phase3", "--guard", "0"], "phase3: argument --guard: '0' is no time from 1s to a week"),
+        (["report", "--since", "7"], "report: argument --since: '7' has no unit: write 7d for days, or 7h for hours"),
         (["rollback", "--keep-edits", "--drop-edits"], "rollback: argument --drop-edits: not allowed with argument"),
     ],
 )

@@ -146,7 +146,7 @@ class Command(BaseCommand):
         until: dict[str, Any] = {"dest": "length", "type": option_types.period, "metavar": "TIME"}
         add("--for", "pause", "how long (90s, 2h, 3d), by the database's clock; without it until resume", **until)
         add("--reason", "pause", "why: shown, and written to what is missed for it", default="", metavar="TEXT")
-        add("--since", REPORT, "for how long back (12h, 7d; 7d without it)", type=option_types.period, metavar="TIME")
+        add("--since", REPORT, "for how long back (12h, 7d; 7d without it)", type=option_types.ago, metavar="TIME")
         made[REPLAY].add_argument("--missed", action="store_true", required=True, help="the slots that were missed")
         add("--entry", REPLAY, "of this entry alone, by its name", metavar="NAME")
         moment: dict[str, Any] = {"type": option_types.moment, "metavar": "TIME"}

@@ -1,6 +1,7 @@
 """The three pages, each from records to what its template lays out: the site, one entry, one slot."""
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -102,7 +103,7 @@ def site(context: Context, asked: Asked) -> dict[str, Any]:
     read_course, total = _course(context), len(seen.entries or ())
     found = read_course or course.Course((), ())
     is_led = first.leader is not None
-    ill = sum(1 for one in seen.entries or () if one.severity is not Severity.WELL)
+    severities = Counter(one.severity for one in seen.entries or ())
     return {
         "title": TITLE,
         "now": _moment(seen.data["now"], now),  # it took a while to read, and is no younger than its beginning
@@ -124,7 +125,9 @@ def site(context: Context, asked: Asked) -> dict[str, Any]:
         "is_course_read": read_course is not None,
         "is_any": bool(total),
         "several": len(chosen) > 1,
-        "ill": f"{ill:,}",
+        "ill": f"{total - severities[Severity.WELL]:,}",
+        "with_problem": f"{severities[Severity.PROBLEM]:,}",
+        "with_notice": f"{severities[Severity.NOTICE]:,}",
         "q": asked.get("q", ""),
         "kind": asked.get("kind", ""),
         "kinds": KINDS,
