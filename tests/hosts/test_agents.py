@@ -34,7 +34,15 @@ class Watched:
         self.project, self._file = project, directory / "sentry.jsonl"
 
     def check_ins(self) -> dict[str, list[tuple[str, str]]]:
-        """Of each check-in: its monitor and what was said of it, in order."""
+        """Of each check-in of an entry that Sentry watches: its monitor and what was said of it, in order."""
+        said = self._said()
+        return {key: told for key, told in said.items() if told[0][0] in (*MINUTELY, "broken")}
+
+    def told_by_ours(self) -> set[str]:
+        """The monitors of entries of seconds, which Sentry's integration leaves out."""
+        return {told[0][0] for told in self._said().values()} - {*MINUTELY, "broken"}
+
+    def _said(self) -> dict[str, list[tuple[str, str]]]:
         found: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for line in lines(self._file):
             if line["type"] == "check_in":
@@ -79,7 +87,7 @@ def sentry(processes: Processes, valkey: Valkey, tmp_path: Path) -> Watched:
 def test_sentry_hears_one_check_in_of_each_slot_that_its_run_ends_and_phase_2_passes(
     sentry: Watched, valkey: Valkey
 ) -> None:
-    """By its own integration; so those of ours, which are on too, are silent."""
+    """By its own integration; so those of ours, which are on too, are silent of these, and tell of the others."""
     project = sentry.project
     project.env["CHECK_INS"] = "1"
     beat = project.start(CHATTY_BEAT)
@@ -102,6 +110,7 @@ def test_sentry_hears_one_check_in_of_each_slot_that_its_run_ends_and_phase_2_pa
     for said in sentry.check_ins().values():
         assert [status for _, status in said] == ["in_progress", "ok"]
     assert sentry.opened() == sentry.runs()
+    assert sentry.told_by_ours()
     assert beat.output.count("Scheduler: Sending due task minutely-0 (demo.tasks.note)") == sentry.runs()["minutely-0"]
     assert sentry.errors() == []
 

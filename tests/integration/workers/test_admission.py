@@ -321,6 +321,7 @@ def test_a_retry_that_expires_before_it_is_due_is_none(site, slot, expires_s, ou
     expires_at = clock.now() + dt.timedelta(seconds=expires_s)
     site.deliver(site.task(later), slot, expires=expires_at.isoformat())
     assert (site.row.outcome, site.row.error) == (outcome, "ConnectionResetError: by peer")
+    assert len(site.messages()) == 1, "sent all the same"
 
 
 def test_the_end_that_decides_of_a_redelivered_message_is_recorded_before_the_first_is_acknowledged(
