@@ -74,7 +74,7 @@ def play(alias: str) -> dt.datetime:
     for name, every in EVERY.items():
         for number in range(60 // every):
             due_at = now - number * every * MINUTE
-            slots.append(slot(name, due_at, *((Side.DATABASE, 3) if due_at >= switched else (Side.CODE, 1))))
+            slots.append(slot(name, due_at, *((Side.DATABASE, 2) if due_at >= switched else (Side.CODE, 1))))
     slots += [
         slot("user-digest-daily", latest(now, 8, 0), Side.CODE, 1),
         slot("cleanup", latest(now, 3, 30), Side.CODE, 1),
@@ -107,7 +107,8 @@ def _rows(alias: str) -> None:
 
 def _course(alias: str, now: dt.datetime, switched: dt.datetime) -> None:
     began = now - 55 * MINUTE
-    terms = ((1, Side.CODE, 11, began, switched), (2, Side.DATABASE, 12, switched, now - 12 * MINUTE))
+    ended = now + dt.timedelta(milliseconds=50)  # once its last slots were sent
+    terms = ((1, Side.CODE, 11, began, switched), (2, Side.DATABASE, 12, switched, ended))
     for epoch, side, pid, start, end in terms:
         common = {"holder": f"vm:{pid}:x", "host": "vm", "pid": pid, "release": "v41" if epoch == 1 else "v42"}
         Term.objects.using(alias).create(
