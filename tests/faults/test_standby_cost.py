@@ -30,6 +30,7 @@ while True:
     print(flush=True)
     time.sleep(0.5)
 """
+"""The bare process; it sleeps for its rhythm, and nobody waits for that."""
 
 
 def test_a_standby_costs_next_to_nothing(theatre: Theatre) -> None:
